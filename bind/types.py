@@ -1,0 +1,219 @@
+"""The words of the house as types: what flows from a sample to an embedding, and who may touch it.
+
+Shapes: B rows of a batch, B_m items of modality m in it, N pool, T time, C channels, F features, D embedding.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Modality = str
+"""A lower-case name such as `image`, `text`, `audio`, `imu` or `depth`: the only key used anywhere."""
+
+Inputs = Tensor | dict[str, Tensor]
+"""What a tower eats: one tensor, or named ones (`input_ids`, `attention_mask`), first axis B_m."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A recording on disk, whole or from `start_seconds` to `end_seconds`."""
+
+    path: Path
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+
+    def __str__(self) -> str:
+        if self.start_seconds is None and self.end_seconds is None:
+            return str(self.path)
+        return f"{self.path} [{self.start_seconds or 0:g}-{'end' if self.end_seconds is None else self.end_seconds} s]"
+
+
+@dataclass(frozen=True, slots=True)
+class Waveform:
+    """Sound in memory: `samples` (T,) or (T, C) float32 in [-1, 1] at `sample_rate_hz`."""
+
+    samples: np.ndarray
+    sample_rate_hz: int
+
+
+@dataclass(frozen=True, slots=True)
+class SensorRecording:
+    """A sensor stream in memory: `values` (T, C) float32 at `sample_rate_hz`, one name and one unit per channel."""
+
+    values: np.ndarray
+    sample_rate_hz: float
+    channels: tuple[str, ...]
+    units: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One record: its modalities' values (any may be missing), who it comes from and what it means.
+
+    `values[modality]` is a list (five captions are five values) of `Clip`, text, or something in memory: a uint8
+    image (H, W, 3), a depth map (H, W) float32 in metres, a `Waveform`, a `SensorRecording`.
+    """
+
+    key: str
+    split: str
+    values: Mapping[Modality, Sequence[Any]]
+    group: str | None = None
+    owners: tuple[str, ...] = ()
+    label: str | None = None
+
+    @property
+    def group_id(self) -> int:
+        """The group as a 63-bit integer, equal on every machine; a sample without a group is its own group."""
+        return stable_id("group:" + self.group) if self.group is not None else stable_id("key:" + self.key)
+
+
+def stable_id(text: str) -> int:
+    """A 63-bit hash of `text` that is the same in every process and on every machine."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+@dataclass
+class Batch:
+    """Collated samples of one source; `inputs` and `cached` hold only the rows that have the modality.
+
+    Attributes:
+        keys: B sample keys.
+        group_ids_B: int64 (B,).
+        inputs: modality → (B_m, …), for towers and encoders.
+        cached: anchor modality → (B_m, D) embeddings that need no tower any more.
+        rows: modality → int64 (B_m,), the row of the batch that each item belongs to. A row may be absent (missing
+            modality) or, in evaluation, occur several times (five captions). This is the presence mask.
+        source: name of the dataset inside the mixture.
+        modalities: what the source carries: the same on every rank, also when no row of this batch has it.
+    """
+
+    keys: list[str]
+    group_ids_B: Tensor
+    inputs: dict[Modality, Inputs]
+    rows: dict[Modality, Tensor]
+    cached: dict[Modality, Tensor] = field(default_factory=dict)
+    source: str = ""
+    modalities: tuple[Modality, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        """The same batch with every tensor on `device` (Lightning calls this)."""
+
+        def move(value: Inputs) -> Inputs:
+            if isinstance(value, dict):
+                return {name: tensor.to(device, non_blocking=non_blocking) for name, tensor in value.items()}
+            return value.to(device, non_blocking=non_blocking)
+
+        return Batch(
+            keys=self.keys,
+            group_ids_B=self.group_ids_B.to(device, non_blocking=non_blocking),
+            inputs={m: move(x) for m, x in self.inputs.items()},
+            rows={m: x.to(device, non_blocking=non_blocking) for m, x in self.rows.items()},
+            cached={m: x.to(device, non_blocking=non_blocking) for m, x in self.cached.items()},
+            source=self.source,
+            modalities=self.modalities,
+        )
+
+
+@dataclass
+class Embeddings:
+    """Unit vectors of a batch: `z[m]` (B_m, D) with `rows[m]` (B_m,) naming the batch row of each."""
+
+    z: dict[Modality, Tensor]
+    rows: dict[Modality, Tensor]
+    num_rows: int
+
+    def aligned(self, modalities: Sequence[Modality]) -> tuple[list[Tensor], Tensor]:
+        """The rows that have all of `modalities`: one (R, D) tensor each, in the same order, and their rows (R,).
+
+        A row with several values of one modality counts with its first.
+        """
+        first = [self._first_item_of_row(m) for m in modalities]
+        common = torch.stack([position >= 0 for position in first]).all(dim=0).nonzero().flatten()
+        return [self.z[m][position[common]] for m, position in zip(modalities, first, strict=True)], common
+
+    def _first_item_of_row(self, modality: Modality) -> Tensor:
+        rows = self.rows[modality]
+        absent = len(rows)
+        position = torch.full((self.num_rows,), absent, dtype=torch.long, device=rows.device)
+        position.scatter_reduce_(0, rows, torch.arange(len(rows), device=rows.device), "amin")
+        return position.masked_fill(position == absent, -1)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two modalities that are pulled together; `name` is `audio-image` in configs, logs and messages."""
+
+    a: Modality
+    b: Modality
+    weight: float = 1.0
+    temperature: float = 0.07
+    learn_temperature: bool = True
+
+    @property
+    def name(self) -> str:
+        return f"{self.a}-{self.b}"
+
+
+@runtime_checkable
+class Transform(Protocol):
+    """From one value of a sample to one tensor, and from several tensors to a tower's inputs."""
+
+    def __call__(self, value: Any, rng: np.random.Generator | None) -> Any:
+        """`rng` is the sample's own generator in training and None in evaluation, which is deterministic."""
+
+    def collate(self, items: list[Any]) -> Inputs:
+        """Stack what `__call__` returned for B_m values."""
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """A trainable trunk: a modality's tensor (B_m, …) → features (B_m, `num_features`)."""
+
+    num_features: int
+
+    def __call__(self, x: Tensor) -> Tensor: ...
+
+
+class Tower(Protocol):
+    """One frozen side of the anchor: inputs of B_m values → unit embeddings (B_m, D)."""
+
+    def __call__(self, inputs: Inputs) -> Tensor: ...
+
+
+class EmbeddingCache(Protocol):
+    """Anchor embeddings computed earlier, looked up by sample key."""
+
+    def lookup(self, modality: Modality, keys: Sequence[str]) -> Tensor | None:
+        """(len(keys), D) unit vectors, or None where `modality` is not cached."""
+
+
+class Source(Protocol):
+    """One dataset: samples whose metadata is at hand and whose values are made or opened on request."""
+
+    name: str
+
+    def modalities(self) -> tuple[Modality, ...]:
+        """What samples of this source may carry."""
+
+    def samples(self, split: str) -> Sequence[Sample]:
+        """The metadata of a split, in a fixed order; `values` may still be empty lists per modality."""
+
+    def fetch(
+        self,
+        split: str,
+        indices: Sequence[int],
+        modalities: Sequence[Modality],
+        rngs: Sequence[np.random.Generator] | None,
+    ) -> list[dict[Modality, list[Any]]]:
+        """The values of `modalities` of these samples; with `rngs`, a generated source may draw its nuisance afresh."""
