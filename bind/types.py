@@ -194,8 +194,8 @@ class Tower(Protocol):
 class EmbeddingCache(Protocol):
     """Anchor embeddings computed earlier, looked up by sample key."""
 
-    def lookup(self, modality: Modality, keys: Sequence[str]) -> Tensor | None:
-        """(len(keys), D) unit vectors, or None where `modality` is not cached."""
+    def lookup(self, modality: Modality, keys: Sequence[str]) -> list[Tensor] | None:
+        """One (V, D) tensor of unit vectors per key (V values, 0 where missing); None where `modality` is not cached."""
 
 
 class Source(Protocol):

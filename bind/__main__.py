@@ -1,0 +1,3 @@
+from bind.cli import main
+
+main()

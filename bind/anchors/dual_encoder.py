@@ -1,0 +1,179 @@
+"""The anchor: a frozen image tower and text tower that define the space."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoImageProcessor, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from bind.anchors.processors import ImageTransform, TextTransform
+from bind.types import Inputs, Modality
+
+TOY = "toy"
+TOY_FOLDER = Path(__file__).parent / "toy"
+TOWER_PREFIXES = {
+    "image": ("vision_model.", "visual_projection."),
+    "text": ("text_model.", "text_projection."),
+}
+MAX_TEXT_TOKENS = 77
+
+# Loading bars of weights belong to downloads, not to every start of a run.
+logging.getLogger("transformers").setLevel(logging.ERROR)
+
+
+class Anchor(nn.Module):
+    """A dual encoder over images and text whose towers stay frozen and in eval mode unless opened.
+
+    Attributes:
+        name: hub id or folder name.
+        dim: D, the size of the space.
+        modalities: (`image`, `text`).
+        transforms: modality → its processor as a `Transform`.
+    """
+
+    modalities: tuple[Modality, ...] = ("image", "text")
+
+    def __init__(
+        self,
+        name: str,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        image_processor: Any,
+        *,
+        train: Sequence[Modality] = (),
+        max_text_tokens: int | None = None,
+    ) -> None:
+        super().__init__()
+        unknown = sorted(set(train) - set(self.modalities))
+        if unknown:
+            raise ValueError(f"anchor.train={list(train)}: {unknown} are not towers; choose from {self.modalities}")
+        self.name = name
+        self.model = model
+        self.tokenizer = tokenizer
+        self.image_processor = image_processor
+        self.trainable = tuple(train)
+        self.transforms = {
+            "image": ImageTransform(image_processor),
+            "text": TextTransform(tokenizer, max_text_tokens or _text_tokens(model, tokenizer)),
+        }
+        for parameter_name, parameter in model.named_parameters():
+            parameter.requires_grad_(self._tower_of(parameter_name) in self.trainable)
+        self.train(False)
+        with torch.no_grad():
+            self.dim = int(self._features("text", self.transforms["text"].collate(["a"])).shape[-1])
+        self.train()
+
+    @staticmethod
+    def _tower_of(parameter_name: str) -> Modality | None:
+        for modality, prefixes in TOWER_PREFIXES.items():
+            if parameter_name.startswith(prefixes):
+                return modality
+        return None
+
+    def train(self, mode: bool = True) -> Anchor:
+        """Eval mode whatever is asked for, except for the opened towers."""
+        super().train(False)
+        for modality in self.trainable:
+            for prefix in TOWER_PREFIXES[modality]:
+                tower = getattr(self.model, prefix.rstrip("."), None)
+                if tower is not None:
+                    tower.train(mode)
+        self.training = mode
+        return self
+
+    def _features(self, modality: Modality, inputs: Inputs) -> Tensor:
+        assert isinstance(inputs, dict)
+        features = (
+            self.model.get_image_features(**inputs) if modality == "image" else self.model.get_text_features(**inputs)
+        )
+        # transformers 5 returns an object for some families and a tensor for others.
+        return features if isinstance(features, Tensor) else features.pooler_output
+
+    def embed(self, modality: Modality, inputs: Inputs) -> Tensor:
+        """Unit embeddings (B_m, D) in fp32 of processed `inputs`; without a graph where the tower is frozen."""
+        frozen = modality not in self.trainable
+        with torch.no_grad() if frozen else contextlib.nullcontext():
+            return nn.functional.normalize(self._features(modality, inputs).float(), dim=-1)
+
+    def embed_image(self, inputs: Inputs) -> Tensor:
+        """Unit embeddings (B, D) of `{"pixel_values": (B, 3, H, W)}`."""
+        return self.embed("image", inputs)
+
+    def embed_text(self, inputs: Inputs) -> Tensor:
+        """Unit embeddings (B, D) of `{"input_ids": (B, T), "attention_mask": (B, T)}`."""
+        return self.embed("text", inputs)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the weights and of the preprocessing: two anchors that share it give the same vectors."""
+        digest = hashlib.blake2b(digest_size=16)
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            digest.update(
+                tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
+            )
+        digest.update(self.image_processor.to_json_string().encode())
+        digest.update(repr(self.transforms["text"].fingerprint_parts()).encode())
+        return digest.hexdigest()
+
+    def save(self, folder: Path | str) -> None:
+        """Write weights (safetensors), tokenizer and image processor where `PretrainedAnchor` finds them."""
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        self.image_processor.save_pretrained(folder)
+
+
+class PretrainedAnchor(Anchor):
+    """Any transformers dual encoder (CLIP, SigLIP, SigLIP2, AltCLIP, Chinese-CLIP, VisionTextDualEncoder).
+
+    Args:
+        pretrained: a hub id (`openai/clip-vit-base-patch32`), a local folder, or `toy` for the one that is shipped.
+        train: towers to open (`image`, `text`); making an anchor rather than binding to one.
+        max_text_tokens: texts are cut and padded to this length; None takes what the towers were made for.
+
+    Raises:
+        ValueError: where nothing can be loaded from `pretrained`.
+    """
+
+    def __init__(self, pretrained: str, *, train: Sequence[Modality] = (), max_text_tokens: int | None = None) -> None:
+        source: str | Path = TOY_FOLDER if pretrained == TOY else pretrained
+        try:
+            # The PIL backend gives the same pixels whether or not torchvision happens to be installed.
+            image_processor = AutoImageProcessor.from_pretrained(source, backend="pil")
+            tokenizer = AutoTokenizer.from_pretrained(source)
+            model = AutoModel.from_pretrained(source, dtype=torch.float32)
+        except (OSError, ValueError, KeyError) as error:
+            raise ValueError(_how_to_load(pretrained, error)) from error
+        if not (hasattr(model, "get_image_features") and hasattr(model, "get_text_features")):
+            raise ValueError(
+                f"anchor.pretrained={pretrained} is a {type(model).__name__}, not a dual encoder with an image and a "
+                "text tower; choose a CLIP, SigLIP, AltCLIP, Chinese-CLIP or VisionTextDualEncoder model"
+            )
+        super().__init__(pretrained, model, tokenizer, image_processor, train=train, max_text_tokens=max_text_tokens)
+
+
+def _how_to_load(pretrained: str, error: Exception) -> str:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if Path(pretrained).exists():
+        return (
+            f"anchor.pretrained={pretrained} could not be loaded: {reason}\nThe folder needs config.json, "
+            "model.safetensors, the tokenizer's files and preprocessor_config.json, as save_pretrained writes them."
+        )
+    return (
+        f"anchor.pretrained={pretrained} could not be loaded: it is neither a local folder nor reachable on the hub "
+        f"({reason})\nWithout network, copy the model folder here and pass it: anchor.pretrained=/path/to/folder "
+        f"(on a machine with network: hf download {pretrained} --local-dir folder)."
+    )
+
+
+def _text_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    text_config = getattr(model.config, "text_config", model.config)
+    positions = getattr(text_config, "max_position_embeddings", MAX_TEXT_TOKENS)
+    return int(min(positions, tokenizer.model_max_length, MAX_TEXT_TOKENS))

@@ -1,0 +1,80 @@
+"""The anchor's own preprocessing as transforms, so that images and text enter like any other modality."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from bind.types import Clip
+
+
+class ImageTransform:
+    """A picture (path, `Clip`, PIL image or uint8 array (H, W, 3)) → RGB; a list of them → what the image tower takes.
+
+    Raises:
+        ValueError: naming the file, where it is missing or no picture.
+    """
+
+    def __init__(self, image_processor: Any) -> None:
+        self.image_processor = image_processor
+
+    def __call__(self, value: Any, rng: np.random.Generator | None = None) -> Image.Image:
+        return open_image(value)
+
+    def collate(self, items: list[Image.Image]) -> dict[str, Tensor]:
+        return dict(self.image_processor(images=items, return_tensors="pt"))
+
+
+class TextTransform:
+    """A string → itself; a list of strings → `input_ids` and `attention_mask` (B, `max_tokens`).
+
+    Every text is padded to the same length, so that an embedding does not depend on its neighbours in the batch.
+    """
+
+    def __init__(self, tokenizer: Any, max_tokens: int) -> None:
+        self.tokenizer = tokenizer
+        self.max_tokens = max_tokens
+
+    def __call__(self, value: Any, rng: np.random.Generator | None = None) -> str:
+        if not isinstance(value, str):
+            raise ValueError(f"text must be a string, got {type(value).__name__}: {value!r}")
+        return value
+
+    def collate(self, items: list[str]) -> dict[str, Tensor]:
+        tokens = self.tokenizer(
+            items, padding="max_length", truncation=True, max_length=self.max_tokens, return_tensors="pt"
+        )
+        wanted = ("input_ids", "attention_mask")
+        return {name: tokens[name] for name in wanted if name in tokens}
+
+    def fingerprint_parts(self) -> tuple[str, int]:
+        """What decides the token ids: the tokenizer's own description and the length."""
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        described = backend.to_str() if backend is not None else repr(sorted(self.tokenizer.get_vocab().items()))
+        return described, self.max_tokens
+
+
+def open_image(value: Any) -> Image.Image:
+    """An RGB picture from a path, a `Clip`, a PIL image or a uint8 array (H, W, 3).
+
+    Raises:
+        ValueError: naming the file, where it is missing or no picture.
+    """
+    if isinstance(value, Image.Image):
+        return value.convert("RGB")
+    if isinstance(value, np.ndarray):
+        if value.dtype != np.uint8 or value.ndim != 3 or value.shape[2] != 3:
+            raise ValueError(f"an image array must be uint8 (H, W, 3), got {value.dtype} {value.shape}")
+        return Image.fromarray(value)
+    path = Path(value.path if isinstance(value, Clip) else value)
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except FileNotFoundError as error:
+        raise ValueError(f"{path}: no such image; check the manifest's image column") from error
+    except (UnidentifiedImageError, OSError) as error:
+        raise ValueError(f"{path}: not a readable picture ({error}); replace it or drop its row") from error

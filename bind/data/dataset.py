@@ -1,0 +1,97 @@
+"""From a request for samples to a collated batch: fetch, transform, stack."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bind.data.plan import BatchRequest
+from bind.types import Batch, EmbeddingCache, Modality, Source, Transform
+
+
+class BatchDataset(torch.utils.data.Dataset):
+    """`dataset[request]` is the `Batch` of that request (use it with `DataLoader(batch_size=None)`).
+
+    In training (the request carries seeds) every sample draws one of its values per modality and its augmentation from
+    its own generator; in evaluation all values are there and nothing is random.
+
+    Args:
+        sources: the datasets of the mixture, in the order that requests count them.
+        split: `train`, `val` or `test`.
+        modalities: what to load.
+        transforms: one per modality that is loaded.
+        cache: anchor embeddings that replace loading where it has them.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        split: str,
+        modalities: Sequence[Modality],
+        transforms: Mapping[Modality, Transform],
+        cache: EmbeddingCache | None = None,
+    ) -> None:
+        self.sources = list(sources)
+        self.split = split
+        self.modalities = tuple(modalities)
+        self.transforms = dict(transforms)
+        self.cache = cache
+        self.samples = [source.samples(split) for source in self.sources]
+
+    @property
+    def sizes(self) -> list[int]:
+        return [len(samples) for samples in self.samples]
+
+    def __getitem__(self, request: BatchRequest) -> Batch:
+        source = self.sources[request.source]
+        samples = [self.samples[request.source][index] for index in request.indices]
+        carried = [m for m in self.modalities if m in source.modalities()]
+        keys = [sample.key for sample in samples]
+        rngs = None if request.seeds is None else [np.random.default_rng(seed) for seed in request.seeds]
+
+        found = {} if self.cache is None else {m: self.cache.lookup(m, keys) for m in carried}
+        found = {m: z for m, z in found.items() if z is not None and sum(map(len, z)) > 0}
+        fetched = source.fetch(self.split, request.indices, [m for m in carried if m not in found], rngs)
+
+        batch = Batch(
+            keys=keys,
+            group_ids_B=torch.tensor([sample.group_id for sample in samples], dtype=torch.long),
+            inputs={},
+            rows={},
+            source=source.name,
+            modalities=tuple(carried),
+        )
+        for modality in carried:
+            values = found[modality] if modality in found else [row.get(modality, ()) for row in fetched]
+            rows, items = _choose(values, rngs)
+            if not items:
+                continue
+            batch.rows[modality] = torch.tensor(rows, dtype=torch.long)
+            if modality in found:
+                batch.cached[modality] = torch.stack(items)
+            else:
+                transform = self.transforms[modality]
+                tensors = [
+                    transform(item, None if rngs is None else rngs[row]) for row, item in zip(rows, items, strict=True)
+                ]
+                batch.inputs[modality] = transform.collate(tensors)
+        return batch
+
+
+def _choose(
+    values: Sequence[Sequence[Any] | Tensor], rngs: list[np.random.Generator] | None
+) -> tuple[list[int], list[Any]]:
+    """Rows and items of one modality: one value per row that has any in training, all of them in evaluation."""
+    rows: list[int] = []
+    items: list[Any] = []
+    for row, several in enumerate(values):
+        chosen = list(several)
+        if rngs is not None and len(chosen) > 1:
+            chosen = [chosen[int(rngs[row].integers(len(chosen)))]]
+        rows += [row] * len(chosen)
+        items += chosen
+    return rows, items

@@ -1,0 +1,119 @@
+"""Which samples make up which step: a function of (seed, step), so the step is all that a checkpoint has to know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRequest:
+    """The samples of one source that one rank takes at one step; `seeds` (one tuple per sample) start its generator."""
+
+    source: int
+    indices: tuple[int, ...]
+    seeds: tuple[tuple[int, ...], ...] | None = None
+
+
+class BatchPlan:
+    """Shuffled batches from one source at a time; every rank draws the same source at the same step.
+
+    Iterating yields the rest of the epoch that `start_step` lies in, and the next iteration the epoch after it. A
+    sample's seed is a function of (seed, step, sample), so its augmentation does not depend on workers or ranks.
+
+    Args:
+        sizes: number of training samples per source.
+        batch_size: rows per rank and step.
+        seed: of the whole run.
+        alpha: sources are drawn in proportion to size ** alpha.
+        steps_per_epoch: None counts every sample of every source once, incomplete batches dropped.
+        start_step: where to go on.
+        rank, world_size: this process's place; the global batch of a step is cut in rank order.
+
+    Raises:
+        ValueError: where a source is smaller than the global batch.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        batch_size: int,
+        *,
+        seed: int,
+        alpha: float = 1.0,
+        steps_per_epoch: int | None = None,
+        start_step: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        global_batch = batch_size * world_size
+        for size in sizes:
+            if size < global_batch:
+                processes = f" on {world_size} processes" if world_size > 1 else ""
+                raise ValueError(
+                    f"data.batch_size={batch_size}{processes} is larger than the {size} training samples of a source; "
+                    f"set data.batch_size={max(1, size // world_size)} or less"
+                )
+        self.sizes = tuple(sizes)
+        self.batch_size = batch_size
+        self.global_batch = global_batch
+        self.seed = seed
+        self.steps_per_epoch = steps_per_epoch or sum(size // global_batch for size in sizes)
+        self.step = start_step
+        self.rank = rank
+        weights = np.asarray(sizes, dtype=np.float64) ** alpha
+        self.probabilities = weights / weights.sum()
+
+    def __len__(self) -> int:
+        return self.steps_per_epoch
+
+    def sources_of_epoch(self, epoch: int) -> np.ndarray:
+        """The source of each step of an epoch, (steps_per_epoch,) int64."""
+        rng = np.random.default_rng([self.seed, 0, epoch])
+        return rng.choice(len(self.sizes), size=self.steps_per_epoch, p=self.probabilities)
+
+    def __iter__(self) -> Iterator[BatchRequest]:
+        epoch, first = divmod(self.step, self.steps_per_epoch)
+        drawn = np.zeros(len(self.sizes), dtype=np.int64)
+        for past in range(epoch):
+            drawn += np.bincount(self.sources_of_epoch(past), minlength=len(self.sizes))
+        permutations: dict[int, tuple[int, np.ndarray]] = {}
+        for position, source in enumerate(self.sources_of_epoch(epoch).tolist()):
+            if position >= first:
+                yield self._request(source, int(drawn[source]), epoch * self.steps_per_epoch + position, permutations)
+            drawn[source] += 1
+        self.step = (epoch + 1) * self.steps_per_epoch
+
+    def _request(
+        self, source: int, turn: int, step: int, permutations: dict[int, tuple[int, np.ndarray]]
+    ) -> BatchRequest:
+        """The `turn`-th batch that is ever drawn from `source`, at `step`."""
+        size = self.sizes[source]
+        in_pass, batch = divmod(turn, size // self.global_batch)
+        if source not in permutations or permutations[source][0] != in_pass:
+            order = np.random.default_rng([self.seed, 1, source, in_pass]).permutation(size)
+            permutations[source] = (in_pass, order)
+        start = batch * self.global_batch + self.rank * self.batch_size
+        indices = tuple(permutations[source][1][start : start + self.batch_size].tolist())
+        return BatchRequest(source, indices, tuple((self.seed, 2, step, source, index) for index in indices))
+
+
+class EvaluationPlan:
+    """Every sample of every source once, in order; rank r takes the r-th of `world_size` consecutive stretches."""
+
+    def __init__(self, sizes: Sequence[int], batch_size: int, *, rank: int = 0, world_size: int = 1) -> None:
+        requests = [
+            BatchRequest(source, tuple(range(start, min(start + batch_size, size))))
+            for source, size in enumerate(sizes)
+            for start in range(0, size, batch_size)
+        ]
+        cut = [len(requests) * r // world_size for r in (rank, rank + 1)]
+        self.requests = requests[cut[0] : cut[1]]
+
+    def __len__(self) -> int:
+        return len(self.requests)
+
+    def __iter__(self) -> Iterator[BatchRequest]:
+        return iter(self.requests)

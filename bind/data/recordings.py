@@ -1,0 +1,214 @@
+"""Recordings on disk or in memory, seen alike: so many frames at some rate, read where they are needed."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from bind.types import Clip, SensorRecording, Waveform
+
+TIME_COLUMN = "time_seconds"
+NUM_OPEN_RECORDINGS = 64
+SIDECAR = '{"channels": ["acc_x", …], "units": ["g", …], "sample_rate_hz": 50}'
+
+
+class Reader(Protocol):
+    """Reads frames first … last - 1 as (last - first, C)."""
+
+    def __call__(self, first: int, last: int) -> np.ndarray: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """`num_frames` frames at `sample_rate_hz`; `read(first, last)` gives (last - first, C) finite float32.
+
+    `channels` and `units` are empty for sound.
+    """
+
+    name: str
+    sample_rate_hz: float
+    num_frames: int
+    read: Reader
+    channels: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
+
+
+@contextmanager
+def open_audio(value: Clip | Waveform) -> Iterator[Recording]:
+    """A sound file (WAV, FLAC, OGG, MP3) or its span, or a waveform in memory.
+
+    Raises:
+        ValueError: a file that is missing, cannot be decoded, is empty, ends before its span, or holds NaN.
+    """
+    if isinstance(value, Waveform):
+        yield _in_memory("a waveform in memory", value.samples.reshape(len(value.samples), -1), value.sample_rate_hz)
+        return
+    if not isinstance(value, Clip):
+        raise ValueError(f"audio is a Clip (a file) or a Waveform, not {type(value).__name__}")
+    import soundfile
+
+    try:
+        file = soundfile.SoundFile(value.path)
+    except (soundfile.SoundFileError, OSError) as error:
+        raise ValueError(f"{value.path}: not readable as sound ({error}). Replace the file or drop its row") from error
+    with file:
+        first, last = span_frames(value, file.samplerate, file.frames)
+
+        def read(begin: int, end: int) -> np.ndarray:
+            try:
+                file.seek(first + begin)
+                frames = file.read(end - begin, dtype="float32", always_2d=True)
+            except soundfile.SoundFileError as error:
+                raise ValueError(f"{value.path}: decoding stopped ({error}). Replace the file") from error
+            if len(frames) != end - begin:
+                raise ValueError(f"{value.path}: ends early, {len(frames)} frames instead of {end - begin}")
+            return finite(frames, str(value))
+
+        yield Recording(str(value), file.samplerate, last - first, read)
+
+
+def open_sensor(value: Clip | SensorRecording) -> Recording:
+    """A sensor file or its span, or a recording in memory.
+
+    A file is `.npy` (T, C), memory-mapped, beside a JSON file of the same name that gives `channels`, `units` and
+    `sample_rate_hz`; or CSV or Parquet with a `time_seconds` column and one column per channel, named with its unit
+    in brackets: `acc_x [g]`. Up to 64 files stay open per process.
+
+    Raises:
+        ValueError: a file that is missing or malformed, a time column that jumps, or NaN in what is read.
+    """
+    if isinstance(value, SensorRecording):
+        name, whole = "a sensor recording in memory", value
+        _check_shape(name, value)
+        first, last = 0, len(value.values)
+    elif isinstance(value, Clip):
+        try:
+            changed_ns = value.path.stat().st_mtime_ns
+        except OSError as error:
+            raise ValueError(f"{value.path}: not readable ({error.strerror}). Check the path") from error
+        name, whole = str(value), _load_sensor(value.path, changed_ns)
+        first, last = span_frames(value, whole.sample_rate_hz, len(whole.values))
+    else:
+        raise ValueError(f"a sensor's value is a Clip (a file) or a SensorRecording, not {type(value).__name__}")
+
+    return _in_memory(name, whole.values[first:last], whole.sample_rate_hz, whole.channels, whole.units)
+
+
+def span_frames(clip: Clip, sample_rate_hz: float, num_frames: int) -> tuple[int, int]:
+    """First and last + 1 frame of a clip; its end may lie one frame behind the recording's, where rounding puts it."""
+    first = round((clip.start_seconds or 0.0) * sample_rate_hz)
+    last = num_frames if clip.end_seconds is None else round(clip.end_seconds * sample_rate_hz)
+    if last > num_frames + 1:
+        raise ValueError(
+            f"{clip}: the recording is only {num_frames / sample_rate_hz:g} s long; correct the span in the manifest"
+        )
+    last = min(last, num_frames)
+    if last <= first:
+        raise ValueError(f"{clip}: there are no samples in it. Replace the file, widen the span or drop the row")
+    return first, last
+
+
+def finite(values: np.ndarray, name: str) -> np.ndarray:
+    """`values`, or a ValueError that names the recording and counts what is NaN or infinite."""
+    num_bad = values.size - int(np.isfinite(values).sum())
+    if num_bad:
+        raise ValueError(f"{name}: {num_bad} of {values.size} values are NaN or infinite. Repair the file or drop it")
+    return values
+
+
+def _in_memory(
+    name: str, values: np.ndarray, rate: float, channels: tuple[str, ...] = (), units: tuple[str, ...] = ()
+) -> Recording:
+    if not len(values):
+        raise ValueError(f"{name}: there are no samples in it")
+
+    def read(first: int, last: int) -> np.ndarray:
+        return finite(np.asarray(values[first:last], dtype=np.float32), name)
+
+    return Recording(name, rate, len(values), read, channels, units)
+
+
+@lru_cache(maxsize=NUM_OPEN_RECORDINGS)
+def _load_sensor(path: Path, changed_ns: int) -> SensorRecording:
+    # `changed_ns` is part of the cache's key: a file that was written again is read again.
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        recording = _load_npy(path)
+    elif suffix in (".csv", ".parquet"):
+        recording = _load_table(path)
+    else:
+        raise ValueError(f"{path}: a sensor file ends in .npy, .csv or .parquet")
+    _check_shape(str(path), recording)
+    return recording
+
+
+def _load_npy(path: Path) -> SensorRecording:
+    try:
+        values = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(f"{path}: not readable as .npy ({error})") from error
+    sidecar = path.with_suffix(".json")
+    try:
+        about = json.loads(sidecar.read_text())
+        return SensorRecording(
+            values, float(about["sample_rate_hz"]), tuple(map(str, about["channels"])), tuple(map(str, about["units"]))
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path}: it needs {sidecar.name} beside it with {SIDECAR} ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _load_table(path: Path) -> SensorRecording:
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.csv.read_csv(path) if path.suffix.lower() == ".csv" else pyarrow.parquet.read_table(path)
+        columns = {name: table[name].to_numpy().astype(np.float64) for name in table.column_names}
+    except (pyarrow.ArrowException, OSError, ValueError, TypeError) as error:
+        raise ValueError(f"{path}: not readable as a table of numbers ({error})") from error
+    if TIME_COLUMN not in columns:
+        raise ValueError(f"{path}: there is no column {TIME_COLUMN!r}; there are {', '.join(columns)}")
+    rate_hz = _rate_of(columns.pop(TIME_COLUMN), path)
+    names = [re.fullmatch(r"(\S+) \[(.+)\]", column) for column in columns]
+    if not all(names):
+        raise ValueError(f"{path}: write each channel's unit into its column name, as in 'acc_x [g]'")
+    channels, units = zip(*(match.groups() for match in names if match), strict=True)
+    return SensorRecording(np.stack(list(columns.values()), axis=1).astype(np.float32), rate_hz, channels, units)
+
+
+def _rate_of(time: np.ndarray, path: Path) -> float:
+    """The rate of a regular time axis; ValueError where a step is over 1.5 or under 0.5 of the median step."""
+    steps = np.diff(finite(time, f"{path} ({TIME_COLUMN})"))
+    if not len(steps):
+        raise ValueError(f"{path}: {len(time)} row(s) are no recording")
+    step = float(np.median(steps))
+    odd = np.flatnonzero((steps < 0.5 * step) | (steps > 1.5 * step)) if step > 0 else np.arange(1)
+    if len(odd):
+        row = int(odd[0])
+        raise ValueError(
+            f"{path}: {TIME_COLUMN} jumps {len(odd)} time(s), first from {time[row]:g} to {time[row + 1]:g} s where the "
+            f"usual step is {step:g} s. Sort it, and cut the recording at gaps or interpolate onto a regular grid"
+        )
+    return float((len(time) - 1) / (time[-1] - time[0]))
+
+
+def _check_shape(name: str, recording: SensorRecording) -> None:
+    shape, num_channels = recording.values.shape, len(recording.channels)
+    if len(shape) != 2 or shape[1] != num_channels:
+        hint = " It looks transposed." if len(shape) == 2 and shape[0] == num_channels else ""
+        raise ValueError(f"{name}: values {shape} are not (time, {num_channels} channels).{hint}")
+    if len(recording.units) != num_channels:
+        raise ValueError(f"{name}: {len(recording.units)} unit(s) for {num_channels} channels")
+    if not (math.isfinite(recording.sample_rate_hz) and recording.sample_rate_hz > 0):
+        raise ValueError(f"{name}: sample_rate_hz is {recording.sample_rate_hz}, it must be above 0")

@@ -1,0 +1,69 @@
+"""Changing the rate of a signal, band-limited, at any rational ratio; whole or as a window of a longer recording."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+
+HALF_LENGTH = 10
+"""Taps on each side of the filter, counted in samples of the slower rate."""
+
+Edges = Literal["constant", "line"]
+"""What the signal does beyond its ends: it is zero, or it goes on around the line between its end points."""
+
+
+def rate_ratio(target_hz: float, source_hz: float) -> Fraction:
+    """`target_hz / source_hz` as a fraction of terms that keep the filter short, within one part in a million."""
+    ratio = Fraction(target_hz) / Fraction(source_hz)
+    return ratio if max(ratio.numerator, ratio.denominator) <= 1000 else _short_fraction(ratio)
+
+
+def resample(x: np.ndarray, ratio: Fraction, edges: Edges = "constant") -> np.ndarray:
+    """Resample (T, C) float32 along time to (ceil(T * ratio), C): a polyphase filter, Kaiser-windowed sinc."""
+    from scipy.signal import resample_poly
+
+    if ratio == 1:
+        return x
+    up, down = ratio.numerator, ratio.denominator
+    return resample_poly(x, up, down, axis=0, window=_lowpass(max(up, down)), padtype=edges)
+
+
+def read_resampled(
+    read: Callable[[int, int], np.ndarray],
+    num_frames: int,
+    start: int,
+    num_out: int,
+    ratio: Fraction,
+    edges: Edges = "constant",
+) -> np.ndarray:
+    """`num_out` resampled frames of a recording, the first one at its frame `start`.
+
+    Only the window and what the filter needs around it is read: `read(first, last)` gives frames (last - first, C).
+    Equals resampling the whole recording and cutting, as far as both fall on the same grid.
+    """
+    if ratio == 1:
+        return read(start, min(num_frames, start + num_out))
+    up, down = ratio.numerator, ratio.denominator
+    reach = math.ceil(HALF_LENGTH * max(up, down) / up)
+    # The output grid keeps its phase when the lead is a whole number of input periods.
+    lead = min(math.ceil(reach / down) * down, start // down * down)
+    stop = min(num_frames, start + math.ceil(num_out / ratio) + reach)
+    skip = lead // down * up
+    return resample(read(start - lead, stop), ratio, edges)[skip : skip + num_out]
+
+
+def _short_fraction(ratio: Fraction) -> Fraction:
+    return ratio.limit_denominator(1000) if ratio <= 1 else 1 / (1 / ratio).limit_denominator(1000)
+
+
+@lru_cache(maxsize=512)
+def _lowpass(max_rate: int) -> np.ndarray:
+    from scipy.signal import firwin
+
+    taps = firwin(2 * HALF_LENGTH * max_rate + 1, 1 / max_rate, window=("kaiser", 5.0))
+    return taps.astype(np.float32)

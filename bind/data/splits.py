@@ -1,0 +1,69 @@
+"""Splits share nothing: no owner in two of them, and no stretch of one file in two of them."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+from bind.types import Clip, Sample
+
+OVERLAP_TOLERANCE_SECONDS = 1e-6
+NUM_NAMED = 5
+
+
+def name_some(items: list[str]) -> str:
+    """The first five of `items`, and how many more there are."""
+    rest = len(items) - NUM_NAMED
+    return "; ".join(items[:NUM_NAMED]) + (f"; and {rest} more" if rest > 0 else "")
+
+
+def refuse_shared_owners(samples: Iterable[Sample], where: str) -> None:
+    """Raise ValueError, naming owners, splits and keys, where an owner occurs in more than one split."""
+    key_by_split: dict[str, dict[str, str]] = defaultdict(dict)
+    for sample in samples:
+        for owner in sample.owners:
+            key_by_split[owner].setdefault(sample.split, sample.key)
+    shared = {owner: keys for owner, keys in key_by_split.items() if len(keys) > 1}
+    if shared:
+        named = [
+            f"{owner!r} (" + ", ".join(f"{split}: key {key!r}" for split, key in keys.items()) + ")"
+            for owner, keys in shared.items()
+        ]
+        raise ValueError(
+            f"{where}: {len(shared)} owner(s) occur in more than one split: {name_some(named)}. "
+            "Give all rows of an owner the same split, or its score says nothing about new owners"
+        )
+
+
+def refuse_shared_spans(samples: Iterable[Sample], where: str) -> None:
+    """Raise ValueError where two splits read overlapping stretches of one file, through whatever modality.
+
+    Stretches that only touch are fine; a file without a span is read whole. Links are followed.
+    """
+    spans: dict[Path, list[tuple[float, float, str, str]]] = defaultdict(list)
+    for sample in samples:
+        for clip in (v for values in sample.values.values() for v in values if isinstance(v, Clip)):
+            end = math.inf if clip.end_seconds is None else clip.end_seconds
+            spans[clip.path].append((clip.start_seconds or 0.0, end, sample.split, sample.key))
+
+    same_file: dict[str, list[tuple[float, float, str, str]]] = defaultdict(list)
+    for path, found in spans.items():
+        same_file[os.path.realpath(path)].extend(found)
+
+    clashes = []
+    for real_path, found in same_file.items():
+        furthest: dict[str, tuple[float, str]] = {}
+        for start, end, split, key in sorted(found):
+            for other, (other_end, other_key) in furthest.items():
+                if other != split and other_end - start > OVERLAP_TOLERANCE_SECONDS:
+                    clashes.append(f"{real_path} ({other}: key {other_key!r}, {split}: key {key!r})")
+            if split not in furthest or end > furthest[split][0]:
+                furthest[split] = (end, key)
+    if clashes:
+        raise ValueError(
+            f"{where}: {len(clashes)} overlap(s) in time between splits: {name_some(clashes)}. "
+            "Keep all spans of such a file in one split, or cut them so that they only touch"
+        )

@@ -1,0 +1,78 @@
+"""Rows of a CSV, JSONL or Parquet file as dictionaries, each with its place in the file for messages."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+Row = tuple[str, dict[str, Any]]
+"""Where the row stands ("line 7") and its cells."""
+
+
+def read_table(path: Path) -> tuple[list[str], list[Row]]:
+    """Column names in order of first appearance, and the rows.
+
+    CSV cells are strings; JSONL and Parquet cells keep their types, lists included.
+
+    Raises:
+        ValueError: no such file, an unknown extension, or a file that cannot be parsed (names file and line).
+    """
+    readers = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
+    if path.suffix.lower() not in readers:
+        raise ValueError(f"{path}: a manifest ends in .csv, .jsonl or .parquet")
+    if not path.is_file():
+        raise ValueError(f"{path}: no such manifest; check the path or write it with one of the data scripts")
+    rows = readers[path.suffix.lower()](path)
+    if not rows:
+        raise ValueError(f"{path}: the manifest has no rows")
+    return list(dict.fromkeys(column for _, cells in rows for column in cells)), rows
+
+
+def _read_csv(path: Path) -> list[Row]:
+    rows: list[Row] = []
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, strict=True)
+        try:
+            header = [column.strip() for column in next(reader, [])]
+            if len(set(header)) != len(header):
+                raise ValueError(f"{path}: the header names a column twice: {', '.join(header)}")
+            for cells in reader:
+                if not cells:
+                    continue
+                if len(cells) != len(header):
+                    raise ValueError(
+                        f"{path} line {reader.line_num}: {len(cells)} cells under {len(header)} column names; "
+                        "put text that contains commas in double quotes"
+                    )
+                rows.append((f"line {reader.line_num}", dict(zip(header, cells, strict=True))))
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} line {reader.line_num}: not readable as UTF-8 CSV: {error}") from error
+    return rows
+
+
+def _read_jsonl(path: Path) -> list[Row]:
+    rows: list[Row] = []
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            cells = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"{path} line {number}: not a JSON object on one line: {error}") from error
+        if not isinstance(cells, dict):
+            raise ValueError(f"{path} line {number}: expected a JSON object, got {type(cells).__name__}")
+        rows.append((f"line {number}", cells))
+    return rows
+
+
+def _read_parquet(path: Path) -> list[Row]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise ValueError(f"{path}: not readable as Parquet: {error}") from error
+    return [(f"row {number}", cells) for number, cells in enumerate(table.to_pylist(), start=1)]

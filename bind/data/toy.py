@@ -1,0 +1,199 @@
+"""The toy world: 576 combinations of five factors, seen, heard, felt and told without a download.
+
+Each modality carries some of the factors exactly and everything else as nuisance. Test and validation hold
+combinations that never occur in training, so the best possible retrieval between two modalities is known
+(`bind.metrics.ceiling`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bind.data.toy_audio import SAMPLE_RATE_HZ as AUDIO_RATE_HZ
+from bind.data.toy_audio import render_audio
+from bind.data.toy_image import render_depths, render_images
+from bind.data.toy_imu import CHANNELS, UNITS, render_imu
+from bind.data.toy_imu import SAMPLE_RATE_HZ as IMU_RATE_HZ
+from bind.types import Modality, Sample, SensorRecording, Waveform, stable_id
+
+FACTORS: Mapping[str, tuple[str, ...]] = {
+    "shape": ("circle", "square", "triangle", "star"),
+    "colour": ("red", "green", "blue", "yellow", "purple", "white"),
+    "size": ("small", "large"),
+    "motion": ("resting", "sliding", "bouncing", "spinning"),
+    "material": ("wooden", "metal", "rubber"),
+}
+"""Factor → its words; combinations are rows of indices into them, in this order."""
+
+CARRIES: Mapping[Modality, tuple[str, ...]] = {
+    "image": tuple(FACTORS),
+    "text": tuple(FACTORS),
+    "audio": ("shape", "motion", "material"),
+    "imu": ("motion", "size", "material"),
+    "depth": ("shape", "size"),
+}
+"""Modality → the factors that can be read from it."""
+
+TEMPLATES = (
+    "a {size} {colour} {material} {shape} {motion}",
+    "{motion} {size} {colour} {material} {shape}",
+    "a photo of a {size} {colour} {material} {shape} that is {motion}",
+    "a {material} {shape}, {size} and {colour}, is {motion}",
+)
+
+SPLITS = ("train", "val", "test")
+NUM_TEST_COMBINATIONS = 115
+NUM_VAL_COMBINATIONS = 46
+
+
+def all_combinations() -> np.ndarray:
+    """Every combination of the factors as indices, (576, 5) int64."""
+    return np.stack(np.unravel_index(np.arange(576), [len(words) for words in FACTORS.values()]), axis=1)
+
+
+def words_of(combination: Sequence[int]) -> dict[str, str]:
+    """Factor → word of one row of indices."""
+    return {name: words[int(i)] for (name, words), i in zip(FACTORS.items(), combination, strict=True)}
+
+
+def captions(combination: Sequence[int]) -> list[str]:
+    """One caption per template, such as "a small red metal star bouncing"."""
+    return [template.format(**words_of(combination)) for template in TEMPLATES]
+
+
+def render(
+    modality: Modality, combinations_BF: np.ndarray, rngs: Sequence[np.random.Generator]
+) -> list[str] | list[np.ndarray] | list[Waveform] | list[SensorRecording]:
+    """The value of `modality` for each row; it is told nothing but the factors that it carries."""
+    order = list(FACTORS)
+    return _RENDERERS[modality](rngs, **{f: combinations_BF[:, order.index(f)] for f in CARRIES[modality]})
+
+
+def _render_text(rngs: Sequence[np.random.Generator], **factors: np.ndarray) -> list[str]:
+    rows = np.stack([factors[name] for name in FACTORS], axis=1)
+    return [captions(row)[rng.integers(len(TEMPLATES))] for row, rng in zip(rows, rngs, strict=True)]
+
+
+_RENDERERS: Mapping[Modality, Callable[..., list[Any]]] = {
+    "image": lambda rngs, **factors: list(render_images(rngs, **factors)),
+    "text": _render_text,
+    "audio": lambda rngs, **factors: [Waveform(x, AUDIO_RATE_HZ) for x in render_audio(rngs, **factors)],
+    "imu": lambda rngs, **factors: [
+        SensorRecording(x, IMU_RATE_HZ, CHANNELS, UNITS) for x in render_imu(rngs, **factors)
+    ],
+    "depth": lambda rngs, **factors: list(render_depths(rngs, **factors)),
+}
+
+
+class ToySource:
+    """The toy world as a `Source`: held-out combinations in `val` and `test`, values rendered on request.
+
+    In `val` and `test` every combination has one pool item and a number of queries, and the pool items come first.
+
+    Args:
+        num_train: training samples; they go through the 415 training combinations in shuffled rounds.
+        num_val_queries: samples of each of the 46 validation combinations, besides the pool item.
+        num_test_queries: the same for the 115 test combinations.
+        seed: decides which combinations are held out, and every fixed nuisance.
+        fresh: modalities whose nuisance is drawn anew whenever `fetch` is given generators; the others never change.
+        modalities: what the samples carry.
+
+    Raises:
+        ValueError: an unknown modality, or a count below one.
+    """
+
+    name = "toy"
+    carries: Mapping[Modality, tuple[str, ...]] = CARRIES
+
+    def __init__(
+        self,
+        num_train: int = 8000,
+        num_val_queries: int = 4,
+        num_test_queries: int = 20,
+        seed: int = 0,
+        fresh: Sequence[str] = ("audio", "imu", "depth"),
+        modalities: Sequence[str] = ("image", "text", "audio", "imu", "depth"),
+    ) -> None:
+        for argument, names in (("fresh", fresh), ("modalities", modalities)):
+            if unknown := sorted(set(names) - set(CARRIES)):
+                raise ValueError(f"{argument}: the toy world has no {unknown}; choose from {sorted(CARRIES)}")
+        for argument, count in (
+            ("num_train", num_train),
+            ("num_val_queries", num_val_queries),
+            ("num_test_queries", num_test_queries),
+        ):
+            if count < 1:
+                raise ValueError(f"{argument} must be at least 1, not {count}")
+        self.seed = seed
+        self.fresh = frozenset(fresh)
+        self._modalities = tuple(modalities)
+        held_out = NUM_TEST_COMBINATIONS + NUM_VAL_COMBINATIONS
+        rng = np.random.default_rng([seed, 0])
+        shuffled = rng.permutation(all_combinations())
+        test, val, train = shuffled[:NUM_TEST_COMBINATIONS], shuffled[NUM_TEST_COMBINATIONS:held_out], shuffled[held_out:]
+        rounds = -(-num_train // len(train))
+        order = np.concatenate([rng.permutation(len(train)) for _ in range(rounds)])[:num_train]
+        self._combinations = {"train": train, "val": val, "test": test}
+        self._order = {
+            "train": order,
+            "val": np.tile(np.arange(len(val)), 1 + num_val_queries),
+            "test": np.tile(np.arange(len(test)), 1 + num_test_queries),
+        }
+        self._samples: dict[str, list[Sample]] = {}
+
+    def modalities(self) -> tuple[Modality, ...]:
+        """What the samples carry."""
+        return self._modalities
+
+    def factor_table(self, split: str) -> np.ndarray:
+        """The factors of every sample of a split as indices, (N, 5) int64, in the order of `samples` and `FACTORS`."""
+        return self._combinations[self._known(split)][self._order[split]]
+
+    def samples(self, split: str) -> Sequence[Sample]:
+        """The metadata of a split; group = the combination in words, label = its motion."""
+        if split not in self._samples:
+            num_combinations = len(self._combinations[self._known(split)])
+            empty: dict[Modality, tuple[Any, ...]] = dict.fromkeys(self._modalities, ())
+            made = []
+            for index, (which, row) in enumerate(zip(self._order[split], self.factor_table(split), strict=True)):
+                key = f"toy/{split}/{which:04d}/{index // num_combinations:02d}"
+                group = TEMPLATES[0].removeprefix("a ").format(**words_of(row))
+                made.append(Sample(key, split, empty, group=group, owners=(key,), label=words_of(row)["motion"]))
+            self._samples[split] = made
+        return self._samples[split]
+
+    def fetch(
+        self,
+        split: str,
+        indices: Sequence[int],
+        modalities: Sequence[Modality],
+        rngs: Sequence[np.random.Generator] | None,
+    ) -> list[dict[Modality, list[Any]]]:
+        """Render `modalities` of these samples; what is rendered does not depend on what else is asked for.
+
+        Raises:
+            ValueError: a modality that this source does not carry.
+        """
+        if missing := sorted(set(modalities) - set(self._modalities)):
+            raise ValueError(f"the toy source carries {list(self._modalities)}, not {missing}; see data.modalities")
+        rows = self.factor_table(split)[list(indices)]
+        samples = [self.samples(split)[i] for i in indices]
+        # All seeds are drawn, in a fixed order, so that asking for fewer modalities changes none of the others.
+        seeds = None if rngs is None else [dict(zip(CARRIES, rng.integers(2**63, size=len(CARRIES)))) for rng in rngs]
+        fetched: list[dict[Modality, list[Any]]] = [{} for _ in samples]
+        for modality in modalities:
+            if seeds is not None and modality in self.fresh:
+                own = [np.random.default_rng(seed[modality]) for seed in seeds]
+            else:
+                own = [np.random.default_rng([self.seed, stable_id(f"{s.key}:{modality}")]) for s in samples]
+            for values, value in zip(fetched, render(modality, rows, own), strict=True):
+                values[modality] = [value]
+        return fetched
+
+    def _known(self, split: str) -> str:
+        if split not in SPLITS:
+            raise ValueError(f"the toy world has the splits {list(SPLITS)}, not {split!r}")
+        return split

@@ -1,0 +1,107 @@
+"""Sound → a mono window at one rate."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bind.data.notices import say_once
+from bind.data.recordings import Recording, open_audio
+from bind.data.resample import rate_ratio, read_resampled
+from bind.data.transforms.options import Range, ordered
+from bind.types import Clip, Waveform
+
+
+class AudioTransform:
+    """A sound file, a span of one, or a `Waveform` → float32 (T,), T = `sample_rate_hz * window_seconds`.
+
+    Other rates are resampled, several channels averaged, and both said once in the log. From a longer sound a random
+    window is taken in training and the middle one in evaluation; a shorter one is padded with zeros at its end, in
+    training on both sides at random. All augmentation is off by default and happens in training only.
+
+    Args:
+        speed_range: playback speed, drawn log-uniformly in steps of 0.01; pitch and formants move along.
+        gain_db_range: gain in dB.
+        noise_snr_db_range: white noise at this signal-to-noise ratio in dB over the window; None adds none.
+        tilt_db_range: spectral tilt in dB per octave around 1 kHz (another microphone, another room).
+
+    Raises:
+        ValueError: a file that is missing, corrupt, empty or holds NaN, named in the message.
+    """
+
+    def __init__(
+        self,
+        sample_rate_hz: int = 16_000,
+        window_seconds: float = 1.0,
+        speed_range: Range = (1.0, 1.0),
+        gain_db_range: Range = (0.0, 0.0),
+        noise_snr_db_range: Range | None = None,
+        tilt_db_range: Range = (0.0, 0.0),
+    ) -> None:
+        self.sample_rate_hz = sample_rate_hz
+        self.window_seconds = window_seconds
+        self.num_samples = round(sample_rate_hz * window_seconds)
+        if self.num_samples < 1:
+            raise ValueError(f"{sample_rate_hz} Hz for {window_seconds} s is an empty window; raise one of them")
+        self.speed_range = ordered("speed_range", speed_range, above=0.0)
+        self.gain_db_range = ordered("gain_db_range", gain_db_range)
+        self.noise_snr_db_range = (
+            None if noise_snr_db_range is None else ordered("noise_snr_db_range", noise_snr_db_range)
+        )
+        self.tilt_db_range = ordered("tilt_db_range", tilt_db_range)
+
+    def __call__(self, value: Clip | Waveform, rng: np.random.Generator | None) -> Tensor:
+        with open_audio(value) as recording:
+            x_T = self._read(recording, rng)
+        if rng is None:
+            return torch.from_numpy(np.pad(x_T, (0, self.num_samples - len(x_T))))
+        return torch.from_numpy(self._augment(x_T, rng))
+
+    def collate(self, items: list[Tensor]) -> Tensor:
+        """B_m windows (T,) → (B_m, T)."""
+        return torch.stack(items)
+
+    def _read(self, recording: Recording, rng: np.random.Generator | None) -> np.ndarray:
+        speed = 1.0 if rng is None else _draw_speed(self.speed_range, rng)
+        ratio = rate_ratio(self.sample_rate_hz / speed, recording.sample_rate_hz)
+        spare = recording.num_frames - math.ceil(self.num_samples / ratio)
+        start = 0 if spare <= 0 else spare // 2 if rng is None else int(rng.integers(spare + 1))
+        x_TC = read_resampled(recording.read, recording.num_frames, start, self.num_samples, ratio)
+        if recording.sample_rate_hz != self.sample_rate_hz:
+            rates = f"{recording.sample_rate_hz:g} Hz is resampled to {self.sample_rate_hz} Hz"
+            say_once(f"sound at {rates}", recording.name)
+        if x_TC.shape[1] > 1:
+            say_once(f"sound with {x_TC.shape[1]} channels is averaged to one", recording.name)
+        return np.ascontiguousarray(x_TC.mean(axis=1) if x_TC.shape[1] > 1 else x_TC[:, 0])
+
+    def _augment(self, x_T: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Tilt and gain, then a random place in the window, then noise over all of it."""
+        if any(self.tilt_db_range):
+            x_T = _tilt(x_T, rng.uniform(*self.tilt_db_range), self.sample_rate_hz)
+        if any(self.gain_db_range):
+            x_T = x_T * np.float32(10 ** (rng.uniform(*self.gain_db_range) / 20))
+        rms = np.sqrt(np.mean(np.square(x_T)))
+        spare = self.num_samples - len(x_T)
+        before = int(rng.integers(spare + 1))
+        x_T = np.pad(x_T, (before, spare - before))
+        if self.noise_snr_db_range is not None:
+            level = rms * np.float32(10 ** (-rng.uniform(*self.noise_snr_db_range) / 20))
+            x_T = x_T + level * rng.standard_normal(len(x_T), dtype=np.float32)
+        return x_T
+
+
+def _draw_speed(bounds: Range, rng: np.random.Generator) -> float:
+    return round(math.exp(rng.uniform(*map(math.log, bounds))), 2)
+
+
+def _tilt(x_T: np.ndarray, db_per_octave: float, sample_rate_hz: int) -> np.ndarray:
+    """Tilt the spectrum and keep the energy; frequencies under 50 Hz count as 50 Hz."""
+    spectrum = np.fft.rfft(x_T)
+    octaves = np.log2(np.maximum(np.fft.rfftfreq(len(x_T), 1 / sample_rate_hz), 50.0) / 1000.0)
+    tilted = np.fft.irfft(spectrum * 10 ** (db_per_octave * octaves / 20), n=len(x_T))
+    energy = float(np.sum(np.square(tilted)))
+    gain = math.sqrt(float(np.sum(np.square(x_T))) / energy) if energy > 0 else 1.0
+    return (tilted * gain).astype(np.float32)

@@ -1,0 +1,155 @@
+"""A sensor's recording → a window of chosen channels in chosen units at one rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bind.data.notices import say_once
+from bind.data.recordings import Recording, open_sensor
+from bind.data.resample import rate_ratio, read_resampled
+from bind.data.transforms.options import Range, ordered
+from bind.types import Clip, SensorRecording
+
+SI_FACTORS = {
+    "m/s^2": ("acceleration", 1.0),
+    "m/s2": ("acceleration", 1.0),
+    "m/s²": ("acceleration", 1.0),
+    "g": ("acceleration", 9.80665),
+    "rad/s": ("angular rate", 1.0),
+    "deg/s": ("angular rate", math.pi / 180),
+    "°/s": ("angular rate", math.pi / 180),
+}
+"""Unit → (quantity, its size in the SI unit of that quantity)."""
+
+TRIADS = ("acc", "gyro")
+
+
+class ImuTransform:
+    """A sensor file, a span of one, or a `SensorRecording` → float32 (C, T), T = `sample_rate_hz * window_seconds`.
+
+    Channels are picked by name and come out in the order and units asked for. Any other sensor works as well: name its
+    channels; units other than accelerations and angular rates have to agree. Resampling filters out what the new rate
+    cannot hold. From a longer recording a random window is taken in training and the middle one in evaluation.
+    All augmentation is off by default and happens in training only.
+
+    Args:
+        rotation_degrees: largest angle of a random rotation about a random axis, the same for the three channels
+            `acc_x/y/z` and for `gyro_x/y/z`: the sensor worn a little differently.
+        scale_range: factor on the whole window.
+        noise_std: white noise, one value in the units of the output or one per channel.
+
+    Raises:
+        ValueError: names the file where channels are missing, units do not convert, values are NaN, the recording is
+            shorter than the window, or every channel is constant.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[str] = ("acc_x", "acc_y", "acc_z", "gyro_x", "gyro_y", "gyro_z"),
+        units: Sequence[str] = ("g", "g", "g", "rad/s", "rad/s", "rad/s"),
+        sample_rate_hz: float = 100.0,
+        window_seconds: float = 2.0,
+        rotation_degrees: float = 0.0,
+        scale_range: Range = (1.0, 1.0),
+        noise_std: float | Sequence[float] = 0.0,
+    ) -> None:
+        self.channels, self.units = tuple(channels), tuple(units)
+        if len(self.channels) != len(self.units) or not self.channels:
+            raise ValueError(f"channels and units pair up: {len(self.channels)} channels, {len(self.units)} units")
+        self.sample_rate_hz = sample_rate_hz
+        self.window_seconds = window_seconds
+        self.num_frames = round(sample_rate_hz * window_seconds)
+        if self.num_frames < 2:
+            raise ValueError(f"{sample_rate_hz:g} Hz for {window_seconds:g} s is no window; raise one of them")
+        self.rotation_degrees = rotation_degrees
+        self.scale_range = ordered("scale_range", scale_range, above=0.0)
+        self.noise_std_C = np.broadcast_to(np.asarray(noise_std, dtype=np.float32), (len(self.channels),))
+        self._triads = _triads(self.channels)
+        if rotation_degrees and not self._triads:
+            raise ValueError(
+                "rotation_degrees needs acc_x, acc_y and acc_z (or gyro_…) among the channels; set it to 0"
+            )
+
+    def __call__(self, value: Clip | SensorRecording, rng: np.random.Generator | None) -> Tensor:
+        recording = open_sensor(value)
+        columns, factors_C = self._selection(recording)
+        x_TC = self._window(recording, rng)[:, columns] * factors_C
+        if not np.any(x_TC != x_TC[0]):
+            raise ValueError(f"{recording.name}: every channel is constant. Was the sensor off? Drop this span")
+        if rng is not None:
+            x_TC = self._augment(x_TC, rng)
+        return torch.from_numpy(np.ascontiguousarray(x_TC.T, dtype=np.float32))
+
+    def collate(self, items: list[Tensor]) -> Tensor:
+        """B_m windows (C, T) → (B_m, C, T)."""
+        return torch.stack(items)
+
+    def _selection(self, recording: Recording) -> tuple[list[int], np.ndarray]:
+        missing = [channel for channel in self.channels if channel not in recording.channels]
+        if missing:
+            raise ValueError(
+                f"{recording.name}: no channel {', '.join(missing)}; it has {', '.join(recording.channels)}. "
+                "Name the transform's channels after these, or rename them in the file"
+            )
+        columns = [recording.channels.index(channel) for channel in self.channels]
+        factors = [
+            _conversion(recording.units[column], unit, f"{recording.name}: {channel}")
+            for column, channel, unit in zip(columns, self.channels, self.units, strict=True)
+        ]
+        return columns, np.asarray(factors, dtype=np.float32)
+
+    def _window(self, recording: Recording, rng: np.random.Generator | None) -> np.ndarray:
+        ratio = rate_ratio(self.sample_rate_hz, recording.sample_rate_hz)
+        if ratio != 1:
+            say_once(f"{recording.sample_rate_hz:g} Hz is resampled to {self.sample_rate_hz:g} Hz", recording.name)
+        available = math.ceil(recording.num_frames * ratio)
+        if available < self.num_frames:
+            raise ValueError(
+                f"{recording.name}: {recording.num_frames / recording.sample_rate_hz:g} s are shorter than the window "
+                f"of {self.window_seconds:g} s. Widen the span or lower window_seconds"
+            )
+        spare = max(0, recording.num_frames - math.ceil(self.num_frames / ratio))
+        start = spare // 2 if rng is None else int(rng.integers(spare + 1))
+        # Gravity does not stop at the ends of a recording: extend along a line, not with zeros.
+        return read_resampled(recording.read, recording.num_frames, start, self.num_frames, ratio, edges="line")
+
+    def _augment(self, x_TC: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        if self.rotation_degrees:
+            rotation = random_rotation(self.rotation_degrees, rng).astype(np.float32)
+            for triad in self._triads:
+                x_TC[:, triad] = x_TC[:, triad] @ rotation.T
+        if self.scale_range != (1.0, 1.0):
+            x_TC = x_TC * np.float32(rng.uniform(*self.scale_range))
+        if self.noise_std_C.any():
+            x_TC = x_TC + self.noise_std_C * rng.standard_normal(x_TC.shape, dtype=np.float32)
+        return x_TC
+
+
+def random_rotation(max_degrees: float, rng: np.random.Generator) -> np.ndarray:
+    """A rotation matrix (3, 3) about a uniform axis by a uniform angle up to `max_degrees` (Rodrigues' formula)."""
+    axis = rng.standard_normal(3)
+    x, y, z = axis / np.linalg.norm(axis)
+    angle = math.radians(rng.uniform(0.0, max_degrees))
+    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    return np.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * cross @ cross
+
+
+def _triads(channels: tuple[str, ...]) -> list[list[int]]:
+    names = [[f"{sensor}_{axis}" for axis in "xyz"] for sensor in TRIADS]
+    return [[channels.index(name) for name in triad] for triad in names if set(triad) <= set(channels)]
+
+
+def _conversion(source: str, target: str, where: str) -> float:
+    if source == target:
+        return 1.0
+    (quantity, size), (wanted, wanted_size) = (SI_FACTORS.get(unit, (unit, 1.0)) for unit in (source, target))
+    if quantity != wanted:
+        raise ValueError(
+            f"{where} is in {source!r} and cannot become {target!r}; units that convert: {', '.join(SI_FACTORS)}"
+        )
+    return size / wanted_size

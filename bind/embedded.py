@@ -1,0 +1,101 @@
+"""All embeddings of a split, on the CPU, every sample once: what retrieval and zero-shot figures are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bind.distributed import gather_objects, gather_rows, rank, row_counts
+from bind.metrics import retrieval
+from bind.types import Batch, Embeddings, Modality
+
+
+class EmbeddedSplit:
+    """All embeddings of a split, every sample once and in one order on every rank.
+
+    Attributes:
+        keys: N sample keys.
+        group_ids_N: int64 (N,).
+        z: modality → (N_m, D) on the CPU.
+        rows: modality → int64 (N_m,), the sample of each vector.
+    """
+
+    def __init__(
+        self, keys: list[str], group_ids_N: Tensor, z: Mapping[Modality, Tensor], rows: Mapping[Modality, Tensor]
+    ) -> None:
+        self.keys = keys
+        self.group_ids_N = group_ids_N
+        self.z = dict(z)
+        self.rows = dict(rows)
+
+    @classmethod
+    def gather(cls, parts: Iterable[tuple[Batch, Embeddings]]) -> EmbeddedSplit:
+        """Concatenate batches, in rank order; a sample that two ranks saw counts once.
+
+        Ranks hold consecutive stretches of a split, so the order is that of the split under any number of processes.
+        """
+        parts = list(parts)
+        device = parts[0][0].group_ids_B.device if parts else torch.device("cpu")
+        nothing = torch.zeros(0, dtype=torch.long, device=device)
+        keys = [key for batch, _ in parts for key in batch.keys]
+        keys_of_rank = gather_objects(keys)
+        starts = torch.tensor([len(k) for k in keys_of_rank[: rank()]] + [len(batch) for batch, _ in parts]).cumsum(0)
+        starts = [0, *starts.tolist()][rank() :]
+
+        def gathered(own: list[Tensor], empty: Tensor) -> Tensor:
+            x = torch.cat([empty, *own])
+            return gather_rows(x, row_counts(len(x), device)).cpu()
+
+        dims: dict[Modality, int] = {}
+        for found in gather_objects({m: z.shape[1] for _, e in parts for m, z in e.z.items()}):
+            dims.update(found)
+        z, rows = {}, {}
+        for m in sorted(dims):
+            own = [(e, start) for (_, e), start in zip(parts, starts, strict=False) if m in e.z]
+            z[m] = gathered([e.z[m].detach().float() for e, _ in own], torch.zeros(0, dims[m], device=device))
+            rows[m] = gathered([e.rows[m] + start for e, start in own], nothing)
+        group_ids = gathered([batch.group_ids_B for batch, _ in parts], nothing)
+        return cls([key for own_keys in keys_of_rank for key in own_keys], group_ids, z, rows)._deduplicated()
+
+    def _deduplicated(self) -> EmbeddedSplit:
+        """Every key once."""
+        first: dict[str, int] = {}
+        for position, key in enumerate(self.keys):
+            first.setdefault(key, position)
+        if len(first) == len(self.keys):
+            return self
+        kept = torch.tensor(sorted(first.values()))
+        renumbered = torch.full((len(self.keys),), -1, dtype=torch.long)
+        renumbered[kept] = torch.arange(len(kept))
+        z, rows = {}, {}
+        for modality, old in self.rows.items():
+            mask = renumbered[old] >= 0
+            z[modality], rows[modality] = self.z[modality][mask], renumbered[old[mask]]
+        return EmbeddedSplit([self.keys[i] for i in kept.tolist()], self.group_ids_N[kept], z, rows)
+
+    def retrieval(self, query: Modality, pool: Modality, *, one_per_group: bool) -> dict[str, Any]:
+        """Metrics of ranking every `pool` vector for every `query` vector; relevant are those of the query's group."""
+        queries, candidates = self.query_and_pool(query, pool, one_per_group=one_per_group)
+        return retrieval(
+            self.z[query][queries],
+            self.z[pool][candidates],
+            self.group_ids_N[self.rows[query][queries]],
+            self.group_ids_N[self.rows[pool][candidates]],
+        )
+
+    def query_and_pool(self, query: Modality, pool: Modality, *, one_per_group: bool) -> tuple[Tensor, Tensor]:
+        """Positions among the query's and the pool's vectors.
+
+        With `one_per_group` the first sample of each group is the pool, and all other samples ask.
+        """
+        if not one_per_group:
+            return torch.arange(len(self.rows[query])), torch.arange(len(self.rows[pool]))
+        first: dict[int, int] = {}
+        for position, group in enumerate(self.group_ids_N.tolist()):
+            first.setdefault(group, position)
+        is_first = torch.zeros(len(self.group_ids_N), dtype=torch.bool)
+        is_first[list(first.values())] = True
+        return (~is_first[self.rows[query]]).nonzero().flatten(), is_first[self.rows[pool]].nonzero().flatten()

@@ -1,0 +1,58 @@
+"""A small convolutional trunk for sound: the default on a CPU."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from bind.encoders.blocks import ConvBlock1d, ConvBlock2d, Pooling, pooling
+from bind.encoders.mel import LogMel, SpecAugment
+
+
+class AudioCNN(nn.Module):
+    """Log-mel convolutions, then convolutions along time: (B, T) mono samples in [-1, 1] → (B, num_features).
+
+    `num_layers` 3×3 convolutions halve time and frequency at each of the first two and frequency alone after that,
+    doubling the width up to `4 * width`. The bands that are left become channels, so that pitch is kept; dilated
+    convolutions read the rhythm and pooling over time forgets when a sound began. Clips of any length from one window
+    on, at `sample_rate_hz`.
+    """
+
+    def __init__(
+        self,
+        sample_rate_hz: int,
+        num_mels: int = 64,
+        window_ms: float = 25.0,
+        hop_ms: float = 10.0,
+        per_clip: bool = True,
+        width: int = 16,
+        num_layers: int = 4,
+        time_width: int = 128,
+        num_time_layers: int = 2,
+        dropout: float = 0.1,
+        pool: Pooling = "mean_max",
+        num_time_masks: int = 1,
+        max_time_share: float = 0.1,
+        num_mel_masks: int = 1,
+        max_mel_share: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.mel = LogMel(sample_rate_hz, num_mels, window_ms, hop_ms, per_clip=per_clip)
+        self.augment = SpecAugment(num_time_masks, max_time_share, num_mel_masks, max_mel_share)
+        layers: list[nn.Module] = []
+        in_width, num_bands = 1, num_mels
+        for i in range(num_layers):
+            out_width = width * min(2**i, 4)
+            layers.append(ConvBlock2d(in_width, out_width, stride=(2, 2 if i < 2 else 1)))
+            in_width, num_bands = out_width, (num_bands + 1) // 2
+        self.convs = nn.Sequential(*layers)
+        time_layers: list[nn.Module] = [ConvBlock1d(in_width * num_bands, time_width, kernel=1)]
+        time_layers += [ConvBlock1d(time_width, time_width, kernel=3, dilation=2**i) for i in range(num_time_layers)]
+        self.time_convs = nn.Sequential(*time_layers)
+        self.pool, self.num_features = pooling(pool, time_width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, wave_BT: Tensor) -> Tensor:
+        mel_BMT = self.augment(self.mel(wave_BT))
+        x_BCMT = self.convs(mel_BMT[:, None].to(next(self.convs.parameters()).dtype))
+        x_BCT = self.time_convs(x_BCMT.flatten(1, 2))
+        return self.dropout(self.pool(x_BCT))

@@ -1,0 +1,69 @@
+"""A vision transformer over log-mel patches, the size of ImageBind's by default."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from bind.encoders.blocks import TransformerTrunk
+from bind.encoders.mel import KaldiFbank, SpecAugment
+
+
+class AudioViT(nn.Module):
+    """Kaldi filter bank in overlapping patches: (B, T) mono samples in [-1, 1] at `sample_rate_hz` → (B, width).
+
+    The defaults are ImageBind's: 16 kHz, 2 s clips, 128 bands, patch 16 with stride 10, 12 layers × 768 × 12 heads.
+    `num_frames` (10 ms each) sizes the grid of positions: 204 is ImageBind's, 12 × 19 patches, which 2 s fill
+    (198 frames, no padding needed). A shorter clip uses the first positions in time. Source: Gong et al. 2021 (AST),
+    Girdhar et al. 2023 (ImageBind). Not loadable from ImageBind's checkpoint, whose attention has an extra key bias.
+
+    Raises:
+        ValueError: the clip is longer than `num_frames`, or shorter than one patch.
+    """
+
+    def __init__(
+        self,
+        sample_rate_hz: int = 16000,
+        num_mels: int = 128,
+        num_frames: int = 204,
+        patch: int = 16,
+        stride: int = 10,
+        width: int = 768,
+        num_layers: int = 12,
+        num_heads: int = 12,
+        mlp_ratio: float = 4.0,
+        dropout: float = 0.0,
+        drop_path: float = 0.1,
+        mean: float = -4.268,
+        std: float = 9.138,
+        num_time_masks: int = 1,
+        max_time_share: float = 0.1,
+        num_mel_masks: int = 1,
+        max_mel_share: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if min(num_mels, num_frames) < patch:
+            raise ValueError(f"patch={patch} does not fit into num_mels={num_mels} × num_frames={num_frames}")
+        self.num_features = width
+        self.fbank = KaldiFbank(sample_rate_hz, num_mels, mean=mean, std=std)
+        self.augment = SpecAugment(num_time_masks, max_time_share, num_mel_masks, max_mel_share)
+        self.patches = nn.Conv2d(1, width, patch, stride=stride, bias=False)
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.num_frames = num_frames
+        grid = [(size - patch) // stride + 1 for size in (num_mels, num_frames)]
+        self.positions_WMT = nn.Parameter(torch.zeros(width, *grid))
+        nn.init.trunc_normal_(self.positions_WMT, std=0.02)
+        self.trunk = TransformerTrunk(width, num_layers, num_heads, mlp_ratio, dropout, drop_path)
+
+    def forward(self, wave_BT: Tensor) -> Tensor:
+        mel_BMT = self.augment(self.fbank(wave_BT))
+        num_frames, patch = mel_BMT.shape[-1], self.patches.kernel_size[0]
+        if not patch <= num_frames <= self.num_frames:
+            raise ValueError(
+                f"a clip of {wave_BT.shape[1]} samples gives {num_frames} frames, this encoder takes {patch} to "
+                f"{self.num_frames}: set encoder.audio.num_frames={num_frames} or cut other windows"
+            )
+        x_BWMT = self.patches(mel_BMT[:, None].to(self.patches.weight.dtype))
+        x_BLW = self.norm(x_BWMT.flatten(2).transpose(1, 2))
+        positions_WL = self.positions_WMT[..., : x_BWMT.shape[-1]].flatten(1)
+        return self.trunk(x_BLW + positions_WL.T)

@@ -1,0 +1,145 @@
+"""What several trunks are built of: normalised convolutions, transformer layers, pooling."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+CHANNELS_PER_GROUP = 8
+
+
+def group_norm(width: int) -> nn.GroupNorm:
+    """GroupNorm over groups of 8 channels, or over all of them where 8 does not divide `width`."""
+    return nn.GroupNorm(width // CHANNELS_PER_GROUP if width % CHANNELS_PER_GROUP == 0 else 1, width)
+
+
+class ConvBlock2d(nn.Sequential):
+    """3×3 convolution, GroupNorm, SiLU: (B, C, H, W) → (B, out_width, ⌈H/stride⌉, ⌈W/stride⌉)."""
+
+    def __init__(self, in_width: int, out_width: int, stride: int | tuple[int, int] = 1) -> None:
+        super().__init__(
+            nn.Conv2d(in_width, out_width, 3, stride=stride, padding=1, bias=False), group_norm(out_width), nn.SiLU()
+        )
+
+
+class ConvBlock1d(nn.Sequential):
+    """Convolution along time, GroupNorm, SiLU: (B, C, T) → (B, out_width, ⌈T/stride⌉) for an odd kernel."""
+
+    def __init__(self, in_width: int, out_width: int, kernel: int = 5, stride: int = 1, dilation: int = 1) -> None:
+        padding = dilation * (kernel // 2)
+        super().__init__(
+            nn.Conv1d(in_width, out_width, kernel, stride, padding, dilation, bias=False),
+            group_norm(out_width),
+            nn.SiLU(),
+        )
+
+
+class MeanMaxPool(nn.Module):
+    """(B, C, …) → (B, 2C): mean and maximum over every axis after the channels."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x_BCT = x.flatten(2)
+        return torch.cat([x_BCT.mean(dim=-1), x_BCT.amax(dim=-1)], dim=-1)
+
+
+class AttentionPool(nn.Module):
+    """(B, C, …) → (B, C): a learned softmax-weighted mean over every axis after the channels."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.score = nn.Linear(width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x_BTC = x.flatten(2).transpose(1, 2)
+        weights_BT1 = self.score(x_BTC).softmax(dim=1)
+        return (weights_BT1 * x_BTC).sum(dim=1)
+
+
+Pooling = Literal["mean_max", "attention"]
+
+
+def pooling(kind: Pooling, width: int) -> tuple[nn.Module, int]:
+    """The pooling named `kind` over `width` channels, and the number of features that it gives."""
+    if kind == "mean_max":
+        return MeanMaxPool(), 2 * width
+    if kind == "attention":
+        return AttentionPool(width), width
+    raise ValueError(f"unknown pooling {kind!r}: use mean_max or attention")
+
+
+class DropPath(nn.Module):
+    """Drops a residual branch for whole rows with probability `p` while training. Source: Huang et al. 2016."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0.0:
+            return x
+        keep = torch.rand(x.shape[0], *[1] * (x.ndim - 1), device=x.device) >= self.p
+        return x * keep.to(x.dtype) / (1.0 - self.p)
+
+
+class TransformerLayer(nn.Module):
+    """Pre-norm self-attention and MLP with drop path: (B, L, width) → (B, L, width)."""
+
+    def __init__(
+        self, width: int, num_heads: int, mlp_ratio: float = 4.0, dropout: float = 0.0, drop_path: float = 0.0
+    ) -> None:
+        super().__init__()
+        if width % num_heads:
+            raise ValueError(f"width {width} is not a multiple of num_heads {num_heads}: change one of them")
+        self.num_heads = num_heads
+        self.norm_attention = nn.LayerNorm(width, eps=1e-6)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.norm_mlp = nn.LayerNorm(width, eps=1e-6)
+        hidden = int(width * mlp_ratio)
+        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, width))
+        self.dropout = nn.Dropout(dropout)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x_BLW: Tensor) -> Tensor:
+        x_BLW = x_BLW + self.drop_path(self.dropout(self._attend(self.norm_attention(x_BLW))))
+        return x_BLW + self.drop_path(self.dropout(self.mlp(self.norm_mlp(x_BLW))))
+
+    def _attend(self, x_BLW: Tensor) -> Tensor:
+        q, k, v = self.qkv(x_BLW).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        return self.out(scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+
+class TransformerTrunk(nn.Module):
+    """Class token and pre-norm layers over embedded tokens: (B, L, width) → the class token's (B, width), normalised.
+
+    Drop path grows linearly from 0 in the first layer to `drop_path` in the last.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        num_layers: int,
+        num_heads: int,
+        mlp_ratio: float = 4.0,
+        dropout: float = 0.0,
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.class_token = nn.Parameter(torch.zeros(1, 1, width))
+        nn.init.trunc_normal_(self.class_token, std=0.02)
+        rates = [drop_path * i / max(num_layers - 1, 1) for i in range(num_layers)]
+        self.layers = nn.ModuleList(TransformerLayer(width, num_heads, mlp_ratio, dropout, p) for p in rates)
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, tokens_BLW: Tensor) -> Tensor:
+        x_BLW = torch.cat([self.class_token.expand(tokens_BLW.shape[0], -1, -1), tokens_BLW], dim=1)
+        for layer in self.layers:
+            x_BLW = layer(x_BLW)
+        return self.norm(x_BLW[:, 0])

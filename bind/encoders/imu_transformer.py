@@ -1,0 +1,56 @@
+"""A transformer over pieces of an IMU window, the size of ImageBind's by default."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from bind.encoders.blocks import TransformerTrunk
+
+
+class ImuTransformer(nn.Module):
+    """Pieces of `kernel` steps become tokens: (B, num_channels, T) sensor windows → (B, width).
+
+    The defaults are ImageBind's: 6 channels (accelerometer, gyroscope), 2000 steps for 5 s (400 Hz), kernel 8, so
+    48 values → 512, 6 layers × 8 heads, drop path 0.7, dropout 0.5 on the features. A shorter window (T a multiple
+    of `kernel`) uses the first positions. Source: Girdhar et al. 2023 (ImageBind). Not loadable from its checkpoint,
+    whose attention has an extra key bias.
+
+    Raises:
+        ValueError: a wrong number of channels, T beyond `num_steps` or not a multiple of `kernel`.
+    """
+
+    def __init__(
+        self,
+        num_channels: int = 6,
+        num_steps: int = 2000,
+        kernel: int = 8,
+        width: int = 512,
+        num_layers: int = 6,
+        num_heads: int = 8,
+        mlp_ratio: float = 4.0,
+        drop_path: float = 0.7,
+        feature_dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.num_channels = num_channels
+        self.num_steps = num_steps
+        self.kernel = kernel
+        self.num_features = width
+        self.embed = nn.Linear(num_channels * kernel, width, bias=False)
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.positions_LW = nn.Parameter(torch.zeros(num_steps // kernel, width))
+        nn.init.trunc_normal_(self.positions_LW, std=0.02)
+        self.trunk = TransformerTrunk(width, num_layers, num_heads, mlp_ratio, drop_path=drop_path)
+        self.dropout = nn.Dropout(feature_dropout)
+
+    def forward(self, x_BCT: Tensor) -> Tensor:
+        num_channels, num_steps = x_BCT.shape[1:]
+        if num_channels != self.num_channels or num_steps % self.kernel or not 0 < num_steps <= self.num_steps:
+            raise ValueError(
+                f"expected sensor windows (B, {self.num_channels}, T) with T a multiple of {self.kernel} up to "
+                f"{self.num_steps}, got {tuple(x_BCT.shape)}: set encoder.imu.num_steps or cut other windows"
+            )
+        pieces_BLF = x_BCT.unflatten(2, (-1, self.kernel)).transpose(1, 2).flatten(2)
+        tokens_BLW = self.norm(self.embed(pieces_BLF.to(self.embed.weight.dtype)))
+        return self.dropout(self.trunk(tokens_BLW + self.positions_LW[: tokens_BLW.shape[1]]))

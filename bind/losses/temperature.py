@@ -1,0 +1,39 @@
+"""The temperature of a pair: fixed or learned, kept where softmax stays finite."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+MAX_LOG_SCALE = math.log(100.0)
+
+
+class Temperature(nn.Module):
+    """`forward()` gives the scale 1 / temperature, shape (1,), as exp of a log-scale clamped to [ln 1, ln 100].
+
+    Args:
+        temperature: initial value in [0.01, 1].
+        learn: False keeps it.
+
+    Raises:
+        ValueError: where the temperature is outside [0.01, 1].
+
+    Source: CLIP (Radford et al., 2021, section 2.5), which clips the scale at 100.
+    """
+
+    def __init__(self, temperature: float = 0.07, learn: bool = True) -> None:
+        super().__init__()
+        if not 0.01 <= temperature <= 1.0:
+            raise ValueError(f"temperature={temperature}: choose a value from 0.01 to 1 (a scale from 100 to 1)")
+        # One element rather than zero dimensions: sharding strategies refuse 0-d parameters.
+        self.log_scale = nn.Parameter(torch.tensor([-math.log(temperature)]), requires_grad=learn)
+
+    @torch.no_grad()
+    def clamp_(self) -> None:
+        """Bring the parameter itself back into its range (call after an optimizer step)."""
+        self.log_scale.clamp_(0.0, MAX_LOG_SCALE)
+
+    def forward(self) -> Tensor:
+        return self.log_scale.float().clamp(0.0, MAX_LOG_SCALE).exp()

@@ -1,0 +1,54 @@
+"""Zero-shot classification: an item takes the class whose prompt embedding is nearest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from bind.metrics.bootstrap import bootstrap_ci
+from bind.metrics.retrieval import check_unit, rank_by_cosine
+
+
+def class_embeddings(z_prompts: Sequence[Tensor]) -> Tensor:
+    """One unit vector per class, (K, D): the mean of the class's P_k unit prompt embeddings (P_k, D), normalised again.
+
+    Raises:
+        ValueError: no classes, a class without prompts, vectors that are not unit length, or prompts that cancel out.
+
+    Source: Radford et al., Learning Transferable Visual Models From Natural Language Supervision (2021), section 3.1.4.
+    """
+    if not z_prompts:
+        raise ValueError("class_embeddings needs at least one class with prompts")
+    for index, z in enumerate(z_prompts):
+        check_unit(f"z_prompts[{index}]", z)
+    means = torch.stack([z.float().mean(0) for z in z_prompts])
+    lengths = means.norm(dim=-1)
+    if bool((lengths < 1e-6).any()):
+        raise ValueError(f"the prompts of class {int(lengths.argmin())} cancel out: their mean has no direction")
+    return normalize(means, dim=-1)
+
+
+def zero_shot(z_query: Tensor, labels: Tensor, z_class: Tensor) -> dict[str, Any]:
+    """Top-1 accuracy of (N, D) unit vectors with integer labels (N,) in 0 … K - 1 against class vectors (K, D).
+
+    Right means that the true class scores higher than every other class; a tie counts as wrong. `chance` is 1 / K.
+
+    Raises:
+        ValueError: as in `bind.metrics.retrieval`, or a label outside 0 … K - 1.
+    """
+    num_classes = len(z_class)
+    if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
+        found = f"{int(labels.min())} … {int(labels.max())}"
+        raise ValueError(f"labels must lie in 0 … {num_classes - 1}, one per row of z_class, got {found}")
+    hits = rank_by_cosine(z_query, z_class, labels, torch.arange(num_classes, device=z_class.device)).hits(1)
+    return {
+        "top1": float(hits.mean()),
+        "num_classes": num_classes,
+        "chance": 1 / num_classes,
+        "queries": len(hits),
+        "ci95_top1": list(bootstrap_ci(hits)),
+    }

@@ -1,0 +1,264 @@
+"""The Binder: one anchor, one encoder and head per new modality, and perhaps a fusion, in one space."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bind.build import build, locate_class
+from bind.types import Batch, Embeddings, Inputs, Modality, Transform
+
+CONFIG_NAME = "binder.json"
+WEIGHTS_NAME = "model.safetensors"
+CONFIG_VERSION = 1
+
+
+class Binder(nn.Module):
+    """Embeds every modality it knows into the anchor's space, as unit vectors.
+
+    Args:
+        anchor: the frozen dual encoder (`bind.anchors.dual_encoder.Anchor`).
+        encoders: modality → trunk, (B_m, …) → (B_m, F).
+        heads: modality → head, (B_m, F) → unit (B_m, D).
+        transforms: modality → transform of a file or value, for `embed`; the anchor adds its own.
+        fusion: has `inputs`; a module makes one vector of several, late fusion combines scores only.
+        config: the plain dict that `from_config` rebuilds this Binder from; needed by `save`.
+    """
+
+    def __init__(
+        self,
+        anchor: Any,
+        encoders: Mapping[Modality, nn.Module],
+        heads: Mapping[Modality, nn.Module],
+        transforms: Mapping[Modality, Transform],
+        fusion: Any = None,
+        config: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.anchor = anchor
+        self.encoders = nn.ModuleDict(encoders)
+        self.heads = nn.ModuleDict(heads)
+        self.fusion = fusion
+        self.transforms: dict[Modality, Transform] = {**transforms, **anchor.transforms}
+        self.config = config
+        missing = [m for m in fusion_inputs(fusion) if m not in self.modalities]
+        if missing:
+            raise ValueError(f"fusion.inputs: {missing} have no encoder; known modalities are {self.modalities}")
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], *, trust: Sequence[str] = ()) -> Binder:
+        """Build from `{"anchor", "modalities", "encoder", "head", "transform", "fusion"}` of plain dicts.
+
+        Raises:
+            ValueError: where a chosen modality has no encoder or transform, or a part can't be built.
+        """
+        anchor = build(config["anchor"], trust=trust)
+        encoders, heads, transforms = {}, {}, {}
+        for modality in config["modalities"]:
+            for part in ("encoder", "transform"):
+                if not config[part].get(modality):
+                    raise ValueError(
+                        f"modalities={list(config['modalities'])}: {modality} has no {part}; add one with "
+                        f"+{part}/{modality}=NAME (known: {sorted(config[part])})"
+                    )
+            encoder = build(config["encoder"][modality], trust=trust)
+            encoders[modality] = encoder
+            heads[modality] = build(config["head"], trust=trust, num_features=encoder.num_features, dim=anchor.dim)
+            transforms[modality] = build(config["transform"][modality], trust=trust)
+        fusion = None
+        fusion_config = config.get("fusion") or {}
+        if fusion_config.get("_target_"):
+            if len(fusion_config.get("inputs") or []) < 2:
+                raise ValueError("fusion.inputs needs at least two modalities, for example fusion.inputs=[audio,imu]")
+            takes_dim = "dim" in inspect.signature(locate_class(fusion_config["_target_"], trust)).parameters
+            fusion = build(fusion_config, trust=trust, **({"dim": anchor.dim} if takes_dim else {}))
+        return cls(anchor, encoders, heads, transforms, fusion, {**config, "version": CONFIG_VERSION})
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """What can be embedded on its own: the anchor's modalities, then those with an encoder."""
+        return (*self.anchor.modalities, *self.encoders)
+
+    @property
+    def fused_modality(self) -> Modality | None:
+        """The name of the fusion's output, such as `audio_and_imu`."""
+        return "_and_".join(fusion_inputs(self.fusion)) if self.fusion is not None else None
+
+    @property
+    def dim(self) -> int:
+        return self.anchor.dim
+
+    def is_trainable(self, modality: Modality) -> bool:
+        return modality in self.encoders or modality in self.anchor.trainable
+
+    def encode(self, modality: Modality, inputs: Inputs) -> Tensor:
+        """Unit embeddings (B_m, D) of collated `inputs` of one modality."""
+        if modality in self.encoders:
+            return self.heads[modality](self.encoders[modality](inputs))
+        return self.anchor.embed(modality, inputs)
+
+    def forward(self, batch: Batch) -> Embeddings:
+        """Embed what the batch holds; a modality its source carries but no row has gives (0, D)."""
+        z: dict[Modality, Tensor] = {}
+        rows: dict[Modality, Tensor] = {}
+        for modality in batch.modalities:
+            if modality in batch.cached:
+                z[modality] = batch.cached[modality]
+            elif modality in batch.inputs:
+                z[modality] = self.encode(modality, batch.inputs[modality])
+            else:
+                # Other ranks may have rows: the collectives of the loss, backward too, must still be met here.
+                device = batch.group_ids_B.device
+                z[modality] = torch.zeros(0, self.dim, device=device, requires_grad=self.is_trainable(modality))
+            rows[modality] = batch.rows.get(modality, batch.group_ids_B.new_zeros(0))
+        embeddings = Embeddings(z, rows, len(batch))
+        if isinstance(self.fusion, nn.Module):  # late fusion combines scores and has no embedding
+            self._fuse(embeddings)
+        return embeddings
+
+    def _fuse(self, embeddings: Embeddings) -> None:
+        inputs = [m for m in fusion_inputs(self.fusion) if m in embeddings.z]
+        if len(inputs) < len(fusion_inputs(self.fusion)):
+            return
+        assert self.fusion is not None
+        assert self.fused_modality is not None
+        z_full, present = {}, {}
+        for modality in inputs:
+            (z_RD,), rows_R = embeddings.aligned([modality])
+            z_full[modality] = z_RD.new_zeros(embeddings.num_rows, self.dim).index_copy(0, rows_R, z_RD)
+            present[modality] = torch.zeros(embeddings.num_rows, dtype=torch.bool, device=z_RD.device)
+            present[modality][rows_R] = True
+        any_R = torch.stack(list(present.values())).any(dim=0).nonzero().flatten()
+        embeddings.z[self.fused_modality] = self.fusion(
+            {m: z[any_R] for m, z in z_full.items()}, {m: p[any_R] for m, p in present.items()}
+        )
+        embeddings.rows[self.fused_modality] = any_R
+
+    @torch.no_grad()
+    def embed(self, modality: Modality, values: Iterable[Any], batch_size: int = 64) -> Tensor:
+        """Unit vectors (N, D) of files (paths) or values (text, arrays) of one modality, deterministic.
+
+        Raises:
+            ValueError: for a modality this Binder does not know, or naming the file that can't be read.
+        """
+        if modality not in self.modalities:
+            raise ValueError(f"no encoder for {modality!r}; this binder knows {self.modalities}")
+        transform = self.transforms[modality]
+        device = next(self.parameters()).device
+        was_training = self.training
+        self.eval()
+        values = list(values)
+        parts = []
+        for start in range(0, len(values), batch_size):
+            inputs = transform.collate(
+                [transform(_as_value(modality, v), None) for v in values[start : start + batch_size]]
+            )
+            inputs = {k: x.to(device) for k, x in inputs.items()} if isinstance(inputs, dict) else inputs.to(device)
+            parts.append(self.encode(modality, inputs))
+        self.train(was_training)
+        return torch.cat(parts) if parts else torch.zeros(0, self.dim, device=device)
+
+    def own_state_dict(self) -> dict[str, Tensor]:
+        """The weights this Binder brings: everything but towers that stayed as they were loaded."""
+        frozen = "anchor." if not self.anchor.trainable else None
+        return {
+            name: tensor for name, tensor in self.state_dict().items() if frozen is None or not name.startswith(frozen)
+        }
+
+    def load_own_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Load what `own_state_dict` gave.
+
+        Raises:
+            ValueError: naming the weights that are missing, unexpected or of another shape.
+        """
+        try:
+            missing, unexpected = self.load_state_dict(dict(state), strict=False)
+        except RuntimeError as error:
+            raise ValueError(f"these weights belong to another architecture: {error}") from error
+        expected = set(self.own_state_dict())
+        missing = [name for name in missing if name in expected]
+        if missing or unexpected:
+            raise ValueError(
+                f"these weights belong to another architecture: missing {missing}, unexpected {unexpected}"
+            )
+
+    def save(self, folder: Path | str) -> Path:
+        """Write weights (safetensors) and config for `Binder.load`; the frozen anchor goes by name and fingerprint."""
+        from safetensors.torch import save_file
+
+        if self.config is None:
+            raise ValueError("this Binder was put together by hand: build it with Binder.from_config to save it")
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.own_state_dict().items()}
+        save_file(state, folder / WEIGHTS_NAME)
+        described = {**self.config, "anchor_fingerprint": self.anchor.fingerprint}
+        (folder / CONFIG_NAME).write_text(json.dumps(described, indent=2) + "\n")
+        return folder
+
+    @classmethod
+    def load(cls, path_or_hub_id: Path | str, *, trust: Sequence[str] = ()) -> Binder:
+        """Load a run directory, a folder that `save` wrote, or such a folder on the hub.
+
+        Args:
+            path_or_hub_id: where from.
+            trust: packages besides `bind` whose classes its config may name.
+
+        Raises:
+            ValueError: where there is nothing to load, its config names classes that are not trusted, or the anchor on
+                this machine is not the one it was bound to.
+        """
+        from safetensors.torch import load_file
+
+        folder = _locate(path_or_hub_id)
+        config = json.loads((folder / CONFIG_NAME).read_text())
+        if config.get("version") != CONFIG_VERSION:
+            raise ValueError(
+                f"{folder / CONFIG_NAME}: version {config.get('version')}, this bind reads {CONFIG_VERSION}"
+            )
+        fingerprint = config.pop("anchor_fingerprint")
+        binder = cls.from_config(config, trust=trust)
+        if not binder.anchor.trainable and binder.anchor.fingerprint != fingerprint:
+            raise ValueError(
+                f"{folder} was bound to an anchor with fingerprint {fingerprint}, but {binder.anchor.name} here has "
+                f"{binder.anchor.fingerprint}: get the same weights, or train again"
+            )
+        binder.load_own_state_dict(load_file(folder / WEIGHTS_NAME))
+        return binder.eval()
+
+
+def fusion_inputs(fusion: Any) -> tuple[Modality, ...]:
+    return tuple(getattr(fusion, "inputs", ()))
+
+
+def _as_value(modality: Modality, value: Any) -> Any:
+    from bind.types import Clip
+
+    if modality != "text" and isinstance(value, str | Path):
+        return Clip(Path(value))
+    return value
+
+
+def _locate(path_or_hub_id: Path | str) -> Path:
+    """The folder that holds the binder's config, from a run directory, such a folder, or the hub."""
+    path = Path(path_or_hub_id)
+    for folder in (path, path / "binder"):
+        if (folder / CONFIG_NAME).is_file():
+            return folder
+    if path.exists():
+        raise ValueError(
+            f"{path} holds no {CONFIG_NAME}: pass a run directory that finished, or a folder Binder.save wrote"
+        )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        return Path(snapshot_download(str(path_or_hub_id), allow_patterns=[CONFIG_NAME, WEIGHTS_NAME]))
+    except (OSError, HfHubHTTPError, HFValidationError) as error:
+        raise ValueError(f"{path_or_hub_id}: no such folder, and not reachable on the hub ({error})") from error

@@ -1,0 +1,170 @@
+"""One training step: embed, then loss. Everything else here only logs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from bind.embedded import EmbeddedSplit
+from bind.losses import Temperature, info_nce
+from bind.losses.info_nce import SameGroup
+from bind.model import Binder
+from bind.types import Batch, Embeddings, Pair
+
+
+class BindingModule(L.LightningModule):
+    """Pulls the pairs of a Binder together with a temperature and a weight each.
+
+    Args:
+        binder: what is trained.
+        pairs: the pairs of the loss.
+        same_group: what the loss does with other samples of a sample's group, see `info_nce`.
+        lr: peak learning rate of AdamW.
+        weight_decay: of matrices and kernels; norms, biases, embeddings and temperatures have none.
+        betas: of AdamW.
+        warmup_fraction: share of all steps with a linearly rising rate; a cosine to `lr_end_fraction` of the peak follows.
+        lr_end_fraction: where the cosine ends.
+        one_per_group: validation ranks against the first sample of each group instead of all samples.
+        seed: of dropout and masking, which are reseeded at every step so that a resumed run repeats them.
+
+    Raises:
+        ValueError: where there is no pair, or a pair names a modality the Binder lacks.
+    """
+
+    def __init__(
+        self,
+        binder: Binder,
+        pairs: Sequence[Pair],
+        *,
+        same_group: SameGroup = "ignore",
+        lr: float = 1e-3,
+        weight_decay: float = 0.05,
+        betas: Sequence[float] = (0.9, 0.98),
+        warmup_fraction: float = 0.05,
+        lr_end_fraction: float = 0.0,
+        one_per_group: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        known = (*binder.modalities, *([binder.fused_modality] if binder.fused_modality else []))
+        if not pairs:
+            raise ValueError("no pair to train on: set pairs.<a>-<b>.weight above 0 for modalities that are chosen")
+        for pair in pairs:
+            for modality in (pair.a, pair.b):
+                if modality not in known:
+                    raise ValueError(f"pairs.{pair.name}: {modality} is not among the modalities {known}")
+            if not any(binder.is_trainable(m) or m == binder.fused_modality for m in (pair.a, pair.b)):
+                raise ValueError(f"pairs.{pair.name}: both sides are frozen, nothing could be learned from it")
+        self.binder = binder
+        self.pairs = tuple(pairs)
+        self.temperatures = nn.ModuleDict({p.name: Temperature(p.temperature, p.learn_temperature) for p in pairs})
+        self.same_group: SameGroup = same_group
+        self.lr, self.weight_decay, self.betas = lr, weight_decay, tuple(betas)
+        self.warmup_fraction, self.lr_end_fraction = warmup_fraction, lr_end_fraction
+        self.one_per_group = one_per_group
+        self.seed = seed
+        self.validation: list[tuple[Batch, Embeddings]] = []
+        # The frozen anchor is named by its fingerprint instead of being written into every checkpoint.
+        self.strict_loading = False
+
+    def forward(self, batch: Batch) -> Embeddings:
+        return self.binder(batch)
+
+    def losses(self, batch: Batch, embeddings: Embeddings) -> dict[str, Tensor]:
+        """Unweighted loss of every pair that the batch's source carries."""
+        losses = {}
+        for pair in self.pairs:
+            if pair.a in embeddings.z and pair.b in embeddings.z:
+                (z_a, z_b), rows = embeddings.aligned([pair.a, pair.b])
+                scale = self.temperatures[pair.name]()
+                losses[pair.name] = info_nce(
+                    z_a, z_b, scale, groups=batch.group_ids_B[rows], same_group=self.same_group
+                )
+        return losses
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        losses = self.losses(batch, self(batch))
+        weights = {pair.name: pair.weight for pair in self.pairs}
+        total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
+        for name, loss in losses.items():
+            self.log(f"train/loss/{name}", loss.detach(), sync_dist=True, batch_size=len(batch))
+            self.log(f"train/scale/{name}", self.temperatures[name]().detach().squeeze(), batch_size=len(batch))
+        self.log("train/loss", total.detach(), prog_bar=True, sync_dist=True, batch_size=len(batch))
+        return total
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        step = (
+            self.global_step * self.trainer.accumulate_grad_batches + batch_idx % self.trainer.accumulate_grad_batches
+        )
+        torch.manual_seed((self.seed * 1_000_003 + step) * 4096 + self.global_rank)
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        for temperature in self.temperatures.values():
+            temperature.clamp_()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.validation.append((batch, self(batch)))
+
+    def on_validation_epoch_end(self) -> None:
+        split = EmbeddedSplit.gather(self.validation)
+        self.validation.clear()
+        recalls = []
+        for pair in self.pairs:
+            for query, pool in ((pair.a, pair.b), (pair.b, pair.a)):
+                if query not in split.z or pool not in split.z:
+                    continue
+                figures = split.retrieval(query, pool, one_per_group=self.one_per_group)
+                for name in ("R@1", "R@5", "median_rank"):
+                    self.log(f"val/{query}_to_{pool}/{name}", float(figures[name]), rank_zero_only=False)
+                recalls.append(figures["R@1"])
+        self.log("val/mean_R@1", sum(recalls) / len(recalls) if recalls else 0.0, prog_bar=True)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        optimizer = torch.optim.AdamW(parameter_groups(self, self.weight_decay), lr=self.lr, betas=self.betas)  # type: ignore[arg-type]
+        steps = int(self.trainer.estimated_stepping_batches)
+        warmup = max(1, round(self.warmup_fraction * steps))
+
+        def rate(step: int) -> float:
+            if step < warmup:
+                return (step + 1) / warmup
+            cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
+            return self.lr_end_fraction + (1 - self.lr_end_fraction) * cosine
+
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        own = {f"binder.{name}" for name in self.binder.own_state_dict()}
+        state = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {
+            name: tensor for name, tensor in state.items() if not name.startswith("binder.") or name in own
+        }
+        checkpoint["anchor_fingerprint"] = None if self.binder.anchor.trainable else self.binder.anchor.fingerprint
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        expected = checkpoint.get("anchor_fingerprint")
+        if expected and expected != self.binder.anchor.fingerprint:
+            raise ValueError(
+                f"this checkpoint was bound to an anchor with fingerprint {expected}, but {self.binder.anchor.name} has "
+                f"{self.binder.anchor.fingerprint}: pass the same anchor.pretrained= as before"
+            )
+
+
+def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Two AdamW groups of the trainable parameters: matrices and kernels with decay, all others without."""
+    no_decay_ids = {
+        id(p)
+        for m in module.modules()
+        if isinstance(m, nn.Embedding | Temperature)
+        for p in m.parameters(recurse=False)
+    }
+    decay, no_decay = [], []
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            (no_decay if parameter.ndim < 2 or id(parameter) in no_decay_ids else decay).append(parameter)
+    return [{"params": decay, "weight_decay": weight_decay}, {"params": no_decay, "weight_decay": 0.0}]

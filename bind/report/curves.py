@@ -1,0 +1,102 @@
+"""Loss, scale and validation recall against the training step, from the CSV that the trainer's logger writes."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from bind.report.style import INK, figure, line_style
+from bind.report.tables import readable
+
+Curve = tuple[np.ndarray, np.ndarray]
+"""Steps (N,) ascending and values (N,)."""
+
+_NOISY_POINTS = 60  # a curve with more points is drawn faint, with its moving mean on top
+
+
+class _Panel(NamedTuple):
+    title: str
+    y_label: str
+    columns: re.Pattern[str]  # what it captures is the curve's name
+
+
+_PANELS = (
+    _Panel("Training loss", "loss (nats)", re.compile(r"train/loss/(.+)")),
+    _Panel("Scale of each pair", "scale (1 / temperature)", re.compile(r"train/scale/(.+)")),
+    _Panel("Validation recall", "R@1", re.compile(r"val/(.+_to_.+|mean_R@1)(?:/R@1)?")),
+)
+
+
+def plot_curves(metrics_csv: Path, png: Path) -> Path:
+    """Draw `train/loss/*`, `train/scale/*` and `val/*/R@1` of `metrics_csv` into `png`, one panel each; returns `png`.
+
+    A quantity that was never logged has no panel. Where a resumed run logged a step twice, the later row counts.
+
+    Raises:
+        ValueError: the file has none of these columns, or no `step` column.
+    """
+    curves = read_curves(metrics_csv)
+    panels = [(panel, found) for panel in _PANELS if (found := _matching(panel.columns, curves))]
+    if not panels:
+        raise ValueError(f"{metrics_csv} has no train/loss/…, train/scale/… or val/…/R@1 column with values to draw")
+    with figure(png, 10, 3.1 * len(panels)) as drawing:
+        all_axes = drawing.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+        for ax, (panel, found) in zip(all_axes, panels, strict=True):
+            _draw_panel(ax, panel, found)
+        all_axes[-1].set_xlabel("training step")
+    return png
+
+
+def read_curves(metrics_csv: Path) -> dict[str, Curve]:
+    """Every numeric column of a sparse CSV log as (steps, values); empty cells are left out, not filled."""
+    columns: dict[str, dict[int, float]] = {}
+    with metrics_csv.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if "step" not in (reader.fieldnames or ()):
+            raise ValueError(f"{metrics_csv} has no `step` column: is it the metrics.csv of a run's CSV logger?")
+        for row in reader:
+            for name, cell in row.items():
+                if name not in ("step", "epoch") and cell:
+                    columns.setdefault(name, {})[int(row["step"])] = float(cell)
+    return {
+        name: (np.array(sorted(points)), np.array([points[step] for step in sorted(points)]))
+        for name, points in columns.items()
+    }
+
+
+def _matching(pattern: re.Pattern[str], curves: dict[str, Curve]) -> dict[str, Curve]:
+    return {match[1]: curve for name, curve in curves.items() if (match := pattern.fullmatch(name))}
+
+
+def _draw_panel(ax: Axes, panel: _Panel, curves: dict[str, Curve]) -> None:
+    ax.set_title(panel.title)
+    ax.set_ylabel(panel.y_label)
+    # The mean stands out by width and colour; it takes no place among the line styles.
+    mean = curves.pop("mean_R@1", None)
+    for index, (name, (steps, values)) in enumerate(curves.items()):
+        style, label = line_style(index), readable(name.replace("_to_", " → "))
+        if len(steps) > _NOISY_POINTS:
+            ax.plot(steps, values, **style, alpha=0.25, linewidth=0.8)
+            steps, values = _moving_mean(steps, values)
+        ax.plot(steps, values, **style, label=label, marker="o" if len(steps) <= 12 else None, markersize=3.5)
+    if mean is not None:
+        ax.plot(*mean, color=INK, linewidth=3, label="mean (monitored)", marker="o" if len(mean[0]) <= 12 else None)
+    if panel.y_label == "R@1":
+        ax.set_ylim(0, 1)
+    elif all(len(values) and math.isclose(values.min(), values.max(), rel_tol=1e-6) for _, values in curves.values()):
+        ax.margins(y=0.5)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.03), ncols=1 + (len(curves) > 12), handlelength=2.6)
+
+
+def _moving_mean(steps: np.ndarray, values: np.ndarray) -> Curve:
+    window = max(3, len(values) // 30)
+    kernel = np.ones(window) / window
+    return np.convolve(steps, kernel, mode="valid"), np.convolve(values, kernel, mode="valid")

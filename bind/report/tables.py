@@ -1,0 +1,198 @@
+"""Metrics as tables: the same cells for the terminal (rich) and for the page (HTML)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from io import StringIO
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_MISSING = "–"
+_LEFT_OUT_FIRST = ("mAP", "R@5", "median\nrank", "95 % CI", "ceiling", "R@10", "queries\n/pool")
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A table as text: `sections` maps a heading (empty for none) to rows; the first column is left-aligned."""
+
+    title: str
+    caption: str
+    headers: tuple[str, ...]
+    sections: dict[str, list[tuple[str, ...]]]
+
+
+def share_of_ceiling(entry: Mapping[str, Any]) -> float | None:
+    """(score - chance) / (ceiling - chance) at R@1, or None where the ceiling is unknown or no better than chance."""
+    ceiling, chance = entry.get("ceiling_R@1"), entry["chance_R@1"]
+    if ceiling is None or ceiling <= chance:
+        return None
+    return (entry["R@1"] - chance) / (ceiling - chance)
+
+
+def pair_of(key: str) -> tuple[str, str]:
+    """The query and pool modality of a retrieval key `{a}_to_{b}`; ValueError for any other key."""
+    query, _, pool = key.partition("_to_")
+    if not query or not pool:
+        raise ValueError(f"retrieval key {key!r} is not of the form {{query}}_to_{{pool}}")
+    return query, pool
+
+
+def readable(modality: str) -> str:
+    """`audio_and_imu` as `audio ⊕ imu`: the sign marks a fused modality."""
+    return modality.replace("_and_", " ⊕ ")
+
+
+def retrieval_cells(metrics: Mapping[str, Any]) -> Cells:
+    """Rows of `metrics["retrieval"]` (see `metrics.json`), trained pairs before emergent ones."""
+    retrieval: Mapping[str, Mapping[str, Any]] = metrics["retrieval"]
+    with_ceiling = any("ceiling_R@1" in entry for entry in retrieval.values())
+    headers: tuple[str, ...] = ("query → pool", "R@1", "95 % CI", "R@5", "R@10", "median\nrank", "mAP", "chance")
+    sections: dict[str, list[tuple[str, ...]]] = {}
+    for section, trained in (("trained", True), ("emergent", False)):
+        rows = [_retrieval_row(key, e, with_ceiling) for key, e in retrieval.items() if bool(e["trained"]) == trained]
+        if rows:
+            sections[section] = rows
+    notes = ["relevant: same group", "ties count against the query", "95 % CI: bootstrap over queries"]
+    if with_ceiling:
+        headers += ("ceiling", "share of\nceiling")
+        notes.append("share of the ceiling: (R@1 − chance) / (ceiling − chance)")
+    if any("_and_" in key for key in retrieval):
+        notes.append("⊕: fused")
+    return Cells(
+        title=f"Retrieval, {metrics.get('split', 'unnamed')} split",
+        caption="; ".join(notes),
+        headers=(*headers, "queries\n/pool"),
+        sections=sections,
+    )
+
+
+def zero_shot_cells(metrics: Mapping[str, Any]) -> Cells:
+    """Rows of `metrics["zero_shot"]` (see `metrics.json`)."""
+    rows: list[tuple[str, ...]] = [
+        (
+            key,
+            _score(entry["top1"]),
+            _interval(entry.get("ci95_top1")),
+            _score(entry["chance"]),
+            str(entry["num_classes"]),
+            f"{entry['queries']}",
+        )
+        for key, entry in metrics["zero_shot"].items()
+    ]
+    return Cells(
+        title=f"Zero-shot classification, {metrics.get('split', 'unnamed')} split",
+        caption="nearest class by its text prompts; a tie counts as wrong; chance: 1 / classes",
+        headers=("modality / labels", "top-1", "95 % CI", "chance", "classes", "queries"),
+        sections={"": rows},
+    )
+
+
+def retrieval_table(metrics: Mapping[str, Any]) -> Table:
+    """The retrieval table for a terminal; fits 100 columns with the house's own modalities."""
+    return _rich_table(retrieval_cells(metrics))
+
+
+def zero_shot_table(metrics: Mapping[str, Any]) -> Table:
+    """The zero-shot table for a terminal."""
+    return _rich_table(zero_shot_cells(metrics))
+
+
+def tables(metrics: Mapping[str, Any]) -> list[Cells]:
+    """The tables that `metrics` has figures for."""
+    made = [retrieval_cells(metrics)] if metrics.get("retrieval") else []
+    return [*made, zero_shot_cells(metrics)] if metrics.get("zero_shot") else made
+
+
+def print_tables(metrics: Mapping[str, Any], console: Console | None = None) -> None:
+    """Print every table of `metrics`: in full into a file or pipe, without minor columns on a narrow terminal."""
+    console = console or Console()
+    for cells in tables(metrics):
+        if console.is_terminal:
+            console.print(_rich_table(_fitted(cells, console)), "", sep="\n")
+        else:
+            console.file.write(plain_text(_rich_table(cells)) + "\n")
+
+
+def plain_text(table: Table) -> str:
+    """`table` without colours, as wide as its cells need."""
+    buffer = StringIO()
+    console = Console(file=buffer, width=1000, color_system=None, force_terminal=False)
+    console.width = console.measure(table).maximum
+    console.print(table)
+    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
+
+
+def _fitted(cells: Cells, console: Console) -> Cells:
+    left_out: list[str] = []
+    while console.measure(_rich_table(cells), options=console.options.update(max_width=1000)).maximum > console.width:
+        header = next((h for h in _LEFT_OUT_FIRST if h in cells.headers), None)
+        if header is None:
+            break
+        column = cells.headers.index(header)
+        left_out.append(header.replace("\n", " "))
+        cells = replace(
+            cells,
+            headers=_without(cells.headers, column),
+            sections={title: [_without(row, column) for row in rows] for title, rows in cells.sections.items()},
+        )
+    if left_out:
+        cells = replace(cells, caption=f"{cells.caption}; left out in this narrow terminal: {', '.join(left_out)}")
+    return cells
+
+
+def _without(row: tuple[str, ...], column: int) -> tuple[str, ...]:
+    return row[:column] + row[column + 1 :]
+
+
+def _retrieval_row(key: str, entry: Mapping[str, Any], with_ceiling: bool) -> tuple[str, ...]:
+    query, pool = pair_of(key)
+    row: tuple[str, ...] = (
+        f"{readable(query)} → {readable(pool)}",
+        _score(entry["R@1"]),
+        _interval(entry.get("ci95_R@1")),
+        _score(entry.get("R@5")),
+        _score(entry.get("R@10")),
+        f"{entry['median_rank']:g}",
+        _score(entry.get("map")),
+        _score(entry["chance_R@1"]),
+    )
+    if with_ceiling:
+        row += (_score(entry.get("ceiling_R@1")), _score(share_of_ceiling(entry), digits=2))
+    return (*row, f"{entry['queries']}/{entry['pool']}")
+
+
+def _score(value: float | None, digits: int = 3) -> str:
+    return _MISSING if value is None else f"{value:.{digits}f}"
+
+
+def _interval(bounds: list[float] | None) -> str:
+    return _MISSING if bounds is None else f"{bounds[0]:.2f}–{bounds[1]:.2f}"
+
+
+def _rich_table(cells: Cells) -> Table:
+    table = Table(
+        title=Text(cells.title),
+        caption=Text(cells.caption),
+        box=box.SIMPLE_HEAD,
+        padding=(0, 0),
+        pad_edge=False,
+        title_justify="left",
+        caption_justify="left",
+        title_style="bold",
+        caption_style="dim",
+        header_style="bold",
+    )
+    for index, header in enumerate(cells.headers):
+        table.add_column(header, justify="right" if index else "left", no_wrap=True, vertical="bottom")
+    for heading, rows in cells.sections.items():
+        if heading:
+            table.add_row(Text(heading, style="italic"))
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
+        table.add_section()
+    return table
