@@ -60,7 +60,10 @@ def main() -> None:
         _hydra_command(command)
     else:
         known = command in ("", "-h", "--help", "help")
-        print(USAGE if known else f"error: unknown command {command!r}\n\n{USAGE}", file=sys.stdout if known else sys.stderr)
+        print(
+            USAGE if known else f"error: unknown command {command!r}\n\n{USAGE}",
+            file=sys.stdout if known else sys.stderr,
+        )
         raise SystemExit(0 if known else 2)
 
 

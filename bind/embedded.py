@@ -60,6 +60,24 @@ class EmbeddedSplit:
         group_ids = gathered([batch.group_ids_B for batch, _ in parts], nothing)
         return cls([key for own_keys in keys_of_rank for key in own_keys], group_ids, z, rows)._deduplicated()
 
+    @classmethod
+    def collect(cls, parts: Iterable[tuple[Batch, Embeddings]]) -> EmbeddedSplit:
+        """Concatenate the batches of this process alone, which has seen the whole split."""
+        parts = list(parts)
+        starts = torch.tensor([0, *(len(batch) for batch, _ in parts)]).cumsum(0).tolist()
+        z: dict[Modality, list[Tensor]] = {}
+        rows: dict[Modality, list[Tensor]] = {}
+        for (_, embeddings), start in zip(parts, starts, strict=False):
+            for m, z_m in embeddings.z.items():
+                z.setdefault(m, []).append(z_m.detach().float().cpu())
+                rows.setdefault(m, []).append(embeddings.rows[m].cpu() + start)
+        return cls(
+            [key for batch, _ in parts for key in batch.keys],
+            torch.cat([batch.group_ids_B.cpu() for batch, _ in parts]),
+            {m: torch.cat(x) for m, x in z.items()},
+            {m: torch.cat(x) for m, x in rows.items()},
+        )
+
     def _deduplicated(self) -> EmbeddedSplit:
         """Every key once."""
         first: dict[str, int] = {}
@@ -93,9 +111,14 @@ class EmbeddedSplit:
         """
         if not one_per_group:
             return torch.arange(len(self.rows[query])), torch.arange(len(self.rows[pool]))
+        is_pool = self.is_pool_item()
+        return (~is_pool[self.rows[query]]).nonzero().flatten(), is_pool[self.rows[pool]].nonzero().flatten()
+
+    def is_pool_item(self) -> Tensor:
+        """Bool (N,): the first sample of each group."""
         first: dict[int, int] = {}
         for position, group in enumerate(self.group_ids_N.tolist()):
             first.setdefault(group, position)
         is_first = torch.zeros(len(self.group_ids_N), dtype=torch.bool)
         is_first[list(first.values())] = True
-        return (~is_first[self.rows[query]]).nonzero().flatten(), is_first[self.rows[pool]].nonzero().flatten()
+        return is_first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -27,8 +28,8 @@ class BindingModule(L.LightningModule):
         lr: peak learning rate of AdamW.
         weight_decay: of matrices and kernels; norms, biases, embeddings and temperatures have none.
         betas: of AdamW.
-        warmup_fraction: share of all steps with a linearly rising rate; a cosine to `lr_end_fraction` of the peak follows.
-        lr_end_fraction: where the cosine ends.
+        warmup_fraction: share of all steps in which the rate rises linearly; a cosine follows.
+        lr_end_fraction: where the cosine ends, as a share of the peak.
         one_per_group: validation ranks against the first sample of each group instead of all samples.
         seed: of dropout and masking, which are reseeded at every step so that a resumed run repeats them.
 
@@ -144,14 +145,18 @@ class BindingModule(L.LightningModule):
         checkpoint["state_dict"] = {
             name: tensor for name, tensor in state.items() if not name.startswith("binder.") or name in own
         }
-        checkpoint["anchor_fingerprint"] = None if self.binder.anchor.trainable else self.binder.anchor.fingerprint
+        checkpoint["anchor_fingerprint"] = self._frozen_fingerprint
+
+    @functools.cached_property
+    def _frozen_fingerprint(self) -> str | None:
+        return None if self.binder.anchor.trainable else self.binder.anchor.fingerprint
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         expected = checkpoint.get("anchor_fingerprint")
-        if expected and expected != self.binder.anchor.fingerprint:
+        if expected and expected != self._frozen_fingerprint:
             raise ValueError(
-                f"this checkpoint was bound to an anchor with fingerprint {expected}, but {self.binder.anchor.name} has "
-                f"{self.binder.anchor.fingerprint}: pass the same anchor.pretrained= as before"
+                f"this checkpoint belongs to an anchor with fingerprint {expected}, but {self.binder.anchor.name} has "
+                f"{self._frozen_fingerprint}: pass the same anchor.pretrained= as before"
             )
 
 

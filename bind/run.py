@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
+import platform
+import shlex
+import sys
 import time
+import warnings
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +20,43 @@ import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.progress import track
 
-from bind.anchors.cache import InMemoryCache
 from bind.build import ANY_CLASS, build
+from bind.callbacks.checkpoint_io import AtomicCheckpointIO
 from bind.data.datamodule import BindDataModule
+from bind.embedded import EmbeddedSplit
+from bind.evaluation import evaluate_split
 from bind.model import Binder
 from bind.module import BindingModule
-from bind.types import Modality, Pair, Source
+from bind.parts import (
+    active_pairs,
+    binder_config,
+    fill_cache,
+    find_checkpoint,
+    init_weights,
+    make_datamodule,
+    own_weights,
+)
+from bind.report.html import write_report
+from bind.report.showcase import draw_run
+from bind.report.tables import print_tables
+from bind.types import Embeddings, Pair
 
 log = logging.getLogger("bind")
 
 CONFIG_VERSION = 1
+
+
+# Lightning's own remarks on devices, tips and modes bury what a user should read.
+for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda", "lightning.fabric"):
+    logging.getLogger(name).setLevel(logging.WARNING)
+for remark in (
+    ".*isinstance.treespec, LeafSpec.*",
+    ".*in eval mode at the start of training.*",  # the frozen anchor
+    ".*smaller than the logging interval.*",
+    ".*does not have many workers.*",
+    ".*Checkpoint directory .* exists and is not empty.*",  # a resumed run
+):
+    warnings.filterwarnings("ignore", message=remark)
 
 
 def train(cfg: DictConfig) -> float:
@@ -58,8 +92,168 @@ def train(cfg: DictConfig) -> float:
 
     binder.to(trainer.strategy.root_device)
     datamodule.cache, seconds["anchor_cache"] = timed(lambda: fill_cache(datamodule, binder, ("train", "val")))
-    _, seconds["fit"] = timed(lambda: trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True))
-    return float("nan")
+    fit = {"datamodule": datamodule, "ckpt_path": checkpoint, "weights_only": True}
+    _, seconds["fit"] = timed(lambda: trainer.fit(module, **fit))
+    score = keep_best(trainer, module, config["monitor"])
+    if trainer.is_global_zero:
+        binder.save(run_dir / "binder")
+        if binder.anchor.trainable:
+            binder.anchor.save(run_dir / "anchor")
+        evaluate_run(config, binder, datamodule, pairs, run_dir, config["evaluation"]["split"], seconds, started)
+    return score
+
+
+def evaluate(cfg: DictConfig) -> None:
+    """Evaluate a run directory again: `bindspace evaluate run=PATH`.
+
+    Raises:
+        ValueError: where the run directory is incomplete, or the data has changed so that it can't be read.
+    """
+    started = time.perf_counter()
+    run_dir, config = open_run(cfg.run)
+    trust = list(cfg.trust)
+    binder = Binder.load(run_dir, trust=trust)
+    pairs = active_pairs(config, binder)
+    datamodule = make_datamodule(config, binder, pairs, trust=trust)
+    seconds = {"setup": time.perf_counter() - started}
+    evaluate_run(config, binder.to(best_device()), datamodule, pairs, run_dir, cfg.split, seconds, started)
+
+
+def embed(cfg: DictConfig) -> None:
+    """Write vectors of a manifest's samples: `bindspace embed run=PATH manifest=FILE out=FILE.parquet`.
+
+    One row per value: `key`, `split`, `modality`, `group`, `label` and `embedding` (D,) float32; the file's metadata
+    names the run and the anchor's fingerprint.
+
+    Raises:
+        ValueError: for a run, a manifest or a modality that can't be used.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from bind.data.manifest import ManifestSource
+
+    out = Path(cfg.out)
+    if out.suffix != ".parquet":
+        raise ValueError(f"out={out}: choose a name that ends in .parquet")
+    run_dir, _ = open_run(cfg.run)
+    binder = Binder.load(run_dir, trust=list(cfg.trust)).to(best_device())
+    source = ManifestSource(cfg.manifest)
+    modalities = list(cfg.modalities or [m for m in source.modalities() if m in binder.modalities])
+    if not modalities or (unknown := [m for m in modalities if m not in binder.modalities]):
+        raise ValueError(
+            f"modalities={modalities}: {unknown if modalities else 'none'} known to this run: {binder.modalities}"
+        )
+    source.require_modalities(modalities)
+    columns: dict[str, list[Any]] = {name: [] for name in ("key", "split", "modality", "group", "label", "embedding")}
+    for split_name in source.splits:
+        datamodule = BindDataModule({"manifest": source}, binder.transforms, [], modalities, batch_size=64)
+        split = embed_split(datamodule, binder, split_name)
+        for modality in modalities:
+            samples = [source.samples(split_name)[row] for row in split.rows[modality].tolist()]
+            columns["key"] += [sample.key for sample in samples]
+            columns["split"] += [split_name] * len(samples)
+            columns["modality"] += [modality] * len(samples)
+            columns["group"] += [sample.group for sample in samples]
+            columns["label"] += [sample.label for sample in samples]
+            columns["embedding"] += list(split.z[modality].numpy())
+    kinds = {name: pa.string() for name in columns} | {"embedding": pa.list_(pa.float32(), binder.dim)}
+    facts = {"run": str(run_dir), "anchor": binder.anchor.name, "anchor_fingerprint": binder.anchor.fingerprint}
+    schema = pa.schema([pa.field(name, kind) for name, kind in kinds.items()], metadata=facts)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(columns, schema=schema), out)
+    print(f"{len(columns['key'])} vectors of {binder.dim} dimensions: {out}")
+
+
+def open_run(run: str) -> tuple[Path, dict[str, Any]]:
+    """A finished run's directory and its resolved config."""
+    path = Path(run) / "config.yaml"
+    if not path.is_file():
+        raise ValueError(f"run={run}: no config.yaml there; pass a run directory, the last line that training printed")
+    config: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(path))  # type: ignore[assignment]
+    if config.get("version") != CONFIG_VERSION:
+        raise ValueError(f"{path} has version {config.get('version')}; this bind reads {CONFIG_VERSION}")
+    return Path(run).resolve(), config
+
+
+def best_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def keep_best(trainer: L.Trainer, module: BindingModule, monitor: str) -> float:
+    """Put the best checkpoint's weights into `module`; the value of `monitor` there."""
+    callback: Any = trainer.checkpoint_callback
+    if callback is None or not callback.best_model_path or callback.best_model_score is None:
+        log.warning(
+            "no checkpoint was scored by %s (was validation switched off?): evaluating the last weights", monitor
+        )
+        return float("nan")
+    module.binder.load_own_state_dict(own_weights(Path(callback.best_model_path)))
+    return float(callback.best_model_score)
+
+
+def embed_split(datamodule: BindDataModule, binder: Binder, split_name: str) -> EmbeddedSplit:
+    """Every sample of a split through the Binder, in this process, with a progress bar."""
+    device = next(binder.parameters()).device
+    binder.eval()
+    loader = datamodule.evaluation_dataloader(split_name)
+    parts = []
+    with torch.inference_mode():
+        for batch in track(loader, f"embed {split_name}", len(loader), transient=True):
+            embeddings = binder(batch.to(device))
+            parts.append(
+                (batch, Embeddings({m: z.cpu() for m, z in embeddings.z.items()}, embeddings.rows, len(batch)))
+            )
+    return EmbeddedSplit.collect(parts)
+
+
+def evaluate_run(
+    config: Mapping[str, Any],
+    binder: Binder,
+    datamodule: BindDataModule,
+    pairs: Sequence[Pair],
+    run_dir: Path,
+    split_name: str,
+    seconds: dict[str, float],
+    started: float,
+) -> dict[str, Any]:
+    """Figures of a split into `metrics.json`, plots and `report.html`; the tables and the directory to the terminal."""
+    data = config["data"]
+
+    def figures() -> tuple[EmbeddedSplit, dict[str, Any]]:
+        split = embed_split(datamodule, binder, split_name)
+        options = {"one_per_group": data["one_per_group"], "label_sets": data["zero_shot"] or {}}
+        return split, evaluate_split(split, binder, pairs, datamodule.sources, split_name, **options)
+
+    (split, metrics), seconds["evaluate"] = timed(figures)
+    seconds["total"] = time.perf_counter() - started
+    metrics["seconds"] = {name: round(value, 1) for name, value in seconds.items()}
+    # The split a run was made for has the plain names; others stand beside it.
+    suffix = "" if split_name == config["evaluation"]["split"] else f"_{split_name}"
+    write_atomically(run_dir / f"metrics{suffix}.json", json.dumps(metrics, indent=2) + "\n")
+    num_queries = config["evaluation"]["num_gallery_queries"]
+    pngs = draw_run(
+        run_dir, metrics, split, binder, datamodule.sources, pairs, num_queries, data["one_per_group"], suffix
+    )
+    write_report(run_dir, metrics, pngs, (run_dir / "config.yaml").read_text(), shlex.join(sys.argv), versions())
+    print_tables(metrics)
+    print(f"run directory: {run_dir}")
+    return metrics
+
+
+def versions() -> dict[str, str]:
+    names = ("bindspace", "torch", "torchaudio", "lightning", "transformers", "hydra-core", "numpy")
+    found = {"python": platform.python_version()}
+    for name in names:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def write_atomically(path: Path, text: str) -> None:
+    beside = path.with_name(path.name + ".tmp")
+    beside.write_text(text)
+    beside.replace(path)
 
 
 def timed(job: Any) -> tuple[Any, float]:
@@ -79,78 +273,12 @@ def prepare_run_dir(cfg: DictConfig) -> tuple[Path, dict[str, Any]]:
     run_dir.mkdir(parents=True, exist_ok=True)
     with open_dict(cfg):
         cfg.run_dir = str(run_dir)
+        if cfg.data.get("manifest"):  # a run can be evaluated again from any folder
+            cfg.data.manifest = str(Path(cfg.data.manifest).resolve())
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     config = {"version": CONFIG_VERSION, **{k: v for k, v in config.items() if k not in ("experiment", "debug")}}
     (run_dir / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(config)))
     return run_dir, config
-
-
-def binder_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a run's config that a Binder is built from, with only the modalities that were chosen."""
-    chosen = config["modalities"]
-    return {
-        "anchor": config["anchor"],
-        "modalities": chosen,
-        "encoder": {m: c for m, c in config["encoder"].items() if m in chosen},
-        "transform": {m: c for m, c in config["transform"].items() if m in chosen},
-        "head": config["head"],
-        "fusion": config["fusion"],
-    }
-
-
-def active_pairs(config: Mapping[str, Any], binder: Binder) -> list[Pair]:
-    """The pairs with a weight whose two sides are chosen; a fusion that learns is paired with its targets."""
-    pairs, known = [], (*binder.modalities, *([binder.fused_modality] if binder.fused_modality else []))
-    for name, options in config["pairs"].items():
-        a, dash, b = name.partition("-")
-        if not (a and dash and b):
-            raise ValueError(f"pairs.{name}: name a pair A-B, for example audio-image")
-        if options["weight"] > 0 and a in known and b in known:
-            pairs.append(Pair(a, b, **options))
-        elif options["weight"] > 0:
-            log.info("pairs.%s is left out: %s not among the chosen modalities %s", name, [m for m in (a, b) if m not in known], known)
-    return pairs
-
-
-def make_sources(config: Mapping[str, Any], trust: Sequence[str]) -> dict[str, Source]:
-    return {name: build(options, trust=trust) for name, options in config["data"]["sources"].items() if options}
-
-
-def make_datamodule(
-    config: Mapping[str, Any], binder: Binder, pairs: Sequence[Pair], *, trust: Sequence[str]
-) -> BindDataModule:
-    data = config["data"]
-    needed: list[Modality] = []
-    for pair in pairs:
-        for modality in (pair.a, pair.b):
-            parts = binder.fusion.inputs if modality == binder.fused_modality else (modality,)
-            needed += [m for m in parts if m not in needed]
-    return BindDataModule(
-        make_sources(config, trust),
-        binder.transforms,
-        needed,
-        config["evaluation"]["modalities"] or binder.modalities,
-        batch_size=data["batch_size"],
-        evaluation_batch_size=data["evaluation_batch_size"],
-        num_workers=data["num_workers"],
-        alpha=data["alpha"],
-        steps_per_epoch=data["steps_per_epoch"],
-        seed=config["seed"],
-    )
-
-
-def fill_cache(datamodule: BindDataModule, binder: Binder, splits: Sequence[str]) -> InMemoryCache:
-    """Embed what the frozen towers would see again and again, once."""
-    cache = InMemoryCache()
-    for split in splits:
-        wanted = datamodule.train_modalities if split == "train" else datamodule.evaluation_modalities
-        fresh = {m for source in datamodule.sources for m in getattr(source, "fresh", ())} if split == "train" else set()
-        frozen = [m for m in wanted if m in binder.anchor.modalities and not binder.is_trainable(m) and m not in fresh]
-        if frozen:
-            batches = datamodule.batches(split, frozen)
-            title = f"anchor: {' and '.join(frozen)} of {split}"
-            cache.fill(binder.anchor, track(batches, title, datamodule.num_batches(split), transient=True), frozen)
-    return cache
 
 
 def make_trainer(config: Mapping[str, Any], run_dir: Path) -> L.Trainer:
@@ -158,36 +286,15 @@ def make_trainer(config: Mapping[str, Any], run_dir: Path) -> L.Trainer:
     if options["precision"] == "auto":
         has_gpu = options["accelerator"] in ("auto", "gpu", "cuda") and torch.cuda.is_available()
         options["precision"] = "bf16-mixed" if has_gpu and torch.cuda.is_bf16_supported() else "32-true"
+    callbacks = {name: c for name, c in config["callbacks"].items() if c}
+    if not options["enable_progress_bar"]:
+        callbacks.pop("progress", None)
     # Batches come whole from our own plan, which knows ranks: Lightning must not wrap its sampler.
     return L.Trainer(
         **options,
         use_distributed_sampler=False,
         default_root_dir=run_dir,
-        callbacks=[build(c, trust=ANY_CLASS) for c in config["callbacks"].values() if c],
+        callbacks=[build(c, trust=ANY_CLASS) for c in callbacks.values()],
         logger=[build(c, trust=ANY_CLASS) for c in config["logger"].values() if c],
+        plugins=[AtomicCheckpointIO()],
     )
-
-
-def find_checkpoint(ckpt: str | None, run_dir: Path) -> Path | None:
-    """The checkpoint to resume from, None for a fresh start.
-
-    Raises:
-        ValueError: where it does not exist.
-    """
-    if ckpt is None:
-        return None
-    path = run_dir / "checkpoints" / "last.ckpt" if ckpt == "last" else Path(ckpt)
-    if not path.is_file():
-        hint = f"; set run_dir=FOLDER to the folder of the run to go on with (now {run_dir})" if ckpt == "last" else ""
-        raise ValueError(f"ckpt={ckpt}: {path} does not exist{hint}, or drop ckpt= to start afresh")
-    return path
-
-
-def init_weights(module: BindingModule, path: Path) -> None:
-    """Warm start: weights only, from a run directory, a saved binder or a checkpoint."""
-    if path.suffix == ".ckpt" and path.is_file():
-        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-        own = {name.removeprefix("binder."): x for name, x in state.items() if name.startswith("binder.")}
-    else:
-        own = Binder.load(path).own_state_dict()
-    module.binder.load_own_state_dict(own)

@@ -26,7 +26,7 @@ def arguments(description: str, epilog: str, argv: Sequence[str] | None = None) 
     parser.add_argument(
         "--allow-bad",
         action="store_true",
-        help=f"drop files that cannot be used and list them, up to {MAX_BAD_SHARE:.0%} of all; without it one is an error",
+        help=f"drop and list files that cannot be used, up to {MAX_BAD_SHARE:.0%}; without it, one is an error",
     )
     return parser.parse_args(argv)
 
@@ -63,13 +63,13 @@ def print_table(title: str, rows: Iterable[tuple[str, str]]) -> None:
     """Count (row, column) pairs and print them as a table with totals, in order of first appearance."""
     counts = Counter(rows)
     names, columns = (list(dict.fromkeys(pair[i] for pair in counts)) for i in (0, 1))
-    cells = [[name, *(counts[name, column] for column in columns)] for name in names]
-    table = [[title, *columns, "all"], *([*row, sum(row[1:])] for row in cells)]
-    table.append(["all", *(sum(row[i] for row in cells) for i in range(1, len(columns) + 1)), counts.total()])
-    width = max(len(str(row[0])) for row in table)
-    widths = [max(len(str(row[i])) for row in table) for i in range(1, len(columns) + 2)]
-    for name, *values in table:
-        print(f"  {name:<{width}}  " + "  ".join(f"{v:>{w}}" for v, w in zip(values, widths, strict=True)))
+    numbers = [[counts[name, column] for column in columns] for name in names]
+    numbers.append([sum(column) for column in zip(*numbers, strict=True)])
+    table = [[title, *columns, "all"]]
+    table += [[name, *map(str, row), str(sum(row))] for name, row in zip([*names, "all"], numbers, strict=True)]
+    name_width, *widths = (max(map(len, column)) for column in zip(*table, strict=True))
+    for name, *cells in table:
+        print(f"  {name:<{name_width}}  " + "  ".join(f"{c:>{w}}" for c, w in zip(cells, widths, strict=True)))
 
 
 def write_manifest(rows: Iterable[dict[str, Any]], out: Path) -> Path:

@@ -65,7 +65,7 @@ def _rows(files: list[Path], scans: list[DigitScan], rng: np.random.Generator) -
     for scan in scans:
         waiting[scan.split, scan.digit].append(scan)
     for pile in waiting.values():
-        rng.shuffle(pile)  # type: ignore[arg-type]
+        rng.shuffle(pile)
 
     rows = []
     for path in files:
@@ -81,10 +81,10 @@ def _rows(files: list[Path], scans: list[DigitScan], rng: np.random.Generator) -
                 "key": path.stem,
                 "split": split,
                 "group": f"digit {digit}",
-                "owner": [f"speaker:{speaker}", f"scan:{scan.index}"],
+                "owner": [f"speaker:{speaker}", f"scan:{scan.index:04d}"],
                 "label": DIGIT_WORDS[digit],
                 "audio": f"audio/{path.name}",
-                "image": f"image/{digit}_{scan.index}.png",
+                "image": f"image/{digit}_{scan.index:04d}.png",
                 "text": list(digit_captions(digit)),
                 "speaker": speaker,
                 "scan": scan,

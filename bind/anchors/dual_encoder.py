@@ -116,9 +116,7 @@ class Anchor(nn.Module):
         digest = hashlib.blake2b(digest_size=16)
         for name, tensor in sorted(self.model.state_dict().items()):
             digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-            digest.update(
-                tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
-            )
+            digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
         digest.update(self.image_processor.to_json_string().encode())
         digest.update(repr(self.transforms["text"].fingerprint_parts()).encode())
         return digest.hexdigest()

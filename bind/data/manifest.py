@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from bind.data.splits import name_some, refuse_shared_owners, refuse_shared_spans
-from bind.data.tables import read_table
+from bind.data.rows import read_rows
 from bind.types import Clip, Modality, Sample
 
 logger = logging.getLogger("bind.data")
@@ -47,7 +47,7 @@ class ManifestSource:
         self.path = Path(manifest)
         stem = self.path.stem
         self.name = name or (self.path.resolve().parent.name if stem == "manifest" else stem)
-        columns, rows = read_table(self.path)
+        columns, rows = read_rows(self.path)
         self._columns = _modality_columns(self.path, columns)
 
         reader = _RowReader(self.path, self._columns)

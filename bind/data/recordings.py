@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -19,12 +18,6 @@ from bind.types import Clip, SensorRecording, Waveform
 TIME_COLUMN = "time_seconds"
 NUM_OPEN_RECORDINGS = 64
 SIDECAR = '{"channels": ["acc_x", …], "units": ["g", …], "sample_rate_hz": 50}'
-
-
-class Reader(Protocol):
-    """Reads frames first … last - 1 as (last - first, C)."""
-
-    def __call__(self, first: int, last: int) -> np.ndarray: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +30,7 @@ class Recording:
     name: str
     sample_rate_hz: float
     num_frames: int
-    read: Reader
+    read: Callable[[int, int], np.ndarray]
     channels: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
 
@@ -197,8 +190,8 @@ def _rate_of(time: np.ndarray, path: Path) -> float:
     if len(odd):
         row = int(odd[0])
         raise ValueError(
-            f"{path}: {TIME_COLUMN} jumps {len(odd)} time(s), first from {time[row]:g} to {time[row + 1]:g} s where the "
-            f"usual step is {step:g} s. Sort it, and cut the recording at gaps or interpolate onto a regular grid"
+            f"{path}: {TIME_COLUMN} jumps {len(odd)} time(s), first from {time[row]:g} to {time[row + 1]:g} s where "
+            f"the usual step is {step:g} s. Sort it, and cut the recording at gaps or interpolate onto a regular grid"
         )
     return float((len(time) - 1) / (time[-1] - time[0]))
 

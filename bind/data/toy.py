@@ -107,6 +107,7 @@ class ToySource:
 
     name = "toy"
     carries: Mapping[Modality, tuple[str, ...]] = CARRIES
+    factor_names: tuple[str, ...] = tuple(FACTORS)
 
     def __init__(
         self,

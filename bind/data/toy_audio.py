@@ -17,10 +17,10 @@ NUM_SAMPLES = 16_000
 BASE_HZ = 420.0
 MODE_RATIOS = np.array([[1, 1.45, 4.6, 5.3, 0], [1, 2.1, 2.9, 0, 0], [1, 3.3, 4.2, 0, 0], [1, 1.5, 2.2, 3.2, 4.6]])
 MODE_AMPLITUDES = (MODE_RATIOS > 0) * np.array([1.0, 0.9, 0.8, 0.7, 0.7])
-RING_DECAY_PER_SECOND = np.array([24.0, 4.0, 45.0])  # wooden, metal, rubber
+RING_DECAY_PER_SECOND = np.array([24.0, 8.0, 45.0])  # wooden, metal, rubber
 # What the contact adds: wooden a dry click, metal a long high ping, rubber a low thud.
 CONTACT_HZ = np.array([[3100.0, 3800.0], [5300.0, 6700.0], [130.0, 180.0]])
-CONTACT_DECAY_PER_SECOND = np.array([[110.0, 130.0], [5.0, 7.0], [22.0, 28.0]])
+CONTACT_DECAY_PER_SECOND = np.array([[110.0, 130.0], [8.0, 10.0], [22.0, 28.0]])
 CONTACT_AMPLITUDES = np.array([[0.8, 0.7], [0.5, 0.4], [1.3, 0.9]])
 
 _BLOCK = 128

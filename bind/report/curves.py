@@ -30,7 +30,7 @@ class _Panel(NamedTuple):
 _PANELS = (
     _Panel("Training loss", "loss (nats)", re.compile(r"train/loss/(.+)")),
     _Panel("Scale of each pair", "scale (1 / temperature)", re.compile(r"train/scale/(.+)")),
-    _Panel("Validation recall", "R@1", re.compile(r"val/(.+_to_.+|mean_R@1)(?:/R@1)?")),
+    _Panel("Validation recall", "R@1", re.compile(r"val/(.+_to_.+(?=/R@1)|mean(?=_R@1))[/_]R@1")),
 )
 
 
@@ -46,7 +46,7 @@ def plot_curves(metrics_csv: Path, png: Path) -> Path:
     panels = [(panel, found) for panel in _PANELS if (found := _matching(panel.columns, curves))]
     if not panels:
         raise ValueError(f"{metrics_csv} has no train/loss/…, train/scale/… or val/…/R@1 column with values to draw")
-    with figure(png, 10, 3.1 * len(panels)) as drawing:
+    with figure(png, 11, 3.1 * len(panels)) as drawing:
         all_axes = drawing.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
         for ax, (panel, found) in zip(all_axes, panels, strict=True):
             _draw_panel(ax, panel, found)
@@ -79,9 +79,11 @@ def _draw_panel(ax: Axes, panel: _Panel, curves: dict[str, Curve]) -> None:
     ax.set_title(panel.title)
     ax.set_ylabel(panel.y_label)
     # The mean stands out by width and colour; it takes no place among the line styles.
-    mean = curves.pop("mean_R@1", None)
-    for index, (name, (steps, values)) in enumerate(curves.items()):
-        style, label = line_style(index), readable(name.replace("_to_", " → "))
+    mean = curves.pop("mean", None)
+    # Styles follow the log, so that a pair looks the same in every panel; the legend is sorted by the last value.
+    styles = {name: line_style(index) for index, name in enumerate(curves)}
+    for name, (steps, values) in sorted(curves.items(), key=lambda item: -item[1][1][-1]):
+        style, label = styles[name], readable(name.replace("_to_", " → "))
         if len(steps) > _NOISY_POINTS:
             ax.plot(steps, values, **style, alpha=0.25, linewidth=0.8)
             steps, values = _moving_mean(steps, values)
@@ -90,7 +92,7 @@ def _draw_panel(ax: Axes, panel: _Panel, curves: dict[str, Curve]) -> None:
         ax.plot(*mean, color=INK, linewidth=3, label="mean (monitored)", marker="o" if len(mean[0]) <= 12 else None)
     if panel.y_label == "R@1":
         ax.set_ylim(0, 1)
-    elif all(len(values) and math.isclose(values.min(), values.max(), rel_tol=1e-6) for _, values in curves.values()):
+    elif all(math.isclose(values.min(), values.max(), rel_tol=1e-6) for _, values in curves.values()):
         ax.margins(y=0.5)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.03), ncols=1 + (len(curves) > 12), handlelength=2.6)

@@ -97,12 +97,12 @@ def _draw_cell(
     if isinstance(value, str):
         _draw_text(axes(0.03, 0.03, 0.94, 0.94), value)
     elif isinstance(value, Waveform):
-        _draw_spectrogram(axes(0.20, 0.21, 0.75, 0.74), value)
+        _draw_spectrogram(axes(0.18, 0.20, 0.73, 0.75), value)
     elif isinstance(value, SensorRecording):
         units = list(dict.fromkeys(value.units))
         share = 0.76 / len(units)
         for index, unit in enumerate(units):
-            ax = axes(0.24, 0.21 + (len(units) - 1 - index) * share, 0.72, share - 0.04)
+            ax = axes(0.24, 0.21 + (len(units) - 1 - index) * share, 0.70, share - 0.04)
             _draw_traces(ax, value, unit, last=index == len(units) - 1)
     elif isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim == 3 and value.shape[2] == 3:
         _draw_picture(axes(0.02, 0.02, 0.96, 0.96), value)
@@ -130,7 +130,7 @@ def _draw_text(ax: Axes, text: str) -> None:
 
 
 def _draw_spectrogram(ax: Axes, sound: Waveform) -> None:
-    """Power in decibels below the loudest cell, 80 dB deep: Hann windows of 25 ms every 10 ms."""
+    """Power in decibels below the loudest cell, 80 dB deep: Hann windows of 25 ms every 10 ms, channels averaged."""
     samples = sound.samples if sound.samples.ndim == 1 else sound.samples.mean(axis=1)
     window, hop = max(2, round(0.025 * sound.sample_rate_hz)), max(1, round(0.010 * sound.sample_rate_hz))
     samples = np.pad(samples, (0, max(0, window - len(samples))))
@@ -153,7 +153,7 @@ def _draw_traces(ax: Axes, recording: SensorRecording, unit: str, *, last: bool)
     low, high = ax.get_ylim()
     ax.set_ylim(low, high + 0.38 * (high - low))  # room for the legend
     ax.legend(
-        loc="upper right", ncols=3, fontsize=5.5, handlelength=0.8, columnspacing=0.6, handletextpad=0.3, borderpad=0
+        loc="upper right", ncols=3, fontsize=6, handlelength=0.8, columnspacing=0.6, handletextpad=0.3, borderpad=0
     )
     _small_axes(ax, "s" if last else "", unit)
     ax.tick_params(labelbottom=last)

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.colors import Normalize
 from matplotlib.patches import Patch, Rectangle
 
-from bind.report.style import ACCENT, FAINT, HEAT, INK, figure
+from bind.report.style import ACCENT, HEAT, INK, figure
 from bind.report.tables import pair_of, readable, share_of_ceiling
 
 
@@ -46,8 +46,6 @@ def plot_matrix(metrics: Mapping[str, Any], png: Path) -> Path:
                 # Drawn inside the cell: outlines of neighbours would cover each other on the border.
                 outline = Rectangle((x - 0.46, y - 0.45), 0.92, 0.90, fill=False, edgecolor=ACCENT, linewidth=2.2)
                 ax.add_patch(outline)
-        for missing in np.argwhere(np.isnan(values)):
-            ax.text(missing[1], missing[0], "·", ha="center", va="center", color=FAINT)
         ax.set_xticks(range(len(columns)), [readable(m) for m in columns])
         ax.set_yticks(range(len(rows)), [readable(m) for m in rows])
         ax.set_xlabel("pool")

@@ -50,6 +50,8 @@ _STYLE: dict[Any, Any] = {
     "lines.linewidth": 1.8,
     "text.parse_math": False,  # a caption may hold a dollar sign
     "figure.facecolor": "white",
+    "figure.constrained_layout.h_pad": 0.10,
+    "figure.constrained_layout.w_pad": 0.08,
 }
 
 

@@ -43,8 +43,8 @@ def pair_of(key: str) -> tuple[str, str]:
 
 
 def readable(modality: str) -> str:
-    """`audio_and_imu` as `audio ⊕ imu`: the sign marks a fused modality."""
-    return modality.replace("_and_", " ⊕ ")
+    """`audio_and_imu` as `audio ⊕ imu`, `audio_plus_imu` as `audio + imu`: signs for a fusion and the plain sum."""
+    return modality.replace("_and_", " ⊕ ").replace("_plus_", " + ")
 
 
 def retrieval_cells(metrics: Mapping[str, Any]) -> Cells:
@@ -63,6 +63,8 @@ def retrieval_cells(metrics: Mapping[str, Any]) -> Cells:
         notes.append("share of the ceiling: (R@1 − chance) / (ceiling − chance)")
     if any("_and_" in key for key in retrieval):
         notes.append("⊕: fused")
+    if any("_plus_" in key for key in retrieval):
+        notes.append("+: plain sum of embeddings")
     return Cells(
         title=f"Retrieval, {metrics.get('split', 'unnamed')} split",
         caption="; ".join(notes),

@@ -10,6 +10,7 @@ from sklearn.metrics import average_precision_score
 from torch.nn.functional import normalize
 
 from bind.metrics import COSINE_TIE_TOLERANCE, rank_by_cosine, rank_by_scores, retrieval, retrieval_from_scores, top_k
+from bind.metrics.retrieval import _full_fp32
 
 
 def oracle(scores: np.ndarray, query_groups: np.ndarray, pool_groups: np.ndarray, tie_tolerance: float = 0.0):
@@ -97,6 +98,16 @@ def test_copies_of_the_relevant_vector_in_other_groups_all_stand_before_it(dim):
         assert ranking.ranks_Q.tolist() == [1003] * 6
 
 
+def test_one_vector_rounded_differently_is_still_one_vector():
+    generator = torch.Generator().manual_seed(0)
+    z = normalize(torch.randn(64, generator=generator), dim=-1)
+    rounding = 1 + 6e-8 * torch.randint(-1, 2, (1000, 64), generator=generator)
+    z_pool = torch.cat([z[None], z * rounding])
+    assert (z_pool[1:] @ z).unique().numel() > 1
+    ranking = rank_by_cosine(z[None], z_pool, torch.tensor([0]), torch.arange(1001))
+    assert ranking.ranks_Q.tolist() == [1001]
+
+
 def test_map_agrees_with_sklearn_where_nothing_ties():
     generator = torch.Generator().manual_seed(0)
     z_query = normalize(torch.randn(20, 16, generator=generator), dim=-1)
@@ -156,6 +167,19 @@ def test_half_precision_autocast_and_reduced_matmul_precision_do_not_change_the_
         torch.set_float32_matmul_precision(before)
     as_stored = retrieval(z_query.bfloat16(), z_pool.bfloat16(), groups, groups)
     assert as_stored["R@1"] == pytest.approx(expected["R@1"], abs=0.02)
+
+
+def test_matrix_products_are_full_fp32_only_where_scores_are_made():
+    backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        allowed = [backend.fp32_precision for backend in backends]
+        with _full_fp32():
+            assert [backend.fp32_precision for backend in backends] == ["ieee", "ieee"]
+        assert [backend.fp32_precision for backend in backends] == allowed == ["tf32", "bf16"]
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def test_figures_are_plain_numbers_and_repeat():

@@ -48,9 +48,7 @@ class AudioTransform:
             raise ValueError(f"{sample_rate_hz} Hz for {window_seconds} s is an empty window; raise one of them")
         self.speed_range = ordered("speed_range", speed_range, above=0.0)
         self.gain_db_range = ordered("gain_db_range", gain_db_range)
-        self.noise_snr_db_range = (
-            None if noise_snr_db_range is None else ordered("noise_snr_db_range", noise_snr_db_range)
-        )
+        self.noise_snr_db_range = ordered("noise_snr_db_range", noise_snr_db_range) if noise_snr_db_range else None
         self.tilt_db_range = ordered("tilt_db_range", tilt_db_range)
 
     def __call__(self, value: Clip | Waveform, rng: np.random.Generator | None) -> Tensor:
@@ -94,14 +92,18 @@ class AudioTransform:
 
 
 def _draw_speed(bounds: Range, rng: np.random.Generator) -> float:
-    return round(math.exp(rng.uniform(*map(math.log, bounds))), 2)
+    low, high = bounds
+    return round(math.exp(rng.uniform(math.log(low), math.log(high))), 2)
 
 
 def _tilt(x_T: np.ndarray, db_per_octave: float, sample_rate_hz: int) -> np.ndarray:
     """Tilt the spectrum and keep the energy; frequencies under 50 Hz count as 50 Hz."""
-    spectrum = np.fft.rfft(x_T)
-    octaves = np.log2(np.maximum(np.fft.rfftfreq(len(x_T), 1 / sample_rate_hz), 50.0) / 1000.0)
-    tilted = np.fft.irfft(spectrum * 10 ** (db_per_octave * octaves / 20), n=len(x_T))
+    from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
+
+    num_fft = next_fast_len(len(x_T), real=True)
+    octaves = np.log2(np.maximum(rfftfreq(num_fft, 1 / sample_rate_hz), 50.0) / 1000.0)
+    response = np.power(10.0, db_per_octave * octaves / 20).astype(np.float32)
+    tilted = irfft(rfft(x_T, n=num_fft) * response, n=num_fft)[: len(x_T)]
     energy = float(np.sum(np.square(tilted)))
     gain = math.sqrt(float(np.sum(np.square(x_T))) / energy) if energy > 0 else 1.0
-    return (tilted * gain).astype(np.float32)
+    return tilted * np.float32(gain)

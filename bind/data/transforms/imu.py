@@ -71,9 +71,7 @@ class ImuTransform:
         self.noise_std_C = np.broadcast_to(np.asarray(noise_std, dtype=np.float32), (len(self.channels),))
         self._triads = _triads(self.channels)
         if rotation_degrees and not self._triads:
-            raise ValueError(
-                "rotation_degrees needs acc_x, acc_y and acc_z (or gyro_…) among the channels; set it to 0"
-            )
+            raise ValueError("rotation_degrees needs the channels acc_x, acc_y, acc_z or gyro_x, …; set it to 0")
 
     def __call__(self, value: Clip | SensorRecording, rng: np.random.Generator | None) -> Tensor:
         recording = open_sensor(value)

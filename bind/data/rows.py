@@ -11,7 +11,7 @@ Row = tuple[str, dict[str, Any]]
 """Where the row stands ("line 7") and its cells."""
 
 
-def read_table(path: Path) -> tuple[list[str], list[Row]]:
+def read_rows(path: Path) -> tuple[list[str], list[Row]]:
     """Column names in order of first appearance, and the rows.
 
     CSV cells are strings; JSONL and Parquet cells keep their types, lists included.

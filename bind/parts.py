@@ -1,0 +1,138 @@
+"""The parts of a run, made from its config: Binder, pairs, data, cached anchor embeddings, weights to start from."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import track
+from torch import Tensor, nn
+
+from bind.anchors.cache import InMemoryCache
+from bind.build import build
+from bind.data.datamodule import BindDataModule
+from bind.model import Binder
+from bind.module import BindingModule
+from bind.types import Modality, Pair, Source
+
+log = logging.getLogger("bind")
+
+
+def binder_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a run's config that a Binder is built from, with only the modalities that were chosen."""
+    chosen = config["modalities"]
+    return {
+        "anchor": config["anchor"],
+        "modalities": chosen,
+        "encoder": {m: c for m, c in config["encoder"].items() if m in chosen},
+        "transform": {m: c for m, c in config["transform"].items() if m in chosen},
+        "head": config["head"],
+        "fusion": config["fusion"],
+    }
+
+
+def active_pairs(config: Mapping[str, Any], binder: Binder) -> list[Pair]:
+    """The pairs with a weight whose two sides are chosen.
+
+    A fusion with parameters is paired with what all of its inputs are paired with, unless `pairs` says otherwise.
+
+    Raises:
+        ValueError: for a name that is not `A-B`.
+    """
+    fused = binder.fused_modality if isinstance(binder.fusion, nn.Module) else None
+    known = (*binder.modalities, *([fused] if fused else []))
+    defaults = {name: config["loss"][name] for name in ("temperature", "learn_temperature")}
+    pairs = []
+    for name, options in config["pairs"].items():
+        a, _, b = name.partition("-")
+        if not (a and b):
+            raise ValueError(f"pairs.{name}: name a pair A-B, for example audio-image")
+        pair = Pair(a, b, **{**defaults, **options})
+        unknown = [m for m in (a, b) if m not in known]
+        if pair.weight > 0 and unknown:
+            log.info("pairs.%s is left out: %s not in modalities=%s", name, *unknown, list(binder.encoders))
+        elif pair.weight > 0:
+            pairs.append(pair)
+    if fused and any(True for _ in binder.fusion.parameters()) and not any(fused in (p.a, p.b) for p in pairs):
+        targets = [{p.b if p.a == m else p.a for p in pairs if m in (p.a, p.b)} for m in binder.fusion.inputs]
+        pairs += [Pair(fused, target, **defaults) for target in sorted(set.intersection(*targets))]
+    return pairs
+
+
+def make_sources(config: Mapping[str, Any], trust: Sequence[str]) -> dict[str, Source]:
+    return {name: build(options, trust=trust) for name, options in config["data"]["sources"].items() if options}
+
+
+def make_datamodule(
+    config: Mapping[str, Any], binder: Binder, pairs: Sequence[Pair], *, trust: Sequence[str]
+) -> BindDataModule:
+    data = config["data"]
+    needed: list[Modality] = []
+    for pair in pairs:
+        for modality in (pair.a, pair.b):
+            parts = binder.fusion.inputs if modality == binder.fused_modality else (modality,)
+            needed += [m for m in parts if m not in needed]
+    return BindDataModule(
+        make_sources(config, trust),
+        binder.transforms,
+        needed,
+        config["evaluation"]["modalities"] or binder.modalities,
+        batch_size=data["batch_size"],
+        evaluation_batch_size=data["evaluation_batch_size"],
+        num_workers=data["num_workers"],
+        alpha=data["alpha"],
+        steps_per_epoch=data["steps_per_epoch"],
+        seed=config["seed"],
+    )
+
+
+def fill_cache(datamodule: BindDataModule, binder: Binder, splits: Sequence[str]) -> InMemoryCache:
+    """Embed what the frozen towers would see again and again, once."""
+    cache = InMemoryCache()
+    for split in splits:
+        wanted = datamodule.train_modalities if split == "train" else datamodule.evaluation_modalities
+        fresh = (
+            {m for source in datamodule.sources for m in getattr(source, "fresh", ())} if split == "train" else set()
+        )
+        frozen = [m for m in wanted if m in binder.anchor.modalities and not binder.is_trainable(m) and m not in fresh]
+        if frozen:
+            batches = datamodule.batches(split, frozen)
+            title = f"anchor: {' and '.join(frozen)} of {split}"
+            cache.fill(binder.anchor, track(batches, title, datamodule.num_batches(split), transient=True), frozen)
+    return cache
+
+
+def find_checkpoint(ckpt: str | None, run_dir: Path) -> Path | None:
+    """The checkpoint to resume from, None for a fresh start.
+
+    Raises:
+        ValueError: where it does not exist.
+    """
+    if ckpt is None:
+        return None
+    path = run_dir / "checkpoints" / "last.ckpt" if ckpt == "last" else Path(ckpt)
+    if not path.is_file():
+        hint = f"; set run_dir=FOLDER to the folder of the run to go on with (now {run_dir})" if ckpt == "last" else ""
+        raise ValueError(f"ckpt={ckpt}: {path} does not exist{hint}, or drop ckpt= to start afresh")
+    return path
+
+
+def init_weights(module: BindingModule, path: Path) -> None:
+    """Warm start: weights only, from a run directory, a saved binder or a checkpoint."""
+    own = own_weights(path) if path.suffix == ".ckpt" else Binder.load(path).own_state_dict()
+    module.binder.load_own_state_dict(own)
+
+
+def own_weights(checkpoint: Path) -> dict[str, Tensor]:
+    """The Binder's own weights in a training checkpoint.
+
+    Raises:
+        ValueError: where the file does not exist.
+    """
+    if not checkpoint.is_file():
+        raise ValueError(f"{checkpoint}: no such checkpoint")
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    return {name.removeprefix("binder."): x for name, x in state.items() if name.startswith("binder.")}

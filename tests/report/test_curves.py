@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from bind.report.curves import _moving_mean, plot_curves, read_curves
+
+LOG = """epoch,step,train/loss/audio-image,train/scale/audio-image,val/audio_to_image/R@1,val/mean_R@1,lr-AdamW
+0,0,5.5,14.3,,,0.1
+0,10,4.5,14.4,,,
+0,10,,,0.25,0.25,
+1,20,3.5,14.5,,,
+1,20,,,0.5,0.5,
+"""
+
+
+@pytest.fixture
+def log(tmp_path):
+    path = tmp_path / "metrics.csv"
+    path.write_text(LOG)
+    return path
+
+
+def size(png):
+    return Image.open(png).size
+
+
+def test_reads_sparse_columns(log):
+    curves = read_curves(log)
+    np.testing.assert_array_equal(curves["train/loss/audio-image"], [[0, 10, 20], [5.5, 4.5, 3.5]])
+    np.testing.assert_array_equal(curves["val/audio_to_image/R@1"], [[10, 20], [0.25, 0.5]])
+
+
+def test_a_step_logged_again_after_a_resume_counts_once(log):
+    log.write_text(LOG + "0,10,4.25,14.4,,,\n")
+    np.testing.assert_array_equal(read_curves(log)["train/loss/audio-image"], [[0, 10, 20], [5.5, 4.25, 3.5]])
+
+
+def test_draws_a_panel_for_each_quantity_that_was_logged(log, tmp_path):
+    assert plot_curves(log, tmp_path / "plots" / "three.png").exists()
+    log.write_text("epoch,step,train/loss/audio-image\n0,0,5.5\n0,1,nan\n")
+    plot_curves(log, tmp_path / "one.png")
+    assert size(tmp_path / "plots" / "three.png")[1] == pytest.approx(3 * size(tmp_path / "one.png")[1], abs=3)
+
+
+def test_the_moving_mean_of_a_straight_line_is_that_line():
+    steps = np.arange(0, 4000, 10)
+    smooth_steps, smooth = _moving_mean(steps, steps / 100)
+    assert len(smooth) < len(steps)
+    np.testing.assert_allclose(smooth, smooth_steps / 100)
+
+
+@pytest.mark.parametrize(("text", "message"), [("step,lr\n0,0.1\n", "to draw"), ("epoch,loss\n0,1\n", "`step`")])
+def test_refuses_a_log_without_curves(tmp_path, text, message):
+    (tmp_path / "metrics.csv").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        plot_curves(tmp_path / "metrics.csv", tmp_path / "curves.png")
+    assert not (tmp_path / "curves.png").exists()

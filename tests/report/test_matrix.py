@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from PIL import Image
+
+from bind.report.matrix import plot_matrix
+from bind.report.style import ACCENT
+
+
+def entry(r1, *, trained=False, **more):
+    return {"R@1": r1, "chance_R@1": 0.0, "trained": trained, **more}
+
+
+def outline_pixels(png):
+    pixels = np.asarray(Image.open(png).convert("RGB"))
+    return int((pixels == np.round(np.array(to_rgb(ACCENT)) * 255).astype(np.uint8)).all(axis=-1).sum())
+
+
+def draw(tmp_path, name, retrieval):
+    return plot_matrix({"split": "test", "retrieval": retrieval}, tmp_path / f"{name}.png")
+
+
+def test_every_trained_pair_is_outlined(tmp_path):
+    none = draw(tmp_path, "none", {"a_to_b": entry(0.5), "b_to_a": entry(0.5)})
+    one = draw(tmp_path, "one", {"a_to_b": entry(0.5, trained=True), "b_to_a": entry(0.5)})
+    two = draw(tmp_path, "two", {"a_to_b": entry(0.5, trained=True), "b_to_a": entry(0.5, trained=True)})
+    legend, outline = outline_pixels(none), outline_pixels(one) - outline_pixels(none)
+    assert legend > 0
+    assert outline > 4 * legend
+    assert outline_pixels(two) == pytest.approx(legend + 2 * outline, rel=0.05)
+
+
+def test_colours_are_shares_of_the_ceiling_only_where_all_are_known(tmp_path):
+    known = {"a_to_b": entry(0.25, **{"ceiling_R@1": 0.5}), "b_to_a": entry(0.5, **{"ceiling_R@1": 1.0})}
+    shares = np.asarray(Image.open(draw(tmp_path, "shares", known)))
+    # Both are half of their ceilings: equal colours. By R@1 they differ.
+    mixed = np.asarray(Image.open(draw(tmp_path, "mixed", known | {"a_to_c": entry(0.5)})))
+    assert len(cell_colours(shares)) == 1
+    assert len(cell_colours(mixed)) == 2
+
+
+def cell_colours(pixels):
+    """Colours that fill a large area, but for the white page and the grey of an empty cell."""
+    colours, counts = np.unique(pixels[..., :3].reshape(-1, 3), axis=0, return_counts=True)
+    large = [tuple(c.tolist()) for c, n in zip(colours, counts, strict=True) if n > 5000]
+    return [c for c in large if c not in ((255, 255, 255), (0xF4, 0xF4, 0xF4))]
+
+
+def test_a_query_that_is_in_no_pool_has_a_row_and_no_column(tmp_path):
+    one = Image.open(draw(tmp_path, "one", {"audio_to_image": entry(0.5)})).size
+    two = Image.open(draw(tmp_path, "two", {"audio_to_image": entry(0.5), "audio_and_imu_to_image": entry(0.5)})).size
+    assert two[0] == one[0]
+    assert two[1] > one[1]
+
+
+def test_refuses_to_draw_nothing(tmp_path):
+    with pytest.raises(ValueError, match="no pair"):
+        draw(tmp_path, "empty", {})

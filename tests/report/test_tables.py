@@ -1,0 +1,92 @@
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from bind.report.tables import pair_of, plain_text, print_tables, retrieval_cells, retrieval_table, share_of_ceiling
+
+
+def entry(r1=0.5, *, trained=True, **more):
+    return {
+        "R@1": r1, "R@5": 0.75, "R@10": 0.875, "median_rank": 1.5, "mrr": 0.6, "map": 0.55, "queries": 2300,
+        "pool": 115, "chance_R@1": 1 / 115, "ci95_R@1": [r1 - 0.02, r1 + 0.02], "trained": trained, **more,
+    }  # fmt: skip
+
+
+METRICS = {
+    "split": "test",
+    "retrieval": {
+        "audio_to_text": entry(0.25, trained=False, **{"ceiling_R@1": 0.5}),
+        "audio_to_image": entry(0.625, **{"ceiling_R@1": 1.0}),
+        "audio_and_imu_to_depth": entry(0.4, trained=False),
+        "audio_plus_imu_to_depth": entry(0.3, trained=False),
+    },
+    "zero_shot": {
+        "imu/basic6": {"top1": 0.944, "num_classes": 6, "chance": 1 / 6, "queries": 1234, "ci95_top1": [0.93, 0.96]}
+    },
+}
+
+
+def printed(width=None):
+    file = StringIO()
+    print_tables(METRICS, Console(file=file, width=width, force_terminal=width is not None, color_system=None))
+    return file.getvalue()
+
+
+def test_trained_pairs_come_first_and_fused_ones_are_marked():
+    sections = retrieval_cells(METRICS).sections
+    assert {heading: [row[0] for row in rows] for heading, rows in sections.items()} == {
+        "trained": ["audio → image"],
+        "emergent": ["audio → text", "audio ⊕ imu → depth", "audio + imu → depth"],
+    }
+    assert "⊕: fused; +: plain sum" in retrieval_cells(METRICS).caption
+    assert list(sections) == ["trained", "emergent"]
+
+
+def test_share_of_the_ceiling():
+    assert share_of_ceiling(entry(0.5, **{"ceiling_R@1": 0.5})) == 1.0
+    assert share_of_ceiling(entry(1 / 115, **{"ceiling_R@1": 0.5})) == 0.0
+    assert share_of_ceiling(entry(0.5)) is None
+    assert share_of_ceiling(entry(0.5, **{"ceiling_R@1": 1 / 115})) is None
+
+
+def test_a_row_states_score_interval_chance_ceiling_share_and_sizes():
+    row = next(line for line in printed().splitlines() if "audio → image" in line)
+    assert row.split()[3:] == [
+        "0.625", "0.60–0.65", "0.750", "0.875", "1.5", "0.550", "0.009", "1.000", "0.62", "2300/115",
+    ]  # fmt: skip
+
+
+def test_without_a_ceiling_there_are_no_ceiling_columns():
+    cells = retrieval_cells({"retrieval": {"a_to_b": entry()}})
+    assert not any("ceiling" in text for text in (*cells.headers, cells.caption))
+
+
+def test_fits_100_columns():
+    assert max(map(len, plain_text(retrieval_table(METRICS)).splitlines())) <= 100
+    assert max(map(len, printed(100).splitlines())) <= 100
+
+
+def test_a_file_gets_every_column_and_no_escape_codes():
+    text = printed()
+    assert "mAP" in text
+    assert "imu/basic6" in text
+    assert "\x1b" not in text
+    assert "…" not in text
+
+
+def test_a_narrow_terminal_loses_whole_columns_and_says_which():
+    text = printed(80)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "left out in this narrow terminal: mAP" in " ".join(text.split())
+    assert "…" not in text
+
+
+def test_names_are_text_not_markup():
+    metrics = {"retrieval": {"[bold]x_to_y": entry()}}
+    assert "[bold]x → y" in plain_text(retrieval_table(metrics))
+
+
+def test_refuses_a_key_that_is_no_pair():
+    with pytest.raises(ValueError, match="'audio'"):
+        pair_of("audio")
