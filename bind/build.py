@@ -54,7 +54,7 @@ def locate_class(target: str, trust: Sequence[str] = ()) -> type:
         raise ValueError(f"{target} is outside the trusted packages {allowed}; pass trust=['{target.split('.')[0]}']")
     try:
         cls = getattr(importlib.import_module(module_name), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"_target_ {target} can't be imported: {error}; is its package installed?") from error
     if not inspect.isclass(cls):
         raise ValueError(f"_target_ {target} is not a class; name a class with typed keyword arguments")

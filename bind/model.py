@@ -147,21 +147,25 @@ class Binder(nn.Module):
         Raises:
             ValueError: for a modality this Binder does not know, or naming the file that can't be read.
         """
+        if isinstance(values, str | Path):
+            raise ValueError(f"pass a list of values: binder.embed({modality!r}, [{str(values)!r}])")
         if modality not in self.modalities:
             raise ValueError(f"no encoder for {modality!r}; this binder knows {self.modalities}")
         transform = self.transforms[modality]
         device = next(self.parameters()).device
         was_training = self.training
-        self.eval()
         values = list(values)
         parts = []
-        for start in range(0, len(values), batch_size):
-            inputs = transform.collate(
-                [transform(_as_value(modality, v), None) for v in values[start : start + batch_size]]
-            )
-            inputs = {k: x.to(device) for k, x in inputs.items()} if isinstance(inputs, dict) else inputs.to(device)
-            parts.append(self.encode(modality, inputs))
-        self.train(was_training)
+        try:
+            self.eval()
+            for start in range(0, len(values), batch_size):
+                inputs = transform.collate(
+                    [transform(_as_value(modality, v), None) for v in values[start : start + batch_size]]
+                )
+                inputs = {k: x.to(device) for k, x in inputs.items()} if isinstance(inputs, dict) else inputs.to(device)
+                parts.append(self.encode(modality, inputs))
+        finally:
+            self.train(was_training)
         return torch.cat(parts) if parts else torch.zeros(0, self.dim, device=device)
 
     def own_state_dict(self) -> dict[str, Tensor]:
@@ -259,6 +263,9 @@ def _locate(path_or_hub_id: Path | str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        return Path(snapshot_download(str(path_or_hub_id), allow_patterns=[CONFIG_NAME, WEIGHTS_NAME]))
+        folder = Path(snapshot_download(str(path_or_hub_id), allow_patterns=[CONFIG_NAME, WEIGHTS_NAME]))
     except (OSError, HfHubHTTPError, HFValidationError) as error:
         raise ValueError(f"{path_or_hub_id}: no such folder, and not reachable on the hub ({error})") from error
+    if not (folder / CONFIG_NAME).is_file():
+        raise ValueError(f"{path_or_hub_id}: this hub repository holds no {CONFIG_NAME}, so no binder")
+    return folder

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import lightning as L
@@ -90,6 +91,11 @@ class BindingModule(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         losses = self.losses(batch, self(batch))
+        if not losses:
+            raise ValueError(
+                f"source {batch.source!r} carries {list(batch.modalities)}, both sides of none of the pairs "
+                f"{[pair.name for pair in self.pairs]}: leave it out of data.sources, or add a pair"
+            )
         weights = {pair.name: pair.weight for pair in self.pairs}
         total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
         for name, loss in losses.items():
@@ -109,7 +115,8 @@ class BindingModule(L.LightningModule):
             temperature.clamp_()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.validation.append((batch, self(batch)))
+        # Without the inputs: a split's pictures and sounds need not stay in memory until its figures are made.
+        self.validation.append((replace(batch, inputs={}, cached={}), self(batch)))
 
     def on_validation_epoch_end(self) -> None:
         split = EmbeddedSplit.gather(self.validation)
@@ -161,15 +168,14 @@ class BindingModule(L.LightningModule):
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Two AdamW groups of the trainable parameters: matrices and kernels with decay, all others without."""
-    no_decay_ids = {
-        id(p)
-        for m in module.modules()
-        if isinstance(m, nn.Embedding | Temperature)
-        for p in m.parameters(recurse=False)
-    }
+    """Two AdamW groups of the trainable parameters: matrices and kernels with decay, all others without.
+
+    A kernel is a `weight` of two or more dimensions; learned positions and tokens bear other names.
+    """
+    embedding_ids = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding)}
     decay, no_decay = [], []
-    for parameter in module.parameters():
+    for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            (no_decay if parameter.ndim < 2 or id(parameter) in no_decay_ids else decay).append(parameter)
+            is_kernel = name.endswith("weight") and parameter.ndim >= 2 and id(parameter) not in embedding_ids
+            (decay if is_kernel else no_decay).append(parameter)
     return [{"params": decay, "weight_decay": weight_decay}, {"params": no_decay, "weight_decay": 0.0}]

@@ -17,6 +17,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.progress import track
 
@@ -93,7 +94,12 @@ def train(cfg: DictConfig) -> float:
     binder.to(trainer.strategy.root_device)
     datamodule.cache, seconds["anchor_cache"] = timed(lambda: fill_cache(datamodule, binder, ("train", "val")))
     fit = {"datamodule": datamodule, "ckpt_path": checkpoint, "weights_only": True}
-    _, seconds["fit"] = timed(lambda: trainer.fit(module, **fit))
+    try:
+        _, seconds["fit"] = timed(lambda: trainer.fit(module, **fit))
+    finally:
+        # Without this the jobs of a sweep run on in the first job's W&B run.
+        for logger in trainer.loggers:
+            getattr(logger.experiment, "finish", lambda: None)()
     score = keep_best(trainer, module, config["monitor"])
     if trainer.is_global_zero:
         binder.save(run_dir / "binder")
@@ -289,12 +295,13 @@ def make_trainer(config: Mapping[str, Any], run_dir: Path) -> L.Trainer:
     callbacks = {name: c for name, c in config["callbacks"].items() if c}
     if not options["enable_progress_bar"]:
         callbacks.pop("progress", None)
-    # Batches come whole from our own plan, which knows ranks: Lightning must not wrap its sampler.
-    return L.Trainer(
-        **options,
-        use_distributed_sampler=False,
-        default_root_dir=run_dir,
-        callbacks=[build(c, trust=ANY_CLASS) for c in callbacks.values()],
-        logger=[build(c, trust=ANY_CLASS) for c in config["logger"].values() if c],
-        plugins=[AtomicCheckpointIO()],
-    )
+    parts = {
+        "callbacks": [build(c, trust=ANY_CLASS) for c in callbacks.values()],
+        "logger": [build(c, trust=ANY_CLASS) for c in config["logger"].values() if c],
+        "plugins": [AtomicCheckpointIO()],
+    }
+    try:
+        # Batches come whole from our own plan, which knows ranks: Lightning must not wrap its sampler.
+        return L.Trainer(**options, **parts, use_distributed_sampler=False, default_root_dir=run_dir)
+    except (MisconfigurationException, TypeError) as error:
+        raise ValueError(f"trainer: {error}; see configs/trainer for what can be set") from error

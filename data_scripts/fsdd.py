@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         shutil.copyfile(path, args.out / "audio" / path.name)
     used = {row["image"]: row["scan"] for row in rows}
     for name, scan in used.items():
-        Image.fromarray(digit_image(scan.pixels)).save(args.out / name)
+        Image.fromarray(digit_image(scan.pixels)).save(args.out / name, compress_level=1)
 
     print(f"kept {len(kept)} of {len(files)} recordings, dropped {len(bad)}; wrote {len(used)} pictures")
     print_table("speaker", ((row["speaker"], row["split"]) for row in rows))

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import HfApi
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
 
 from bind.anchors.processors import ImageTransform, TextTransform
 from bind.types import Inputs, Modality
@@ -24,7 +27,7 @@ TOWER_PREFIXES = {
 }
 MAX_TEXT_TOKENS = 77
 
-# Loading bars of weights belong to downloads, not to every start of a run.
+# What matters of transformers' warnings, weights that are missing, is an error here.
 logging.getLogger("transformers").setLevel(logging.ERROR)
 
 
@@ -141,20 +144,58 @@ class PretrainedAnchor(Anchor):
     """
 
     def __init__(self, pretrained: str, *, train: Sequence[Modality] = (), max_text_tokens: int | None = None) -> None:
-        source: str | Path = TOY_FOLDER if pretrained == TOY else pretrained
+        source = str(TOY_FOLDER if pretrained == TOY else pretrained)
+        hub_error = None if Path(source).exists() else _hub_error(source)
+        options: dict[str, Any] = {
+            "local_files_only": Path(source).exists() or hub_error is not None,
+            "trust_remote_code": False,
+        }
         try:
             # The PIL backend gives the same pixels whether or not torchvision happens to be installed.
-            image_processor = AutoImageProcessor.from_pretrained(source, backend="pil")
-            tokenizer = AutoTokenizer.from_pretrained(source)
-            model = AutoModel.from_pretrained(source, dtype=torch.float32)
-        except (OSError, ValueError, KeyError) as error:
-            raise ValueError(_how_to_load(pretrained, error)) from error
+            image_processor = AutoImageProcessor.from_pretrained(source, backend="pil", **options)
+            tokenizer = AutoTokenizer.from_pretrained(source, **options)
+            with _no_progress_bar():
+                model, loading = AutoModel.from_pretrained(
+                    source, dtype=torch.float32, output_loading_info=True, **options
+                )
+        except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+            raise ValueError(_how_to_load(pretrained, hub_error or error)) from error
+        absent = sorted({*loading["missing_keys"], *(str(key) for key in loading["mismatched_keys"])})
+        if absent:
+            raise ValueError(
+                f"anchor.pretrained={pretrained} lacks {len(absent)} of its {type(model).__name__}'s weights, which would "
+                f"be random ({', '.join(absent[:3])}, …): its config.json and its weights don't belong together"
+            )
         if not (hasattr(model, "get_image_features") and hasattr(model, "get_text_features")):
             raise ValueError(
                 f"anchor.pretrained={pretrained} is a {type(model).__name__}, not a dual encoder with an image and a "
                 "text tower; choose a CLIP, SigLIP, AltCLIP, Chinese-CLIP or VisionTextDualEncoder model"
             )
         super().__init__(pretrained, model, tokenizer, image_processor, train=train, max_text_tokens=max_text_tokens)
+
+
+def _hub_error(repo_id: str) -> Exception | None:
+    """Why the hub can't give `repo_id`, None where it can.
+
+    One question ahead: without network transformers tries every file again and again, minutes in all, before it looks
+    at what earlier downloads left on disk.
+    """
+    try:
+        HfApi().model_info(repo_id, timeout=10)
+    except Exception as error:  # the hub's client does not name its transport's errors
+        return error
+    return None
+
+
+@contextlib.contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
 
 
 def _how_to_load(pretrained: str, error: Exception) -> str:

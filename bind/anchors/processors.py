@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,11 @@ class TextTransform:
     def fingerprint_parts(self) -> tuple[str, int]:
         """What decides the token ids: the tokenizer's own description and the length."""
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
-        described = backend.to_str() if backend is not None else repr(sorted(self.tokenizer.get_vocab().items()))
-        return described, self.max_tokens
+        if backend is None:
+            return repr(sorted(self.tokenizer.get_vocab().items())), self.max_tokens
+        # Truncation and padding are those of the latest call; ours are `max_tokens`.
+        described = {k: v for k, v in json.loads(backend.to_str()).items() if k not in ("truncation", "padding")}
+        return json.dumps(described, sort_keys=True), self.max_tokens
 
 
 def open_image(value: Any) -> Image.Image:

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from bind.data.splits import name_some, refuse_shared_owners, refuse_shared_spans
 from bind.data.rows import read_rows
+from bind.data.splits import name_some, refuse_shared_owners, refuse_shared_spans
 from bind.types import Clip, Modality, Sample
 
 logger = logging.getLogger("bind.data")

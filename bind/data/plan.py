@@ -80,11 +80,12 @@ class BatchPlan:
         for past in range(epoch):
             drawn += np.bincount(self.sources_of_epoch(past), minlength=len(self.sizes))
         permutations: dict[int, tuple[int, np.ndarray]] = {}
+        # Before the first batch: who stops in mid-epoch (limit_train_batches) must not meet the same epoch again.
+        self.step = (epoch + 1) * self.steps_per_epoch
         for position, source in enumerate(self.sources_of_epoch(epoch).tolist()):
             if position >= first:
                 yield self._request(source, int(drawn[source]), epoch * self.steps_per_epoch + position, permutations)
             drawn[source] += 1
-        self.step = (epoch + 1) * self.steps_per_epoch
 
     def _request(
         self, source: int, turn: int, step: int, permutations: dict[int, tuple[int, np.ndarray]]

@@ -87,7 +87,7 @@ def test_nan_is_named_where_it_is_read(tmp_path):
     values[70, 1] = np.nan
     path = write_npy(tmp_path / "a.npy", values)
     open_sensor(Clip(path, 0.0, 1.0)).read(0, 50)
-    with pytest.raises(ValueError, match=r"a\.npy \[1-2 s\]: 1 of 100 values are NaN"):
+    with pytest.raises(ValueError, match=r"a\.npy \[1-2\.0 s\]: 1 of 100 values are NaN"):
         open_sensor(Clip(path, 1.0, 2.0)).read(0, 50)
 
 
@@ -125,9 +125,9 @@ def test_a_corrupt_sound_file_is_named(tmp_path, content, message):
 
 
 def test_values_of_another_kind_are_refused():
-    with pytest.raises(ValueError, match="audio is a Clip .* not ndarray"), open_audio(np.zeros(3)):
+    with pytest.raises(ValueError, match=r"audio is a Clip .* not ndarray"), open_audio(np.zeros(3)):
         pass
-    with pytest.raises(ValueError, match="a sensor's value is a Clip .* not ndarray"):
+    with pytest.raises(ValueError, match=r"a sensor's value is a Clip .* not ndarray"):
         open_sensor(np.zeros(3))
     with pytest.raises(ValueError, match="in memory: there are no samples"):
         open_sensor(SensorRecording(np.zeros((0, 1)), 50.0, ("a",), ("g",)))

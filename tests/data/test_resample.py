@@ -78,5 +78,5 @@ def test_ratios_are_close_and_short(target_hz, source_hz):
 
 
 def test_rates_that_are_absurdly_far_apart_are_refused():
-    with pytest.raises(ValueError, match="cannot resample 8000 Hz to 0.5 Hz"):
+    with pytest.raises(ValueError, match=r"cannot resample 8000 Hz to 0\.5 Hz"):
         rate_ratio(0.5, 8000)

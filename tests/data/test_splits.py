@@ -21,7 +21,7 @@ def test_an_owner_in_two_splits_is_refused_with_its_keys():
 
 def test_many_shared_owners_are_counted_and_five_are_named():
     samples = [sample(f"{split}{i}", split, [f"p:{i}"]) for i in range(8) for split in ("train", "val")]
-    with pytest.raises(ValueError, match="8 owner.*'p:4'.*and 3 more") as error:
+    with pytest.raises(ValueError, match=r"8 owner.*'p:4'.*and 3 more") as error:
         refuse_shared_owners(samples, "m.csv")
     assert "'p:5'" not in str(error.value)
 
