@@ -114,7 +114,9 @@ def probe(modality: str, source: ToySource, batch_size: int, seed: int) -> tuple
 
 def one_hot(rows: np.ndarray, factors: list[str]) -> np.ndarray:
     """Factors as centred indicator columns, each factor with the same weight."""
-    columns = [np.eye(len(FACTORS[f]), dtype=np.float32)[rows[:, ORDER.index(f)]] - 1 / len(FACTORS[f]) for f in factors]
+    columns = [
+        np.eye(len(FACTORS[f]), dtype=np.float32)[rows[:, ORDER.index(f)]] - 1 / len(FACTORS[f]) for f in factors
+    ]
     return np.concatenate(columns, axis=1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -32,18 +33,18 @@ class EmbeddedSplit:
         self.rows = dict(rows)
 
     @classmethod
-    def gather(cls, parts: Iterable[tuple[Batch, Embeddings]]) -> EmbeddedSplit:
-        """Concatenate batches, in rank order; a sample that two ranks saw counts once.
+    def gather(cls, parts: Iterable[tuple[Batch, Embeddings]], device: torch.device | str = "cpu") -> EmbeddedSplit:
+        """Concatenate batches on this rank's `device`, in rank order; a sample that two ranks saw counts once.
 
         Ranks hold consecutive stretches of a split, so the order is that of the split under any number of processes.
         """
         parts = list(parts)
-        device = parts[0][0].group_ids_B.device if parts else torch.device("cpu")
+        device = torch.device(device)  # given, because a rank without a batch has to take part too
         nothing = torch.zeros(0, dtype=torch.long, device=device)
         keys = [key for batch, _ in parts for key in batch.keys]
         keys_of_rank = gather_objects(keys)
-        starts = torch.tensor([len(k) for k in keys_of_rank[: rank()]] + [len(batch) for batch, _ in parts]).cumsum(0)
-        starts = [0, *starts.tolist()][rank() :]
+        sizes = [len(k) for k in keys_of_rank[: rank()]] + [len(batch) for batch, _ in parts]
+        starts = [0, *itertools.accumulate(sizes)][rank() :]
 
         def gathered(own: list[Tensor], empty: Tensor) -> Tensor:
             x = torch.cat([empty, *own])

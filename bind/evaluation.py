@@ -154,8 +154,8 @@ def ceiling(
     one_per_group: bool,
 ) -> dict[str, float]:
     """`ceiling_R@k` where the one source knows which factors each modality carries (the toy world), else nothing."""
-    (source, *others) = sources
-    if others or not hasattr(source, "carries"):
+    source: Any = sources[0]
+    if len(sources) > 1 or not hasattr(source, "carries"):
         return {}
     carried = [{f for m in parts_of(side, binder) for f in source.carries[m]} for side in (query, pool)]
     shared = [index for index, name in enumerate(source.factor_names) if name in carried[0] & carried[1]]
@@ -187,7 +187,7 @@ def zero_shot_figures(
         prompts = [[t.format(phrase) for t in options["templates"] for phrase in p] for p in classes.values()]
         z_class = class_embeddings([binder.embed("text", p).cpu() for p in prompts])
         index = {label: i for i, label in enumerate(classes)}
-        target_N = torch.tensor([index.get(label, -1) for label in labels])
+        target_N = torch.tensor([-1 if label is None else index.get(label, -1) for label in labels])
         if not bool((target_N >= 0).any()):
             found = sorted({label for label in labels if label})[:5]
             raise ValueError(

@@ -112,6 +112,7 @@ class BindingModule(L.LightningModule):
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         for temperature in self.temperatures.values():
+            assert isinstance(temperature, Temperature)
             temperature.clamp_()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -119,7 +120,7 @@ class BindingModule(L.LightningModule):
         self.validation.append((replace(batch, inputs={}, cached={}), self(batch)))
 
     def on_validation_epoch_end(self) -> None:
-        split = EmbeddedSplit.gather(self.validation)
+        split = EmbeddedSplit.gather(self.validation, self.device)
         self.validation.clear()
         recalls = []
         for pair in self.pairs:
@@ -132,7 +133,7 @@ class BindingModule(L.LightningModule):
                 recalls.append(figures["R@1"])
         self.log("val/mean_R@1", sum(recalls) / len(recalls) if recalls else 0.0, prog_bar=True)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> Any:
         optimizer = torch.optim.AdamW(parameter_groups(self, self.weight_decay), lr=self.lr, betas=self.betas)  # type: ignore[arg-type]
         steps = int(self.trainer.estimated_stepping_batches)
         warmup = max(1, round(self.warmup_fraction * steps))
@@ -173,7 +174,8 @@ def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, A
     A kernel is a `weight` of two or more dimensions; learned positions and tokens bear other names.
     """
     embedding_ids = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding)}
-    decay, no_decay = [], []
+    decay: list[nn.Parameter] = []
+    no_decay: list[nn.Parameter] = []
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             is_kernel = name.endswith("weight") and parameter.ndim >= 2 and id(parameter) not in embedding_ids

@@ -93,13 +93,14 @@ def train(cfg: DictConfig) -> float:
 
     binder.to(trainer.strategy.root_device)
     datamodule.cache, seconds["anchor_cache"] = timed(lambda: fill_cache(datamodule, binder, ("train", "val")))
-    fit = {"datamodule": datamodule, "ckpt_path": checkpoint, "weights_only": True}
+    fit: dict[str, Any] = {"datamodule": datamodule, "ckpt_path": checkpoint, "weights_only": True}
     try:
         _, seconds["fit"] = timed(lambda: trainer.fit(module, **fit))
     finally:
         # Without this the jobs of a sweep run on in the first job's W&B run.
         for logger in trainer.loggers:
-            getattr(logger.experiment, "finish", lambda: None)()
+            experiment: Any = getattr(logger, "experiment", None)
+            getattr(experiment, "finish", lambda: None)()
     score = keep_best(trainer, module, config["monitor"])
     if trainer.is_global_zero:
         binder.save(run_dir / "binder")
@@ -295,7 +296,7 @@ def make_trainer(config: Mapping[str, Any], run_dir: Path) -> L.Trainer:
     callbacks = {name: c for name, c in config["callbacks"].items() if c}
     if not options["enable_progress_bar"]:
         callbacks.pop("progress", None)
-    parts = {
+    parts: dict[str, Any] = {
         "callbacks": [build(c, trust=ANY_CLASS) for c in callbacks.values()],
         "logger": [build(c, trust=ANY_CLASS) for c in config["logger"].values() if c],
         "plugins": [AtomicCheckpointIO()],

@@ -26,7 +26,7 @@ def arguments(description: str, epilog: str, argv: Sequence[str] | None = None) 
     parser.add_argument(
         "--allow-bad",
         action="store_true",
-        help=f"drop and list files that cannot be used, up to {MAX_BAD_SHARE:.0%}; without it, one is an error",
+        help=f"drop and list files that cannot be used, up to {MAX_BAD_SHARE:.0%}%; without it, one is an error",
     )
     return parser.parse_args(argv)
 

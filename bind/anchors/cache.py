@@ -29,7 +29,8 @@ class InMemoryCache:
         """Embed `modalities` of every batch once and keep them on the CPU in fp32.
 
         Raises:
-            ValueError: where a tower of `modalities` is open: its embeddings would be stale after one step.
+            ValueError: where a tower of `modalities` is open: its embeddings would be stale after one step; or where
+                a key comes twice.
         """
         opened = sorted(set(modalities) & set(anchor.trainable))
         if opened:
@@ -46,6 +47,8 @@ class InMemoryCache:
                 parts[modality].append(anchor.embed(modality, batch.inputs[modality]).cpu())
                 counts = torch.bincount(batch.rows[modality].cpu(), minlength=len(batch)).tolist()
                 for key, count in zip(batch.keys, counts, strict=True):
+                    if key in spans[modality] or self._span.get(modality, {}).get(key, (0, 0)) != (0, 0):
+                        raise ValueError(f"{modality} of the key {key!r} comes twice: give every sample its own key")
                     spans[modality][key] = (sizes[modality], sizes[modality] + count)
                     sizes[modality] += count
         for modality in modalities:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import logging
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,7 @@ from transformers import AutoImageProcessor, AutoModel, AutoTokenizer, PreTraine
 from transformers.utils import logging as transformers_logging
 
 from bind.anchors.processors import ImageTransform, TextTransform
-from bind.types import Inputs, Modality
+from bind.types import Inputs, Modality, Transform
 
 TOY = "toy"
 TOY_FOLDER = Path(__file__).parent / "toy"
@@ -58,19 +59,20 @@ class Anchor(nn.Module):
         if unknown:
             raise ValueError(f"anchor.train={list(train)}: {unknown} are not towers; choose from {self.modalities}")
         self.name = name
-        self.model = model
+        self.model: Any = model
         self.tokenizer = tokenizer
         self.image_processor = image_processor
         self.trainable = tuple(train)
-        self.transforms = {
+        self.text_transform = TextTransform(tokenizer, max_text_tokens or _text_tokens(model, tokenizer))
+        self.transforms: dict[Modality, Transform] = {
             "image": ImageTransform(image_processor),
-            "text": TextTransform(tokenizer, max_text_tokens or _text_tokens(model, tokenizer)),
+            "text": self.text_transform,
         }
         for parameter_name, parameter in model.named_parameters():
             parameter.requires_grad_(self._tower_of(parameter_name) in self.trainable)
         self.train(False)
         with torch.no_grad():
-            self.dim = int(self._features("text", self.transforms["text"].collate(["a"])).shape[-1])
+            self.dim = int(self._features("text", self.text_transform.collate(["a"])).shape[-1])
         self.train()
 
     @staticmethod
@@ -121,12 +123,12 @@ class Anchor(nn.Module):
             digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
             digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
         digest.update(self.image_processor.to_json_string().encode())
-        digest.update(repr(self.transforms["text"].fingerprint_parts()).encode())
+        digest.update(repr(self.text_transform.fingerprint_parts()).encode())
         return digest.hexdigest()
 
     def save(self, folder: Path | str) -> None:
-        """Write weights (safetensors), tokenizer and image processor where `PretrainedAnchor` finds them."""
-        self.model.save_pretrained(folder)
+        """Write weights (safetensors, half precision), tokenizer and processor where `PretrainedAnchor` finds them."""
+        copy.deepcopy(self.model).half().save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
         self.image_processor.save_pretrained(folder)
 

@@ -62,7 +62,7 @@ class ScratchAnchor(Anchor):
                 hidden_sizes=list(image_widths),
                 depths=list(image_num_layers),
                 # VisionTextDualEncoder asks for one width; ConvNextConfig has none of its own.
-                hidden_size=image_widths[-1],
+                hidden_size=image_widths[-1],  # type: ignore[call-arg]
                 layer_scale_init_value=0.1,
             ),
             CLIPTextConfig(

@@ -25,6 +25,9 @@ class BatchDataset(torch.utils.data.Dataset):
         modalities: what to load.
         transforms: one per modality that is loaded.
         cache: anchor embeddings that replace loading where it has them.
+
+    Raises:
+        ValueError: where two samples of the split share a key.
     """
 
     def __init__(
@@ -41,6 +44,18 @@ class BatchDataset(torch.utils.data.Dataset):
         self.transforms = dict(transforms)
         self.cache = cache
         self.samples = [source.samples(split) for source in self.sources]
+        self._refuse_shared_keys()
+
+    def _refuse_shared_keys(self) -> None:
+        source_of: dict[str, str] = {}
+        for source, samples in zip(self.sources, self.samples, strict=True):
+            for sample in samples:
+                if sample.key in source_of:
+                    raise ValueError(
+                        f"the key {sample.key!r} occurs twice in {self.split}, in {source_of[sample.key]} and "
+                        f"{source.name}: caches and figures tell samples apart by key, so give each its own"
+                    )
+                source_of[sample.key] = source.name
 
     @property
     def sizes(self) -> list[int]:
@@ -53,8 +68,8 @@ class BatchDataset(torch.utils.data.Dataset):
         keys = [sample.key for sample in samples]
         rngs = None if request.seeds is None else [np.random.default_rng(seed) for seed in request.seeds]
 
-        found = {} if self.cache is None else {m: self.cache.lookup(m, keys) for m in carried}
-        found = {m: z for m, z in found.items() if z is not None and sum(map(len, z)) > 0}
+        looked_up = {} if self.cache is None else {m: self.cache.lookup(m, keys) for m in carried}
+        found = {m: z for m, z in looked_up.items() if z is not None and sum(map(len, z)) > 0}
         fetched = source.fetch(self.split, request.indices, [m for m in carried if m not in found], rngs)
 
         batch = Batch(
@@ -66,6 +81,7 @@ class BatchDataset(torch.utils.data.Dataset):
             modalities=tuple(carried),
         )
         for modality in carried:
+            values: Sequence[Sequence[Any] | Tensor]
             values = found[modality] if modality in found else [row.get(modality, ()) for row in fetched]
             rows, items = _choose(values, rngs)
             if not items:

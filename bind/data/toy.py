@@ -134,7 +134,11 @@ class ToySource:
         held_out = NUM_TEST_COMBINATIONS + NUM_VAL_COMBINATIONS
         rng = np.random.default_rng([seed, 0])
         shuffled = rng.permutation(all_combinations())
-        test, val, train = shuffled[:NUM_TEST_COMBINATIONS], shuffled[NUM_TEST_COMBINATIONS:held_out], shuffled[held_out:]
+        test, val, train = (
+            shuffled[:NUM_TEST_COMBINATIONS],
+            shuffled[NUM_TEST_COMBINATIONS:held_out],
+            shuffled[held_out:],
+        )
         rounds = -(-num_train // len(train))
         order = np.concatenate([rng.permutation(len(train)) for _ in range(rounds)])[:num_train]
         self._combinations = {"train": train, "val": val, "test": test}

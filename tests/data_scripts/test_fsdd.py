@@ -108,6 +108,13 @@ def test_a_missing_source_says_where_to_get_it_without_a_stack_of_frames(tmp_pat
     assert "Traceback" not in done.stderr
 
 
+def test_help_names_the_arguments_and_where_the_data_is(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        fsdd.main(["--help"])
+    printed = capsys.readouterr().out
+    assert all(word in printed for word in ("--source", "--out", "--seed", "--allow-bad", "up to 1%;", "git clone"))
+
+
 def test_the_published_recordings(real_data, tmp_path):
     fsdd.main(["--source", str(real_data("fsdd")), "--out", str(tmp_path)])
     source = ManifestSource(tmp_path / "manifest.jsonl")

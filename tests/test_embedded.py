@@ -1,0 +1,55 @@
+import torch
+from two_ranks import split_parts
+
+from bind.embedded import EmbeddedSplit
+
+
+def assert_is_the_whole_split(keys, groups, z, rows):
+    assert keys == ["a", "b", "c", "d"]
+    assert groups.tolist() == [ord(key) for key in keys]
+    assert {m: [keys[row] for row in r.tolist()] for m, r in rows.items()} == {
+        "text": ["a", "b", "c", "c"],
+        "audio": ["d"],
+    }
+    for m, r in rows.items():
+        assert z[m][:, 0].tolist() == [float(ord(keys[row])) for row in r.tolist()]
+    assert z["text"][:, 1].tolist() == [0, 0, 0, 1]
+
+
+def test_one_process_gathers_every_sample_once():
+    split = EmbeddedSplit.gather(split_parts(0) + split_parts(1))
+    assert_is_the_whole_split(split.keys, split.group_ids_N, split.z, split.rows)
+
+
+def test_two_processes_gather_the_same_split_on_both(ranks):
+    for result in ranks:
+        assert_is_the_whole_split(*result["split"].values())
+
+
+def test_a_rank_without_batches_takes_part(ranks):
+    for result in ranks:
+        split = result["split with an idle rank"]
+        assert split["keys"] == ["a", "b", "c"]
+        assert split["rows"]["text"].tolist() == [0, 1, 2, 2]
+
+
+def test_collecting_is_gathering_in_one_process():
+    parts = [*split_parts(0), split_parts(1)[1]]
+    collected, gathered = EmbeddedSplit.collect(parts), EmbeddedSplit.gather(parts)
+    assert collected.keys == gathered.keys
+    for m in gathered.z:
+        assert torch.equal(collected.z[m], gathered.z[m])
+        assert torch.equal(collected.rows[m], gathered.rows[m])
+
+
+def test_one_per_group_pools_the_first_sample_and_asks_with_the_others():
+    z = {"image": torch.eye(4), "audio": torch.eye(4)[[1, 0, 2]]}
+    rows = {"image": torch.arange(4), "audio": torch.tensor([0, 1, 3])}
+    split = EmbeddedSplit(["p", "q", "r", "s"], torch.tensor([7, 8, 7, 8]), z, rows)
+    queries, pool = split.query_and_pool("audio", "image", one_per_group=True)
+    assert split.rows["audio"][queries].tolist() == [3]
+    assert split.rows["image"][pool].tolist() == [0, 1]
+    everything, whole = split.query_and_pool("audio", "image", one_per_group=False)
+    assert (len(everything), len(whole)) == (3, 4)
+    figures = split.retrieval("audio", "image", one_per_group=True)
+    assert (figures["queries"], figures["pool"]) == (1, 2)

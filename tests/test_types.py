@@ -1,0 +1,62 @@
+import hashlib
+
+import pytest
+import torch
+
+from bind.types import Batch, Embeddings, Sample, stable_id
+
+
+def test_a_stable_id_is_63_bits_and_the_same_on_every_machine():
+    expected = int.from_bytes(hashlib.blake2b(b"group:a dog", digest_size=8).digest(), "big") >> 1
+    assert stable_id("group:a dog") == expected
+    assert 0 <= expected < 2**63
+    assert torch.tensor([expected]).item() == expected
+
+
+def test_samples_without_a_group_are_their_own():
+    a, b = (Sample(key, "train", {}) for key in "ab")
+    grouped = [Sample(key, "train", {}, group="a") for key in "ab"]
+    assert a.group_id != b.group_id
+    assert grouped[0].group_id == grouped[1].group_id
+    assert a.group_id != grouped[0].group_id
+
+
+def test_aligned_takes_the_first_value_of_the_rows_that_have_everything():
+    embeddings = Embeddings(
+        z={"text": torch.tensor([[30.0], [10.0], [31.0], [0.0]]), "audio": torch.tensor([[3.0], [1.0], [2.0]])},
+        rows={"text": torch.tensor([3, 1, 3, 0]), "audio": torch.tensor([3, 1, 2])},
+        num_rows=5,
+    )
+    (text, audio), rows = embeddings.aligned(["text", "audio"])
+    assert rows.tolist() == [1, 3]
+    assert text.tolist() == [[10.0], [30.0]]
+    assert audio.tolist() == [[1.0], [3.0]]
+
+
+def test_aligned_without_a_common_row_keeps_the_graph():
+    leaf = torch.zeros(0, 2, requires_grad=True)
+    embeddings = Embeddings(
+        {"audio": leaf, "image": torch.eye(2)}, {"audio": torch.zeros(0, dtype=torch.long), "image": torch.arange(2)}, 2
+    )
+    (audio, image), rows = embeddings.aligned(["audio", "image"])
+    assert (audio.shape, image.shape, rows.shape) == ((0, 2), (0, 2), (0,))
+    assert audio.requires_grad
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_a_batch_moves_whole(device):
+    batch = Batch(
+        keys=["k"],
+        group_ids_B=torch.tensor([1]),
+        inputs={"text": {"input_ids": torch.ones(1, 2), "attention_mask": torch.ones(1, 2)}, "imu": torch.ones(1, 3)},
+        rows={"text": torch.tensor([0]), "imu": torch.tensor([0])},
+        cached={"image": torch.ones(1, 4)},
+        source="toy",
+        modalities=("text", "imu", "image"),
+    )
+    moved = batch.to(device)
+    tensors = [moved.group_ids_B, *moved.inputs["text"].values(), moved.inputs["imu"]]
+    tensors += [*moved.rows.values(), *moved.cached.values()]
+    assert {tensor.device.type for tensor in tensors} == {device}
+    assert (moved.keys, moved.source, moved.modalities) == (batch.keys, batch.source, batch.modalities)
+    assert len(moved) == 1
