@@ -3,7 +3,7 @@
 import hydra
 from omegaconf import DictConfig
 
-from bind.cli import CONFIG_DIR, run_job
+from bind.cli import CONFIG_DIR, run_job, suggestions
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="train")
@@ -14,4 +14,5 @@ def main(cfg: DictConfig) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    with suggestions("train"):
+        main()

@@ -120,30 +120,23 @@ def one_hot(rows: np.ndarray, factors: list[str]) -> np.ndarray:
     return np.concatenate(columns, axis=1)
 
 
-class Ridge:
-    """Kernel form of ridge regression: N training rows, any number of raw values; the penalty is chosen on `val`."""
-
-    def __init__(self, modality: str, tables: dict[str, np.ndarray]) -> None:
-        self.tables = tables
-        values = {split: raw(modality, rows, seed=50 + i) for i, (split, rows) in enumerate(tables.items())}
-        flat = {split: v.reshape(len(v), -1) for split, v in values.items()}
-        mean = flat["train"].mean(axis=0)
-        scale = 1 / np.sqrt(((flat["train"] - mean) ** 2).sum(axis=1).mean())
-        flat = {split: (v - mean) * scale for split, v in flat.items()}
-        self.kernels = {split: flat[split] @ flat["train"].T for split in flat}
-
-    def predict(self, factors: list[str]) -> np.ndarray:
-        """Predicted indicator columns of the test rows."""
-        target, best = one_hot(self.tables["train"], factors), None
-        truth = one_hot(self.tables["val"], factors)
-        for penalty in (0.003, 0.03, 0.3, 3.0):
-            system = self.kernels["train"] + penalty * np.eye(len(target), dtype=np.float32)
-            weights = np.linalg.solve(system, target)
-            error = ((self.kernels["val"] @ weights - truth) ** 2).mean()
-            if best is None or error < best[0]:
-                best = (error, self.kernels["test"] @ weights)
-        assert best is not None
-        return best[1]
+def ridge(modality: str, tables: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Carried factor → predicted indicator columns of the test rows; in kernel form, the penalty chosen on `val`."""
+    flat = {s: raw(modality, rows, seed=50 + i).reshape(len(rows), -1) for i, (s, rows) in enumerate(tables.items())}
+    mean = flat["train"].mean(axis=0)
+    scale = 1 / np.sqrt(((flat["train"] - mean) ** 2).sum(axis=1).mean())
+    flat = {split: (values - mean) * scale for split, values in flat.items()}
+    kernels = {split: flat[split] @ flat["train"].T for split in flat}
+    factors = list(CARRIES[modality])
+    target, truth = one_hot(tables["train"], factors), one_hot(tables["val"], factors)
+    candidates = []
+    for penalty in (0.003, 0.03, 0.3, 3.0):
+        weights = np.linalg.solve(kernels["train"] + penalty * np.eye(len(target), dtype=np.float32), target)
+        error = float(((kernels["val"] @ weights - truth) ** 2).mean())
+        candidates.append((error, penalty, kernels["test"] @ weights))
+    _, _, predicted = min(candidates, key=lambda candidate: candidate[:2])
+    ends = np.cumsum([len(FACTORS[f]) for f in factors])[:-1]
+    return dict(zip(factors, np.split(predicted, ends, axis=1), strict=True))
 
 
 def linear_shares(source: ToySource, num_train: int) -> list[tuple[str, float, float, float]]:
@@ -152,11 +145,12 @@ def linear_shares(source: ToySource, num_train: int) -> list[tuple[str, float, f
     tables["train"] = tables["train"][:num_train]
     num_pool = len(np.unique(tables["test"], axis=0))
     truth = tables["test"]
-    ridges = {m: Ridge(m, tables) for m in CARRIES if m != "text"}
+    read = {m: ridge(m, tables) for m in CARRIES if m != "text"}
+    read["text"] = {f: one_hot(truth, [f]) for f in ORDER}
     found = []
     for query, pool in LINEAR_PAIRS:
         shared = [f for f in ORDER if f in carried_factors(query, CARRIES) & carried_factors(pool, CARRIES)]
-        sides = [one_hot(truth, shared) if m == "text" else ridges[m].predict(shared) for m in (query, pool)]
+        sides = [np.concatenate([read[m][f] for f in shared], axis=1) for m in (query, pool)]
         sides = [side / np.linalg.norm(side, axis=1, keepdims=True) for side in sides]
         # Captions that agree tie exactly: a little noise breaks ties at random.
         scores = sides[0][num_pool:] @ sides[1][:num_pool].T
@@ -181,7 +175,7 @@ def milliseconds(modality: str, rows: np.ndarray, repeats: int = 5) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch-size", type=int, default=64, help="samples a step of a probe")
-    parser.add_argument("--linear-train", type=int, default=4000, help="training samples of the linear models")
+    parser.add_argument("--linear-train", type=int, default=3000, help="training samples of the linear models")
     parser.add_argument("--modalities", nargs="*", default=list(STEPS), help="modalities to probe")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import os
 import runpy
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +26,79 @@ USAGE = """usage: bindspace COMMAND [KEY=VALUE ...]
 bindspace COMMAND --help says more."""
 
 
+class JobFailed(SystemExit):
+    """Exit status 1 of a job that has told why."""
+
+
 def run_job(job: Callable[[Any], Any], cfg: Any) -> Any:
     """`job(cfg)`, with what a user can get wrong told in one message and exit status 1.
 
     HYDRA_FULL_ERROR=1 shows the frames.
     """
     try:
+        refuse_unset(cfg)
         return job(cfg)
     except ValueError as error:
         if os.environ.get("HYDRA_FULL_ERROR", "0") == "1":
             raise
         print(f"error: {plain_message(error)}", file=sys.stderr, flush=True)
-        raise SystemExit(1) from None
+        raise JobFailed(1) from None
+
+
+def refuse_unset(cfg: Any) -> None:
+    """Raise ValueError, naming the keys, where the config holds values that only the user can give."""
+    from omegaconf import OmegaConf
+
+    unset = [name for name, value in flat(OmegaConf.to_container(cfg, resolve=False)) if value == "???"]
+    if unset:
+        raise ValueError(f"not set: {', '.join(unset)}; pass " + " ".join(f"{name}=VALUE" for name in unset))
+
+
+def flat(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every key of a nested config in full, `data.batch_size`, with its value."""
+    for key, value in config.items():
+        yield f"{prefix}{key}", value
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{key}.")
+
+
+@contextlib.contextmanager
+def suggestions(config_name: str) -> Iterator[None]:
+    """Where Hydra refuses an override of a key that does not exist, name the closest ones that do."""
+    try:
+        yield
+    except JobFailed:
+        raise
+    except SystemExit as stop:
+        if stop.code:
+            for key, close in misspelt(config_name, sys.argv[1:]).items():
+                print(f"{key}: did you mean {' or '.join(close)}?", file=sys.stderr)
+        raise
+
+
+def misspelt(config_name: str, arguments: list[str]) -> dict[str, list[str]]:
+    """Keys among `KEY=VALUE` arguments that neither config nor config groups know → the names that come closest."""
+    from hydra import compose, initialize_config_dir
+    from hydra.errors import HydraException
+
+    assigned = [a for a in arguments if "=" in a and not a.startswith(("-", "~", "+"))]
+    groups = {str(p.parent.relative_to(CONFIG_DIR)) for p in CONFIG_DIR.rglob("*/*.yaml")}
+    choices = [a for a in assigned if a.split("=")[0] in groups]
+    try:
+        with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+            config = compose(config_name, choices, return_hydra_config=True)
+    except HydraException:  # a choice that does not exist: Hydra has listed those that do
+        return {}
+    from omegaconf import OmegaConf
+
+    known = sorted(groups | {name for name, _ in flat(OmegaConf.to_container(config, resolve=False))})
+    found = {}
+    for key in (a.split("=")[0] for a in assigned):
+        if key not in known:
+            last = key.rpartition(".")[2]
+            elsewhere = [name for name in known if name.rpartition(".")[2] == last and not name.startswith("hydra.")]
+            found[key] = difflib.get_close_matches(key, known, n=1, cutoff=0.7) or elsewhere[:3]
+    return {key: close for key, close in found.items() if close}
 
 
 def plain_message(error: BaseException) -> str:
@@ -76,7 +139,8 @@ def _hydra_command(name: str) -> None:
 
         return run_job(getattr(bind.run, name), cfg)
 
-    command()
+    with suggestions(name):
+        command()
 
 
 if __name__ == "__main__":

@@ -134,11 +134,7 @@ class ToySource:
         held_out = NUM_TEST_COMBINATIONS + NUM_VAL_COMBINATIONS
         rng = np.random.default_rng([seed, 0])
         shuffled = rng.permutation(all_combinations())
-        test, val, train = (
-            shuffled[:NUM_TEST_COMBINATIONS],
-            shuffled[NUM_TEST_COMBINATIONS:held_out],
-            shuffled[held_out:],
-        )
+        test, val, train = np.split(shuffled, [NUM_TEST_COMBINATIONS, held_out])
         rounds = -(-num_train // len(train))
         order = np.concatenate([rng.permutation(len(train)) for _ in range(rounds)])[:num_train]
         self._combinations = {"train": train, "val": val, "test": test}
@@ -187,11 +183,11 @@ class ToySource:
         rows = self.factor_table(split)[list(indices)]
         samples = [self.samples(split)[i] for i in indices]
         # All seeds are drawn, in a fixed order, so that asking for fewer modalities changes none of the others.
-        seeds = None if rngs is None else [dict(zip(CARRIES, rng.integers(2**63, size=len(CARRIES)))) for rng in rngs]
+        order, seeds = list(CARRIES), None if rngs is None else [rng.integers(2**63, size=len(CARRIES)) for rng in rngs]
         fetched: list[dict[Modality, list[Any]]] = [{} for _ in samples]
         for modality in modalities:
             if seeds is not None and modality in self.fresh:
-                own = [np.random.default_rng(seed[modality]) for seed in seeds]
+                own = [np.random.default_rng(seed[order.index(modality)]) for seed in seeds]
             else:
                 own = [np.random.default_rng([self.seed, stable_id(f"{s.key}:{modality}")]) for s in samples]
             for values, value in zip(fetched, render(modality, rows, own), strict=True):

@@ -1,7 +1,8 @@
 """Motion traces of the toy world: what a six-channel sensor inside the object would record.
 
 Motion sets the trajectory, size its amplitude, material how contacts ring: every motion has contacts, so size and
-material can be read from all. Directions, signs and phases are drawn by chance, so averages of raw channels tell nothing.
+material can be read from all. Directions, signs and phases are drawn by chance, so averages of raw channels tell
+nothing.
 """
 
 from __future__ import annotations
@@ -45,15 +46,15 @@ def render_imu(
             signals[rows, 0] = side * amplitude * 0.9 * np.sin(_SECONDS * (2 * np.pi / 1.1) + 6.283 * phase[rows])
             signals[rows, 3] = side * amplitude * 0.3 * (t - 0.5)
         elif index == 2:  # bouncing: falling freely, then pushed up hard
-            signals[rows, 2] = amplitude * (np.float32(3.2) * np.exp(-(((t - 0.5) / 0.12) ** 2)) - np.float32(0.68))
+            signals[rows, 2] = amplitude * (np.float32(2.2) * np.exp(-(((t - 0.5) / 0.12) ** 2)) - np.float32(0.47))
         elif index == 3:  # spinning: a steady turn, gravity's sideways part goes round
-            rate = side * (5.0 + 6.0 * amplitude)
+            rate = side * (3.0 + 4.0 * amplitude)
             signals[rows, 5] = rate
             signals[rows, 0] = 0.35 * amplitude * np.cos(rate * _SECONDS + 6.283 * phase[rows])
             signals[rows, 1] = 0.35 * amplitude * np.sin(rate * _SECONDS + 6.283 * phase[rows])
     hit = strength[:, :, None] * ring[:, None, :]
-    signals[:, :3] += 0.9 * hit * _unit_vectors(u[:, 10:13])[:, :, None]
-    signals[:, 3:] += 1.6 * hit * _unit_vectors(u[:, 13:16])[:, :, None]
+    signals[:, :3] += 1.4 * hit * _unit_vectors(u[:, 10:13])[:, :, None]
+    signals[:, 3:] += 3.0 * hit * _unit_vectors(u[:, 13:16])[:, :, None]
     signals[:, 2] += 1.0  # gravity
 
     mounted = _mount(signals, u)

@@ -36,4 +36,7 @@ class Temperature(nn.Module):
         self.log_scale.clamp_(0.0, MAX_LOG_SCALE)
 
     def forward(self) -> Tensor:
-        return self.log_scale.float().clamp(0.0, MAX_LOG_SCALE).exp()
+        log_scale = self.log_scale.float()
+        clamped = log_scale.detach().clamp(0.0, MAX_LOG_SCALE)
+        # The gradient of clamp is zero at the bounds too: a temperature that once touched one would never leave it.
+        return torch.where(log_scale == clamped, log_scale, clamped).exp()

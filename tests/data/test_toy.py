@@ -49,21 +49,31 @@ def test_metadata_tells_what_a_sample_is(source: ToySource) -> None:
             size, colour, material, shape, motion = (sample.group or "").split()
             words = {"size": size, "colour": colour, "material": material, "shape": shape, "motion": motion}
             assert [FACTORS[name].index(words[name]) for name in ORDER] == row.tolist()
-            assert sample.label == motion and sample.owners == (sample.key,) and sample.split == split
+            assert sample.label == motion
+            assert sample.owners == (sample.key,)
+            assert sample.split == split
     assert source.samples("test")[115 * 2 + 12].key == "toy/test/0012/02"
 
 
 def test_values_have_the_promised_formats(source: ToySource) -> None:
     (values,) = source.fetch("val", [3], list(CARRIES), None)
     image, text, sound, trace, depth = (values[m][0] for m in ("image", "text", "audio", "imu", "depth"))
-    assert image.shape == (64, 64, 3) and image.dtype == np.uint8 and image.std() > 5
+    assert image.shape == (64, 64, 3)
+    assert image.dtype == np.uint8
+    assert image.std() > 5
     assert text in captions(source.factor_table("val")[3])
-    assert sound.samples.shape == (16_000,) and sound.samples.dtype == np.float32 and sound.sample_rate_hz == 16_000
+    assert sound.samples.shape == (16_000,)
+    assert sound.samples.dtype == np.float32
+    assert sound.sample_rate_hz == 16_000
     assert 0.05 < np.abs(sound.samples).max() <= 1
-    assert trace.values.shape == (200, 6) and trace.values.dtype == np.float32 and trace.sample_rate_hz == 100
+    assert trace.values.shape == (200, 6)
+    assert trace.values.dtype == np.float32
+    assert trace.sample_rate_hz == 100
     assert trace.channels == ("acc_x", "acc_y", "acc_z", "gyro_x", "gyro_y", "gyro_z")
     assert trace.units == ("g", "g", "g", "rad/s", "rad/s", "rad/s")
-    assert depth.shape == (64, 64) and depth.dtype == np.float32 and 0 < depth.min() < depth.max() < 6
+    assert depth.shape == (64, 64)
+    assert depth.dtype == np.float32
+    assert 0 < depth.min() < depth.max() < 6
 
 
 @pytest.mark.parametrize("modality", CARRIES)
@@ -118,7 +128,8 @@ def test_fixed_values_depend_on_the_seed_and_the_sample(source: ToySource) -> No
 
 def test_captions_name_every_factor() -> None:
     told = captions([3, 0, 0, 2, 1])
-    assert told[0] == "a small red metal star bouncing" and len(set(told)) == len(TEMPLATES)
+    assert told[0] == "a small red metal star bouncing"
+    assert len(set(told)) == len(TEMPLATES)
     for caption in told:
         words = caption.replace(",", "").split()
         assert all(word in words for word in ("small", "red", "metal", "star", "bouncing"))

@@ -27,11 +27,11 @@ def test_the_ceiling_is_what_a_perfect_ranker_with_random_ties_scores(columns: l
     relevant = np.concatenate([np.arange(11), rng.integers(0, 11, 8)])  # some combinations are asked for more often
     query, pool = world[relevant][:, columns], world[:, columns]
     exact = ceiling_recall(query, pool, ks=(k,))[f"ceiling_R@{k}"]
-    # 4000 rounds of 19 queries: the standard error is under 0.0019.
-    assert exact == pytest.approx(simulated_recall(query, pool, relevant, k, rounds=4000), abs=0.01)
+    # 1000 rounds of 19 queries: the standard error is under 0.004.
+    assert exact == pytest.approx(simulated_recall(query, pool, relevant, k, rounds=1000), abs=0.016)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(1, 12), st.integers(0, 3), st.integers(0, 10_000))
 def test_more_shared_factors_and_deeper_rankings_never_lower_it(rows: int, num_shared: int, seed: int) -> None:
     table = np.random.default_rng(seed).integers(0, 3, (rows, 4))
@@ -43,7 +43,9 @@ def test_more_shared_factors_and_deeper_rankings_never_lower_it(rows: int, num_s
 
 def test_nothing_shared_is_chance_and_everything_shared_is_one() -> None:
     table = np.stack(np.unravel_index(np.arange(20), (5, 4)), axis=1)
-    assert ceiling_recall(table[:, :0], table[:, :0], ks=(1, 5)) == {"ceiling_R@1": 0.05, "ceiling_R@5": 0.25}
+    assert ceiling_recall(table[:, :0], table[:, :0], ks=(1, 5)) == pytest.approx(
+        {"ceiling_R@1": 0.05, "ceiling_R@5": 0.25}
+    )
     assert ceiling_recall(table, table, ks=(1,)) == {"ceiling_R@1": 1.0}
 
 

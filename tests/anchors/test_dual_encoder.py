@@ -1,0 +1,202 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer, BertConfig, BertModel
+
+from bind.anchors.dual_encoder import PretrainedAnchor
+
+RNG = np.random.default_rng(0)
+PICTURES = [Image.fromarray(RNG.integers(0, 256, (20, 24, 3), dtype=np.uint8)) for _ in range(3)]
+TEXTS = ["a red circle that rests", "a blue square", "a dog"]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """family → the folder of its anchor, written once."""
+    written = {}
+
+    def folder(family):
+        if family not in written:
+            written[family] = tiny.write_anchor(tmp_path_factory.mktemp(family), family)
+        return written[family]
+
+    return folder
+
+
+@pytest.fixture(params=list(tiny.FAMILIES))
+def folder(request, folders):
+    return folders(request.param)
+
+
+def embed(anchor, modality, values):
+    return anchor.embed(modality, anchor.transforms[modality].collate(values))
+
+
+VALUES = {"image": PICTURES, "text": TEXTS}
+
+
+def test_every_family_gives_unit_vectors_of_one_space(folder):
+    anchor = PretrainedAnchor(str(folder))
+    assert anchor.dim == tiny.DIM
+    for modality, values in VALUES.items():
+        z = embed(anchor, modality, values)
+        assert z.shape == (3, tiny.DIM)
+        assert z.dtype == torch.float32
+        torch.testing.assert_close(z.norm(dim=-1), torch.ones(3))
+        assert torch.pdist(z).min() > 1e-3
+    assert torch.equal(anchor.embed_text(anchor.transforms["text"].collate(TEXTS)), embed(anchor, "text", TEXTS))
+    assert torch.equal(anchor.embed_image(anchor.transforms["image"].collate(PICTURES)), embed(anchor, "image", PICTURES))
+
+
+def test_a_frozen_anchor_stays_in_eval_mode_and_out_of_the_graph(folder):
+    anchor = PretrainedAnchor(str(folder))
+    torch.nn.Sequential(anchor).train()
+    assert not any(module.training for module in anchor.model.modules())
+    assert not any(parameter.requires_grad for parameter in anchor.parameters())
+    for modality, values in VALUES.items():
+        assert not embed(anchor, modality, values).requires_grad
+
+
+@pytest.mark.parametrize("opened", ["image", "text"])
+def test_only_the_opened_tower_trains(folder, opened):
+    anchor = PretrainedAnchor(str(folder), train=[opened])
+    closed = {"image": "text", "text": "image"}[opened]
+    assert embed(anchor, opened, VALUES[opened]).requires_grad
+    assert not embed(anchor, closed, VALUES[closed]).requires_grad
+
+    embed(anchor, opened, VALUES[opened]).sum().backward()
+    names = {name for name, parameter in anchor.model.named_parameters() if parameter.requires_grad}
+    sides = {"image": ("vision", "visual"), "text": ("text",)}
+    assert names
+    assert all(name.startswith(sides[opened]) for name in names)
+    assert all(not name.startswith(sides[opened]) for name, _ in anchor.model.named_parameters() if name not in names)
+
+    anchor.train()
+    training = {name.split(".")[0] for name, module in anchor.model.named_modules() if module.training}
+    assert training
+    assert all(name.startswith(sides[opened]) for name in training)
+    anchor.eval()
+    assert not any(module.training for module in anchor.modules())
+
+
+def test_the_last_word_of_a_text_counts(folder):
+    anchor = PretrainedAnchor(str(folder))
+    z = embed(anchor, "text", ["a red circle that rests", "a red circle that spins", "a red circle that rests"])
+    assert (z[0] - z[1]).abs().max() > 1e-3
+    torch.testing.assert_close(z[0], z[2])
+
+
+def test_an_embedding_does_not_depend_on_its_neighbours(folder):
+    anchor = PretrainedAnchor(str(folder))
+    for modality, values in VALUES.items():
+        alone = torch.cat([embed(anchor, modality, [value]) for value in values])
+        torch.testing.assert_close(embed(anchor, modality, values), alone, atol=1e-5, rtol=0)
+
+
+def test_texts_longer_than_the_tower_are_cut(folder):
+    z = embed(PretrainedAnchor(str(folder)), "text", ["a dog " * 50])
+    assert z.isfinite().all()
+
+
+def test_the_fingerprint_is_stable_and_follows_weights_and_preprocessing(folder, tmp_path):
+    anchor = PretrainedAnchor(str(folder))
+    fingerprint = anchor.fingerprint
+    anchor.tokenizer(["another call"], truncation=True, padding=True, max_length=5)
+    assert anchor.fingerprint == fingerprint
+    assert PretrainedAnchor(str(folder)).fingerprint == fingerprint
+    assert PretrainedAnchor(str(shutil.copytree(folder, tmp_path / "moved"))).fingerprint == fingerprint
+    assert PretrainedAnchor(str(folder), max_text_tokens=10).fingerprint != fingerprint
+
+    other = shutil.copytree(folder, tmp_path / "weights")
+    weights = load_file(other / "model.safetensors")
+    name = next(name for name in weights if name.startswith("text_model") and weights[name].ndim == 2)
+    weights[name][0, 0] += 1
+    save_file(weights, other / "model.safetensors", metadata={"format": "pt"})
+    assert PretrainedAnchor(str(other)).fingerprint != fingerprint
+
+    other = shutil.copytree(folder, tmp_path / "preprocessing")
+    described = json.loads((other / "preprocessor_config.json").read_text())
+    described["image_mean"] = [0.1, 0.2, 0.3]
+    (other / "preprocessor_config.json").write_text(json.dumps(described))
+    assert PretrainedAnchor(str(other)).fingerprint != fingerprint
+
+
+def test_saving_and_loading_keeps_the_vectors(folder, tmp_path):
+    anchor = PretrainedAnchor(str(folder))
+    anchor.save(tmp_path)
+    again = PretrainedAnchor(str(tmp_path))
+    assert again.fingerprint == anchor.fingerprint
+    for modality, values in VALUES.items():
+        assert torch.equal(embed(again, modality, values), embed(anchor, modality, values))
+
+
+def test_a_tokenizer_that_gives_no_mask_is_fine(folders, tmp_path):
+    folder = shutil.copytree(folders("siglip"), tmp_path / "siglip")
+    AutoTokenizer.from_pretrained(folder, model_input_names=["input_ids"]).save_pretrained(folder)
+    anchor = PretrainedAnchor(str(folder))
+    assert list(anchor.transforms["text"].collate(["a dog"])) == ["input_ids"]
+    assert embed(anchor, "text", TEXTS).shape == (3, tiny.DIM)
+
+
+def test_an_id_that_can_not_be_had_says_how_to_pass_a_folder(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ValueError, match=r"(?s)anchor\.pretrained=no-one/nothing .*anchor\.pretrained=/path/to/folder"):
+        PretrainedAnchor("no-one/nothing")
+
+
+def test_the_hub_is_asked_once_before_anything_is_tried(monkeypatch):
+    asked = []
+
+    def no_network(self, repo_id, **_):
+        asked.append(repo_id)
+        raise ConnectionError("Name or service not known")
+
+    def no_request(*_, **__):
+        raise AssertionError("a second request went out")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", no_network)
+    monkeypatch.setattr("huggingface_hub.utils._http.http_backoff", no_request)
+    with pytest.raises(ValueError, match="Name or service not known"):
+        PretrainedAnchor("no-one/nothing")
+    assert asked == ["no-one/nothing"]
+
+
+def test_a_folder_without_a_model_is_refused(folders, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"(?s)empty could not be loaded.*config\.json, model\.safetensors"):
+        PretrainedAnchor(str(tmp_path / "empty"))
+    folder = shutil.copytree(folders("clip"), tmp_path / "no_weights")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"no_weights could not be loaded.*model\.safetensors"):
+        PretrainedAnchor(str(folder))
+    (folder / "model.safetensors").write_bytes(b"broken")
+    with pytest.raises(ValueError, match="no_weights could not be loaded"):
+        PretrainedAnchor(str(folder))
+
+
+def test_weights_that_would_be_random_are_refused(folder, tmp_path):
+    folder = shutil.copytree(folder, tmp_path / "partial")
+    weights = load_file(folder / "model.safetensors")
+    name = next(name for name in weights if name.endswith("layers.1.mlp.fc1.weight") or "layer.1.intermediate" in name)
+    del weights[name]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"lacks 1 of its .* weights"):
+        PretrainedAnchor(str(folder))
+
+
+def test_a_model_without_two_towers_is_refused(folders, tmp_path):
+    folder = shutil.copytree(folders("clip"), tmp_path / "bert")
+    BertModel(BertConfig(**tiny.BLOCKS, vocab_size=300)).save_pretrained(folder)
+    with pytest.raises(ValueError, match="BertModel, not a dual encoder"):
+        PretrainedAnchor(str(folder))
+
+
+def test_an_unknown_tower_is_refused(folders):
+    with pytest.raises(ValueError, match=r"anchor\.train=\['audio'\]"):
+        PretrainedAnchor(str(folders("clip")), train=["audio"])

@@ -1,0 +1,146 @@
+"""The house plan as a test: which room may import which, and where the heavy libraries may appear."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import bind
+
+PACKAGE = Path(bind.__file__).parent
+FLOORS = {
+    "types": 0,
+    "distributed": 0,
+    "build": 0,
+    "losses": 1,
+    "metrics": 1,
+    "fusion": 1,
+    "encoders": 1,
+    "anchors": 1,
+    "data": 1,
+    "model": 2,
+    "embedded": 2,
+    "module": 3,
+    "evaluation": 3,
+    "callbacks": 4,
+    "report": 4,
+    "search": 4,
+    "serve": 4,
+    "parts": 4,
+    "run": 5,
+    "studies": 5,
+    "cli": 6,
+    "__main__": 7,
+}
+ALLOWED_IN = {
+    "hydra": ("run", "studies", "cli"),
+    "omegaconf": ("run", "studies", "cli"),
+    "lightning": ("data.datamodule", "module", "callbacks", "run", "studies"),
+    "transformers": ("anchors", "encoders.hf"),
+    "tokenizers": ("anchors",),
+    "wandb": (),
+}
+MODULES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+
+
+def imports_of(source: str, module: str) -> set[str]:
+    """Full names that a module imports anywhere in it, except for type checking only."""
+    tree = ast.parse(source)
+    skipped = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
+    found = set()
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"bind.{module} has a relative import: write it in full"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def room_of(name: str) -> str:
+    return name.split(".")[0]
+
+
+def complaints(module: str, source: str) -> list[str]:
+    found = []
+    own_room = room_of(module)
+    for name in sorted(imports_of(source, module)):
+        library, _, rest = name.partition(".")
+        if library == "bind":
+            room = room_of(rest)
+            if room == "__version__" or room == own_room:
+                continue
+            if room not in FLOORS:
+                found.append(f"{name}: no such room in the house plan")
+            elif not (FLOORS[room] < FLOORS[own_room] or FLOORS[room] == FLOORS[own_room] == 0):
+                found.append(f"{name}: floor {FLOORS[room]} from floor {FLOORS[own_room]}")
+        elif library in ALLOWED_IN:
+            places = ALLOWED_IN[library]
+            if not any(module == place or module.startswith(place + ".") for place in places):
+                found.append(f"{name}: {library} belongs in {places}")
+    return found
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name != "__init__"])
+def test_a_room_imports_from_lower_floors_only(module):
+    assert room_of(module) in FLOORS, f"bind/{room_of(module)} has no floor: add it to the house plan"
+    assert complaints(module, MODULES[module].read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("losses.info_nce", "from bind.metrics import retrieval"),
+        ("data.plan", "def f():\n    from bind.anchors.cache import InMemoryCache"),
+        ("types", "import bind.model"),
+        ("model", "from bind.embedded import EmbeddedSplit"),
+        ("module", "from bind import run"),
+        ("losses.info_nce", "import lightning as L"),
+        ("data.manifest", "import lightning.pytorch"),
+        ("encoders.imu_cnn", "from transformers import AutoModel"),
+        ("model", "from omegaconf import DictConfig"),
+        ("run", "import wandb"),
+        ("model", "from bind.cellar import wine"),
+    ],
+)
+def test_the_walk_sees_what_is_wrong(module, source):
+    assert len(complaints(module, source)) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("losses.info_nce", "from bind.distributed import rank\nfrom bind.losses.temperature import Temperature"),
+        ("data.datamodule", "import lightning as L"),
+        ("encoders.hf", "from transformers import AutoModel"),
+        ("studies.doctor", "import hydra"),
+        ("model", "if TYPE_CHECKING:\n    from bind.run import train"),
+    ],
+)
+def test_the_walk_allows_what_the_plan_allows(module, source):
+    assert complaints(module, source) == []
+
+
+def test_importing_bind_is_cheap():
+    code = "import bind, sys; print(sorted({'torch', 'transformers', 'lightning', 'numpy', 'hydra'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_command_line_answers_without_heavy_imports():
+    code = "import bind.cli, sys; print(sorted({'torch', 'transformers', 'lightning'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
+    assert done.stdout.strip() == "[]"
