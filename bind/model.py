@@ -218,6 +218,7 @@ class Binder(nn.Module):
             ValueError: where there is nothing to load, its config names classes that are not trusted, or the anchor on
                 this machine is not the one it was bound to.
         """
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         folder = _locate(path_or_hub_id)
@@ -233,7 +234,11 @@ class Binder(nn.Module):
                 f"{folder} was bound to an anchor with fingerprint {fingerprint}, but {binder.anchor.name} here has "
                 f"{binder.anchor.fingerprint}: get the same weights, or train again"
             )
-        binder.load_own_state_dict(load_file(folder / WEIGHTS_NAME))
+        try:
+            state = load_file(folder / WEIGHTS_NAME)
+        except (OSError, SafetensorError) as error:
+            raise ValueError(f"{folder / WEIGHTS_NAME} can't be read ({error}): copy the folder again") from error
+        binder.load_own_state_dict(state)
         return binder.eval()
 
 

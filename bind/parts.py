@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
+import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 
 from bind.anchors.cache import InMemoryCache
 from bind.build import build
+from bind.data.coverage import Side, require_pairs
 from bind.data.datamodule import BindDataModule
 from bind.model import Binder
 from bind.module import BindingModule
@@ -40,7 +43,7 @@ def active_pairs(config: Mapping[str, Any], binder: Binder) -> list[Pair]:
     A fusion with parameters is paired with what all of its inputs are paired with, unless `pairs` says otherwise.
 
     Raises:
-        ValueError: for a name that is not `A-B`.
+        ValueError: for a name that is not `A-B`, a modality that is configured nowhere, or an unknown option.
     """
     fused = binder.fused_modality if isinstance(binder.fusion, nn.Module) else None
     known = (*binder.modalities, *([fused] if fused else []))
@@ -50,10 +53,19 @@ def active_pairs(config: Mapping[str, Any], binder: Binder) -> list[Pair]:
         a, _, b = name.partition("-")
         if not (a and b):
             raise ValueError(f"pairs.{name}: name a pair A-B, for example audio-image")
-        pair = Pair(a, b, **{**defaults, **options})
+        try:
+            pair = Pair(a, b, **{**defaults, **options})
+        except TypeError as error:
+            raise ValueError(f"pairs.{name}: give weight, temperature and learn_temperature ({error})") from error
         unknown = [m for m in (a, b) if m not in known]
+        misspelt = [m for m in unknown if m not in config["encoder"]]
+        if misspelt:
+            choices = [*known, *(m for m in config["encoder"] if m not in known)]
+            close = difflib.get_close_matches(misspelt[0], choices, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(choices)}"
+            raise ValueError(f"pairs.{name}: nothing embeds {misspelt[0]!r}; {hint}")
         if pair.weight > 0 and unknown:
-            log.info("pairs.%s is left out: %s not in modalities=%s", name, *unknown, list(binder.encoders))
+            log.info("pairs.%s is left out: %s not in modalities=%s", name, ", ".join(unknown), list(binder.encoders))
         elif pair.weight > 0:
             pairs.append(pair)
     if fused and any(True for _ in binder.fusion.parameters()) and not any(fused in (p.a, p.b) for p in pairs):
@@ -69,17 +81,28 @@ def make_sources(config: Mapping[str, Any], trust: Sequence[str]) -> dict[str, S
 def make_datamodule(
     config: Mapping[str, Any], binder: Binder, pairs: Sequence[Pair], *, trust: Sequence[str]
 ) -> BindDataModule:
+    """The data of a run.
+
+    Raises:
+        ValueError: where `evaluation.modalities` names what nothing embeds or no data carries, or leaves no pair.
+    """
     data = config["data"]
-    needed: list[Modality] = []
-    for pair in pairs:
-        for modality in (pair.a, pair.b):
-            parts = binder.fusion.inputs if modality == binder.fused_modality else (modality,)
-            needed += [m for m in parts if m not in needed]
+    sources = make_sources(config, trust)
+    sides = list(sides_of(pairs, binder).values())
+    needed = list(dict.fromkeys(m for pair in sides for side in pair for m in side))
+    asked = config["evaluation"]["modalities"]
+    if asked:
+        carried = {m for source in sources.values() for m in source.modalities()}
+        possible = [m for m in binder.modalities if m in carried]
+        if unknown := [m for m in asked if m not in possible]:
+            raise ValueError(f"evaluation.modalities: {', '.join(unknown)} can't be measured; choose from {possible}")
+        if sides and not any(set(a) | set(b) <= set(asked) for a, b in sides):
+            raise ValueError(f"evaluation.modalities={asked} holds both sides of no pair: nothing would be monitored")
     return BindDataModule(
-        make_sources(config, trust),
+        sources,
         binder.transforms,
         needed,
-        config["evaluation"]["modalities"] or binder.modalities,
+        asked or binder.modalities,
         batch_size=data["batch_size"],
         evaluation_batch_size=data["evaluation_batch_size"],
         num_workers=data["num_workers"],
@@ -87,6 +110,24 @@ def make_datamodule(
         steps_per_epoch=data["steps_per_epoch"],
         seed=config["seed"],
     )
+
+
+def sides_of(pairs: Sequence[Pair], binder: Binder) -> dict[str, tuple[Side, Side]]:
+    """Name of each pair → its two sides, where the inputs of a fusion stand for the fused modality."""
+
+    def side(modality: Modality) -> Side:
+        return binder.fusion.inputs if modality == binder.fused_modality else (modality,)
+
+    return {pair.name: (side(pair.a), side(pair.b)) for pair in pairs}
+
+
+def refuse_unusable_data(
+    datamodule: BindDataModule, pairs: Mapping[str, tuple[Side, Side]], splits: Sequence[str]
+) -> None:
+    """Raise ValueError, before any work is done, where a split lacks a pair or a batch is larger than the data."""
+    for split in splits:
+        require_pairs(datamodule.sources, split, pairs)
+    datamodule.train_plan()
 
 
 def fill_cache(datamodule: BindDataModule, binder: Binder, splits: Sequence[str]) -> InMemoryCache:
@@ -109,7 +150,7 @@ def find_checkpoint(ckpt: str | None, run_dir: Path) -> Path | None:
     """The checkpoint to resume from, None for a fresh start.
 
     Raises:
-        ValueError: where it does not exist.
+        ValueError: where it does not exist or is no whole checkpoint.
     """
     if ckpt is None:
         return None
@@ -117,7 +158,25 @@ def find_checkpoint(ckpt: str | None, run_dir: Path) -> Path | None:
     if not path.is_file():
         hint = f"; set run_dir=FOLDER to the folder of the run to go on with (now {run_dir})" if ckpt == "last" else ""
         raise ValueError(f"ckpt={ckpt}: {path} does not exist{hint}, or drop ckpt= to start afresh")
+    read_checkpoint(path)
     return path
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A training checkpoint on the CPU.
+
+    Raises:
+        ValueError: where the file does not exist, is damaged or holds something else.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such checkpoint")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path}: not a whole checkpoint ({str(error).splitlines()[0]}); use another one") from error
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise ValueError(f"{path}: no checkpoint of a training; for weights alone pass init_from=FOLDER")
+    return checkpoint
 
 
 def init_weights(module: BindingModule, path: Path) -> None:
@@ -127,12 +186,6 @@ def init_weights(module: BindingModule, path: Path) -> None:
 
 
 def own_weights(checkpoint: Path) -> dict[str, Tensor]:
-    """The Binder's own weights in a training checkpoint.
-
-    Raises:
-        ValueError: where the file does not exist.
-    """
-    if not checkpoint.is_file():
-        raise ValueError(f"{checkpoint}: no such checkpoint")
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    """The Binder's own weights in a training checkpoint."""
+    state = read_checkpoint(checkpoint)["state_dict"]
     return {name.removeprefix("binder."): x for name, x in state.items() if name.startswith("binder.")}

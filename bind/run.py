@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import platform
 import shlex
 import sys
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,14 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from rich.progress import track
 
 from bind.build import ANY_CLASS, build
 from bind.callbacks.checkpoint_io import AtomicCheckpointIO
 from bind.data.datamodule import BindDataModule
 from bind.embedded import EmbeddedSplit
-from bind.evaluation import evaluate_split
+from bind.evaluation import evaluate_split, parts_of
 from bind.model import Binder
 from bind.module import BindingModule
 from bind.parts import (
@@ -36,6 +37,8 @@ from bind.parts import (
     init_weights,
     make_datamodule,
     own_weights,
+    refuse_unusable_data,
+    sides_of,
 )
 from bind.report.html import write_report
 from bind.report.showcase import draw_run
@@ -56,6 +59,8 @@ for remark in (
     ".*smaller than the logging interval.*",
     ".*does not have many workers.*",
     ".*Checkpoint directory .* exists and is not empty.*",  # a resumed run
+    ".*logs directory .* exists and is not empty.*",
+    ".*checkpoint that ended before the epoch ended.*",  # the batch plan goes on in mid-epoch
 ):
     warnings.filterwarnings("ignore", message=remark)
 
@@ -78,24 +83,36 @@ def train(cfg: DictConfig) -> float:
     binder = Binder.from_config(binder_config(config), trust=ANY_CLASS)
     pairs = active_pairs(config, binder)
     datamodule = make_datamodule(config, binder, pairs, trust=ANY_CLASS)
-    module = BindingModule(
-        binder,
-        pairs,
+    module = build(
+        {"_target_": "bind.module.BindingModule", **config["optimizer"]},
+        binder=binder,
+        pairs=pairs,
         same_group=config["loss"]["same_group"],
         one_per_group=config["data"]["one_per_group"],
         seed=config["seed"],
-        **config["optimizer"],
     )
+    splits = ("train",) if config["trainer"]["limit_val_batches"] == 0 else ("train", "val")
+    refuse_unusable_data(datamodule, sides_of(pairs, binder), splits)
+    for source in datamodule.sources:
+        source.samples(config["evaluation"]["split"])
     if config["init_from"]:
         init_weights(module, Path(config["init_from"]))
     trainer = make_trainer(config, run_dir)
+    if trainer.is_global_zero:
+        # Only now that all is well: what an earlier run left in the folder stays true until this one starts.
+        write_atomically(run_dir / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
+        if checkpoint is None:
+            (run_dir / "logs" / "metrics.csv").unlink(missing_ok=True)
     seconds = {"setup": time.perf_counter() - started}
 
     binder.to(trainer.strategy.root_device)
-    datamodule.cache, seconds["anchor_cache"] = timed(lambda: fill_cache(datamodule, binder, ("train", "val")))
+    datamodule.cache, seconds["anchor_cache"] = timed(lambda: fill_cache(datamodule, binder, splits))
     fit: dict[str, Any] = {"datamodule": datamodule, "ckpt_path": checkpoint, "weights_only": True}
     try:
-        _, seconds["fit"] = timed(lambda: trainer.fit(module, **fit))
+        with one_job_of_a_sweep(run_dir):
+            _, seconds["fit"] = timed(lambda: trainer.fit(module, **fit))
+    except MisconfigurationException as error:  # a metric to monitor that is never logged, for example
+        raise ValueError(str(error)) from error
     finally:
         # Without this the jobs of a sweep run on in the first job's W&B run.
         for logger in trainer.loggers:
@@ -130,7 +147,7 @@ def embed(cfg: DictConfig) -> None:
     """Write vectors of a manifest's samples: `bindspace embed run=PATH manifest=FILE out=FILE.parquet`.
 
     One row per value: `key`, `split`, `modality`, `group`, `label` and `embedding` (D,) float32; the file's metadata
-    names the run and the anchor's fingerprint.
+    names the run and the anchor's fingerprint. A fused modality is written where all of its inputs are.
 
     Raises:
         ValueError: for a run, a manifest or a modality that can't be used.
@@ -146,15 +163,17 @@ def embed(cfg: DictConfig) -> None:
     run_dir, _ = open_run(cfg.run)
     binder = Binder.load(run_dir, trust=list(cfg.trust)).to(best_device())
     source = ManifestSource(cfg.manifest)
-    modalities = list(cfg.modalities or [m for m in source.modalities() if m in binder.modalities])
-    if not modalities or (unknown := [m for m in modalities if m not in binder.modalities]):
-        raise ValueError(
-            f"modalities={modalities}: {unknown if modalities else 'none'} known to this run: {binder.modalities}"
-        )
-    source.require_modalities(modalities)
+    fused = [binder.fused_modality] if isinstance(binder.fusion, torch.nn.Module) else []
+    known = [*binder.modalities, *fused]
+    possible = [m for m in known if set(parts_of(m, binder)) <= set(source.modalities())]
+    modalities = list(cfg.modalities or possible)
+    if unknown := [m for m in modalities if m not in known]:
+        raise ValueError(f"modalities: {', '.join(unknown)} unknown to {run_dir}; it embeds {', '.join(known)}")
+    inputs = list(dict.fromkeys(part for m in modalities for part in parts_of(m, binder)))
+    source.require_modalities(inputs or known)
     columns: dict[str, list[Any]] = {name: [] for name in ("key", "split", "modality", "group", "label", "embedding")}
     for split_name in source.splits:
-        datamodule = BindDataModule({"manifest": source}, binder.transforms, [], modalities, batch_size=64)
+        datamodule = BindDataModule({"manifest": source}, binder.transforms, [], inputs, batch_size=64)
         split = embed_split(datamodule, binder, split_name)
         for modality in modalities:
             samples = [source.samples(split_name)[row] for row in split.rows[modality].tolist()]
@@ -270,7 +289,7 @@ def timed(job: Any) -> tuple[Any, float]:
 
 
 def prepare_run_dir(cfg: DictConfig) -> tuple[Path, dict[str, Any]]:
-    """The run directory with the resolved config in it, and that config as plain dicts."""
+    """The run directory, and the resolved config as plain dicts."""
     from hydra.core.hydra_config import HydraConfig
 
     if HydraConfig.initialized():
@@ -284,8 +303,34 @@ def prepare_run_dir(cfg: DictConfig) -> tuple[Path, dict[str, Any]]:
             cfg.data.manifest = str(Path(cfg.data.manifest).resolve())
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     config = {"version": CONFIG_VERSION, **{k: v for k, v in config.items() if k not in ("experiment", "debug")}}
-    (run_dir / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(config)))
     return run_dir, config
+
+
+@contextlib.contextmanager
+def one_job_of_a_sweep(run_dir: Path) -> Iterator[None]:
+    """Processes that Lightning starts join this job of a sweep, and leave nothing behind for the next one.
+
+    Lightning starts them with this process's command line, which under `-m` is that of the whole sweep.
+    """
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        yield
+        return
+    argv, environment = sys.argv, set(os.environ)
+    flags = [a for a in argv[1:] if a not in ("-m", "--multirun") and (a.startswith("-") or "=" not in a)]
+    sys.argv = [argv[0], *flags, *HydraConfig.get().overrides.task]
+    with read_write(HydraConfig.instance().cfg), open_dict(HydraConfig.instance().cfg):
+        HydraConfig.instance().cfg.hydra.run.dir = str(run_dir)
+    try:
+        yield
+    finally:
+        sys.argv = argv
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+        for name in {"MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE"} - environment:
+            os.environ.pop(name, None)
 
 
 def make_trainer(config: Mapping[str, Any], run_dir: Path) -> L.Trainer:

@@ -19,3 +19,41 @@ def ranks(tmp_path_factory):
         for process in context.processes:
             process.kill()
     return [torch.load(folder / f"rank{r}.pt") for r in range(two_ranks.WORLD_SIZE)]
+
+
+@pytest.fixture(scope="session")
+def recordings(tmp_path_factory):
+    """The manifest of a few recordings; do not write beside it."""
+    import runs
+
+    return runs.write_recordings(tmp_path_factory.mktemp("recordings"))
+
+
+@pytest.fixture(scope="session")
+def toy_run(tmp_path_factory):
+    """The run directory of `debug=tiny`, pictures and all."""
+    import runs
+
+    from bind.run import train
+
+    run_dir = tmp_path_factory.mktemp("runs") / "toy"
+    train(runs.config("debug=tiny", **runs.QUICK | {"run_dir": str(run_dir), "evaluation.num_gallery_queries": 2}))
+    return run_dir
+
+
+@pytest.fixture(scope="session")
+def recorded_run(tmp_path_factory, recordings):
+    """The run directory of two epochs on `recordings` with attention fusion."""
+    import runs
+
+    from bind.run import train
+
+    run_dir = tmp_path_factory.mktemp("runs") / "recorded"
+    train(runs.fused_config(recordings, run_dir))
+    return run_dir
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """Reports without figures, which take longer than these trainings."""
+    monkeypatch.setattr("bind.run.draw_run", lambda *args, **kwargs: {})

@@ -135,7 +135,9 @@ def test_the_walk_allows_what_the_plan_allows(module, source):
 
 
 def test_importing_bind_is_cheap():
-    code = "import bind, sys; print(sorted({'torch', 'transformers', 'lightning', 'numpy', 'hydra'} & set(sys.modules)))"
+    code = (
+        "import bind, sys; print(sorted({'torch', 'transformers', 'lightning', 'numpy', 'hydra'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
     assert done.stdout.strip() == "[]"
 

@@ -69,7 +69,6 @@ def vision_text_dual_encoder(tokenizer: Any) -> Any:
 FAMILIES: dict[str, tuple[Callable[[Any], Any], Callable[[], Any]]] = {
     "clip": (clip, lambda: tf.CLIPImageProcessorPil(size={"shortest_edge": IMAGE_SIZE_PX}, crop_size=SIZE)),
     "siglip": (siglip, lambda: tf.SiglipImageProcessorPil(size=SIZE)),
-    "siglip2": (siglip2, lambda: tf.Siglip2ImageProcessorPil(patch_size=8, max_num_patches=4)),
     "altclip": (altclip, lambda: tf.CLIPImageProcessorPil(size={"shortest_edge": IMAGE_SIZE_PX}, crop_size=SIZE)),
     "chinese_clip": (chinese_clip, lambda: tf.ChineseCLIPImageProcessorPil(size=SIZE, crop_size=SIZE)),
     "vision_text_dual_encoder": (vision_text_dual_encoder, lambda: tf.ViTImageProcessorPil(size=SIZE)),

@@ -165,8 +165,8 @@ class PretrainedAnchor(Anchor):
         absent = sorted({*loading["missing_keys"], *(str(key) for key in loading["mismatched_keys"])})
         if absent:
             raise ValueError(
-                f"anchor.pretrained={pretrained} lacks {len(absent)} of its {type(model).__name__}'s weights, which would "
-                f"be random ({', '.join(absent[:3])}, …): its config.json and its weights don't belong together"
+                f"anchor.pretrained={pretrained} lacks {len(absent)} of its {type(model).__name__}'s weights, which "
+                f"would be random ({', '.join(absent[:3])}, …): its config.json and its weights don't belong together"
             )
         if not (hasattr(model, "get_image_features") and hasattr(model, "get_text_features")):
             raise ValueError(

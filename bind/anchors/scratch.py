@@ -63,7 +63,7 @@ class ScratchAnchor(Anchor):
                 depths=list(image_num_layers),
                 # VisionTextDualEncoder asks for one width; ConvNextConfig has none of its own.
                 hidden_size=image_widths[-1],  # type: ignore[call-arg]
-                layer_scale_init_value=0.1,
+                layer_scale_init_value=1.0,
             ),
             CLIPTextConfig(
                 vocab_size=len(tokenizer),

@@ -28,7 +28,7 @@ class BindDataModule(L.LightningDataModule):
         seed: of the batch plan and of every sample's augmentation.
 
     Raises:
-        ValueError: where a needed modality is in no source, a split is empty, or a batch is larger than the data.
+        ValueError: for sizes that are no counts; later, where a split is empty, or a batch is larger than the data.
     """
 
     def __init__(
@@ -46,6 +46,11 @@ class BindDataModule(L.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        for name, count in (("batch_size", batch_size), ("evaluation_batch_size", evaluation_batch_size)):
+            if count is not None and (not isinstance(count, int) or count < 1):
+                raise ValueError(f"data.{name}={count}: give a number of rows, at least 1")
+        if not isinstance(num_workers, int) or num_workers < 0:
+            raise ValueError(f"data.num_workers={num_workers}: give a number of processes, 0 to load without any")
         self.sources = list(sources.values())
         self.transforms = dict(transforms)
         self.train_modalities = tuple(train_modalities)
@@ -59,13 +64,8 @@ class BindDataModule(L.LightningDataModule):
         self.steps_per_epoch = steps_per_epoch
         self.seed = seed
         self.cache: EmbeddingCache | None = None
-        carried = sorted({m for source in self.sources for m in source.modalities()})
-        missing = [m for m in self.train_modalities if m not in carried]
-        if missing:
-            raise ValueError(
-                f"the loss needs {missing}, but the data carries {carried}; add the column to the manifest, "
-                f"or choose other modalities and pairs"
-            )
+        self._start_step = 0
+        self._steps_per_epoch = 0
 
     def dataset(self, split: str, modalities: Sequence[Modality], cache: EmbeddingCache | None = None) -> BatchDataset:
         return BatchDataset(self.sources, split, modalities, self.transforms, cache)
@@ -90,11 +90,22 @@ class BindDataModule(L.LightningDataModule):
             world_size=world_size,
         )
 
+    def state_dict(self) -> dict[str, int]:
+        """The step of the plan to go on with: Lightning puts it into checkpoints."""
+        assert self.trainer is not None
+        num_batches = self.trainer.fit_loop.epoch_loop.total_batch_idx + 1
+        epochs, position = divmod(num_batches, int(self.trainer.num_training_batches))
+        return {"step": epochs * self._steps_per_epoch + position}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        # Lightning makes the training batches before it restores its own counters, so the plan's start comes from here.
+        self._start_step = state_dict["step"]
+
     def train_dataloader(self) -> DataLoader:
         trainer = self.trainer
         assert trainer is not None
-        start = trainer.global_step * trainer.accumulate_grad_batches
-        plan = self.train_plan(start, trainer.global_rank, trainer.world_size)
+        plan = self.train_plan(self._start_step, trainer.global_rank, trainer.world_size)
+        self._steps_per_epoch = len(plan)
         return DataLoader(
             self.dataset("train", self.train_modalities, self.cache),
             sampler=plan,
@@ -104,12 +115,14 @@ class BindDataModule(L.LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader:
-        return self.evaluation_dataloader("val")
+        assert self.trainer is not None
+        dataset = self.dataset("val", self.evaluation_modalities, self.cache)
+        return self._evaluation_loader(dataset, self.trainer.global_rank, self.trainer.world_size)
 
     def evaluation_dataloader(self, split: str) -> DataLoader:
-        trainer = self.trainer
-        rank, world_size = (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
-        return self._evaluation_loader(self.dataset(split, self.evaluation_modalities, self.cache), rank, world_size)
+        """The whole split in this process, whatever the trainer's other processes do."""
+        dataset = self.dataset(split, self.evaluation_modalities, self.cache)
+        return self._evaluation_loader(dataset, rank=0, world_size=1)
 
     def _evaluation_loader(self, dataset: BatchDataset, rank: int, world_size: int) -> DataLoader:
         plan = EvaluationPlan(dataset.sizes, self.evaluation_batch_size, rank=rank, world_size=world_size)

@@ -64,6 +64,11 @@ class ManifestSource:
         if self._other_splits:
             logger.warning("%s: rows of other splits are not loaded: %s", self.path, _counts(self._other_splits))
 
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that have rows, of `train`, `val` and `test`."""
+        return tuple(split for split, samples in self._samples.items() if samples)
+
     def modalities(self) -> tuple[Modality, ...]:
         """Modalities that at least one loaded sample has, in the order of the columns."""
         found = {m for samples in self._samples.values() for sample in samples for m in sample.values}

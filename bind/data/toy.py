@@ -64,6 +64,17 @@ def captions(combination: Sequence[int]) -> list[str]:
     return [template.format(**words_of(combination)) for template in TEMPLATES]
 
 
+def partial_caption(combination: Sequence[int], rng: np.random.Generator) -> str:
+    """A caption that names the shape and leaves other factors out at random, such as "a metal star bouncing"."""
+    kept = dict(zip(FACTORS, rng.random(len(FACTORS)) < 0.5, strict=True))
+    words = {name: word for name, word in words_of(combination).items() if kept[name] or name == "shape"}
+    adjectives = [words[name] for name in ("size", "colour", "material") if name in words]
+    phrase = " ".join(["a", *adjectives, words["shape"]])
+    if "motion" not in words:
+        return phrase
+    return f"{phrase} that is {words['motion']}" if rng.random() < 0.5 else f"{phrase} {words['motion']}"
+
+
 def render(
     modality: Modality, combinations_BF: np.ndarray, rngs: Sequence[np.random.Generator]
 ) -> list[str] | list[np.ndarray] | list[Waveform] | list[SensorRecording]:
@@ -100,9 +111,11 @@ class ToySource:
         seed: decides which combinations are held out, and every fixed nuisance.
         fresh: modalities whose nuisance is drawn anew whenever `fetch` is given generators; the others never change.
         modalities: what the samples carry.
+        partial_captions: share, 0 to 1, of captions drawn afresh that leave factors out. An anchor trained with them has
+            to keep the factors apart; without, colour alone decides between pictures that sound alike.
 
     Raises:
-        ValueError: an unknown modality, or a count below one.
+        ValueError: an unknown modality, a count below one, or a share outside 0 to 1.
     """
 
     name = "toy"
@@ -117,6 +130,7 @@ class ToySource:
         seed: int = 0,
         fresh: Sequence[str] = ("audio", "imu", "depth"),
         modalities: Sequence[str] = ("image", "text", "audio", "imu", "depth"),
+        partial_captions: float = 0.0,
     ) -> None:
         for argument, names in (("fresh", fresh), ("modalities", modalities)):
             if unknown := sorted(set(names) - set(CARRIES)):
@@ -128,7 +142,10 @@ class ToySource:
         ):
             if count < 1:
                 raise ValueError(f"{argument} must be at least 1, not {count}")
+        if not 0.0 <= partial_captions <= 1.0:
+            raise ValueError(f"partial_captions={partial_captions}: give a share from 0 to 1")
         self.seed = seed
+        self.partial_captions = partial_captions
         self.fresh = frozenset(fresh)
         self._modalities = tuple(modalities)
         held_out = NUM_TEST_COMBINATIONS + NUM_VAL_COMBINATIONS
@@ -190,9 +207,15 @@ class ToySource:
                 own = [np.random.default_rng(seed[order.index(modality)]) for seed in seeds]
             else:
                 own = [np.random.default_rng([self.seed, stable_id(f"{s.key}:{modality}")]) for s in samples]
-            for values, value in zip(fetched, render(modality, rows, own), strict=True):
+            rendered = render(modality, rows, own)
+            if modality == "text" and seeds is not None and modality in self.fresh:
+                rendered = [self._perhaps_partial(*each) for each in zip(rendered, rows, own, strict=True)]
+            for values, value in zip(fetched, rendered, strict=True):
                 values[modality] = [value]
         return fetched
+
+    def _perhaps_partial(self, caption: str, row: np.ndarray, rng: np.random.Generator) -> str:
+        return partial_caption(row, rng) if rng.random() < self.partial_captions else caption
 
     def _known(self, split: str) -> str:
         if split not in SPLITS:

@@ -16,7 +16,8 @@ IMAGE_PIXELS = 64
 COLOUR_RGB = np.array(
     [(220, 40, 40), (40, 180, 60), (50, 80, 220), (235, 210, 50), (150, 60, 190), (240, 240, 240)], dtype=np.float32
 )
-SIZE_RADIUS = np.array([0.29, 0.5], dtype=np.float32)  # in half image widths
+SIZE_RADIUS = np.array([0.34, 0.56], dtype=np.float32)  # in half image widths
+RIM = np.float32(0.15)  # of the radius: painted plainly, so that no texture eats the outline
 
 _AXIS = ((np.arange(IMAGE_PIXELS, dtype=np.float32) + 0.5) * (2 / IMAGE_PIXELS) - 1).astype(np.float32)
 _X, _Y = _AXIS[None, None, :], _AXIS[None, :, None]  # y grows downwards
@@ -46,15 +47,17 @@ def render_images(
 
     radius = SIZE_RADIUS[size][:, None, None] * draw(0, 0.93, 1.07)
     x, y = _X - draw(1, -0.22, 0.22), _Y - draw(2, -0.22, 0.22)
-    x_object, y_object = _turn(x / radius, y / radius, draw(3, -0.35, 0.35))
+    x_object, y_object = _turn(x / radius, y / radius, draw(3, -0.12, 0.12))
 
     ground = draw(4, 70, 125) + draw(5, -22, 22) * _X + draw(6, -22, 22) * _Y
     ground = ground + 24 * (_enlarge(clutter_B88, 8) - 0.5)
     polarity = np.where(draw(7, 0, 1) < 0.5, np.float32(-60), np.float32(85))
     ground += polarity * _marks(motion, x, y, radius, u)
 
-    inside = _coverage(_outline(shape, x_object, y_object) * radius)
+    distance = _outline(shape, x_object, y_object)
+    inside, textured = _coverage(distance * radius), _coverage((distance + RIM) * radius)
     shade, shine = _texture(material, x_object, y_object, _enlarge(speckle_B, 2), u)
+    shade, shine = 1 + textured * (shade - 1), textured * shine
     light = draw(8, 0.8, 1.15)
     picture = np.empty_like(noise_B)
     for channel in range(3):

@@ -7,9 +7,10 @@ import tiny
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from transformers import AutoTokenizer, BertConfig, BertModel
+from transformers import AutoTokenizer, BertConfig, BertModel, Siglip2ImageProcessorPil
 
-from bind.anchors.dual_encoder import PretrainedAnchor
+from bind.anchors.dual_encoder import Anchor, PretrainedAnchor
+from bind.anchors.scratch import byte_level_tokenizer
 
 RNG = np.random.default_rng(0)
 PICTURES = [Image.fromarray(RNG.integers(0, 256, (20, 24, 3), dtype=np.uint8)) for _ in range(3)]
@@ -51,7 +52,9 @@ def test_every_family_gives_unit_vectors_of_one_space(folder):
         torch.testing.assert_close(z.norm(dim=-1), torch.ones(3))
         assert torch.pdist(z).min() > 1e-3
     assert torch.equal(anchor.embed_text(anchor.transforms["text"].collate(TEXTS)), embed(anchor, "text", TEXTS))
-    assert torch.equal(anchor.embed_image(anchor.transforms["image"].collate(PICTURES)), embed(anchor, "image", PICTURES))
+    assert torch.equal(
+        anchor.embed_image(anchor.transforms["image"].collate(PICTURES)), embed(anchor, "image", PICTURES)
+    )
 
 
 def test_a_frozen_anchor_stays_in_eval_mode_and_out_of_the_graph(folder):
@@ -127,13 +130,29 @@ def test_the_fingerprint_is_stable_and_follows_weights_and_preprocessing(folder,
     assert PretrainedAnchor(str(other)).fingerprint != fingerprint
 
 
-def test_saving_and_loading_keeps_the_vectors(folder, tmp_path):
+def test_saving_keeps_the_vectors_to_half_precision_and_saving_again_changes_nothing(folder, tmp_path):
     anchor = PretrainedAnchor(str(folder))
-    anchor.save(tmp_path)
-    again = PretrainedAnchor(str(tmp_path))
-    assert again.fingerprint == anchor.fingerprint
+    before = {modality: embed(anchor, modality, values) for modality, values in VALUES.items()}
+    fingerprint = anchor.fingerprint
+    anchor.save(tmp_path / "once")
+    assert anchor.fingerprint == fingerprint
+    saved = PretrainedAnchor(str(tmp_path / "once"))
     for modality, values in VALUES.items():
-        assert torch.equal(embed(again, modality, values), embed(anchor, modality, values))
+        z = embed(saved, modality, values)
+        assert z.dtype == torch.float32
+        torch.testing.assert_close(z, before[modality], atol=0.02, rtol=0)
+    saved.save(tmp_path / "twice")
+    assert PretrainedAnchor(str(tmp_path / "twice")).fingerprint == saved.fingerprint
+
+
+def test_an_image_tower_for_any_resolution_takes_what_its_processor_gives():
+    tokenizer = byte_level_tokenizer(tiny.CORPUS, 300, tiny.NUM_TEXT_TOKENS)
+    processor = Siglip2ImageProcessorPil(patch_size=8, max_num_patches=4)
+    anchor = Anchor("naflex", tiny.siglip2(tokenizer), tokenizer, processor)
+    for modality, values in VALUES.items():
+        z = embed(anchor, modality, values)
+        torch.testing.assert_close(z.norm(dim=-1), torch.ones(3))
+        assert not z.requires_grad
 
 
 def test_a_tokenizer_that_gives_no_mask_is_fine(folders, tmp_path):

@@ -42,7 +42,7 @@ def test_both_towers_are_open_and_what_is_saved_loads_frozen(tmp_path):
     assert anchor.embed_text(tokens).requires_grad
     anchor.save(tmp_path)
     loaded = PretrainedAnchor(str(tmp_path))
-    assert loaded.fingerprint == anchor.fingerprint
-    assert torch.equal(loaded.embed_text(tokens), anchor.eval().embed_text(tokens))
+    assert loaded.trainable == ()
+    torch.testing.assert_close(loaded.embed_text(tokens), anchor.eval().embed_text(tokens), atol=0.01, rtol=0)
     z = loaded.embed_text(tokens)
     assert (z[0] - z[1]).abs().max() > 1e-5

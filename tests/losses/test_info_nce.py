@@ -59,9 +59,7 @@ def test_value_and_gradients_are_those_of_the_definition(case):
     bank_a, bank_b = case["banks"]
     leaves = [case["z_a"].clone().requires_grad_(), case["z_b"].clone().requires_grad_()]
     scale = torch.tensor([case["scale"]], requires_grad=True)
-    loss = info_nce(
-        *leaves, scale, groups=case["groups"], same_group=case["same_group"], bank_a=bank_a, bank_b=bank_b
-    )
+    loss = info_nce(*leaves, scale, groups=case["groups"], same_group=case["same_group"], bank_a=bank_a, bank_b=bank_b)
     got = torch.autograd.grad(loss, [*leaves, scale])
 
     exact = [x.detach().double().requires_grad_() for x in (*leaves, scale)]

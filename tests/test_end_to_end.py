@@ -1,0 +1,277 @@
+"""Whole runs in one process: what lies in a run directory, and what is done with it afterwards."""
+
+import csv
+import json
+import logging
+import math
+import shutil
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import runs
+import torch
+from omegaconf import OmegaConf
+from safetensors.torch import load_file
+
+from bind.data.manifest import ManifestSource
+from bind.model import Binder
+from bind.run import embed, evaluate, train
+from bind.types import Clip
+
+RETRIEVAL_KEYS = {"R@1", "R@5", "R@10", "median_rank", "mrr", "map", "queries", "pool"}
+RETRIEVAL_KEYS |= {"chance_R@1", "ci95_R@1", "trained"}
+TOY_MODALITIES = ("image", "text", "audio", "imu")
+PNG = b"\x89PNG\r\n"
+
+
+def metrics_of(run_dir, name="metrics.json"):
+    return json.loads((run_dir / name).read_text())
+
+
+def figures_of(run_dir, name="metrics.json"):
+    return {key: value for key, value in metrics_of(run_dir, name).items() if key != "seconds"}
+
+
+def logged(run_dir):
+    with (run_dir / "logs" / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def weights_of(checkpoint):
+    """Everything a training goes on from: weights, optimizer and schedule."""
+    loaded = torch.load(checkpoint, weights_only=True)
+    return {key: loaded[key] for key in ("state_dict", "optimizer_states", "lr_schedulers", "global_step")}
+
+
+def assert_equal(a, b):
+    if isinstance(a, torch.Tensor):
+        assert torch.equal(a, b)
+    elif isinstance(a, dict):
+        assert a.keys() == b.keys()
+        for key in a:
+            assert_equal(a[key], b[key])
+    elif isinstance(a, list):
+        assert len(a) == len(b)
+        for x, y in zip(a, b, strict=True):
+            assert_equal(x, y)
+    else:
+        assert a == b
+
+
+# What a run leaves
+
+
+def test_the_run_directory_is_complete(toy_run):
+    made = runs.tree(toy_run)
+    for name in ("curves.png", "matrix.png", "gallery_audio_to_image.png"):
+        assert made[name].startswith(PNG)
+    for name in ("checkpoints/best.ckpt", "checkpoints/last.ckpt", "binder/model.safetensors", "binder/binder.json"):
+        assert made[name], name
+    report = made["report.html"].decode()
+    assert report.count("data:image/png;base64") == sum(name.endswith(".png") for name in made)
+    assert not [name for name in made if name.endswith((".tmp", ".writing", ".kept"))]
+
+    resolved = OmegaConf.load(toy_run / "config.yaml")
+    assert resolved.version == 1
+    assert resolved.data.sources.toy.num_train == 128
+    assert "${" not in (toy_run / "config.yaml").read_text()
+
+
+def test_metrics_hold_what_others_rely_on(toy_run):
+    metrics = metrics_of(toy_run)
+    assert set(metrics) == {"split", "anchor", "retrieval", "zero_shot", "seconds"}
+    assert metrics["split"] == "test"
+    assert set(metrics["anchor"]) == {"name", "fingerprint"}
+    assert metrics["anchor"]["name"] == "toy"
+    assert set(metrics["retrieval"]) == {f"{a}_to_{b}" for a in TOY_MODALITIES for b in TOY_MODALITIES if a != b}
+    for name, figures in metrics["retrieval"].items():
+        assert set(figures) >= RETRIEVAL_KEYS | {"ceiling_R@1"}
+        assert figures["trained"] == (name in ("audio_to_image", "image_to_audio", "imu_to_image", "image_to_imu"))
+        assert (figures["queries"], figures["pool"]) == (115, 115)
+        assert figures["chance_R@1"] == pytest.approx(1 / 115)
+        low, high = figures["ci95_R@1"]
+        assert 0 <= low <= figures["R@1"] <= high <= 1
+        assert figures["chance_R@1"] < figures["ceiling_R@1"] <= 1
+    assert metrics["retrieval"]["image_to_text"]["ceiling_R@1"] == 1
+    assert metrics["retrieval"]["image_to_text"]["R@1"] > 0.8  # the anchor's own pair
+    assert set(metrics["zero_shot"]) == {"image", "audio", "imu"}
+    for figures in metrics["zero_shot"].values():
+        assert set(figures) >= {"top1", "num_classes", "chance", "queries"}
+        assert (figures["num_classes"], figures["chance"], figures["queries"]) == (4, 0.25, 230)
+    assert {"fit", "evaluate", "total"} <= set(metrics["seconds"])
+
+
+def test_the_names_that_are_logged(toy_run):
+    rows = logged(toy_run)
+    for name in ("train/loss/audio-image", "train/scale/imu-image", "val/audio_to_image/R@1", "val/mean_R@1"):
+        values = [float(row[name]) for row in rows if row[name]]
+        assert values, name
+        assert all(math.isfinite(value) for value in values)
+
+
+def test_evaluating_again_gives_the_same_figures_anywhere(toy_run, tmp_path, monkeypatch, no_pictures):
+    moved = shutil.copytree(toy_run, tmp_path / "moved")
+    (moved / "metrics.json").unlink()
+    monkeypatch.chdir(tmp_path)
+    evaluate(runs.config(name="evaluate", run="moved"))
+    assert figures_of(moved) == figures_of(toy_run)
+
+
+def test_another_split_stands_beside_the_held_out_one(recorded_run, tmp_path, capsys, no_pictures):
+    moved = shutil.copytree(recorded_run, tmp_path / "moved")
+    before = (moved / "metrics.json").read_bytes()
+    evaluate(runs.config(name="evaluate", run=str(moved), split="val"))
+    assert (moved / "metrics.json").read_bytes() == before
+    assert metrics_of(moved, "metrics_val.json")["split"] == "val"
+    assert capsys.readouterr().out.strip().endswith(f"run directory: {moved}")
+
+
+# A manifest with holes, several captions, and a fused modality
+
+
+def test_missing_modalities_and_several_captions_are_counted(recorded_run):
+    retrieval = metrics_of(recorded_run)["retrieval"]
+    # Of six test rows one lacks sound, one motion, one its picture; each has two captions.
+    assert (retrieval["audio_to_text"]["queries"], retrieval["audio_to_text"]["pool"]) == (5, 12)
+    assert (retrieval["text_to_audio"]["queries"], retrieval["text_to_audio"]["pool"]) == (10, 5)
+    assert (retrieval["audio_to_imu"]["queries"], retrieval["audio_to_imu"]["pool"]) == (4, 5)
+    assert "ceiling_R@1" not in retrieval["audio_to_imu"]
+
+
+def test_a_learned_fusion_stands_beside_its_inputs_and_their_sum(recorded_run):
+    retrieval = metrics_of(recorded_run)["retrieval"]
+    for name in ("audio", "imu", "audio_and_imu", "audio_plus_imu"):
+        assert f"{name}_to_text" in retrieval
+        assert f"text_to_{name}" in retrieval
+    assert "audio_and_imu_to_audio" not in retrieval
+    assert retrieval["audio_and_imu_to_image"]["trained"]
+    assert not retrieval["audio_plus_imu_to_image"]["trained"]
+    # Every row has sound or motion, so every row has a fused vector.
+    assert retrieval["text_to_audio_and_imu"]["pool"] == 6
+    assert any(row["train/loss/audio_and_imu-image"] for row in logged(recorded_run))
+
+
+@pytest.mark.parametrize("fusion", ["early", "late"])
+def test_a_fusion_without_weights_is_evaluated_too(fusion, recordings, recorded_run, tmp_path, no_pictures):
+    train(runs.fused_config(recordings, tmp_path, fusion, **{"trainer.max_steps": 0}))
+    retrieval = metrics_of(tmp_path)["retrieval"]
+    assert retrieval["text_to_audio_and_imu"]["pool"] == 6
+    assert not retrieval["audio_and_imu_to_image"]["trained"]
+    assert ("audio_plus_imu_to_image" in retrieval) == (fusion == "late")
+
+
+# Vectors of a manifest
+
+
+def test_embed_writes_the_vectors_that_the_binder_gives(recordings, recorded_run, tmp_path, capsys):
+    out = tmp_path / "new" / "vectors.parquet"
+    embed(runs.config(name="embed", run=str(recorded_run), manifest=str(recordings), out=str(out)))
+    table = pq.read_table(out)
+    binder = Binder.load(recorded_run)
+    facts = table.schema.metadata
+    assert facts[b"anchor_fingerprint"].decode() == binder.anchor.fingerprint
+    assert metrics_of(recorded_run)["anchor"]["fingerprint"] == binder.anchor.fingerprint
+    assert facts[b"anchor"] == b"toy"
+
+    rows = table.to_pylist()
+    assert f"{len(rows)} vectors of 64 dimensions" in capsys.readouterr().out
+    source = ManifestSource(recordings)
+    expected = {}
+    for split in source.splits:
+        for sample in source.samples(split):
+            for modality, values in sample.values.items():
+                files = [value.path if isinstance(value, Clip) else value for value in values]
+                expected[sample.key, modality] = binder.embed(modality, files).numpy()
+    assert len(rows) == sum(map(len, expected.values())) + sum(runs.NUM_ROWS.values())
+    found = {}
+    for row in rows:
+        assert row["key"].startswith(row["split"])
+        assert (row["group"], row["label"]) == (None, f"label {int(row['key'].removeprefix(row['split'])) % 2}")
+        found.setdefault((row["key"], row["modality"]), []).append(row["embedding"])
+    for place, z in expected.items():
+        np.testing.assert_allclose(found.pop(place), z, atol=1e-5, err_msg=str(place))
+    assert {modality for _, modality in found} == {"audio_and_imu"}
+    vectors = np.array([row["embedding"] for row in rows])
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+def test_embed_takes_the_modalities_that_are_asked_for(recordings, recorded_run, tmp_path):
+    out = tmp_path / "vectors.parquet"
+    asked = {"run": str(recorded_run), "manifest": str(recordings), "out": str(out)}
+    embed(runs.config(name="embed", **asked, modalities=["audio_and_imu"]))
+    assert pq.read_table(out)["modality"].unique().to_pylist() == ["audio_and_imu"]
+    with pytest.raises(ValueError, match=r"audoi unknown to .*it embeds image, text, audio, imu, audio_and_imu"):
+        embed(runs.config(name="embed", **asked, modalities=["audoi"]))
+
+
+# Starting from weights, and going on
+
+
+@pytest.mark.parametrize("place", ["", "binder", "checkpoints/best.ckpt"])
+def test_a_warm_start_takes_the_weights_of(place, recordings, recorded_run, tmp_path, caplog, no_pictures):
+    start = {"init_from": str(recorded_run / place), "trainer.max_steps": 0, "seed": 5}
+    with caplog.at_level(logging.WARNING, "bind"):
+        train(runs.fused_config(recordings, tmp_path, **start))
+    assert "evaluating the last weights" in caplog.text
+    assert_equal(load_file(tmp_path / "binder/model.safetensors"), load_file(recorded_run / "binder/model.safetensors"))
+    assert figures_of(tmp_path) == figures_of(recorded_run)
+
+
+@pytest.mark.parametrize(
+    ("pulled_after", "values"),
+    [
+        pytest.param(5, {}, id="after the first epoch's checkpoint"),
+        pytest.param(3, {"trainer.val_check_interval": 2}, id="after a checkpoint in mid-epoch"),
+        pytest.param(4, {"data.num_workers": 2}, id="with workers that run ahead"),
+    ],
+)
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    pulled_after, values, recordings, recorded_run, tmp_path, no_pictures
+):
+    plug = {"callbacks.plug": {"_target_": "runs.PullPlug", "step": pulled_after}}
+    with pytest.raises(runs.PulledPlugError):
+        train(runs.fused_config(recordings, tmp_path, **values, **plug))
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    assert 0 < weights_of(last)["global_step"] < pulled_after
+
+    train(runs.fused_config(recordings, tmp_path, ckpt="last", **values))
+    assert_equal(weights_of(last), weights_of(recorded_run / "checkpoints" / "last.ckpt"))
+    steps = {int(row["step"]) for row in logged(tmp_path) if row["train/loss"]}
+    assert steps == set(range(6)), "the log of the first part is lost"
+
+
+def test_resuming_a_finished_run_evaluates_its_best_checkpoint(recordings, recorded_run, tmp_path, no_pictures):
+    train(runs.fused_config(recordings, tmp_path))
+    first = figures_of(tmp_path)
+    (tmp_path / "metrics.json").unlink()
+    train(runs.fused_config(recordings, tmp_path, ckpt="last"))
+    assert figures_of(tmp_path) == first == figures_of(recorded_run)
+
+
+def test_a_fresh_start_in_an_old_folder_begins_a_new_log(recordings, tmp_path, no_pictures):
+    for _ in range(2):
+        train(runs.fused_config(recordings, tmp_path, **{"trainer.max_steps": 1}))
+    assert [row["step"] for row in logged(tmp_path) if row["train/loss"]] == ["0"]
+
+
+def test_a_run_that_is_refused_leaves_an_old_one_as_it_was(recordings, recorded_run, tmp_path):
+    run_dir = shutil.copytree(recorded_run, tmp_path / "run")
+    before = runs.tree(run_dir)
+    with pytest.raises(ValueError, match=r"data\.batch_size=99"):
+        train(runs.fused_config(recordings, run_dir, **{"data.batch_size": 99}))
+    assert runs.tree(run_dir) == before
+
+
+def test_a_run_without_validation_keeps_its_last_weights(recordings, tmp_path, caplog, no_pictures):
+    rows = [row for row in runs.read_manifest(recordings) if row["split"] != "val"]
+    for row in rows:
+        row |= {name: str(recordings.parent / row[name]) for name in ("audio", "imu", "image") if name in row}
+    manifest = runs.write_manifest(tmp_path / "manifest.jsonl", rows)
+    with caplog.at_level(logging.WARNING, "bind"):
+        score = train(runs.fused_config(manifest, tmp_path, **{"trainer.limit_val_batches": 0, "trainer.max_steps": 1}))
+    assert math.isnan(score)
+    assert "evaluating the last weights" in caplog.text
+    last = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    kept = load_file(tmp_path / "binder" / "model.safetensors")
+    assert_equal(kept, {name.removeprefix("binder."): x for name, x in last.items() if name.startswith("binder.")})
