@@ -163,7 +163,7 @@ def embed(cfg: DictConfig) -> None:
     run_dir, _ = open_run(cfg.run)
     binder = Binder.load(run_dir, trust=list(cfg.trust)).to(best_device())
     source = ManifestSource(cfg.manifest)
-    fused = [binder.fused_modality] if isinstance(binder.fusion, torch.nn.Module) else []
+    fused = [binder.fused_modality or ""] if isinstance(binder.fusion, torch.nn.Module) else []
     known = [*binder.modalities, *fused]
     possible = [m for m in known if set(parts_of(m, binder)) <= set(source.modalities())]
     modalities = list(cfg.modalities or possible)
@@ -321,8 +321,9 @@ def one_job_of_a_sweep(run_dir: Path) -> Iterator[None]:
     argv, environment = sys.argv, set(os.environ)
     flags = [a for a in argv[1:] if a not in ("-m", "--multirun") and (a.startswith("-") or "=" not in a)]
     sys.argv = [argv[0], *flags, *HydraConfig.get().overrides.task]
-    with read_write(HydraConfig.instance().cfg), open_dict(HydraConfig.instance().cfg):
-        HydraConfig.instance().cfg.hydra.run.dir = str(run_dir)
+    hydra_config: Any = HydraConfig.instance().cfg
+    with read_write(hydra_config), open_dict(hydra_config):
+        hydra_config.hydra.run.dir = str(run_dir)
     try:
         yield
     finally:

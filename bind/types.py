@@ -195,7 +195,7 @@ class EmbeddingCache(Protocol):
     """Anchor embeddings computed earlier, looked up by sample key."""
 
     def lookup(self, modality: Modality, keys: Sequence[str]) -> list[Tensor] | None:
-        """One (V, D) tensor of unit vectors per key (V values, 0 where missing); None where `modality` is not cached."""
+        """One (V, D) tensor of unit vectors per key (V values, 0 if missing); None where `modality` is not cached."""
 
 
 class Source(Protocol):

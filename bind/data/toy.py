@@ -111,8 +111,8 @@ class ToySource:
         seed: decides which combinations are held out, and every fixed nuisance.
         fresh: modalities whose nuisance is drawn anew whenever `fetch` is given generators; the others never change.
         modalities: what the samples carry.
-        partial_captions: share, 0 to 1, of captions drawn afresh that leave factors out. An anchor trained with them has
-            to keep the factors apart; without, colour alone decides between pictures that sound alike.
+        partial_captions: share, 0 to 1, of captions drawn afresh that leave factors out. An anchor trained with them
+            has to keep the factors apart; without, colour alone decides between pictures that sound alike.
 
     Raises:
         ValueError: an unknown modality, a count below one, or a share outside 0 to 1.
@@ -207,14 +207,14 @@ class ToySource:
                 own = [np.random.default_rng(seed[order.index(modality)]) for seed in seeds]
             else:
                 own = [np.random.default_rng([self.seed, stable_id(f"{s.key}:{modality}")]) for s in samples]
-            rendered = render(modality, rows, own)
+            rendered: list[Any] = list(render(modality, rows, own))
             if modality == "text" and seeds is not None and modality in self.fresh:
-                rendered = [self._perhaps_partial(*each) for each in zip(rendered, rows, own, strict=True)]
+                rendered = [self._perhaps_partial(*each) for each in zip(rendered, rows.tolist(), own, strict=True)]
             for values, value in zip(fetched, rendered, strict=True):
                 values[modality] = [value]
         return fetched
 
-    def _perhaps_partial(self, caption: str, row: np.ndarray, rng: np.random.Generator) -> str:
+    def _perhaps_partial(self, caption: str, row: Sequence[int], rng: np.random.Generator) -> str:
         return partial_caption(row, rng) if rng.random() < self.partial_captions else caption
 
     def _known(self, split: str) -> str:

@@ -84,6 +84,8 @@ def _damped_turns(
 
 def _contacts(motion: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Where the object touches the ground (sample index) and how hard: the rhythm of a motion."""
+    seconds: np.ndarray
+    strength: np.ndarray
     if motion == 0:  # resting: put down once
         seconds, strength = rng.uniform(0.02, 0.35, 1), np.ones(1)
     elif motion == 1:  # sliding: scraping over many small bumps
