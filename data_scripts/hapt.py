@@ -36,7 +36,7 @@ ACTIVITIES = {
     "STAND_TO_LIE": "lying down from standing",
     "LIE_TO_STAND": "getting up from lying",
 }
-CAPTIONS = ("a person {}", "someone is {}", "the motion of a person {}", "{}, felt by a phone at the waist")
+CAPTIONS = ("a person {}", "someone is {}", "the motion of a person {}")
 NAME = re.compile(r"(?P<sensor>acc|gyro)_exp(?P<experiment>[0-9]+)_user(?P<user>[0-9]+)")
 WHERE_TO_GET = (
     "Get it from the UCI Machine Learning Repository, data set 341: https://archive.ics.uci.edu/dataset/341\n"

@@ -112,7 +112,7 @@ class ToySource:
         fresh: modalities whose nuisance is drawn anew whenever `fetch` is given generators; the others never change.
         modalities: what the samples carry.
         partial_captions: share, 0 to 1, of captions drawn afresh that leave factors out. An anchor trained with them
-            has to keep the factors apart; without, colour alone decides between pictures that sound alike.
+            learns what each word means on its own.
 
     Raises:
         ValueError: an unknown modality, a count below one, or a share outside 0 to 1.
