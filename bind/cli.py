@@ -87,7 +87,7 @@ def misspelt(config_name: str, arguments: list[str]) -> dict[str, list[str]]:
     try:
         with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
             config = compose(config_name, choices, return_hydra_config=True)
-    except HydraException:  # a choice that does not exist: Hydra has listed those that do
+    except (HydraException, ValueError):  # a choice that does not exist: Hydra has listed those that do
         return {}
     from omegaconf import OmegaConf
 
@@ -97,7 +97,7 @@ def misspelt(config_name: str, arguments: list[str]) -> dict[str, list[str]]:
         if key not in known:
             last = key.rpartition(".")[2]
             elsewhere = [name for name in known if name.rpartition(".")[2] == last and not name.startswith("hydra.")]
-            found[key] = difflib.get_close_matches(key, known, n=1, cutoff=0.7) or elsewhere[:3]
+            found[key] = difflib.get_close_matches(key, known, n=1, cutoff=0.6) or elsewhere[:3]
     return {key: close for key, close in found.items() if close}
 
 

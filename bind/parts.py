@@ -150,7 +150,7 @@ def find_checkpoint(ckpt: str | None, run_dir: Path) -> Path | None:
     """The checkpoint to resume from, None for a fresh start.
 
     Raises:
-        ValueError: where it does not exist or is no whole checkpoint.
+        ValueError: where it does not exist.
     """
     if ckpt is None:
         return None
@@ -158,7 +158,6 @@ def find_checkpoint(ckpt: str | None, run_dir: Path) -> Path | None:
     if not path.is_file():
         hint = f"; set run_dir=FOLDER to the folder of the run to go on with (now {run_dir})" if ckpt == "last" else ""
         raise ValueError(f"ckpt={ckpt}: {path} does not exist{hint}, or drop ckpt= to start afresh")
-    read_checkpoint(path)
     return path
 
 
@@ -180,9 +179,16 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def init_weights(module: BindingModule, path: Path) -> None:
-    """Warm start: weights only, from a run directory, a saved binder or a checkpoint."""
-    own = own_weights(path) if path.suffix == ".ckpt" else Binder.load(path).own_state_dict()
-    module.binder.load_own_state_dict(own)
+    """Weights only, from a run directory, a saved binder or a checkpoint.
+
+    Raises:
+        ValueError: where there are none, or they do not fit.
+    """
+    own = own_weights(path) if path.is_file() or path.suffix == ".ckpt" else Binder.load(path).own_state_dict()
+    try:
+        module.binder.load_own_state_dict(own)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def own_weights(checkpoint: Path) -> dict[str, Tensor]:

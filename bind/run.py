@@ -83,20 +83,17 @@ def train(cfg: DictConfig) -> float:
     binder = Binder.from_config(binder_config(config), trust=ANY_CLASS)
     pairs = active_pairs(config, binder)
     datamodule = make_datamodule(config, binder, pairs, trust=ANY_CLASS)
-    module = build(
-        {"_target_": "bind.module.BindingModule", **config["optimizer"]},
-        binder=binder,
-        pairs=pairs,
-        same_group=config["loss"]["same_group"],
-        one_per_group=config["data"]["one_per_group"],
-        seed=config["seed"],
-    )
+    options = {"same_group": config["loss"]["same_group"], "one_per_group": config["data"]["one_per_group"]}
+    try:
+        module = BindingModule(binder, pairs, seed=config["seed"], **options, **config["optimizer"])
+    except TypeError as error:
+        raise ValueError(f"optimizer: {error}; configs/train.yaml shows what can be set") from error
     splits = ("train",) if config["trainer"]["limit_val_batches"] == 0 else ("train", "val")
     refuse_unusable_data(datamodule, sides_of(pairs, binder), splits)
     for source in datamodule.sources:
         source.samples(config["evaluation"]["split"])
-    if config["init_from"]:
-        init_weights(module, Path(config["init_from"]))
+    if start := checkpoint or config["init_from"]:  # of a checkpoint, the rest is the trainer's to restore
+        init_weights(module, Path(start))
     trainer = make_trainer(config, run_dir)
     if trainer.is_global_zero:
         # Only now that all is well: what an earlier run left in the folder stays true until this one starts.
@@ -321,9 +318,9 @@ def one_job_of_a_sweep(run_dir: Path) -> Iterator[None]:
     argv, environment = sys.argv, set(os.environ)
     flags = [a for a in argv[1:] if a not in ("-m", "--multirun") and (a.startswith("-") or "=" not in a)]
     sys.argv = [argv[0], *flags, *HydraConfig.get().overrides.task]
-    hydra_config: Any = HydraConfig.instance().cfg
-    with read_write(hydra_config), open_dict(hydra_config):
-        hydra_config.hydra.run.dir = str(run_dir)
+    hydra_config: Any = HydraConfig.get()
+    with read_write(hydra_config):
+        hydra_config.run.dir = str(run_dir)
     try:
         yield
     finally:

@@ -1,3 +1,5 @@
+import logging
+import sys
 import time
 
 import pytest
@@ -57,3 +59,26 @@ def recorded_run(tmp_path_factory, recordings):
 def no_pictures(monkeypatch):
     """Reports without figures, which take longer than these trainings."""
     monkeypatch.setattr("bind.run.draw_run", lambda *args, **kwargs: {})
+
+
+@pytest.fixture
+def as_command(monkeypatch, tmp_path):
+    """Runs `main` with these arguments in an empty folder, as if it had its own process; gives the exit status."""
+    from hydra.core.hydra_config import HydraConfig
+
+    root = logging.getLogger()
+    kept = list(root.handlers), root.level, sys.modules["__main__"].__spec__
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def run(main, *arguments):
+        monkeypatch.setattr(sys, "argv", ["bindspace", *arguments])
+        try:
+            main()
+        except SystemExit as stopped:
+            return stopped.code
+        return 0
+
+    yield run
+    HydraConfig.instance().cfg = None
+    root.handlers[:], root.level, sys.modules["__main__"].__spec__ = kept

@@ -65,11 +65,12 @@ def captions(combination: Sequence[int]) -> list[str]:
 
 
 def partial_caption(combination: Sequence[int], rng: np.random.Generator) -> str:
-    """A caption that names the shape and leaves other factors out at random, such as "a metal star bouncing"."""
-    kept = dict(zip(FACTORS, rng.random(len(FACTORS)) < 0.5, strict=True))
-    words = {name: word for name, word in words_of(combination).items() if kept[name] or name == "shape"}
+    """A caption that leaves factors out at random, such as "a metal thing bouncing"; at least one stays."""
+    kept = rng.random(len(FACTORS)) < 0.5
+    kept[rng.integers(len(FACTORS))] = True
+    words = {name: word for (name, word), keep in zip(words_of(combination).items(), kept, strict=True) if keep}
     adjectives = [words[name] for name in ("size", "colour", "material") if name in words]
-    phrase = " ".join(["a", *adjectives, words["shape"]])
+    phrase = " ".join(["a", *adjectives, words.get("shape", "thing")])
     if "motion" not in words:
         return phrase
     return f"{phrase} that is {words['motion']}" if rng.random() < 0.5 else f"{phrase} {words['motion']}"
