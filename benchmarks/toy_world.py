@@ -54,7 +54,7 @@ FEATURES: dict[str, Callable[[Tensor], Tensor]] = {
     "audio": log_mel,
     "imu": lambda x: x.transpose(1, 2) * torch.tensor([1.0, 1, 1, 0.3, 0.3, 0.3])[:, None],
 }
-STEPS = {"image": 700, "depth": 400, "audio": 500, "imu": 700}
+STEPS = {"image": 1800, "depth": 400, "audio": 500, "imu": 700}
 
 
 class Probe(nn.Module):
