@@ -33,7 +33,7 @@ class JobFailed(SystemExit):
 def run_job(job: Callable[[Any], Any], cfg: Any) -> Any:
     """`job(cfg)`, with what a user can get wrong told in one message and exit status 1.
 
-    HYDRA_FULL_ERROR=1 shows the frames.
+    Under `-m` the other jobs of the sweep still run. HYDRA_FULL_ERROR=1 shows the frames.
     """
     try:
         refuse_unset(cfg)
@@ -41,8 +41,23 @@ def run_job(job: Callable[[Any], Any], cfg: Any) -> Any:
     except ValueError as error:
         if os.environ.get("HYDRA_FULL_ERROR", "0") == "1":
             raise
-        print(f"error: {plain_message(error)}", file=sys.stderr, flush=True)
+        message = f"error: {plain_message(error)}"
+        print(message, file=sys.stderr, flush=True)
+        if in_sweep():
+            from hydra.errors import CompactHydraException
+
+            raise CompactHydraException(
+                message
+            ) from None  # Hydra goes on, and in the end says it again and exits with 1
         raise JobFailed(1) from None
+
+
+def in_sweep() -> bool:
+    """Whether this process runs the jobs of `-m`."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 def refuse_unset(cfg: Any) -> None:

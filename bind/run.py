@@ -8,6 +8,7 @@ import logging
 import os
 import platform
 import shlex
+import signal
 import sys
 import time
 import warnings
@@ -60,6 +61,7 @@ for remark in (
     ".*does not have many workers.*",
     ".*Checkpoint directory .* exists and is not empty.*",  # a resumed run
     ".*logs directory .* exists and is not empty.*",
+    ".*sync_dist=True.* when logging on epoch level.*",  # validation figures are those of all ranks already
     ".*checkpoint that ended before the epoch ended.*",  # the batch plan goes on in mid-epoch
 ):
     warnings.filterwarnings("ignore", message=remark)
@@ -104,17 +106,8 @@ def train(cfg: DictConfig) -> float:
 
     binder.to(trainer.strategy.root_device)
     datamodule.cache, seconds["anchor_cache"] = timed(lambda: fill_cache(datamodule, binder, splits))
-    fit: dict[str, Any] = {"datamodule": datamodule, "ckpt_path": checkpoint, "weights_only": True}
-    try:
-        with one_job_of_a_sweep(run_dir):
-            _, seconds["fit"] = timed(lambda: trainer.fit(module, **fit))
-    except MisconfigurationException as error:  # a metric to monitor that is never logged, for example
-        raise ValueError(str(error)) from error
-    finally:
-        # Without this the jobs of a sweep run on in the first job's W&B run.
-        for logger in trainer.loggers:
-            experiment: Any = getattr(logger, "experiment", None)
-            getattr(experiment, "finish", lambda: None)()
+    with one_job_of_a_sweep(run_dir):
+        _, seconds["fit"] = timed(lambda: fit(trainer, module, datamodule, checkpoint))
     score = keep_best(trainer, module, config["monitor"])
     if trainer.is_global_zero:
         binder.save(run_dir / "binder")
@@ -197,6 +190,23 @@ def open_run(run: str) -> tuple[Path, dict[str, Any]]:
     if config.get("version") != CONFIG_VERSION:
         raise ValueError(f"{path} has version {config.get('version')}; this bind reads {CONFIG_VERSION}")
     return Path(run).resolve(), config
+
+
+def fit(trainer: L.Trainer, module: BindingModule, datamodule: BindDataModule, checkpoint: Path | None) -> None:
+    """Train; whatever happens, no other process and no W&B run goes on afterwards."""
+    try:
+        trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
+    except BaseException as error:
+        if trainer.strategy.launcher is not None:
+            trainer.strategy.launcher.kill(signal.SIGTERM)
+        if isinstance(error, MisconfigurationException):  # a metric to monitor that is never logged, for example
+            raise ValueError(str(error)) from error
+        raise
+    finally:
+        # Without this the jobs of a sweep run on in the first job's W&B run.
+        for logger in trainer.loggers:
+            experiment: Any = getattr(logger, "experiment", None)
+            getattr(experiment, "finish", lambda: None)()
 
 
 def best_device() -> torch.device:

@@ -15,7 +15,7 @@ from bind.anchors.dual_encoder import PretrainedAnchor
 from bind.build import ANY_CLASS, locate_class
 from bind.cli import CONFIG_DIR, flat
 from bind.module import BindingModule
-from bind.run import train
+from bind.run import evaluate, train
 
 EXPERIMENTS = sorted(path.stem for path in (CONFIG_DIR / "experiment").glob("*.yaml"))
 CHOICES = sorted(
@@ -155,7 +155,7 @@ SMALL = {
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_an_experiment_runs_for_a_step(experiment, tmp_path, monkeypatch, no_pictures):
+def test_an_experiment_runs_for_a_step_and_can_be_evaluated_again(experiment, tmp_path, monkeypatch, no_pictures):
     monkeypatch.chdir(tmp_path)
     if experiment in GENERATED:
         monkeypatch.syspath_prepend(Path(__file__).parents[1] / "data_scripts")
@@ -165,6 +165,9 @@ def test_an_experiment_runs_for_a_step(experiment, tmp_path, monkeypatch, no_pic
     train(runs.config(f"experiment={experiment}", **small | {"run_dir": "run"}))
 
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    evaluate(runs.config(name="evaluate", run="run"))
+    again = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert {**again, "seconds": None} == {**metrics, "seconds": None}
     if experiment == "digits":
         assert set(metrics["zero_shot"]) == {"audio", "image"}
         assert metrics["zero_shot"]["audio"]["num_classes"] == 10

@@ -237,16 +237,18 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
 
     train(runs.fused_config(recordings, tmp_path, ckpt="last", **values))
     assert_equal(weights_of(last), weights_of(recorded_run / "checkpoints" / "last.ckpt"))
+    assert figures_of(tmp_path) == figures_of(recorded_run)
     steps = {int(row["step"]) for row in logged(tmp_path) if row["train/loss"]}
     assert steps == set(range(6)), "the log of the first part is lost"
 
 
-def test_resuming_a_finished_run_evaluates_its_best_checkpoint(recordings, recorded_run, tmp_path, no_pictures):
-    train(runs.fused_config(recordings, tmp_path))
+def test_resuming_a_finished_run_evaluates_its_best_checkpoint(recordings, tmp_path, no_pictures):
+    short = {"trainer.max_epochs": 1, "trainer.limit_train_batches": 1}
+    score = train(runs.fused_config(recordings, tmp_path, **short))
     first = figures_of(tmp_path)
     (tmp_path / "metrics.json").unlink()
-    train(runs.fused_config(recordings, tmp_path, ckpt="last"))
-    assert figures_of(tmp_path) == first == figures_of(recorded_run)
+    assert train(runs.fused_config(recordings, tmp_path, ckpt="last", **short)) == score
+    assert figures_of(tmp_path) == first
 
 
 def test_a_fresh_start_in_an_old_folder_begins_a_new_log(recordings, tmp_path, no_pictures):

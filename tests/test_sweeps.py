@@ -52,7 +52,7 @@ def test_two_processes_in_a_sweep_train_each_job_as_one_process_would(recordings
     assert column(jobs[0], "train/loss") != column(jobs[1], "train/loss")
 
     alone = tmp_path / "alone"
-    train(runs.config("data=manifest", **values, run_dir=str(alone), **{"data.batch_size": 4}))
+    train(runs.config("data=manifest", **values, run_dir=str(alone)))  # batches of four in one process
     for name in ("train/loss/audio-image", "train/loss/imu-image"):
         together, one = column(jobs[0], name), column(alone, name)
         assert len(together) == len(one) == 3
@@ -75,3 +75,15 @@ def test_jobs_of_a_sweep_have_their_own_folders_and_logs(recordings, tmp_path, a
     assert f"run directory: {tmp_path / 'sweep' / '1'}" in capfd.readouterr().out
     assert not (tmp_path / "runs").exists()
     assert "LOCAL_RANK" not in os.environ
+
+
+def test_a_job_that_is_refused_does_not_stop_the_others(recordings, tmp_path, as_command, capfd, no_pictures):
+    values = runs.RECORDED | {"data.manifest": str(recordings), "trainer.max_steps": 0}
+    choices = ["-m", "data=manifest", f"hydra.sweep.dir={tmp_path / 'sweep'}", "loss.temperature=5,0.1"]
+    assert as_command(main, "train", *choices, *assigned(values)) == 1
+    assert not (tmp_path / "sweep" / "0" / "metrics.json").exists()
+    assert (tmp_path / "sweep" / "1" / "metrics.json").exists()
+    printed = capfd.readouterr().err
+    assert "error: temperature=5" in printed
+    assert "loss.temperature=5" in printed.partition("Error executing job with overrides: ")[2]
+    assert "Traceback" not in printed

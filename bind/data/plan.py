@@ -102,9 +102,13 @@ class BatchPlan:
 
 
 class EvaluationPlan:
-    """Every sample of every source once, in order; rank r takes the r-th of `world_size` consecutive stretches."""
+    """Every sample of every source once, in order; rank r takes the r-th of `world_size` consecutive stretches.
+
+    Batches are smaller than `batch_size` where that would leave a rank without any.
+    """
 
     def __init__(self, sizes: Sequence[int], batch_size: int, *, rank: int = 0, world_size: int = 1) -> None:
+        batch_size = min(batch_size, max(1, sum(sizes) // world_size))
         requests = [
             BatchRequest(source, tuple(range(start, min(start + batch_size, size))))
             for source, size in enumerate(sizes)
