@@ -46,9 +46,8 @@ def run_job(job: Callable[[Any], Any], cfg: Any) -> Any:
         if in_sweep():
             from hydra.errors import CompactHydraException
 
-            raise CompactHydraException(
-                message
-            ) from None  # Hydra goes on, and in the end says it again and exits with 1
+            # Hydra runs the other jobs, says it again at the end, and exits with 1.
+            raise CompactHydraException(message) from None
         raise JobFailed(1) from None
 
 

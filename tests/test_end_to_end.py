@@ -14,6 +14,7 @@ import torch
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
+from bind.cli import main
 from bind.data.manifest import ManifestSource
 from bind.model import Binder
 from bind.run import embed, evaluate, train
@@ -194,6 +195,16 @@ def test_embed_writes_the_vectors_that_the_binder_gives(recordings, recorded_run
     assert {modality for _, modality in found} == {"audio_and_imu"}
     vectors = np.array([row["embedding"] for row in rows])
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+def test_the_commands_work_from_any_folder_and_leave_nothing_there(
+    recordings, recorded_run, tmp_path, as_command, capfd, no_pictures
+):
+    run_dir = shutil.copytree(recorded_run, tmp_path / "run")
+    assert as_command(main, "evaluate", "run=run", "split=val") == 0
+    assert f"run directory: {run_dir}" in capfd.readouterr().out
+    assert as_command(main, "embed", "run=run", f"manifest={recordings}", "out=out.parquet", "modalities=[text]") == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.parquet", "run"]
 
 
 def test_embed_takes_the_modalities_that_are_asked_for(recordings, recorded_run, tmp_path):
