@@ -11,6 +11,7 @@ import shlex
 import signal
 import sys
 import time
+import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
@@ -333,6 +334,13 @@ def one_job_of_a_sweep(run_dir: Path) -> Iterator[None]:
         hydra_config.run.dir = str(run_dir)
     try:
         yield
+    except Exception as error:
+        if "LOCAL_RANK" in os.environ.keys() - environment:
+            # Lightning ends this process seconds after one that it started: another job must not begin.
+            if not isinstance(error, ValueError):
+                traceback.print_exc()
+            raise SystemExit(f"error: {error}\nthe rest of the sweep is not run") from error
+        raise
     finally:
         sys.argv = argv
         if torch.distributed.is_initialized():
