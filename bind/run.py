@@ -4,31 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
-import os
 import platform
 import shlex
-import signal
 import sys
 import time
-import traceback
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.progress import track
 
-from bind.build import ANY_CLASS, build
-from bind.callbacks.checkpoint_io import AtomicCheckpointIO
+from bind.build import ANY_CLASS
 from bind.data.datamodule import BindDataModule
 from bind.embedded import EmbeddedSplit
 from bind.evaluation import evaluate_split, parts_of
+from bind.fit import fit, keep_best, make_trainer, one_job_of_a_sweep
 from bind.model import Binder
 from bind.module import BindingModule
 from bind.parts import (
@@ -38,7 +32,6 @@ from bind.parts import (
     find_checkpoint,
     init_weights,
     make_datamodule,
-    own_weights,
     refuse_unusable_data,
     sides_of,
 )
@@ -47,25 +40,7 @@ from bind.report.showcase import draw_run
 from bind.report.tables import print_tables
 from bind.types import Embeddings, Pair
 
-log = logging.getLogger("bind")
-
 CONFIG_VERSION = 1
-
-
-# Lightning's own remarks on devices, tips and modes bury what a user should read.
-for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda", "lightning.fabric"):
-    logging.getLogger(name).setLevel(logging.WARNING)
-for remark in (
-    ".*isinstance.treespec, LeafSpec.*",
-    ".*in eval mode at the start of training.*",  # the frozen anchor
-    ".*smaller than the logging interval.*",
-    ".*does not have many workers.*",
-    ".*Checkpoint directory .* exists and is not empty.*",  # a resumed run
-    ".*logs directory .* exists and is not empty.*",
-    ".*sync_dist=True.* when logging on epoch level.*",  # validation figures are those of all ranks already
-    ".*checkpoint that ended before the epoch ended.*",  # the batch plan goes on in mid-epoch
-):
-    warnings.filterwarnings("ignore", message=remark)
 
 
 def train(cfg: DictConfig) -> float:
@@ -193,37 +168,8 @@ def open_run(run: str) -> tuple[Path, dict[str, Any]]:
     return Path(run).resolve(), config
 
 
-def fit(trainer: L.Trainer, module: BindingModule, datamodule: BindDataModule, checkpoint: Path | None) -> None:
-    """Train; whatever happens, no other process and no W&B run goes on afterwards."""
-    try:
-        trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
-    except BaseException as error:
-        if trainer.strategy.launcher is not None:
-            trainer.strategy.launcher.kill(signal.SIGTERM)
-        if isinstance(error, MisconfigurationException):  # a metric to monitor that is never logged, for example
-            raise ValueError(str(error)) from error
-        raise
-    finally:
-        # Without this the jobs of a sweep run on in the first job's W&B run.
-        for logger in trainer.loggers:
-            experiment: Any = getattr(logger, "experiment", None)
-            getattr(experiment, "finish", lambda: None)()
-
-
 def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def keep_best(trainer: L.Trainer, module: BindingModule, monitor: str) -> float:
-    """Put the best checkpoint's weights into `module`; the value of `monitor` there."""
-    callback: Any = trainer.checkpoint_callback
-    if callback is None or not callback.best_model_path or callback.best_model_score is None:
-        log.warning(
-            "no checkpoint was scored by %s (was validation switched off?): evaluating the last weights", monitor
-        )
-        return float("nan")
-    module.binder.load_own_state_dict(own_weights(Path(callback.best_model_path)))
-    return float(callback.best_model_score)
 
 
 def embed_split(datamodule: BindDataModule, binder: Binder, split_name: str) -> EmbeddedSplit:
@@ -312,58 +258,3 @@ def prepare_run_dir(cfg: DictConfig) -> tuple[Path, dict[str, Any]]:
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     config = {"version": CONFIG_VERSION, **{k: v for k, v in config.items() if k not in ("experiment", "debug")}}
     return run_dir, config
-
-
-@contextlib.contextmanager
-def one_job_of_a_sweep(run_dir: Path) -> Iterator[None]:
-    """Processes that Lightning starts join this job of a sweep, and leave nothing behind for the next one.
-
-    Lightning starts them with this process's command line, which under `-m` is that of the whole sweep.
-    """
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-
-    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
-        yield
-        return
-    argv, environment = sys.argv, set(os.environ)
-    flags = [a for a in argv[1:] if a not in ("-m", "--multirun") and (a.startswith("-") or "=" not in a)]
-    sys.argv = [argv[0], *flags, *HydraConfig.get().overrides.task]
-    hydra_config: Any = HydraConfig.get()
-    with read_write(hydra_config):
-        hydra_config.run.dir = str(run_dir)
-    try:
-        yield
-    except Exception as error:
-        if "LOCAL_RANK" in os.environ.keys() - environment:
-            # Lightning ends this process seconds after one that it started: another job must not begin.
-            if not isinstance(error, ValueError):
-                traceback.print_exc()
-            raise SystemExit(f"error: {error}\nthe rest of the sweep is not run") from error
-        raise
-    finally:
-        sys.argv = argv
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
-        for name in {"MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE"} - environment:
-            os.environ.pop(name, None)
-
-
-def make_trainer(config: Mapping[str, Any], run_dir: Path) -> L.Trainer:
-    options = dict(config["trainer"])
-    if options["precision"] == "auto":
-        has_gpu = options["accelerator"] in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-        options["precision"] = "bf16-mixed" if has_gpu and torch.cuda.is_bf16_supported() else "32-true"
-    callbacks = {name: c for name, c in config["callbacks"].items() if c}
-    if not options["enable_progress_bar"]:
-        callbacks.pop("progress", None)
-    parts: dict[str, Any] = {
-        "callbacks": [build(c, trust=ANY_CLASS) for c in callbacks.values()],
-        "logger": [build(c, trust=ANY_CLASS) for c in config["logger"].values() if c],
-        "plugins": [AtomicCheckpointIO()],
-    }
-    try:
-        # Batches come whole from our own plan, which knows ranks: Lightning must not wrap its sampler.
-        return L.Trainer(**options, **parts, use_distributed_sampler=False, default_root_dir=run_dir)
-    except (MisconfigurationException, TypeError) as error:
-        raise ValueError(f"trainer: {error}; see configs/trainer for what can be set") from error
