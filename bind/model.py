@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bind.build import build, locate_class
+from bind.chunks import encode_in_chunks
 from bind.types import Batch, Embeddings, Inputs, Modality, Transform
 
 CONFIG_NAME = "binder.json"
@@ -103,15 +105,20 @@ class Binder(nn.Module):
             return self.heads[modality](self.encoders[modality](inputs))
         return self.anchor.embed(modality, inputs)
 
-    def forward(self, batch: Batch) -> Embeddings:
-        """Embed what the batch holds; a modality its source carries but no row has gives (0, D)."""
+    def forward(self, batch: Batch, chunk_size: int | None = None) -> Embeddings:
+        """Embed what the batch holds; a modality its source carries but no row has gives (0, D).
+
+        With `chunk_size`, that many rows' activations are in memory at a time, see `encode_in_chunks`.
+        """
         z: dict[Modality, Tensor] = {}
         rows: dict[Modality, Tensor] = {}
         for modality in batch.modalities:
             if modality in batch.cached:
                 z[modality] = batch.cached[modality]
             elif modality in batch.inputs:
-                z[modality] = self.encode(modality, batch.inputs[modality])
+                encode = functools.partial(self.encode, modality)
+                z_m = encode_in_chunks(encode, batch.inputs[modality], chunk_size)
+                z[modality] = z_m[: len(batch.rows.get(modality, ()))]  # without a row that was borrowed
             else:
                 # Other ranks may have rows: the collectives of the loss, backward too, must still be met here.
                 device = batch.group_ids_B.device

@@ -12,10 +12,12 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
+from bind.chunks import refuse_batch_statistics
 from bind.embedded import EmbeddedSplit
 from bind.losses import Temperature, info_nce
 from bind.losses.info_nce import SameGroup
 from bind.model import Binder
+from bind.sharding import shard
 from bind.types import Batch, Embeddings, Pair
 
 
@@ -31,11 +33,12 @@ class BindingModule(L.LightningModule):
         betas: of AdamW.
         warmup_fraction: share of all steps in which the rate rises linearly; a cosine follows.
         lr_end_fraction: where the cosine ends, as a share of the peak.
+        chunk_size: rows whose activations are in memory at a time, see `encode_in_chunks`; None: the whole batch.
         one_per_group: validation ranks against the first sample of each group instead of all samples.
         seed: of dropout and masking, which are reseeded at every step so that a resumed run repeats them.
 
     Raises:
-        ValueError: where there is no pair, or a pair names a modality the Binder lacks.
+        ValueError: where there is no pair, a pair names a modality the Binder lacks, or chunks would not be exact.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class BindingModule(L.LightningModule):
         betas: Sequence[float] = (0.9, 0.98),
         warmup_fraction: float = 0.05,
         lr_end_fraction: float = 0.0,
+        chunk_size: int | None = None,
         one_per_group: bool = False,
         seed: int = 0,
     ) -> None:
@@ -62,17 +66,28 @@ class BindingModule(L.LightningModule):
                     raise ValueError(f"pairs.{pair.name}: {modality} is not among the modalities {known}")
             if not any(binder.is_trainable(m) or m == binder.fused_modality for m in (pair.a, pair.b)):
                 raise ValueError(f"pairs.{pair.name}: both sides are frozen, nothing could be learned from it")
+        if chunk_size is not None:
+            if not isinstance(chunk_size, int) or chunk_size < 1:
+                raise ValueError(f"data.chunk_size={chunk_size}: give a number of rows, or null for the whole batch")
+            refuse_batch_statistics(nn.ModuleDict({"encoder": binder.encoders, "head": binder.heads}))
         self.binder = binder
         self.pairs = tuple(pairs)
         self.temperatures = nn.ModuleDict({p.name: Temperature(p.temperature, p.learn_temperature) for p in pairs})
         self.same_group: SameGroup = same_group
         self.lr, self.weight_decay, self.betas = lr, weight_decay, tuple(betas)
         self.warmup_fraction, self.lr_end_fraction = warmup_fraction, lr_end_fraction
+        self.chunk_size = chunk_size
         self.one_per_group = one_per_group
         self.seed = seed
         self.validation: list[tuple[Batch, Embeddings]] = []
         # The frozen anchor is named by its fingerprint instead of being written into every checkpoint.
         self.strict_loading = False
+
+    def configure_model(self) -> None:
+        if self.device_mesh is not None:  # trainer=fsdp
+            if self.chunk_size is not None:
+                raise ValueError("data.chunk_size does not work with trainer=fsdp: choose trainer=ddp, or more processes")
+            shard(self.binder, self.temperatures, self.device_mesh["data_parallel"])
 
     def forward(self, batch: Batch) -> Embeddings:
         return self.binder(batch)
@@ -90,7 +105,7 @@ class BindingModule(L.LightningModule):
         return losses
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        losses = self.losses(batch, self(batch))
+        losses = self.losses(batch, self.binder(batch, self.chunk_size))
         if not losses:
             raise ValueError(
                 f"source {batch.source!r} carries {list(batch.modalities)}, both sides of none of the pairs "

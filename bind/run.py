@@ -38,6 +38,7 @@ from bind.parts import (
 from bind.report.html import write_report
 from bind.report.showcase import draw_run
 from bind.report.tables import print_tables
+from bind.sharding import whole
 from bind.types import Embeddings, Pair
 
 CONFIG_VERSION = 1
@@ -61,7 +62,12 @@ def train(cfg: DictConfig) -> float:
     binder = Binder.from_config(binder_config(config), trust=ANY_CLASS)
     pairs = active_pairs(config, binder)
     datamodule = make_datamodule(config, binder, pairs, trust=ANY_CLASS)
-    options = {"same_group": config["loss"]["same_group"], "one_per_group": config["data"]["one_per_group"]}
+    data = config["data"]
+    options = {
+        "same_group": config["loss"]["same_group"],
+        "chunk_size": data["chunk_size"],
+        "one_per_group": data["one_per_group"],
+    }
     try:
         module = BindingModule(binder, pairs, seed=config["seed"], **options, **config["optimizer"])
     except TypeError as error:
@@ -84,6 +90,7 @@ def train(cfg: DictConfig) -> float:
     datamodule.cache, seconds["anchor_cache"] = timed(lambda: fill_cache(datamodule, binder, splits))
     with one_job_of_a_sweep(run_dir):
         _, seconds["fit"] = timed(lambda: fit(trainer, module, datamodule, checkpoint))
+        module.binder = binder = whole(binder)
     score = keep_best(trainer, module, config["monitor"])
     if trainer.is_global_zero:
         binder.save(run_dir / "binder")

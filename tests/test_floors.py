@@ -20,7 +20,9 @@ FLOORS = {
     "encoders": 1,
     "anchors": 1,
     "data": 1,
+    "chunks": 1,
     "model": 2,
+    "sharding": 2,
     "embedded": 2,
     "module": 3,
     "evaluation": 3,
@@ -38,7 +40,7 @@ FLOORS = {
 ALLOWED_IN = {
     "hydra": ("fit", "run", "studies", "cli"),
     "omegaconf": ("fit", "run", "studies", "cli"),
-    "lightning": ("data.datamodule", "module", "callbacks", "fit", "run", "studies"),
+    "lightning": ("data.datamodule", "sharding", "module", "callbacks", "fit", "run", "studies"),
     "transformers": ("anchors", "encoders.hf"),
     "tokenizers": ("anchors",),
     "wandb": (),

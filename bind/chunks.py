@@ -1,0 +1,42 @@
+"""Large batches on one device: the activations of one chunk at a time, the loss over all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from bind.types import Inputs
+
+
+def encode_in_chunks(encode: Callable[[Inputs], Tensor], inputs: Inputs, chunk_size: int | None) -> Tensor:
+    """`encode(inputs)`, (B_m, D), with the activations of at most `chunk_size` rows in memory.
+
+    Every chunk is embedded once without keeping its activations and, when the gradient of its embeddings is known,
+    once more with the same random numbers. Exact for encoders that treat rows one by one, `refuse_batch_statistics`
+    names the others. Parameters still receive their gradient once per step, so it works under DDP.
+
+    Source: GradCache (Gao et al., 2021, section 3), written as activation checkpointing (Chen et al., 2016).
+    """
+    num_rows = len(next(iter(inputs.values())) if isinstance(inputs, dict) else inputs)
+    if chunk_size is None or num_rows <= chunk_size:
+        return encode(inputs)
+    chunks: list[Inputs]
+    if isinstance(inputs, dict):
+        split = {name: tensor.split(chunk_size) for name, tensor in inputs.items()}
+        chunks = [dict(zip(split, parts, strict=True)) for parts in zip(*split.values(), strict=True)]
+    else:
+        chunks = list(inputs.split(chunk_size))
+    return torch.cat([checkpoint(encode, chunk, use_reentrant=False) for chunk in chunks])
+
+
+def refuse_batch_statistics(module: torch.nn.Module) -> None:
+    """Raise ValueError, naming the layers, where rows of a batch are normalised by one another."""
+    names = [name for name, m in module.named_modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
+    if names:
+        raise ValueError(
+            f"data.chunk_size: {', '.join(names)} would see statistics of a chunk instead of the batch; use GroupNorm "
+            "or LayerNorm there, or leave data.chunk_size=null"
+        )
