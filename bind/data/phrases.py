@@ -23,6 +23,9 @@ class PhraseSource:
         num_train, num_held_out: phrases of the training split, and of each of `val` and `test`.
         max_words: of a phrase.
         seed: of the phrases.
+
+    Raises:
+        ValueError: where the corpus has no words.
     """
 
     name = "phrases"
@@ -32,6 +35,8 @@ class PhraseSource:
         self, corpus: Sequence[str], num_train: int = 4000, num_held_out: int = 128, max_words: int = 6, seed: int = 0
     ) -> None:
         words = sorted({word for line in corpus for word in line.replace(",", " ").split()})
+        if not words:
+            raise ValueError("phrases.corpus is empty: give lines of text to take words from")
         rng = np.random.default_rng([seed, 4])
         wanted = {"train": num_train, "val": num_held_out, "test": num_held_out}
         phrases: dict[str, None] = {}  # a set that keeps its order
@@ -80,14 +85,14 @@ class PhraseSource:
 def print_phrase(text: str, rng: np.random.Generator | None) -> np.ndarray:
     """uint8 (64, 64, 3): `text` in lines, dark on light, or as `rng` draws place and colours."""
     lines = _lines(text)
-    ink, paper, left, top = (20, 20, 20), (255, 255, 255), 1, 1
+    ink, paper, left, top = [20] * 3, [255] * 3, 1, 1
     if rng is not None:
-        ink, paper = (tuple(int(v) for v in rng.integers(low, low + 80, 3)) for low in (0, 175))
+        ink, paper = rng.integers(0, 80, 3).tolist(), rng.integers(175, 255, 3).tolist()
         left, top = int(rng.integers(0, 3)), int(rng.integers(0, SIZE_PX - LINE_PX * len(lines) + 1))
-    picture = Image.new("RGB", (SIZE_PX, SIZE_PX), paper)
+    picture = Image.new("RGB", (SIZE_PX, SIZE_PX), tuple(paper))
     draw = ImageDraw.Draw(picture)
     for number, line in enumerate(lines):
-        draw.text((left, top + LINE_PX * number), line, fill=ink, font=_font())
+        draw.text((left, top + LINE_PX * number), line, fill=tuple(ink), font=_font())
     return np.asarray(picture)
 
 
