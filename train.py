@@ -1,18 +1,18 @@
 """Train, evaluate and report: `python train.py [overrides]`, `python train.py --help`."""
 
+import sys
+
 import hydra
 from omegaconf import DictConfig
 
-from bind.cli import CONFIG_DIR, run_job, suggestions
+from bind.cli import CONFIG_DIR, run_train, suggestions, sweeps
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="train")
-def main(cfg: DictConfig) -> float:
-    from bind.run import train  # torch, transformers and lightning load once the config is known to be right
-
-    return run_job(train, cfg)
+def main(cfg: DictConfig) -> float | None:
+    return run_train(cfg)
 
 
 if __name__ == "__main__":
-    with suggestions("train"):
+    with suggestions("train"), sweeps(sys.argv[1:]):
         main()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
+import re
 import runpy
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -22,8 +23,18 @@ USAGE = """usage: bindspace COMMAND [KEY=VALUE ...]
   evaluate  run=PATH [split=test]           evaluate a run again
   embed     run=PATH manifest=FILE out=FILE.parquet [modalities=[audio]]
                                             write vectors of a manifest's samples
+  sweep-report PATH                         the table and the plot of a sweep (train -m …) again
 
 bindspace COMMAND --help says more."""
+
+
+SWEEP_PLUGINS = {
+    "optuna": "hydra-optuna-sweeper",
+    "joblib": "hydra-joblib-launcher",
+    "submitit": "hydra-submitit-launcher",
+    "ray": "hydra-ray-launcher",
+}
+"""What a choice of configs/sweep needs; the extra of the same name installs it."""
 
 
 class JobFailed(SystemExit):
@@ -37,6 +48,7 @@ def run_job(job: Callable[[Any], Any], cfg: Any) -> Any:
     """
     try:
         refuse_unset(cfg)
+        refuse_sweep_of_one(cfg)
         return job(cfg)
     except ValueError as error:
         if os.environ.get("HYDRA_FULL_ERROR", "0") == "1":
@@ -59,6 +71,63 @@ def in_sweep() -> bool:
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
+def run_train(cfg: Any) -> float | None:
+    """Train; a job of a sweep leaves its outcome for the sweep's table.
+
+    Returns:
+        The best value of `cfg.monitor`; None in a sweep where there is none.
+    """
+    from bind.run import train  # torch, transformers and lightning load once the config is known to be right
+
+    if not in_sweep():
+        return run_job(train, cfg)
+    from bind.studies.sweep_jobs import recorded
+
+    be_train_py()
+    return recorded(lambda: run_job(train, cfg), cfg.monitor)
+
+
+def be_train_py() -> None:
+    """In a process that a launcher started for a job: the command line with which more processes can join the job.
+
+    Multi-process training starts the script in argv[0] again, which would be the launcher's own.
+    """
+    from hydra.core.hydra_config import HydraConfig
+
+    script = HOME / "train.py"
+    if Path(sys.argv[0]).resolve() == script.resolve():
+        return
+    sources = HydraConfig.get().runtime.config_sources
+    folders = [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
+    sys.argv = [str(script), f"--config-name={HydraConfig.get().job.config_name}", *folders]
+    sys.modules["__main__"].__spec__ = None
+
+
+@contextlib.contextmanager
+def sweeps(arguments: list[str]) -> Iterator[None]:
+    """Refuse a choice of configs/sweep that is not installed; when a sweep has ended, however it did, its table."""
+    from importlib import metadata
+
+    from bind.studies.sweep_jobs import SweepFolder, has_jobs
+
+    chosen = [name for a in arguments if a.startswith("sweep=") for name in re.findall(r"\w+", a)[1:]]
+    for name in chosen:
+        try:
+            metadata.distribution(SWEEP_PLUGINS.get(name, "hydra-core"))
+        except metadata.PackageNotFoundError as error:
+            message = f'sweep={name} needs {error.name}: pip install "bindspace[{name}]"'
+            print(f"error: {message}", file=sys.stderr)
+            raise JobFailed(1) from None
+    SweepFolder.path = None
+    try:
+        yield
+    finally:
+        if SweepFolder.path and has_jobs(SweepFolder.path):
+            from bind.studies.sweep_report import report_sweep
+
+            report_sweep(SweepFolder.path)
+
+
 def refuse_unset(cfg: Any) -> None:
     """Raise ValueError, naming the keys, where the config holds values that only the user can give."""
     from omegaconf import OmegaConf
@@ -66,6 +135,18 @@ def refuse_unset(cfg: Any) -> None:
     unset = [name for name, value in flat(OmegaConf.to_container(cfg, resolve=False)) if value == "???"]
     if unset:
         raise ValueError(f"not set: {', '.join(unset)}; pass " + " ".join(f"{name}=VALUE" for name in unset))
+
+
+def refuse_sweep_of_one(cfg: Any) -> None:
+    """Raise ValueError where a choice of configs/sweep came without `-m`, which alone makes a sweep."""
+    from hydra.core.hydra_config import HydraConfig
+
+    if in_sweep() or not HydraConfig.initialized():
+        return
+    if "LOCAL_RANK" in os.environ or cfg.get("ckpt"):  # a further process of a sweep's job; one that goes on by itself
+        return
+    if chosen := HydraConfig.get().runtime.choices.get("sweep"):
+        raise ValueError(f"sweep={chosen} does nothing without -m: python train.py -m sweep={chosen} …")
 
 
 def flat(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -108,7 +189,7 @@ def misspelt(config_name: str, arguments: list[str]) -> dict[str, list[str]]:
     known = sorted(groups | {name for name, _ in flat(OmegaConf.to_container(config, resolve=False))})
     found = {}
     for key in (a.split("=")[0] for a in assigned):
-        if key not in known:
+        if key not in known and not key.startswith("hydra/"):
             last = key.rpartition(".")[2]
             elsewhere = [name for name in known if name.rpartition(".")[2] == last and not name.startswith("hydra.")]
             found[key] = difflib.get_close_matches(key, known, n=1, cutoff=0.6) or elsewhere[:3]
@@ -135,6 +216,8 @@ def main() -> None:
     elif command in ("evaluate", "embed"):
         sys.argv = [f"bindspace {command}", *rest]
         _hydra_command(command)
+    elif command == "sweep-report":
+        _sweep_report(rest)
     else:
         known = command in ("", "-h", "--help", "help")
         print(
@@ -142,6 +225,19 @@ def main() -> None:
             file=sys.stdout if known else sys.stderr,
         )
         raise SystemExit(0 if known else 2)
+
+
+def _sweep_report(arguments: list[str]) -> None:
+    if len(arguments) != 1 or arguments[0].startswith("-"):
+        print("usage: bindspace sweep-report PATH   (the folder that a sweep's last line named)", file=sys.stderr)
+        raise SystemExit(0 if arguments in (["-h"], ["--help"]) else 2)
+    from bind.studies.sweep_report import report_sweep
+
+    try:
+        report_sweep(Path(arguments[0]))
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise JobFailed(1) from None
 
 
 def _hydra_command(name: str) -> None:

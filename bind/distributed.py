@@ -1,4 +1,4 @@
-"""Ranks and the one gather that keeps gradients exact."""
+"""Ranks, and what they tell each other: the one gather that keeps gradients exact, and sums."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 
 def world_size() -> int:
@@ -18,28 +19,19 @@ def rank() -> int:
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
-class _AllReduceGrad(torch.autograd.Function):
-    """Identity forward; backward sums the gradient over ranks, so that every rank's use of a gathered row counts."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
-        (grad,) = grad_outputs
-        grad = grad.contiguous().clone()
-        dist.all_reduce(grad)
-        return grad
+def gather_integers(values: Sequence[int], device: torch.device) -> list[list[int]]:
+    """Every rank's `values`, equally many on each, in rank order."""
+    if world_size() == 1:
+        return [[int(value) for value in values]]
+    mine = torch.tensor([int(value) for value in values], dtype=torch.long, device=device)
+    parts = [torch.empty_like(mine) for _ in range(world_size())]
+    dist.all_gather(parts, mine)
+    return [part.tolist() for part in parts]
 
 
 def row_counts(num_rows: int, device: torch.device) -> list[int]:
     """How many rows each rank holds, exchanged because ranks may hold different numbers."""
-    if world_size() == 1:
-        return [num_rows]
-    counts = [torch.zeros(1, dtype=torch.long, device=device) for _ in range(world_size())]
-    dist.all_gather(counts, torch.tensor([num_rows], device=device))
-    return [int(count) for count in counts]
+    return [count for (count,) in gather_integers([num_rows], device)]
 
 
 def gather_rows(x: Tensor, counts: Sequence[int]) -> Tensor:
@@ -48,22 +40,38 @@ def gather_rows(x: Tensor, counts: Sequence[int]) -> Tensor:
     After the mean over ranks that DDP takes, the gradient of a loss that each rank computes on its own rows against
     the gathered ones, scaled by the world size, equals the one-process gradient. Under one process it is `x` itself.
     """
+    return x if len(counts) == 1 else _GatherRows.apply(x, counts)
+
+
+def sum_rows(x: Tensor, counts: Sequence[int]) -> Tensor:
+    """Sum `x` (sum n_r, …) over ranks and keep this rank's rows (n_r, …): the gradient of `gather_rows`."""
     if len(counts) == 1:
         return x
-    largest = max(counts)
-    padded = torch.zeros((largest, *x.shape[1:]), dtype=x.dtype, device=x.device)
-    padded[: len(x)] = x.detach()
-    parts = [torch.empty_like(padded) for _ in counts]
-    dist.all_gather(parts, padded)
-    everywhere = torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
-    if not x.requires_grad:
-        return everywhere
-    start = sum(counts[: rank()])
-    index = torch.arange(start, start + len(x), device=x.device)
-    # The gathered values are constants; adding x - x.detach() to this rank's rows ties them to the graph, and the
-    # all-reduce of the gradient brings home what the other ranks did with them.
-    own = torch.zeros_like(everywhere).index_add(0, index, x - x.detach())
-    return everywhere + _AllReduceGrad.apply(own)
+    padded = pad_sequence(x.split(list(counts)), batch_first=True)
+    mine = torch.empty_like(padded[0])
+    dist.reduce_scatter_tensor(mine, padded.flatten(0, 1))
+    return mine[: counts[rank()]]
+
+
+def sum_over_ranks(x: Tensor) -> Tensor:
+    """The sum of every rank's `x`, all of one shape; written over `x`."""
+    if world_size() > 1:
+        dist.all_reduce(x)
+    return x
+
+
+class _GatherRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, counts: Sequence[int]) -> Tensor:
+        ctx.counts = counts
+        padded = torch.cat([x, x.new_zeros(max(counts) - len(x), *x.shape[1:])])
+        parts = [torch.empty_like(padded) for _ in counts]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        return sum_rows(grad_outputs[0], ctx.counts), None
 
 
 def gather_objects(item: Any) -> list[Any]:

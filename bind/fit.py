@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
-import signal
 import sys
 import traceback
 import warnings
@@ -15,14 +15,18 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.plugins.environments import ClusterEnvironment, SLURMEnvironment, TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import read_write
 
 from bind.build import ANY_CLASS, build
+from bind.callbacks.best import BestCheckpoint
 from bind.callbacks.checkpoint_io import AtomicCheckpointIO
+from bind.callbacks.processes import one_for_all
 from bind.data.datamodule import BindDataModule
 from bind.module import BindingModule
 from bind.parts import own_weights
+from bind.resume import arguments_of_job, how_to_go_on
 
 log = logging.getLogger("bind")
 
@@ -47,31 +51,55 @@ def make_trainer(config: Mapping[str, Any], run_dir: Path) -> L.Trainer:
     if options["precision"] == "auto":
         has_gpu = options["accelerator"] in ("auto", "gpu", "cuda") and torch.cuda.is_available()
         options["precision"] = "bf16-mixed" if has_gpu and torch.cuda.is_bf16_supported() else "32-true"
+    if options["num_nodes"] is None or options["devices"] is None:
+        raise ValueError(
+            "trainer=slurm counts nodes and devices by SLURM_NNODES and SLURM_NTASKS_PER_NODE: start it with srun in a "
+            "job that sets --nodes and --ntasks-per-node (docs/scaling.md has the script), or choose trainer=ddp"
+        )
+    if isinstance(options["strategy"], Mapping):
+        options["strategy"] = build(options["strategy"], trust=ANY_CLASS)
     callbacks = {name: c for name, c in config["callbacks"].items() if c}
     if not options["enable_progress_bar"]:
         callbacks.pop("progress", None)
     parts: dict[str, Any] = {
         "callbacks": [build(c, trust=ANY_CLASS) for c in callbacks.values()],
         "logger": [build(c, trust=ANY_CLASS) for c in config["logger"].values() if c],
-        "plugins": [AtomicCheckpointIO()],
+        "plugins": [AtomicCheckpointIO(), *_environment()],
     }
     try:
         # Batches come whole from our own plan, which knows ranks: Lightning must not wrap its sampler.
-        return L.Trainer(**options, **parts, use_distributed_sampler=False, default_root_dir=run_dir)
+        trainer = L.Trainer(**options, **parts, use_distributed_sampler=False, default_root_dir=run_dir)
     except (MisconfigurationException, TypeError) as error:
         raise ValueError(f"trainer: {error}; see configs/trainer for what can be set") from error
+    if options["strategy"] == "auto" and trainer.world_size > 1:
+        # Lightning's choice fails at the first step whose source lacks a modality.
+        raise ValueError(f"{trainer.world_size} processes need trainer=ddp or trainer=fsdp, see docs/scaling.md")
+    return trainer
+
+
+def _environment() -> list[ClusterEnvironment]:
+    """SLURM without Lightning's own requeueing, which would take over signals and resume from files of its own."""
+    if SLURMEnvironment.detect() and not TorchElasticEnvironment.detect():
+        return [SLURMEnvironment(auto_requeue=False)]
+    return []
 
 
 def fit(trainer: L.Trainer, module: BindingModule, datamodule: BindDataModule, checkpoint: Path | None) -> None:
-    """Train; whatever happens, no other process and no W&B run goes on afterwards."""
+    """Train; whatever ends it, no other process and no W&B run goes on afterwards.
+
+    Raises:
+        ValueError: for what a user can change, with the last good checkpoint and the command that goes on from it.
+        Stopped: by a signal, with a checkpoint of the last step.
+    """
+
+    def hint() -> str:
+        return how_to_go_on(Path(trainer.default_root_dir))
+
     try:
-        trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
-    except BaseException as error:
-        if trainer.strategy.launcher is not None:
-            trainer.strategy.launcher.kill(signal.SIGTERM)
-        if isinstance(error, MisconfigurationException):  # a metric to monitor that is never logged, for example
-            raise ValueError(str(error)) from error
-        raise
+        with one_for_all(trainer.strategy.launcher, hint), plain_errors():
+            trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
+    except ValueError as error:
+        raise ValueError(f"{error}{hint()}") from error
     finally:
         # Without this the jobs of a sweep run on in the first job's W&B run.
         for logger in trainer.loggers:
@@ -79,9 +107,29 @@ def fit(trainer: L.Trainer, module: BindingModule, datamodule: BindDataModule, c
             getattr(experiment, "finish", lambda: None)()
 
 
+@contextlib.contextmanager
+def plain_errors() -> Iterator[None]:
+    """What a user can change, but is raised as something else, as ValueError."""
+    try:
+        yield
+    except MisconfigurationException as error:  # a metric to monitor that is never logged, for example
+        raise ValueError(str(error)) from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise ValueError(f"a file of the run could not be written: {error.strerror}") from error
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker (pid"):
+            raise
+        raise ValueError(
+            f"{str(error).strip()} Is there enough memory? Lower data.num_workers; data.num_workers=0 loads in the "
+            "training process, where an error can be seen"
+        ) from error
+
+
 def keep_best(trainer: L.Trainer, module: BindingModule, monitor: str) -> float:
     """Put the best checkpoint's weights into `module`; the value of `monitor` there."""
-    callback: Any = trainer.checkpoint_callback
+    callback = next((c for c in trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint)), None)
     if callback is None or not callback.best_model_path or callback.best_model_score is None:
         log.warning(
             "no checkpoint was scored by %s (was validation switched off?): evaluating the last weights", monitor
@@ -104,8 +152,7 @@ def one_job_of_a_sweep(run_dir: Path) -> Iterator[None]:
         yield
         return
     argv, environment = sys.argv, set(os.environ)
-    flags = [a for a in argv[1:] if a not in ("-m", "--multirun") and (a.startswith("-") or "=" not in a)]
-    sys.argv = [argv[0], *flags, *HydraConfig.get().overrides.task]
+    sys.argv = [argv[0], *arguments_of_job()]
     hydra_config: Any = HydraConfig.get()
     with read_write(hydra_config):
         hydra_config.run.dir = str(run_dir)

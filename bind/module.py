@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,13 +12,13 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
+from bind.anchors.bank import AnchorBank
 from bind.chunks import refuse_batch_statistics
 from bind.embedded import EmbeddedSplit
-from bind.losses import Temperature, info_nce
-from bind.losses.info_nce import SameGroup
+from bind.losses import InfoNCE
 from bind.model import Binder
 from bind.sharding import shard
-from bind.types import Batch, Embeddings, Pair
+from bind.types import Batch, Embeddings, Modality, Pair
 
 
 class BindingModule(L.LightningModule):
@@ -27,7 +27,7 @@ class BindingModule(L.LightningModule):
     Args:
         binder: what is trained.
         pairs: the pairs of the loss.
-        same_group: what the loss does with other samples of a sample's group, see `info_nce`.
+        loss: makes the loss of a pair from its `temperature` and `learn_temperature`.
         lr: peak learning rate of AdamW.
         weight_decay: of matrices and kernels; norms, biases, embeddings and temperatures have none.
         betas: of AdamW.
@@ -46,7 +46,7 @@ class BindingModule(L.LightningModule):
         binder: Binder,
         pairs: Sequence[Pair],
         *,
-        same_group: SameGroup = "ignore",
+        loss: Callable[..., nn.Module] = InfoNCE,
         lr: float = 1e-3,
         weight_decay: float = 0.05,
         betas: Sequence[float] = (0.9, 0.98),
@@ -72,13 +72,16 @@ class BindingModule(L.LightningModule):
             refuse_batch_statistics(nn.ModuleDict({"encoder": binder.encoders, "head": binder.heads}))
         self.binder = binder
         self.pairs = tuple(pairs)
-        self.temperatures = nn.ModuleDict({p.name: Temperature(p.temperature, p.learn_temperature) for p in pairs})
-        self.same_group: SameGroup = same_group
+        self.pair_losses = nn.ModuleDict(
+            {p.name: loss(temperature=p.temperature, learn_temperature=p.learn_temperature) for p in pairs}
+        )
         self.lr, self.weight_decay, self.betas = lr, weight_decay, tuple(betas)
         self.warmup_fraction, self.lr_end_fraction = warmup_fraction, lr_end_fraction
         self.chunk_size = chunk_size
         self.one_per_group = one_per_group
         self.seed = seed
+        self.bank: AnchorBank | None = None
+        self.last_losses: dict[str, Tensor] = {}  # of the step before, for who watches over them
         self.validation: list[tuple[Batch, Embeddings]] = []
         # The frozen anchor is named by its fingerprint instead of being written into every checkpoint.
         self.strict_loading = False
@@ -86,8 +89,8 @@ class BindingModule(L.LightningModule):
     def configure_model(self) -> None:
         if self.device_mesh is not None:  # trainer=fsdp
             if self.chunk_size is not None:
-                raise ValueError("data.chunk_size does not work with trainer=fsdp: choose trainer=ddp, or more processes")
-            shard(self.binder, self.temperatures, self.device_mesh["data_parallel"])
+                raise ValueError("data.chunk_size does not go with trainer=fsdp: choose trainer=ddp, or more processes")
+            shard(self.binder, self.pair_losses, self.device_mesh["data_parallel"])
 
     def forward(self, batch: Batch) -> Embeddings:
         return self.binder(batch)
@@ -98,11 +101,12 @@ class BindingModule(L.LightningModule):
         for pair in self.pairs:
             if pair.a in embeddings.z and pair.b in embeddings.z:
                 (z_a, z_b), rows = embeddings.aligned([pair.a, pair.b])
-                scale = self.temperatures[pair.name]()
-                losses[pair.name] = info_nce(
-                    z_a, z_b, scale, groups=batch.group_ids_B[rows], same_group=self.same_group
-                )
+                banks = [self._bank_of(modality) for modality in (pair.a, pair.b)]
+                losses[pair.name] = self.pair_losses[pair.name](z_a, z_b, batch.group_ids_B[rows], *banks)
         return losses
+
+    def _bank_of(self, modality: Modality) -> tuple[Tensor, Tensor] | None:
+        return self.bank.draw(modality, self.global_step, self.device) if self.bank else None
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         losses = self.losses(batch, self.binder(batch, self.chunk_size))
@@ -111,11 +115,14 @@ class BindingModule(L.LightningModule):
                 f"source {batch.source!r} carries {list(batch.modalities)}, both sides of none of the pairs "
                 f"{[pair.name for pair in self.pairs]}: leave it out of data.sources, or add a pair"
             )
+        self.last_losses = {name: loss.detach() for name, loss in losses.items()}
         weights = {pair.name: pair.weight for pair in self.pairs}
         total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
         for name, loss in losses.items():
             self.log(f"train/loss/{name}", loss.detach(), sync_dist=True, batch_size=len(batch))
-            self.log(f"train/scale/{name}", self.temperatures[name]().detach().squeeze(), batch_size=len(batch))
+            pair_loss: Any = self.pair_losses[name]
+            for kind, value in pair_loss.logged().items():
+                self.log(f"train/{kind}/{name}", value, batch_size=len(batch))
         self.log("train/loss", total.detach(), prog_bar=True, sync_dist=True, batch_size=len(batch))
         return total
 
@@ -126,9 +133,9 @@ class BindingModule(L.LightningModule):
         torch.manual_seed((self.seed * 1_000_003 + step) * 4096 + self.global_rank)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        for temperature in self.temperatures.values():
-            assert isinstance(temperature, Temperature)
-            temperature.clamp_()
+        pair_loss: Any
+        for pair_loss in self.pair_losses.values():
+            pair_loss.clamp_()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         # Without the inputs: a split's pictures and sounds need not stay in memory until its figures are made.

@@ -146,15 +146,22 @@ def fill_cache(datamodule: BindDataModule, binder: Binder, splits: Sequence[str]
     return cache
 
 
+def last_checkpoint(run_dir: Path) -> Path:
+    return run_dir / "checkpoints" / "last.ckpt"
+
+
 def find_checkpoint(ckpt: str | None, run_dir: Path) -> Path | None:
-    """The checkpoint to resume from, None for a fresh start.
+    """The checkpoint to resume from, None for a fresh start: `auto` is `last` where there is one already.
 
     Raises:
         ValueError: where it does not exist.
     """
     if ckpt is None:
         return None
-    path = run_dir / "checkpoints" / "last.ckpt" if ckpt == "last" else Path(ckpt)
+    path = last_checkpoint(run_dir) if ckpt in ("last", "auto") else Path(ckpt)
+    if ckpt == "auto" and not path.is_file():
+        log.info("ckpt=auto: no checkpoint in %s yet, a fresh start", run_dir)
+        return None
     if not path.is_file():
         hint = f"; set run_dir=FOLDER to the folder of the run to go on with (now {run_dir})" if ckpt == "last" else ""
         raise ValueError(f"ckpt={ckpt}: {path} does not exist{hint}, or drop ckpt= to start afresh")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import platform
 import shlex
@@ -18,7 +19,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.progress import track
 
-from bind.build import ANY_CLASS
+from bind.anchors.bank import AnchorBank
+from bind.build import ANY_CLASS, build
 from bind.data.datamodule import BindDataModule
 from bind.embedded import EmbeddedSplit
 from bind.evaluation import evaluate_split, parts_of
@@ -31,6 +33,7 @@ from bind.parts import (
     fill_cache,
     find_checkpoint,
     init_weights,
+    last_checkpoint,
     make_datamodule,
     refuse_unusable_data,
     sides_of,
@@ -38,6 +41,7 @@ from bind.parts import (
 from bind.report.html import write_report
 from bind.report.showcase import draw_run
 from bind.report.tables import print_tables
+from bind.resume import stops_are_told
 from bind.sharding import whole
 from bind.types import Embeddings, Pair
 
@@ -52,9 +56,15 @@ def train(cfg: DictConfig) -> float:
 
     Raises:
         ValueError: for what is wrong with the config, the data or a checkpoint, with the fix.
+        Stopped: by a signal; it ends the process with exit status 0.
     """
     started = time.perf_counter()
     run_dir, config = prepare_run_dir(cfg)
+    with stops_are_told(run_dir):
+        return train_in(run_dir, config, started)
+
+
+def train_in(run_dir: Path, config: dict[str, Any], started: float) -> float:
     L.seed_everything(config["seed"], verbose=False)
     torch.set_float32_matmul_precision("high")
     checkpoint = find_checkpoint(config["ckpt"], run_dir)
@@ -64,7 +74,7 @@ def train(cfg: DictConfig) -> float:
     datamodule = make_datamodule(config, binder, pairs, trust=ANY_CLASS)
     data = config["data"]
     options = {
-        "same_group": config["loss"]["same_group"],
+        "loss": functools.partial(build, {k: v for k, v in config["loss"].items() if k != "bank"}, trust=ANY_CLASS),
         "chunk_size": data["chunk_size"],
         "one_per_group": data["one_per_group"],
     }
@@ -84,13 +94,24 @@ def train(cfg: DictConfig) -> float:
         write_atomically(run_dir / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
         if checkpoint is None:
             (run_dir / "logs" / "metrics.csv").unlink(missing_ok=True)
+            if (earlier := last_checkpoint(run_dir)).is_file():  # ckpt=last would go on with another run
+                earlier.replace(earlier.with_suffix(".ckpt.earlier"))
     seconds = {"setup": time.perf_counter() - started}
 
     binder.to(trainer.strategy.root_device)
     datamodule.cache, seconds["anchor_cache"] = timed(lambda: fill_cache(datamodule, binder, splits))
+    if bank_size := config["loss"]["bank"]:
+        samples = [sample for source in datamodule.sources for sample in source.samples("train")]
+        module.bank = AnchorBank.from_cache(
+            bank_size, datamodule.cache, samples, binder.anchor.modalities, config["seed"]
+        )
+    if config["compile"]:
+        for encoder in binder.encoders.values():
+            encoder.compile()  # in place: names of weights stay what they are
     with one_job_of_a_sweep(run_dir):
         _, seconds["fit"] = timed(lambda: fit(trainer, module, datamodule, checkpoint))
-        module.binder = binder = whole(binder)
+        # Lightning leaves the weights on the CPU.
+        module.binder = binder = whole(binder).to(trainer.strategy.root_device)
     score = keep_best(trainer, module, config["monitor"])
     if trainer.is_global_zero:
         binder.save(run_dir / "binder")

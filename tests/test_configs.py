@@ -21,7 +21,7 @@ EXPERIMENTS = sorted(path.stem for path in (CONFIG_DIR / "experiment").glob("*.y
 CHOICES = sorted(
     f"{path.parent.relative_to(CONFIG_DIR)}={path.stem}"
     for path in CONFIG_DIR.rglob("*/*.yaml")
-    if path.parent.name != "experiment"
+    if path.parent.name not in ("experiment", "sweep")  # sweeps: tests/test_sweeps.py
 )
 CONTRACT = {
     "modalities": ["audio", "imu"],
@@ -52,7 +52,8 @@ def targets(config, prefix=""):
 def refuse_wrong_keys(config):
     for place, part in targets(config):
         cls = locate_class(part["_target_"], ANY_CLASS)
-        arguments = {key: value for key, value in part.items() if key != "_target_"}
+        # The bank of a loss is drawn by the run.
+        arguments = {key: value for key, value in part.items() if key not in ("_target_", "bank")}
         try:
             inspect.signature(cls).bind_partial(**arguments)
         except TypeError as error:

@@ -45,7 +45,7 @@ def test_gradients_reach_encoders_and_learned_temperatures_only(binder):
     module.training_step(make_batch(binder), 0).backward()
     reached = {name for name, parameter in module.named_parameters() if parameter.grad is not None}
     assert not any(name.startswith("binder.anchor.") for name in reached)
-    assert {"temperatures.imu-image.log_scale"} == {name for name in reached if name.startswith("temperatures.")}
+    assert {"pair_losses.imu-image.temperature.log_scale"} == {name for name in reached if "log_scale" in name}
     for modality in ("imu", "depth"):
         assert any(name.startswith(f"binder.encoders.{modality}.") for name in reached)
 
@@ -103,7 +103,7 @@ def test_a_checkpoint_leaves_the_frozen_anchor_out_and_refuses_another(binder, t
     names = set(checkpoint["state_dict"])
     assert names
     assert not any(name.startswith("binder.anchor.") for name in names)
-    assert "temperatures.imu-image.log_scale" in names
+    assert "pair_losses.imu-image.temperature.log_scale" in names
     module.on_load_checkpoint(checkpoint)
     other = Binder.from_config(tiny.binder_config(tiny.write_anchor(tmp_path, seed=1)))
     with pytest.raises(ValueError, match=r"pass the same anchor\.pretrained="):

@@ -1,11 +1,10 @@
 """What the tests run on two gloo processes: all cases in one start, because importing torch is what takes the time."""
 
-import datetime
 from dataclasses import dataclass, field
-from pathlib import Path
 
+import loss_cases
 import torch
-import torch.distributed as dist
+from loss_cases import DIM, unit
 from torch import Tensor
 
 from bind.distributed import gather_objects, gather_rows, rank, row_counts, world_size
@@ -14,51 +13,6 @@ from bind.losses import info_nce
 from bind.types import Batch, Embeddings
 
 WORLD_SIZE = 2
-DIM = 5
-
-
-def unit(*shape: int, seed: int) -> Tensor:
-    z = torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-    return torch.nn.functional.normalize(z, dim=-1)
-
-
-@dataclass(frozen=True)
-class LossCase:
-    """Rows of the global batch per rank, and what the loss is asked for."""
-
-    counts: tuple[int, int]
-    groups: tuple[int, ...] | None = None
-    same_group: str = "ignore"
-    frozen_b: bool = False
-    bank: bool = False
-
-
-LOSS_CASES = {
-    "equal rows": LossCase((3, 3)),
-    "unequal rows": LossCase((4, 1)),
-    "one rank without rows": LossCase((0, 4)),
-    "no rows at all": LossCase((0, 0)),
-    "ignored groups across ranks": LossCase((3, 3), (0, 1, 2, 0, 1, 3)),
-    "positive groups across ranks": LossCase((4, 2), (0, 1, 1, 0, 1, 3), "positive"),
-    "a frozen side": LossCase((3, 2), (0, 0, 1, 1, 2), frozen_b=True),
-    "a frozen side, one rank without rows": LossCase((3, 0), frozen_b=True),
-    "banks": LossCase((2, 3), (0, 1, 2, 0, 4), bank=True),
-}
-
-
-def run_loss(case: LossCase, rows: slice) -> dict[str, Tensor | None]:
-    """Value and gradients of the loss over `rows` of the case's global batch."""
-    num_rows = sum(case.counts)
-    z_a = unit(num_rows, DIM, seed=1)[rows].requires_grad_()
-    z_b = unit(num_rows, DIM, seed=2)[rows].requires_grad_(not case.frozen_b)
-    scale = torch.tensor([7.0], requires_grad=True)
-    banks = {}
-    if case.bank:
-        banks = {f"bank_{side}": (unit(4, DIM, seed=seed), torch.arange(4)) for side, seed in (("a", 3), ("b", 4))}
-    groups = None if case.groups is None else torch.tensor(case.groups)[rows]
-    loss = info_nce(z_a, z_b, scale, groups=groups, same_group=case.same_group, **banks)
-    loss.backward()
-    return {"loss": loss.detach(), "a": z_a.grad, "b": z_b.grad, "scale": scale.grad}
 
 
 @dataclass
@@ -135,24 +89,13 @@ def run_split(parts: list[tuple[Batch, Embeddings]]) -> dict[str, object]:
     return {"keys": split.keys, "groups": split.group_ids_N, "z": split.z, "rows": split.rows}
 
 
-def main(process: int, folder: str) -> None:
-    """Entry of each process: run every case, leave the results in `folder`."""
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo",
-        init_method=f"file://{folder}/rendezvous",
-        rank=process,
-        world_size=WORLD_SIZE,
-        timeout=datetime.timedelta(seconds=60),
-    )
-    results: dict[str, object] = {}
-    for name, case in LOSS_CASES.items():
-        start = sum(case.counts[:process])
-        results[name] = run_loss(case, slice(start, start + case.counts[process]))
+def run_all(rank: int, world_size: int) -> dict[str, object]:
+    """Every case, on each process."""
     step = Step()
-    results["several pairs"] = run_step(step, *step.first_of_rank[process : process + 2])
-    results["gather"] = run_gather()
-    results["split"] = run_split(split_parts(process))
-    results["split with an idle rank"] = run_split(split_parts(0 if process == 0 else 2))
-    dist.destroy_process_group()
-    torch.save(results, Path(folder) / f"rank{process}.pt")
+    return {
+        **loss_cases.run_all(rank, world_size),
+        "several pairs": run_step(step, *step.first_of_rank[rank : rank + 2]),
+        "gather": run_gather(),
+        "split": run_split(split_parts(rank)),
+        "split with an idle rank": run_split(split_parts(0 if rank == 0 else 2)),
+    }

@@ -11,17 +11,33 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the target, syncs, and renames: a kill or a full disk leaves the previous checkpoint usable."""
+    """Writes beside the target, syncs, and renames: a kill or a full disk leaves the previous checkpoint usable.
+
+    Raises:
+        ValueError: where the file can't be written, with the reason that the system gives.
+    """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(path.name + ".writing")
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             with beside.open("wb") as file:
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
             beside.replace(path)
+        except (OSError, RuntimeError) as error:  # torch hides the first behind the second
+            if (reason := system_error(error)) is None:
+                raise
+            was = "; the one that was there is whole" if path.is_file() else ""
+            raise ValueError(f"{path} could not be written: {reason.strerror}{was}") from error
         finally:
             beside.unlink(missing_ok=True)
+
+
+def system_error(error: BaseException | None) -> OSError | None:
+    """The OSError behind `error`, if there is one."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__ or error.__context__
+    return error

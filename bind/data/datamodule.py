@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 
 from bind.data.dataset import BatchDataset
 from bind.data.plan import BatchPlan, EvaluationPlan
+from bind.data.workers import outlive_signals
 from bind.types import Batch, EmbeddingCache, Modality, Source, Transform
 
 
@@ -111,6 +112,7 @@ class BindDataModule(L.LightningDataModule):
             sampler=plan,
             batch_size=None,
             num_workers=self.num_workers,
+            worker_init_fn=outlive_signals,
             persistent_workers=self.num_workers > 0,
         )
 

@@ -1,6 +1,7 @@
 """Losses over named a and b: one per file."""
 
-from bind.losses.info_nce import info_nce
+from bind.losses.info_nce import InfoNCE, info_nce
+from bind.losses.sigmoid import Sigmoid, sigmoid_loss
 from bind.losses.temperature import Temperature
 
-__all__ = ["Temperature", "info_nce"]
+__all__ = ["InfoNCE", "Sigmoid", "Temperature", "info_nce", "sigmoid_loss"]

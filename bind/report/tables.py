@@ -111,13 +111,18 @@ def tables(metrics: Mapping[str, Any]) -> list[Cells]:
 
 
 def print_tables(metrics: Mapping[str, Any], console: Console | None = None) -> None:
-    """Print every table of `metrics`: in full into a file or pipe, without minor columns on a narrow terminal."""
-    console = console or Console()
+    """Print every table of `metrics`."""
     for cells in tables(metrics):
-        if console.is_terminal:
-            console.print(_rich_table(_fitted(cells, console)), "", sep="\n")
-        else:
-            console.file.write(plain_text(_rich_table(cells)) + "\n")
+        print_cells(cells, console)
+
+
+def print_cells(cells: Cells, console: Console | None = None) -> None:
+    """Print a table: in full into a file or pipe, without minor columns on a narrow terminal."""
+    console = console or Console()
+    if console.is_terminal:
+        console.print(_rich_table(_fitted(cells, console)), "", sep="\n")
+    else:
+        console.file.write(plain_text(_rich_table(cells)) + "\n")
 
 
 def plain_text(table: Table) -> str:

@@ -21,8 +21,25 @@ def test_the_new_checkpoint_replaces_the_old_one(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_what_fails_half_way_leaves_the_old_checkpoint_as_it_was(tmp_path, monkeypatch, error):
+FULL = OSError(28, "No space left on device")
+HIDDEN = RuntimeError("unexpected pos 64 vs 0")  # as torch says it
+HIDDEN.__context__ = FULL
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "told"),
+    [
+        (
+            FULL,
+            ValueError,
+            r"last\.ckpt could not be written: No space left on device; the one that was there is whole",
+        ),
+        (HIDDEN, ValueError, "No space left on device"),
+        (RuntimeError("a bug"), RuntimeError, "a bug"),
+        (KeyboardInterrupt(), KeyboardInterrupt, ""),
+    ],
+)
+def test_what_fails_half_way_leaves_the_old_checkpoint_as_it_was(tmp_path, monkeypatch, error, raised, told):
     path = tmp_path / "last.ckpt"
     AtomicCheckpointIO().save_checkpoint({"global_step": 1}, path)
     before = path.read_bytes()
@@ -33,7 +50,7 @@ def test_what_fails_half_way_leaves_the_old_checkpoint_as_it_was(tmp_path, monke
         raise error
 
     monkeypatch.setattr(torch, "save", half)
-    with pytest.raises(type(error)):
+    with pytest.raises(raised, match=told):
         AtomicCheckpointIO().save_checkpoint({"global_step": 2}, path)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]

@@ -1,0 +1,84 @@
+"""SIGTERM, SIGUSR1 and Ctrl-C: a training ends between two steps, whatever else at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGINT") if hasattr(signal, name)]
+
+
+class Stopped(SystemExit):
+    """A signal has ended the run, which is no failure: the exit status is 0."""
+
+    def __init__(self, signal_name: str, step: int | None = None) -> None:
+        super().__init__(0)
+        self.signal_name = signal_name
+        self.step = step
+
+    def __str__(self) -> str:
+        return f"stopped by {self.signal_name}" + ("" if self.step is None else f" after step {self.step}")
+
+
+def is_first_process() -> bool:
+    """Of all nodes; also before they know of each other."""
+    return not getattr(rank_zero_only, "rank", 0)
+
+
+class StopSignals:
+    """Remembers that a signal asked for a stop; a second Ctrl-C stops at once."""
+
+    def __init__(self) -> None:
+        self.asked: str | None = None
+
+    def listen(self) -> None:
+        """Take over from Lightning, whose handler for SIGTERM talks to the other processes in mid-step."""
+        self.asked = None
+        handle(self._ask)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and self.asked:
+            raise KeyboardInterrupt
+        self.asked = signal.Signals(number).name
+        if is_first_process():
+            # Not print: the signal may have come in the middle of one.
+            os.write(2, f"{self.asked}: stopping after this step (Ctrl-C stops at once)\n".encode())
+
+    def agreed(self, trainer: L.Trainer) -> str | None:
+        """The signal, if any process of the run was asked; all of them have to call this at the same step."""
+        if trainer.strategy.reduce_boolean_decision(self.asked is not None, all=False):
+            return self.asked or "a signal to another process"
+        return None
+
+
+def handle(handler: Callable[[int, FrameType | None], Any]) -> None:
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, handler)
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """In here a signal raises `Stopped` at once, except in a training, which ends its step first."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Stopped(signal.Signals(number).name)
+
+    if threading.current_thread() is not threading.main_thread():  # Python runs handlers in the main thread only
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    handle(stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,26 @@
+"""Loader processes that end when their own process says so, and not with a signal to all processes of a job."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+
+def outlive_signals(worker: int) -> None:
+    """Make a worker deaf to what a scheduler or Ctrl-C sends to every process: the training needs it for its last step.
+
+    The training process ends its workers with SIGTERM of its own, or by its death, which PyTorch's loop looks for.
+    """
+    for name in ("SIGINT", "SIGUSR1"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # only this tells who has sent a signal; macOS lacks it
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        threading.Thread(target=_end_with_the_parent, daemon=True).start()
+
+
+def _end_with_the_parent() -> None:
+    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != os.getppid():
+        pass
+    os._exit(0)

@@ -1,0 +1,142 @@
+"""What each job of a sweep leaves behind for the sweep's table, and how it is read again."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import socket
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any, ClassVar
+
+from hydra.experimental.callback import Callback
+
+RECORD = "sweep_job.json"
+
+
+class SweepFolder(Callback):
+    """Hydra tells it at the start of a sweep where that sweep's jobs will lie; it makes the folder."""
+
+    path: ClassVar[Path | None] = None
+
+    def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
+        SweepFolder.path = Path(config.hydra.sweep.dir).absolute()
+        SweepFolder.path.mkdir(parents=True, exist_ok=True)  # a study's database opens before the first job
+        # The Optuna that the sweeper's plugin takes says so at every start.
+        warnings.filterwarnings("ignore", message=".*not compatible with SQLAlchemy 2.0")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a sweep: `name` is its folder below the sweep's; what is not known is None."""
+
+    name: str
+    overrides: dict[str, str]
+    status: str  # done, failed or running
+    monitor: str
+    score: float | None = None  # the best value of `monitor`
+    trained: float | None = None  # mean R@1 over the trained pairs of the held-out split
+    emergent: float | None = None  # the same over the emergent ones, without the anchor's own image ↔ text
+    split: str | None = None
+    seconds: float | None = None
+    error: str = ""
+
+
+def recorded(job: Callable[[], float], monitor: str) -> float | None:
+    """`job()`, with its overrides, outcome and time in the job's folder, whatever ends it.
+
+    Returns:
+        What `job` returned, the value of `monitor` that the sweep maximises; None, which a sweeper counts as a failed
+        trial, where that is NaN, which would end Optuna's study.
+    """
+    from hydra.core.hydra_config import HydraConfig
+
+    path = Path(HydraConfig.get().runtime.output_dir) / RECORD
+    overrides = list(HydraConfig.get().overrides.task)
+    known = {"overrides": overrides, "monitor": monitor, "host": socket.gethostname(), "pid": os.getpid()}
+    started = time.perf_counter()
+
+    def write(**outcome: Any) -> None:
+        beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        beside.write_text(json.dumps({**known, **outcome}, indent=2) + "\n")
+        beside.replace(path)
+
+    write(status="running")
+    try:
+        value = job()
+    except BaseException as error:
+        told = str(error).removeprefix("error: ").strip().partition("\n")[0]
+        write(status="failed", error=told or type(error).__name__, seconds=round(time.perf_counter() - started, 1))
+        raise
+    score = None if math.isnan(value) else value
+    write(status="done", score=score, seconds=round(time.perf_counter() - started, 1))
+    return score
+
+
+def has_jobs(folder: Path) -> bool:
+    return next(folder.rglob(RECORD), None) is not None
+
+
+def read_jobs(folder: Path) -> list[Job]:
+    """The jobs below `folder`, best score first, then those without one; ValueError where there is none."""
+    jobs = [_read(path, path.parent.relative_to(folder).as_posix()) for path in folder.rglob(RECORD)]
+    if not jobs:
+        raise ValueError(f"{folder}: no job of a sweep there; pass the folder that python train.py -m … printed")
+    order = ["done", "running", "failed"]
+
+    def place(job: Job) -> tuple[Any, ...]:
+        return order.index(job.status), job.score is None, -(job.score or 0.0), as_counted(job)
+
+    return sorted(jobs, key=place)
+
+
+def as_counted(job: Job) -> list[Any]:
+    """Sorts jobs as they were started: folder 10 after folder 9."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", job.name)]
+
+
+def changed(jobs: list[Job]) -> list[str]:
+    """The overrides that are not the same in all `jobs`, in the order in which they were given."""
+    keys = dict.fromkeys(key for job in jobs for key in job.overrides)
+    return [key for key in keys if len({job.overrides.get(key) for job in jobs}) > 1]
+
+
+def _read(path: Path, name: str) -> Job:
+    record = json.loads(path.read_text())
+    assigned = (override.lstrip("+").partition("=") for override in record.pop("overrides"))
+    host, pid = record.pop("host"), record.pop("pid")
+    if record["status"] == "running" and host == socket.gethostname() and not _alive(pid):
+        record |= {"status": "failed", "error": "its process ended without a word: was it killed?"}
+    held_out: dict[str, Any] = {}
+    metrics = path.with_name("metrics.json")
+    if record["status"] == "done" and metrics.is_file():
+        held_out = _held_out(json.loads(metrics.read_text()))
+    return Job(name=name, overrides={key: value for key, _, value in assigned}, **record, **held_out)
+
+
+def _held_out(metrics: dict[str, Any]) -> dict[str, Any]:
+    own = ("image_to_text", "text_to_image")
+    rows = metrics["retrieval"]
+    trained = [row["R@1"] for row in rows.values() if row["trained"]]
+    emergent = [row["R@1"] for key, row in rows.items() if not row["trained"] and key not in own]
+    return {
+        "split": metrics["split"],
+        "trained": fmean(trained) if trained else None,
+        "emergent": fmean(emergent) if emergent else None,
+    }
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True

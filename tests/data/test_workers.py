@@ -1,0 +1,35 @@
+import multiprocessing
+import signal
+import subprocess
+import time
+
+import pytest
+from torch.utils.data import DataLoader
+
+from bind.data.workers import outlive_signals
+
+
+def loader():
+    return DataLoader(list(range(64)), num_workers=1, batch_size=None, worker_init_fn=outlive_signals)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+@pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="this system does not tell who sent a signal")
+def test_a_signal_to_all_processes_leaves_the_loader_its_workers(number):
+    batches = iter(loader())
+    assert next(batches) == 0
+    [worker] = multiprocessing.active_children()
+    subprocess.run(["kill", f"-{int(number)}", str(worker.pid)], check=True)  # not from its own parent
+    time.sleep(0.2)
+    assert worker.is_alive()
+    assert list(batches) == list(range(1, 64))
+
+
+def test_the_training_process_ends_its_workers():
+    batches = iter(loader())
+    next(batches)
+    [worker] = multiprocessing.active_children()
+    worker.terminate()
+    worker.join(timeout=10)
+    assert worker.exitcode == 0
+    del batches
