@@ -80,7 +80,7 @@ def main() -> None:
     print(f"{'kill':>4}  {'after':>8}  {'in':<16}{'last.ckpt':>12}  half-written")
     for kill in range(1, options.kills + 1):
         process, begun = start(killed, manifest), time.monotonic()
-        if rng.random() < 0.25:
+        if kill % 4 == 0:
             wait(process, rng.uniform(0, seconds_until_fit))
         else:
             wait_for_step(process, killed)

@@ -114,17 +114,16 @@ def plain_errors() -> Iterator[None]:
         yield
     except MisconfigurationException as error:  # a metric to monitor that is never logged, for example
         raise ValueError(str(error)) from error
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        raise ValueError(f"a file of the run could not be written: {error.strerror}") from error
-    except RuntimeError as error:
-        if not str(error).startswith("DataLoader worker (pid"):
-            raise
-        raise ValueError(
-            f"{str(error).strip()} Is there enough memory? Lower data.num_workers; data.num_workers=0 loads in the "
-            "training process, where an error can be seen"
-        ) from error
+    except (OSError, RuntimeError, EOFError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise ValueError(f"a file of the run could not be written: {error.strerror}") from error
+        frames = {frame.name for frame in traceback.extract_tb(error.__traceback__)}
+        if "_try_get_data" in frames or str(error).startswith("DataLoader worker (pid"):
+            raise ValueError(
+                f"a data worker has died: {str(error).strip()} Is there enough memory? Lower data.num_workers; "
+                "data.num_workers=0 loads in the training process, where an error can be seen"
+            ) from error
+        raise
 
 
 def keep_best(trainer: L.Trainer, module: BindingModule, monitor: str) -> float:

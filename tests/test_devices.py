@@ -14,6 +14,7 @@ import tiny
 import torch
 import two_trainers
 from lightning.fabric.plugins.environments import SLURMEnvironment
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.strategies import DDPStrategy
 from omegaconf import OmegaConf
 
@@ -157,6 +158,7 @@ def test_a_choice_names_its_strategy(tmp_path):
 def test_slurm_counts_nodes_and_devices_and_leaves_signals_to_us(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="start it with srun"):
         trainer_of(tmp_path, "trainer=slurm")
+    monkeypatch.setattr(rank_zero_only, "rank", 0)  # Lightning sets it to 1 here, for the rest of this process
     for name, value in as_srun(rank=1, port=1).items():
         monkeypatch.setenv(name, value)
     trainer = trainer_of(tmp_path, "trainer=slurm")

@@ -41,6 +41,7 @@ def test_a_log_is_cut_back_to_what_a_checkpoint_knew(tmp_path):
     for step, metrics in [(0, {"lr": 0.1}), (0, {"loss": 3.0}), (1, {"lr": 0.2})]:
         logger.log_metrics(metrics, step)
     assert logger.write(step=1) == 2
+    assert len((tmp_path / "logs" / "metrics.csv").read_text().splitlines()) == 4
     logger.log_metrics({"loss": 2.0}, 1)
     assert logger.write(step=2) == 4
     logger.finalize("failed")
