@@ -65,7 +65,7 @@ def active_pairs(config: Mapping[str, Any], binder: Binder) -> list[Pair]:
             hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(choices)}"
             raise ValueError(f"pairs.{name}: nothing embeds {misspelt[0]!r}; {hint}")
         if pair.weight > 0 and unknown:
-            log.info("pairs.%s is left out: %s not in modalities=%s", name, ", ".join(unknown), list(binder.encoders))
+            log.debug("pairs.%s is left out: %s not in modalities=%s", name, ", ".join(unknown), list(binder.encoders))
         elif pair.weight > 0:
             pairs.append(pair)
     if fused and any(True for _ in binder.fusion.parameters()) and not any(fused in (p.a, p.b) for p in pairs):

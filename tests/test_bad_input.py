@@ -206,7 +206,7 @@ def test_a_wrong_value_names_its_key_and_what_to_do(values, said, recordings, tm
 
 
 def test_a_modality_whose_encoder_is_not_chosen_is_left_out_and_that_is_said(recordings, tmp_path, caplog, no_pictures):
-    with caplog.at_level(logging.INFO, "bind"):
+    with caplog.at_level(logging.DEBUG, "bind"):
         bind.run.train(runs.fused_config(recordings, tmp_path, **NO_TRAINING))
     assert "pairs.depth-image is left out: depth not in modalities=['audio', 'imu']" in caplog.text
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -70,7 +71,7 @@ def over_pairs(
     inputs = [z_a, z_b, *(torch.as_tensor(x, dtype=dtype, device=z_a.device) for x in scalars)]
     needed = [torch.is_grad_enabled() and x.requires_grad for x in inputs]
     # Logits and softmax stay in fp32 whatever the trainer's precision.
-    with torch.no_grad(), torch.autocast(z_a.device.type, enabled=False):
+    with torch.no_grad(), torch.autocast(z_a.device.type, enabled=False), _whole_fp32():
         told = gather_integers([len(z_a), *needed[:2]], z_a.device)
         counts = [num_rows for num_rows, _, _ in told]
         a_needed, b_needed = any(a for _, a, _ in told), any(b for _, _, b in told)
@@ -91,6 +92,17 @@ def over_pairs(
         of_sides = (of_columns, of_rows) if swap else (of_rows, of_columns)
         of_scalars = [x * mean for x in (gradients.scale, gradients.bias)]
     return _WithGradients.apply(loss, (*of_sides, *of_scalars[: len(values)]), *inputs)
+
+
+@contextmanager
+def _whole_fp32() -> Iterator[None]:
+    """Matrix products in fp32 where a run lets those of its encoders be rounded (TF32)."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 class _WithGradients(torch.autograd.Function):

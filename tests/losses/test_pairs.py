@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 import bind.losses
 from bind.losses.grid import tile_rows
+from bind.losses.pairs import over_pairs
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-6, torch.bfloat16: 2**-8}
 
@@ -244,3 +245,20 @@ def test_a_compiled_step_is_the_same_step(name):
 def test_what_does_not_belong_together_is_refused(name, options, message):
     with pytest.raises(ValueError, match=message):
         call(name, **{"z_a": torch.eye(3), "z_b": torch.eye(3), **options})
+
+
+def test_products_are_whole_fp32_whatever_the_run_allows_its_encoders():
+    seen = []
+
+    def kernel(grid, scalars, gradients):
+        seen.append(torch.get_float32_matmul_precision())
+        return torch.zeros((), dtype=torch.float64)
+
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        over_pairs(kernel, torch.eye(2), torch.eye(2), (1.0,), None, "ignore", None, None)
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert seen == ["highest"]
