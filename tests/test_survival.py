@@ -45,6 +45,14 @@ def assert_the_same_run(run_dir, other):
 # Killed
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c_is_heard():
+    """A shell's background job, as the tests may be one, starts with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize(
     ("hook", "time", "values"),
     [
