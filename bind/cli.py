@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import importlib
 import os
 import re
 import runpy
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +19,41 @@ PACKAGE = Path(__file__).parent
 HOME = PACKAGE if (PACKAGE / "configs").is_dir() else PACKAGE.parent
 CONFIG_DIR = HOME / "configs"
 
-USAGE = """usage: bindspace COMMAND [KEY=VALUE ...]
 
-  train     [overrides]                     train, evaluate the best checkpoint, write a run directory
-  evaluate  run=PATH [split=test]           evaluate a run again
-  embed     run=PATH manifest=FILE out=FILE.parquet [modalities=[audio]]
-                                            write vectors of a manifest's samples
-  sweep-report PATH                         the table and the plot of a sweep (train -m …) again
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What `bindspace NAME …` runs: `job` is `module:function`, loaded when it is called.
 
-bindspace COMMAND --help says more."""
+    A Hydra command has `configs/NAME.yaml` and its function takes the config; any other takes the list of arguments
+    and may return an exit status.
+    """
+
+    job: str
+    arguments: str
+    help: str
+    is_hydra: bool = True
+
+
+COMMANDS = {
+    "evaluate": Command("bind.run:evaluate", "run=PATH [split=test]", "evaluate a run again"),
+    "embed": Command(
+        "bind.run:embed",
+        "run=PATH manifest=FILE out=FILE.parquet [modalities=[audio]]",
+        "write vectors of a manifest's samples",
+    ),
+    "sweep-report": Command(
+        "bind.studies.sweep_report:main", "PATH", "the table and the plot of a sweep (train -m …) again", is_hydra=False
+    ),
+}
+
+
+def usage() -> str:
+    train = ("train", "[overrides]", "train, evaluate the best checkpoint, write a run directory")
+    lines = ["usage: bindspace COMMAND [KEY=VALUE ...]", ""]
+    for name, arguments, help in (train, *((n, c.arguments, c.help) for n, c in COMMANDS.items())):
+        start = f"  {name:<14}{arguments:<28}"
+        lines += [f"{start}{help}"] if len(start) <= 44 else [start, f"{'':<44}{help}"]
+    return "\n".join([*lines, "", "bindspace COMMAND --help says more."])
 
 
 SWEEP_PLUGINS = {
@@ -213,31 +241,34 @@ def main() -> None:
         sys.argv = [script, *rest]
         sys.modules["__main__"].__spec__ = None
         runpy.run_path(script, run_name="__main__")
-    elif command in ("evaluate", "embed"):
+    elif command in COMMANDS and COMMANDS[command].is_hydra:
         sys.argv = [f"bindspace {command}", *rest]
         _hydra_command(command)
-    elif command == "sweep-report":
-        _sweep_report(rest)
+    elif command in COMMANDS:
+        _plain_command(command, rest)
     else:
         known = command in ("", "-h", "--help", "help")
         print(
-            USAGE if known else f"error: unknown command {command!r}\n\n{USAGE}",
+            usage() if known else f"error: unknown command {command!r}\n\n{usage()}",
             file=sys.stdout if known else sys.stderr,
         )
         raise SystemExit(0 if known else 2)
 
 
-def _sweep_report(arguments: list[str]) -> None:
-    if len(arguments) != 1 or arguments[0].startswith("-"):
-        print("usage: bindspace sweep-report PATH   (the folder that a sweep's last line named)", file=sys.stderr)
-        raise SystemExit(0 if arguments in (["-h"], ["--help"]) else 2)
-    from bind.studies.sweep_report import report_sweep
+def _job(name: str) -> Callable[[Any], Any]:
+    module, _, function = COMMANDS[name].job.partition(":")
+    job: Callable[[Any], Any] = getattr(importlib.import_module(module), function)
+    return job
 
+
+def _plain_command(name: str, arguments: list[str]) -> None:
     try:
-        report_sweep(Path(arguments[0]))
+        status = _job(name)(arguments)
     except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {plain_message(error)}", file=sys.stderr)
         raise JobFailed(1) from None
+    if status:
+        raise JobFailed(status)
 
 
 def _hydra_command(name: str) -> None:
@@ -245,9 +276,7 @@ def _hydra_command(name: str) -> None:
 
     @hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name=name)
     def command(cfg: Any) -> Any:
-        import bind.run
-
-        return run_job(getattr(bind.run, name), cfg)
+        return run_job(_job(name), cfg)
 
     with suggestions(name):
         command()

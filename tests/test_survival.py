@@ -108,20 +108,21 @@ def test_a_fresh_start_leaves_no_older_checkpoint_to_go_on_from(recordings, reco
 
 
 @pytest.mark.parametrize(
-    ("name", "hook", "time", "step"),
+    ("name", "hook", "time", "step", "num_workers"),
     [
-        ("SIGTERM", "on_train_batch_start", 2, 1),
-        ("SIGUSR1", "on_train_batch_end", 3, 3),  # the last step of an epoch: validation is not waited for
-        ("SIGINT", "on_validation_batch_start", 1, 3),
-        ("SIGTERM", "on_train_epoch_end", 2, 6),
+        ("SIGTERM", "on_train_batch_start", 2, 1, 0),
+        ("SIGUSR1", "on_train_batch_end", 3, 3, 0),  # the last step of an epoch: validation is not waited for
+        ("SIGINT", "on_validation_batch_start", 1, 3, 2),  # loader processes have begun what is not the next epoch
+        ("SIGTERM", "on_train_epoch_end", 2, 6, 0),
     ],
 )
 def test_a_signal_saves_says_how_to_go_on_and_exits_with_0(
-    name, hook, time, step, recordings, recorded_run, tmp_path, capfd, no_pictures
+    name, hook, time, step, num_workers, recordings, recorded_run, tmp_path, capfd, no_pictures
 ):
+    values = {"data.num_workers": num_workers}
     handler = signal.getsignal(getattr(signal, name))
     with pytest.raises(SystemExit) as stopped:
-        train(config(recordings, tmp_path, at(name, hook=hook, time=time)))
+        train(config(recordings, tmp_path, values, at(name, hook=hook, time=time)))
     assert stopped.value.code == 0
     assert signal.getsignal(getattr(signal, name)) == handler
     out, err = capfd.readouterr()
@@ -131,7 +132,7 @@ def test_a_signal_saves_says_how_to_go_on_and_exits_with_0(
     assert weights_of(tmp_path / "checkpoints" / "last.ckpt")["global_step"] == step
     assert not (tmp_path / "metrics.json").exists()
 
-    train(config(recordings, tmp_path, {"ckpt": "last"}))
+    train(config(recordings, tmp_path, values, {"ckpt": "last"}))
     assert_the_same_run(tmp_path, recorded_run)
 
 

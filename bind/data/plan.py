@@ -61,13 +61,20 @@ class BatchPlan:
         self.global_batch = global_batch
         self.seed = seed
         self.steps_per_epoch = steps_per_epoch or sum(size // global_batch for size in sizes)
-        self.step = start_step
+        self.start_step = self.step = start_step
         self.rank = rank
         weights = np.asarray(sizes, dtype=np.float64) ** alpha
         self.probabilities = weights / weights.sum()
 
     def __len__(self) -> int:
         return self.steps_per_epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """The next iteration is that of `epoch`, from `start_step` on: Lightning says so where an epoch begins.
+
+        It may have asked for an iteration that it then does not use, and loader processes begin those by themselves.
+        """
+        self.step = max(self.start_step, epoch * self.steps_per_epoch)
 
     def sources_of_epoch(self, epoch: int) -> np.ndarray:
         """The source of each step of an epoch, (steps_per_epoch,) int64."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import sys
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -10,6 +11,14 @@ from bind.report.tables import Cells, print_cells
 from bind.studies.sweep_jobs import Job, changed, read_jobs
 
 _MISSING = "–"
+
+
+def main(arguments: list[str]) -> None:
+    """`bindspace sweep-report PATH`."""
+    if len(arguments) != 1 or arguments[0].startswith("-"):
+        print("usage: bindspace sweep-report PATH   (the folder that a sweep's last line named)", file=sys.stderr)
+        raise SystemExit(0 if arguments in (["-h"], ["--help"]) else 2)
+    report_sweep(Path(arguments[0]))
 
 
 def report_sweep(folder: Path) -> None:

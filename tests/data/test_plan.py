@@ -58,6 +58,23 @@ def test_stopping_in_mid_epoch_goes_on_with_the_next():
     assert second == whole[5:]
 
 
+def test_an_epoch_that_loader_processes_began_and_nobody_used_comes_again():
+    """So it is where a run goes on in the validation that ends an epoch."""
+    whole = requests(BatchPlan([20], 4, seed=0), 4)
+    plan = BatchPlan([20], 4, seed=0, start_step=5)
+    plan.set_epoch(0)
+    assert next(iter(plan)) == whole[5]
+    for epoch in (1, 2):
+        plan.set_epoch(epoch)
+        assert list(plan) == whole[5 * epoch :][:5]
+
+
+def test_an_epoch_goes_on_in_its_middle():
+    plan = BatchPlan([20], 4, seed=0, start_step=7)
+    plan.set_epoch(1)
+    assert list(plan) == requests(BatchPlan([20], 4, seed=0), 2)[7:]
+
+
 def test_every_sample_comes_once_per_pass_and_passes_differ():
     plan = BatchPlan([12], 3, seed=0)
     passes = [[index for request in plan for index in request.indices] for _ in range(3)]
