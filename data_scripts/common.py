@@ -1,22 +1,30 @@
-"""What the data scripts share: arguments, bad files, the tables they print, and writing the manifest."""
+"""What the data scripts share: arguments, checks of files, what is dropped and why, tables, the manifest."""
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 MAX_BAD_SHARE = 0.01
 NUM_NAMED = 5
+SPLIT_ORDER = ("test", "val", "train")
+"""Where two splits share an owner, the first of these keeps it."""
 
 
-def arguments(description: str, epilog: str, argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """`--source`, `--out`, `--seed` and `--allow-bad`, the same for every script."""
+def arguments(
+    description: str,
+    epilog: str,
+    argv: Sequence[str] | None = None,
+    more: Callable[[argparse.ArgumentParser], None] | None = None,
+) -> argparse.Namespace:
+    """`--source`, `--out`, `--seed` and `--allow-bad`, the same for every script; `more` adds what only one needs."""
     parser = argparse.ArgumentParser(
         description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -25,38 +33,196 @@ def arguments(description: str, epilog: str, argv: Sequence[str] | None = None) 
     parser.add_argument("--seed", type=int, default=0, help="of every random choice (default: 0)")
     parser.add_argument(
         "--allow-bad",
-        action="store_true",
-        help=f"drop and list files that cannot be used, up to {MAX_BAD_SHARE:.0%}%; without it, one is an error",
+        type=_share,
+        nargs="?",
+        const=MAX_BAD_SHARE,
+        default=0.0,
+        metavar="SHARE",
+        help="drop and list files that are missing or cannot be used, up to this share of them "
+        f"(alone: up to {MAX_BAD_SHARE:.0%}%; 0.2 for clips of videos that may be gone); without it, one is an error",
     )
+    if more is not None:
+        more(parser)
     return parser.parse_args(argv)
 
 
 def run(main: Callable[[], None]) -> None:
-    """Exit with status 1 and one message where the input is wrong."""
+    """Exit with status 1 and one message where the input is wrong or a package is missing."""
     try:
         main()
     except ValueError as error:
         sys.exit(f"error: {error}")
+    except ModuleNotFoundError as error:
+        sys.exit(f"error: {error}. Install it: pip install 'bindspace[datasets]'")
 
 
-def refuse_bad(bad: dict[Path, str], num_files: int, allow_bad: bool) -> None:
-    """List what is wrong with which file; ValueError unless that is allowed and at most 1 % of the files."""
+def refuse_bad(bad: Mapping[Path, str], num_files: int, allow_bad: float) -> None:
+    """Name files that are missing or of no use; ValueError where their share is above `allow_bad`."""
     if not bad:
         return
     listed = [f"{path}: {reason}" for path, reason in bad.items()]
+    rest = f"\n  and {len(listed) - NUM_NAMED} more" if len(listed) > NUM_NAMED else ""
+    named = "\n  " + "\n  ".join(listed[:NUM_NAMED]) + rest
     if not allow_bad:
-        rest = f"\n  and {len(listed) - NUM_NAMED} more" if len(listed) > NUM_NAMED else ""
         raise ValueError(
-            f"{len(bad)} of {num_files} files cannot be used:\n  " + "\n  ".join(listed[:NUM_NAMED]) + rest + "\n"
-            f"Download them again, or drop them with --allow-bad (up to {MAX_BAD_SHARE:.0%})"
+            f"{len(bad)} of {num_files} files cannot be used:{named}\n"
+            f"Download them again, or drop them with --allow-bad (up to {MAX_BAD_SHARE:.0%}) or --allow-bad SHARE"
         )
-    print(f"dropped {len(bad)} of {num_files} files that cannot be used:")
-    print("".join(f"  {line}\n" for line in listed), end="")
-    if len(bad) > MAX_BAD_SHARE * num_files:
+    print(f"dropped {len(bad)} of {num_files} files that cannot be used:{named}")
+    if len(bad) > allow_bad * num_files:
         raise ValueError(
-            f"{len(bad)} of {num_files} files cannot be used, more than {MAX_BAD_SHARE:.0%}: the copy is damaged. "
-            "Download the data set again"
+            f"{len(bad)} of {num_files} files cannot be used, more than {allow_bad:.0%}: the copy is damaged or "
+            "incomplete. Download the data set again"
         )
+
+
+def finish(
+    rows: Iterable[dict[str, Any]],
+    args: argparse.Namespace,
+    *,
+    num_files: int,
+    bad: Mapping[Path, str],
+    left_out: Mapping[str, str] | None = None,
+    val_share: float = 0.0,
+    count_by: str | None = None,
+) -> Path:
+    """Refuse bad files, keep owners in one split each, report what was kept and dropped, and write the manifest.
+
+    `left_out` (name → reason) is what the script leaves out on purpose: it is counted, but is no fault of the copy.
+    Everything that was dropped stands by name in `dropped.tsv`. `val_share` of the training's owners (the first of
+    each row) becomes the validation. `count_by` is a column to count the kept rows by.
+    """
+    refuse_bad(bad, num_files, args.allow_bad)
+    kept, shared = without_shared_owners(rows)
+    if not kept:
+        raise ValueError(
+            f"{args.source}: nothing is left of {num_files} files. Does it hold the data set as published?"
+        )
+    if val_share:
+        val = set_aside((owners_of(row)[0] for row in kept if row["split"] == "train"), val_share, args.seed)
+        kept = [row | {"split": "val"} if row["split"] == "train" and owners_of(row)[0] in val else row for row in kept]
+    left_out = {**(left_out or {}), **shared}
+    args.out.mkdir(parents=True, exist_ok=True)
+    dropped = [(str(path), reason, "cannot be used") for path, reason in bad.items()]
+    dropped += [(name, reason, reason) for name, reason in left_out.items()]
+    (args.out / "dropped.tsv").write_text(
+        "".join(f"{name}\t{reason}\n" for name, reason, _ in dropped), encoding="utf-8"
+    )
+
+    print(f"kept {len(kept)} rows, dropped {len(dropped)}")
+    print_table(count_by or "rows", ((str(row[count_by]) if count_by else "kept", row["split"]) for row in kept))
+    for kind, count in Counter(kind for *_, kind in dropped).items():
+        print(f"  dropped {count}: {kind}")
+    if dropped:
+        print(f"every name: {args.out / 'dropped.tsv'}")
+    return write_manifest(kept, args.out)
+
+
+def without_shared_owners(rows: Iterable[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Rows whose owners are in one split only, and key → reason of the others: test keeps an owner, then validation."""
+    rows = list(rows)
+    splits: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        for owner in owners_of(row):
+            splits[owner].add(row["split"])
+    first = {owner: min(found, key=SPLIT_ORDER.index) for owner, found in splits.items()}
+    kept, dropped = [], {}
+    for row in rows:
+        elsewhere = {first[owner] for owner in owners_of(row)} - {row["split"]}
+        if elsewhere:
+            dropped[row["key"]] = f"{row['split']} shares an owner with {min(elsewhere, key=SPLIT_ORDER.index)}"
+        else:
+            kept.append(row)
+    return kept, dropped
+
+
+def owners_of(row: Mapping[str, Any]) -> list[str]:
+    owner = row.get("owner") or []
+    return [owner] if isinstance(owner, str) else list(owner)
+
+
+def set_aside(owners: Iterable[str], share: float, seed: int) -> set[str]:
+    """This share of the owners, at least one of two or more: those whose names have the smallest hashes."""
+    from bind.types import stable_id
+
+    ordered = sorted(set(owners), key=lambda owner: stable_id(f"{seed}:{owner}"))
+    return set(ordered[: max(round(share * len(ordered)), min(1, len(ordered) - 1))])
+
+
+def relative(path: Path, out: Path) -> str:
+    """The path as the manifest in `out` names it."""
+    return Path(os.path.relpath(path, out)).as_posix()
+
+
+def read_csv(
+    path: Path,
+    columns: Sequence[str],
+    where_to_get: str,
+    *,
+    header: bool = True,
+    encoding: str = "utf-8-sig",
+    comment: str | None = None,
+    spaces: bool = False,
+) -> list[dict[str, str]]:
+    """Rows of a CSV that has these columns, or just these where it has no header; ValueError names file and row.
+
+    Lines that begin with `comment` are left out; with `spaces`, one follows each comma.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file.\n{where_to_get}")
+    with path.open(encoding=encoding, newline="") as file:
+        lines = (line for line in file if comment is None or not line.startswith(comment))
+        reader = csv.reader(lines, strict=True, skipinitialspace=spaces)
+        try:
+            names = [name.strip() for name in next(reader, [])] if header else list(columns)
+            missing = [column for column in columns if column not in names]
+            if missing:
+                raise ValueError(f"{path}: no column {', '.join(missing)}; there are {', '.join(names)}")
+            rows = []
+            for cells in reader:
+                if len(cells) != len(names):
+                    raise ValueError(f"{path} row {reader.line_num}: {len(cells)} cells under {len(names)} columns")
+                rows.append(dict(zip(names, cells, strict=True)))
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} row {reader.line_num}: not readable as CSV: {error}") from error
+    if not rows:
+        raise ValueError(f"{path}: there are no rows in it")
+    return rows
+
+
+def sound_problem(path: Path, decode: bool = True) -> str | None:
+    """What makes a sound file unusable, or None; without `decode` only its header is read."""
+    import numpy as np
+    import soundfile
+
+    if not path.is_file():
+        return "missing"
+    try:
+        if not decode:
+            return None if soundfile.info(path).frames > 0 else "empty"
+        samples, _ = soundfile.read(path, dtype="float32")
+    except (soundfile.SoundFileError, OSError) as error:
+        return f"not readable as sound ({error})"
+    if not len(samples):
+        return "empty"
+    if not np.isfinite(samples).all():
+        return "holds NaN or infinite samples"
+    return None if samples.any() else "silent"
+
+
+def picture_problem(path: Path) -> str | None:
+    """What makes a picture unusable, or None; JPEGs are decoded at an eighth of their size, which finds what is cut."""
+    from PIL import Image
+
+    if not path.is_file():
+        return "missing"
+    try:
+        with Image.open(path) as image:
+            image.draft("RGB", (image.width // 8, image.height // 8))
+            image.load()
+    except (OSError, SyntaxError, ValueError) as error:
+        return f"not readable as a picture ({error})"
+    return None
 
 
 def print_table(title: str, rows: Iterable[tuple[str, str]]) -> None:
@@ -83,3 +249,10 @@ def write_manifest(rows: Iterable[dict[str, Any]], out: Path) -> Path:
     os.replace(unfinished, path)
     print(f"manifest: {path}")
     return path
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 <= share < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no share; give a number from 0 to below 1")
+    return share

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import arguments, print_table, refuse_bad, run, write_manifest
+from common import arguments, print_table, refuse_bad, run, sound_problem, write_manifest
 from PIL import Image
 
 from bind.data.digits import DIGIT_WORDS, DigitScan, digit_captions, digit_image, digit_scans
@@ -95,19 +95,9 @@ def _rows(files: list[Path], scans: list[DigitScan], rng: np.random.Generator) -
 
 def _problem(path: Path) -> str | None:
     """What makes a recording unusable, or None."""
-    import soundfile
-
     if NAME.fullmatch(path.stem) is None:
         return "not named {digit}_{speaker}_{index}.wav"
-    try:
-        samples, _ = soundfile.read(path, dtype="float32")
-    except (soundfile.SoundFileError, OSError) as error:
-        return f"not readable as sound ({error})"
-    if not len(samples):
-        return "empty"
-    if not np.isfinite(samples).all():
-        return "holds NaN or infinite samples"
-    return None if samples.any() else "silent"
+    return sound_problem(path)
 
 
 def _natural_order(path: Path) -> list[int | str]:
