@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 import importlib
 import os
 import re
@@ -40,6 +41,28 @@ COMMANDS = {
         "bind.run:embed",
         "run=PATH manifest=FILE out=FILE.parquet [modalities=[audio]]",
         "write vectors of a manifest's samples",
+    ),
+    "cache": Command(
+        "bind.studies.anchor_cache:cache",
+        "[overrides as for train]",
+        "embed pictures and texts once, before any training",
+    ),
+    "compare": Command(
+        "bind.studies.compare:main",
+        "RUN_A RUN_B [--split test]",
+        "say which differences between two runs are real",
+        is_hydra=False,
+    ),
+    "pack": Command(
+        "bind.studies.pack:pack",
+        "manifest=FILE out=FOLDER [shard_megabytes=256]",
+        "pack a manifest into WebDataset shards",
+    ),
+    "doctor": Command(
+        "bind.studies.doctor.command:main",
+        "MANIFEST [--json FILE] [--anchor NAME]",
+        "say what is wrong with a manifest and its files",
+        is_hydra=False,
     ),
     "sweep-report": Command(
         "bind.studies.sweep_report:main", "PATH", "the table and the plot of a sweep (train -m …) again", is_hydra=False
@@ -78,8 +101,9 @@ def run_job(job: Callable[[Any], Any], cfg: Any) -> Any:
         refuse_unset(cfg)
         refuse_sweep_of_one(cfg)
         return job(cfg)
-    except ValueError as error:
-        if os.environ.get("HYDRA_FULL_ERROR", "0") == "1":
+    except (ValueError, OSError) as error:
+        is_told = isinstance(error, ValueError) or error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if not is_told or os.environ.get("HYDRA_FULL_ERROR", "0") == "1":
             raise
         message = f"error: {plain_message(error)}"
         print(message, file=sys.stderr, flush=True)

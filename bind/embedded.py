@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,6 +22,8 @@ class EmbeddedSplit:
         group_ids_N: int64 (N,).
         z: modality → (N_m, D) on the CPU.
         rows: modality → int64 (N_m,), the sample of each vector.
+        copies: modality → bool (N_m,), vectors of a value that an earlier sample of the group has too, such as a
+            template's caption; a pool holds such a value once.
     """
 
     def __init__(
@@ -31,6 +33,7 @@ class EmbeddedSplit:
         self.group_ids_N = group_ids_N
         self.z = dict(z)
         self.rows = dict(rows)
+        self.copies: dict[Modality, Tensor] = {}
 
     @classmethod
     def gather(cls, parts: Iterable[tuple[Batch, Embeddings]], device: torch.device | str = "cpu") -> EmbeddedSplit:
@@ -108,18 +111,27 @@ class EmbeddedSplit:
     def query_and_pool(self, query: Modality, pool: Modality, *, one_per_group: bool) -> tuple[Tensor, Tensor]:
         """Positions among the query's and the pool's vectors.
 
-        With `one_per_group` the first sample of each group is the pool, and all other samples ask.
+        With `one_per_group` the pool is the first sample of each group that has `pool`, and all other samples ask.
         """
-        if not one_per_group:
-            return torch.arange(len(self.rows[query])), torch.arange(len(self.rows[pool]))
-        is_pool = self.is_pool_item()
-        return (~is_pool[self.rows[query]]).nonzero().flatten(), is_pool[self.rows[pool]].nonzero().flatten()
+        asking = self.asking(query, [pool], one_per_group=one_per_group)
+        return asking, self.asked(pool, one_per_group=one_per_group)
 
-    def is_pool_item(self) -> Tensor:
-        """Bool (N,): the first sample of each group."""
+    def asking(self, query: Modality, pool: Sequence[Modality], *, one_per_group: bool) -> Tensor:
+        """Positions of the queries among the vectors of a modality, where the pool is made of `pool`."""
+        rows = self.rows[query]
+        return (~self.is_pool_item(pool)[rows]).nonzero().flatten() if one_per_group else torch.arange(len(rows))
+
+    def asked(self, pool: Modality, *, one_per_group: bool) -> Tensor:
+        """Positions of the pool's items among the vectors of a modality."""
+        rows = self.rows[pool]
+        kept = self.is_pool_item([pool])[rows] if one_per_group else torch.ones(len(rows), dtype=torch.bool)
+        return (kept & ~self.copies[pool] if pool in self.copies else kept).nonzero().flatten()
+
+    def is_pool_item(self, pool: Sequence[Modality]) -> Tensor:
+        """Bool (N,): the first sample of each group among those that have any of `pool`."""
         first: dict[int, int] = {}
-        for position, group in enumerate(self.group_ids_N.tolist()):
-            first.setdefault(group, position)
-        is_first = torch.zeros(len(self.group_ids_N), dtype=torch.bool)
+        for row in torch.cat([self.rows[m] for m in pool]).unique().tolist():
+            first.setdefault(int(self.group_ids_N[row]), row)
+        is_first = torch.zeros(len(self.keys), dtype=torch.bool)
         is_first[list(first.values())] = True
         return is_first

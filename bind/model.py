@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from bind.build import build, locate_class
 from bind.chunks import encode_in_chunks
+from bind.clips import average_clips, collate_clips
 from bind.types import Batch, Embeddings, Inputs, Modality, Transform
 
 CONFIG_NAME = "binder.json"
@@ -44,10 +45,12 @@ class Binder(nn.Module):
     ) -> None:
         super().__init__()
         self.anchor = anchor
+        # An encoder of one's own takes the place of a tower, also where the anchor's vectors are cached.
+        anchor.modalities = tuple(m for m in anchor.modalities if m not in encoders)
         self.encoders = nn.ModuleDict(encoders)
         self.heads = nn.ModuleDict(heads)
         self.fusion = fusion
-        self.transforms: dict[Modality, Transform] = {**transforms, **anchor.transforms}
+        self.transforms: dict[Modality, Transform] = {**anchor.transforms, **transforms}
         self.config = config
         missing = [m for m in fusion_inputs(fusion) if m not in self.modalities]
         if missing:
@@ -116,8 +119,11 @@ class Binder(nn.Module):
             if modality in batch.cached:
                 z[modality] = batch.cached[modality]
             elif modality in batch.inputs:
+                num_clips = batch.num_clips.get(modality)
+                # Clips in memory at a time: as many as there are rows, however many clips each of them has.
+                at_a_time = chunk_size if num_clips is None else chunk_size or len(batch)
                 encode = functools.partial(self.encode, modality)
-                z_m = encode_in_chunks(encode, batch.inputs[modality], chunk_size)
+                z_m = average_clips(encode_in_chunks(encode, batch.inputs[modality], at_a_time), num_clips)
                 z[modality] = z_m[: len(batch.rows.get(modality, ()))]  # without a row that was borrowed
             else:
                 # Other ranks may have rows: the collectives of the loss, backward too, must still be met here.
@@ -166,11 +172,12 @@ class Binder(nn.Module):
         try:
             self.eval()
             for start in range(0, len(values), batch_size):
-                inputs = transform.collate(
-                    [transform(_as_value(modality, v), None) for v in values[start : start + batch_size]]
+                inputs, num_clips = collate_clips(
+                    transform, [transform(_as_value(modality, v), None) for v in values[start : start + batch_size]]
                 )
                 inputs = {k: x.to(device) for k, x in inputs.items()} if isinstance(inputs, dict) else inputs.to(device)
-                parts.append(self.encode(modality, inputs))
+                z = encode_in_chunks(functools.partial(self.encode, modality), inputs, batch_size)
+                parts.append(average_clips(z, None if num_clips is None else num_clips.to(device)))
         finally:
             self.train(was_training)
         return torch.cat(parts) if parts else torch.zeros(0, self.dim, device=device)

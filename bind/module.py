@@ -16,6 +16,7 @@ from bind.anchors.bank import AnchorBank
 from bind.chunks import refuse_batch_statistics
 from bind.embedded import EmbeddedSplit
 from bind.losses import InfoNCE
+from bind.metrics.geometry import space
 from bind.model import Binder
 from bind.sharding import shard
 from bind.types import Batch, Embeddings, Modality, Pair
@@ -83,6 +84,8 @@ class BindingModule(L.LightningModule):
         self.bank: AnchorBank | None = None
         self.last_losses: dict[str, Tensor] = {}  # of the step before, for who watches over them
         self.validation: list[tuple[Batch, Embeddings]] = []
+        # Of the last validation, as in metrics.json, for who watches over them.
+        self.last_figures: dict[str, dict[str, dict[str, Any]]] = {}
         # The frozen anchor is named by its fingerprint instead of being written into every checkpoint.
         self.strict_loading = False
 
@@ -145,6 +148,10 @@ class BindingModule(L.LightningModule):
         split = EmbeddedSplit.gather(self.validation, self.device)
         self.validation.clear()
         recalls = []
+        self.last_figures = {
+            "retrieval": {},
+            "space": space(Embeddings(split.z, split.rows, len(split.keys)), self.pairs),
+        }
         for pair in self.pairs:
             for query, pool in ((pair.a, pair.b), (pair.b, pair.a)):
                 if query not in split.z or pool not in split.z:
@@ -153,6 +160,10 @@ class BindingModule(L.LightningModule):
                 for name in ("R@1", "R@5", "median_rank"):
                     self.log(f"val/{query}_to_{pool}/{name}", float(figures[name]), rank_zero_only=False)
                 recalls.append(figures["R@1"])
+                self.last_figures["retrieval"][f"{query}_to_{pool}"] = figures
+        for place, of_place in self.last_figures["space"].items():
+            for name, value in of_place.items():
+                self.log(f"val/space/{place}/{name}", value, rank_zero_only=False)
         self.log("val/mean_R@1", sum(recalls) / len(recalls) if recalls else 0.0, prog_bar=True)
 
     def configure_optimizers(self) -> Any:

@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.progress import track
 from torch import Tensor, nn
 
-from bind.anchors.cache import InMemoryCache
+from bind.anchors.cache import AnchorCache
+from bind.anchors.cache_build import CacheOptions, build_cache, cacheable
+from bind.anchors.cache_fill import Engine
 from bind.build import build
 from bind.data.coverage import Side, require_pairs
 from bind.data.datamodule import BindDataModule
+from bind.data.manifest import ManifestSource
+from bind.data.workers import outlive_signals
 from bind.model import Binder
 from bind.module import BindingModule
 from bind.types import Modality, Pair, Source
@@ -64,6 +67,12 @@ def active_pairs(config: Mapping[str, Any], binder: Binder) -> list[Pair]:
             close = difflib.get_close_matches(misspelt[0], choices, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(choices)}"
             raise ValueError(f"pairs.{name}: nothing embeds {misspelt[0]!r}; {hint}")
+        if not unknown and not any(binder.is_trainable(m) or m == fused for m in (a, b)):
+            # The anchor embeds a video too; its pair with pictures is for an encoder of its own.
+            unknown = [m for m in (a, b) if m in config["encoder"]]
+        # Video without an encoder is the image tower's: it is chosen by what has one, not by image or text.
+        if "video" in (a, b) and not any(m in binder.encoders or m == fused for m in (a, b)):
+            unknown.append("video")
         if pair.weight > 0 and unknown:
             log.debug("pairs.%s is left out: %s not in modalities=%s", name, ", ".join(unknown), list(binder.encoders))
         elif pair.weight > 0:
@@ -75,7 +84,17 @@ def active_pairs(config: Mapping[str, Any], binder: Binder) -> list[Pair]:
 
 
 def make_sources(config: Mapping[str, Any], trust: Sequence[str]) -> dict[str, Source]:
-    return {name: build(options, trust=trust) for name, options in config["data"]["sources"].items() if options}
+    """Name → dataset: those of `data.sources`, and a manifest each of `data.manifests`.
+
+    Raises:
+        ValueError: where there is none.
+    """
+    data = config["data"]
+    sources = {name: build(options, trust=trust) for name, options in data["sources"].items() if options}
+    sources |= {name: ManifestSource(path, name) for name, path in data.get("manifests", {}).items()}
+    if not sources:
+        raise ValueError("no data: name a table with +data.manifests.NAME=FILE, or choose another data=")
+    return sources
 
 
 def make_datamodule(
@@ -107,6 +126,7 @@ def make_datamodule(
         evaluation_batch_size=data["evaluation_batch_size"],
         num_workers=data["num_workers"],
         alpha=data["alpha"],
+        weights=data["weights"],
         steps_per_epoch=data["steps_per_epoch"],
         seed=config["seed"],
     )
@@ -130,20 +150,19 @@ def refuse_unusable_data(
     datamodule.train_plan()
 
 
-def fill_cache(datamodule: BindDataModule, binder: Binder, splits: Sequence[str]) -> InMemoryCache:
-    """Embed what the frozen towers would see again and again, once."""
-    cache = InMemoryCache()
+def fill_cache(
+    datamodule: BindDataModule, binder: Binder, splits: Sequence[str], options: CacheOptions, show: bool = True
+) -> AnchorCache:
+    """Embed what the frozen towers would see again and again, once; see `build_cache`."""
+    places = []
     for split in splits:
-        wanted = datamodule.train_modalities if split == "train" else datamodule.evaluation_modalities
-        fresh = (
-            {m for source in datamodule.sources for m in getattr(source, "fresh", ())} if split == "train" else set()
-        )
-        frozen = [m for m in wanted if m in binder.anchor.modalities and not binder.is_trainable(m) and m not in fresh]
-        if frozen:
-            batches = datamodule.batches(split, frozen)
-            title = f"anchor: {' and '.join(frozen)} of {split}"
-            cache.fill(binder.anchor, track(batches, title, datamodule.num_batches(split), transient=True), frozen)
-    return cache
+        needed = datamodule.train_modalities if split == "train" else datamodule.evaluation_modalities
+        wanted = [m for m in needed if not binder.is_trainable(m)]
+        for position, (source, weight) in enumerate(zip(datamodule.sources, datamodule.weights, strict=True)):
+            if weight or split != "train":
+                places += [(position, split, m) for m in cacheable(source, split, wanted, binder.anchor)]
+    engine = Engine(datamodule.evaluation_batch_size, datamodule.num_workers, outlive_signals)
+    return build_cache(binder.anchor, datamodule.sources, places, options, engine, show=show)
 
 
 def last_checkpoint(run_dir: Path) -> Path:

@@ -38,6 +38,16 @@ def how_to_go_on(run_dir: Path) -> str:
     return f"\nThe last good checkpoint, after step {step}, is {last}; go on with\n{command(run_dir)}"
 
 
+def changes(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """The settings that differ between two configs, such as `data.batch_size: 64 → 32`, but for those of going on."""
+    for key in dict.fromkeys([*before, *now]):
+        a, b = before.get(key, {}), now.get(key, {})
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            yield from changes(a, b, f"{prefix}{key}.")
+        elif a != b and f"{prefix}{key}" not in ("ckpt", "init_from", "run_dir"):
+            yield f"{prefix}{key}: {a} → {b}"
+
+
 @contextmanager
 def stops_are_told(run_dir: Path) -> Iterator[None]:
     """A signal in here ends the run, or the sweep it is a job of, with exit status 0; one line says how it goes on."""

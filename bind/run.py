@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import logging
 import platform
 import shlex
 import sys
@@ -20,10 +21,14 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.progress import track
 
 from bind.anchors.bank import AnchorBank
+from bind.anchors.cache_build import CacheOptions
 from bind.build import ANY_CLASS, build
+from bind.data.coverage import Side
 from bind.data.datamodule import BindDataModule
+from bind.data.mixture import seen_pairs, seen_sources
+from bind.data.shards.patterns import absolute
 from bind.embedded import EmbeddedSplit
-from bind.evaluation import evaluate_split, parts_of
+from bind.evaluation import QueryResults, evaluate_split, parts_of
 from bind.fit import fit, keep_best, make_trainer, one_job_of_a_sweep
 from bind.model import Binder
 from bind.module import BindingModule
@@ -38,12 +43,19 @@ from bind.parts import (
     refuse_unusable_data,
     sides_of,
 )
+from bind.report.exhibit import exhibit
 from bind.report.html import write_report
+from bind.report.mixture import mixture_cells
+from bind.report.nearest import galleries
+from bind.report.queries import write_queries
 from bind.report.showcase import draw_run
-from bind.report.tables import print_tables
-from bind.resume import stops_are_told
+from bind.report.tables import print_cells, print_tables
+from bind.report.values import SplitValues
+from bind.resume import changes, stops_are_told
 from bind.sharding import whole
 from bind.types import Embeddings, Pair
+
+log = logging.getLogger("bind")
 
 CONFIG_VERSION = 1
 
@@ -68,6 +80,7 @@ def train_in(run_dir: Path, config: dict[str, Any], started: float) -> float:
     L.seed_everything(config["seed"], verbose=False)
     torch.set_float32_matmul_precision("high")
     checkpoint = find_checkpoint(config["ckpt"], run_dir)
+    cache_options = CacheOptions.of(config["cache"])
 
     binder = Binder.from_config(binder_config(config), trust=ANY_CLASS)
     pairs = active_pairs(config, binder)
@@ -90,20 +103,25 @@ def train_in(run_dir: Path, config: dict[str, Any], started: float) -> float:
         init_weights(module, Path(start))
     trainer = make_trainer(config, run_dir)
     if trainer.is_global_zero:
+        if checkpoint and (run_dir / "config.yaml").is_file():
+            for change in changes(open_run(str(run_dir))[1], config):
+                log.warning("going on with another setting than before: %s", change)
         # Only now that all is well: what an earlier run left in the folder stays true until this one starts.
         write_atomically(run_dir / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
         if checkpoint is None:
             (run_dir / "logs" / "metrics.csv").unlink(missing_ok=True)
             if (earlier := last_checkpoint(run_dir)).is_file():  # ckpt=last would go on with another run
                 earlier.replace(earlier.with_suffix(".ckpt.earlier"))
+        tell_mixture(trainer, datamodule, sides_of(pairs, binder))
     seconds = {"setup": time.perf_counter() - started}
 
     binder.to(trainer.strategy.root_device)
-    datamodule.cache, seconds["anchor_cache"] = timed(lambda: fill_cache(datamodule, binder, splits))
+    datamodule.cache, seconds["anchor_cache"] = timed(
+        lambda: fill_cache(datamodule, binder, splits, cache_options, trainer.is_global_zero)
+    )
     if bank_size := config["loss"]["bank"]:
-        samples = [sample for source in datamodule.sources for sample in source.samples("train")]
         module.bank = AnchorBank.from_cache(
-            bank_size, datamodule.cache, samples, binder.anchor.modalities, config["seed"]
+            bank_size, datamodule.cache, datamodule.sources, binder.anchor.modalities, config["seed"]
         )
     if config["compile"]:
         for encoder in binder.encoders.values():
@@ -121,6 +139,19 @@ def train_in(run_dir: Path, config: dict[str, Any], started: float) -> float:
     return score
 
 
+def tell_mixture(trainer: L.Trainer, datamodule: BindDataModule, pairs: Mapping[str, tuple[Side, Side]]) -> None:
+    """Print how often each source and pair will be seen in this training; in one epoch where it has no end."""
+    plan = datamodule.train_plan(world_size=trainer.world_size)
+    limit = trainer.limit_train_batches
+    per_epoch = min(limit, len(plan)) if isinstance(limit, int) else int(limit * len(plan))
+    num_batches = per_epoch * max(1, trainer.max_epochs or 1)
+    if trainer.max_steps > 0:
+        num_batches = min(num_batches, trainer.max_steps * trainer.accumulate_grad_batches)
+    if num_batches:
+        sources = seen_sources(plan, datamodule.source_names, num_batches, per_epoch)
+        print_cells(mixture_cells(sources, seen_pairs(datamodule.sources, sources, pairs), plan.global_batch))
+
+
 def evaluate(cfg: DictConfig) -> None:
     """Evaluate a run directory again: `bindspace evaluate run=PATH`.
 
@@ -133,7 +164,10 @@ def evaluate(cfg: DictConfig) -> None:
     binder = Binder.load(run_dir, trust=trust)
     pairs = active_pairs(config, binder)
     datamodule = make_datamodule(config, binder, pairs, trust=trust)
-    seconds = {"setup": time.perf_counter() - started}
+    main_file = run_dir / "metrics.json"
+    of_training = json.loads(main_file.read_text())["seconds"] if main_file.is_file() else {}
+    is_main = cfg.split == config["evaluation"]["split"]
+    seconds = of_training if is_main else {"setup": time.perf_counter() - started}
     evaluate_run(config, binder.to(best_device()), datamodule, pairs, run_dir, cfg.split, seconds, started)
 
 
@@ -228,22 +262,28 @@ def evaluate_run(
     """Figures of a split into `metrics.json`, plots and `report.html`; the tables and the directory to the terminal."""
     data = config["data"]
 
-    def figures() -> tuple[EmbeddedSplit, dict[str, Any]]:
+    def figures() -> tuple[EmbeddedSplit, dict[str, Any], dict[str, QueryResults]]:
         split = embed_split(datamodule, binder, split_name)
         options = {"one_per_group": data["one_per_group"], "label_sets": data["zero_shot"] or {}}
-        return split, evaluate_split(split, binder, pairs, datamodule.sources, split_name, **options)
+        return split, *evaluate_split(split, binder, pairs, datamodule.sources, split_name, **options)
 
-    (split, metrics), seconds["evaluate"] = timed(figures)
-    seconds["total"] = time.perf_counter() - started
+    (split, metrics, queries), seconds["evaluate"] = timed(figures)
+    seconds.setdefault("total", time.perf_counter() - started)
     metrics["seconds"] = {name: round(value, 1) for name, value in seconds.items()}
     # The split a run was made for has the plain names; others stand beside it.
     suffix = "" if split_name == config["evaluation"]["split"] else f"_{split_name}"
     write_atomically(run_dir / f"metrics{suffix}.json", json.dumps(metrics, indent=2) + "\n")
-    num_queries = config["evaluation"]["num_gallery_queries"]
-    pngs = draw_run(
-        run_dir, metrics, split, binder, datamodule.sources, pairs, num_queries, data["one_per_group"], suffix
-    )
-    write_report(run_dir, metrics, pngs, (run_dir / "config.yaml").read_text(), shlex.join(sys.argv), versions())
+    write_queries(run_dir / f"queries{suffix}.parquet", split_name, queries)
+    shown = config["evaluation"]
+    num_queries = shown["num_gallery_queries"]
+    asked = galleries(split, list(binder.encoders), pairs, num_queries, one_per_group=data["one_per_group"])
+    values = SplitValues(split, datamodule.sources, split_name, binder.transforms)
+    pngs = draw_run(run_dir, metrics, asked, values, suffix)
+    parts = {m: parts_of(m, binder) for m in (*binder.modalities, *split.z) if m in split.z}
+    on_page = exhibit(values, parts, asked, shown["num_scatter_samples"])
+    config_yaml = (run_dir / "config.yaml").read_text()
+    page = run_dir / f"report{suffix}.html"
+    write_report(page, metrics, pngs, on_page, config_yaml, config["seed"], shlex.join(sys.argv), versions())
     print_tables(metrics)
     print(f"run directory: {run_dir}")
     return metrics
@@ -283,6 +323,10 @@ def prepare_run_dir(cfg: DictConfig) -> tuple[Path, dict[str, Any]]:
         cfg.run_dir = str(run_dir)
         if cfg.data.get("manifest"):  # a run can be evaluated again from any folder
             cfg.data.manifest = str(Path(cfg.data.manifest).resolve())
+        for name, path in cfg.data.get("manifests", {}).items():
+            cfg.data.manifests[name] = str(Path(path).resolve())
+        if cfg.data.get("shards"):
+            cfg.data.shards = absolute(cfg.data.shards)
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     config = {"version": CONFIG_VERSION, **{k: v for k, v in config.items() if k not in ("experiment", "debug")}}
     return run_dir, config

@@ -6,6 +6,7 @@ Shapes: B rows of a batch, B_m items of modality m in it, N pool, T time, C chan
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,12 +24,36 @@ Inputs = Tensor | dict[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
-    """A recording on disk, whole or from `start_seconds` to `end_seconds`."""
+class PackedFile:
+    """The content of a file that lies inside a larger one, such as a shard; `name` says where.
 
-    path: Path
+    `sidecar` is what a file on disk has beside it under the same name: the JSON of a `.npy` recording.
+    """
+
+    name: str
+    content: bytes = field(repr=False)
+    sidecar: bytes | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def suffix(self) -> str:
+        return Path(self.name).suffix
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A recording in a file, whole or from `start_seconds` to `end_seconds`."""
+
+    path: Path | PackedFile
     start_seconds: float | None = None
     end_seconds: float | None = None
+
+    @property
+    def file(self) -> Path | io.BytesIO:
+        """What decoders open: the path, or the content of a packed file."""
+        return self.path if isinstance(self.path, Path) else io.BytesIO(self.path.content)
 
     def __str__(self) -> str:
         if self.start_seconds is None and self.end_seconds is None:
@@ -93,6 +118,8 @@ class Batch:
             modality) or, in evaluation, occur several times (five captions). This is the presence mask.
         source: name of the dataset inside the mixture.
         modalities: what the source carries: the same on every rank, also when no row of this batch has it.
+        num_clips: modality → int64 (B_m,), where items are several clips of one recording: `inputs` then holds the
+            clips of all items in a row (first axis its sum), and an item's embedding is made of all of its clips.
     """
 
     keys: list[str]
@@ -102,6 +129,7 @@ class Batch:
     cached: dict[Modality, Tensor] = field(default_factory=dict)
     source: str = ""
     modalities: tuple[Modality, ...] = ()
+    num_clips: dict[Modality, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -122,6 +150,7 @@ class Batch:
             cached={m: x.to(device, non_blocking=non_blocking) for m, x in self.cached.items()},
             source=self.source,
             modalities=self.modalities,
+            num_clips={m: x.to(device, non_blocking=non_blocking) for m, x in self.num_clips.items()},
         )
 
 
@@ -170,10 +199,13 @@ class Transform(Protocol):
     """From one value of a sample to one tensor, and from several tensors to a tower's inputs."""
 
     def __call__(self, value: Any, rng: np.random.Generator | None) -> Any:
-        """`rng` is the sample's own generator in training and None in evaluation, which is deterministic."""
+        """`rng` is the sample's own generator in training and None in evaluation, which is deterministic.
+
+        A list of tensors is several clips of the value, whose embeddings are averaged into one.
+        """
 
     def collate(self, items: list[Any]) -> Inputs:
-        """Stack what `__call__` returned for B_m values."""
+        """Stack what `__call__` returned for B_m values, clip by clip."""
 
 
 @runtime_checkable
@@ -194,8 +226,20 @@ class Tower(Protocol):
 class EmbeddingCache(Protocol):
     """Anchor embeddings computed earlier, looked up by sample key."""
 
-    def lookup(self, modality: Modality, keys: Sequence[str]) -> list[Tensor] | None:
-        """One (V, D) tensor of unit vectors per key (V values, 0 if missing); None where `modality` is not cached."""
+    def lookup(
+        self,
+        modality: Modality,
+        keys: Sequence[str],
+        *,
+        source: int,
+        split: str,
+        rngs: Sequence[np.random.Generator] | None = None,
+    ) -> list[Tensor] | None:
+        """One (V, D) tensor of unit vectors per key (V values, 0 if missing); None where this is not cached.
+
+        `source` is the place of the key's source in the mixture. Where several views are cached, the sample's generator
+        in `rngs` draws one; without generators it is the plain one.
+        """
 
 
 class Source(Protocol):
@@ -208,6 +252,12 @@ class Source(Protocol):
 
     def samples(self, split: str) -> Sequence[Sample]:
         """The metadata of a split, in a fixed order; `values` may still be empty lists per modality."""
+
+    def content_hash(self, split: str, modality: Modality) -> str:
+        """A hash of keys and values of `modality` in their order: equal only where every value is still the same.
+
+        What was computed from a source is stored under it; values that `fetch` draws afresh count undrawn.
+        """
 
     def fetch(
         self,

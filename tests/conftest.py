@@ -4,6 +4,14 @@ import sys
 import pytest
 
 
+@pytest.fixture(scope="session", autouse=True)
+def anchor_cache(tmp_path_factory):
+    """Trainings of the tests, also those in processes of their own, keep the anchor's vectors here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BINDSPACE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def ranks(tmp_path_factory):
     """Results of every case of `two_ranks`, one dict per rank."""

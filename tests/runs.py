@@ -30,6 +30,7 @@ QUICK = {
     "encoder.imu.width": 8,
     "encoder.imu.num_layers": 2,
     "evaluation.num_gallery_queries": 0,
+    "evaluation.num_scatter_samples": 0,
 }
 RECORDED = {
     **QUICK,

@@ -10,6 +10,7 @@ import pytest
 import runs
 import soundfile
 from omegaconf import OmegaConf
+from PIL import Image
 
 from bind.anchors.dual_encoder import PretrainedAnchor
 from bind.build import ANY_CLASS, locate_class
@@ -62,8 +63,8 @@ def refuse_wrong_keys(config):
 
 def resolved(*choices, **values):
     made = runs.config(*choices, **{"run_dir": "runs/mine", **values})
-    if OmegaConf.is_missing(made.data, "manifest"):
-        made.data.manifest = "my.csv"
+    for key in [key for key in made.data if OmegaConf.is_missing(made.data, key)]:
+        made.data[key] = "mine"
     return OmegaConf.to_container(made, resolve=True)
 
 
@@ -108,10 +109,11 @@ def test_anything_of_the_trainer_can_be_added():
     assert (made.trainer.overfit_batches, made.trainer.gradient_clip_val) == (2, 0.5)
 
 
-@pytest.mark.parametrize("name", ["evaluate", "embed"])
+@pytest.mark.parametrize("name", ["evaluate", "embed", "pack", "cache"])
 def test_the_other_commands_compose(name):
     unset = {key for key, value in flat(OmegaConf.to_container(runs.config(name=name))) if value == "???"}
-    assert unset == {"evaluate": {"run"}, "embed": {"run", "manifest", "out"}}[name]
+    needed = {"evaluate": {"run"}, "embed": {"run", "manifest", "out"}, "pack": {"manifest", "out"}}
+    assert unset == needed.get(name, set())
 
 
 # One step of every experiment
@@ -142,7 +144,19 @@ def published_motion(folder):
     return "hapt"
 
 
-GENERATED = {"digits": published_digits, "hapt": published_motion}
+def published_stamps(folder):
+    rng = np.random.default_rng(0)
+    for name in ("a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n"):
+        stamp = folder / "letters" / name
+        stamp.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(stamp.with_suffix(".png"))
+        stamp.with_suffix(".txt").write_text(f"The letter {name}.\n")
+        for end in ("", "_desc_fr"):
+            soundfile.write(f"{stamp}{end}.ogg", rng.uniform(-0.5, 0.5, 4000), 8000)
+    return "tuxpaint_stamps"
+
+
+GENERATED = {"digits": published_digits, "hapt": published_motion, "tuxpaint": published_stamps}
 SMALL = {
     "toy_anchor": {
         "data.num_train": 32,
@@ -180,6 +194,9 @@ def test_an_experiment_runs_for_a_step_and_can_be_evaluated_again(experiment, tm
             "imu/all12": 12,
         }
         assert metrics["retrieval"]["imu_to_text"]["trained"]
+    elif experiment == "tuxpaint":
+        assert metrics["retrieval"]["speech_to_image"]["trained"]
+        assert not metrics["retrieval"]["audio_to_speech"]["trained"]
     elif experiment == "toy_anchor":
         assert set(metrics["retrieval"]) == {"image_to_text", "text_to_image"}
         made = PretrainedAnchor(str(tmp_path / "run" / "anchor"))

@@ -1,5 +1,5 @@
 import torch
-from two_ranks import split_parts
+from two_ranks import retrieval_parts, run_retrieval, split_parts
 
 from bind.embedded import EmbeddedSplit
 
@@ -53,3 +53,34 @@ def test_one_per_group_pools_the_first_sample_and_asks_with_the_others():
     assert (len(everything), len(whole)) == (3, 4)
     figures = split.retrieval("audio", "image", one_per_group=True)
     assert (figures["queries"], figures["pool"]) == (1, 2)
+
+
+def test_one_per_group_finds_a_pool_where_sources_share_groups_but_not_modalities():
+    z = {"image": torch.eye(4), "audio": torch.eye(4)[:2], "imu": torch.eye(4)[2:]}
+    rows = {"image": torch.arange(6)[[0, 1, 3, 4]], "audio": torch.tensor([0, 1]), "imu": torch.tensor([3, 5])}
+    split = EmbeddedSplit([*"abcdef"], torch.tensor([7, 7, 7, 7, 7, 7]), z, rows)
+    for query, pool, asking, asked in [
+        ("image", "imu", [0, 1, 4], [3]),
+        ("imu", "image", [3, 5], [0]),
+        ("image", "audio", [1, 3, 4], [0]),
+    ]:
+        queries, candidates = split.query_and_pool(query, pool, one_per_group=True)
+        assert split.rows[query][queries].tolist() == asking
+        assert split.rows[pool][candidates].tolist() == asked
+
+
+def test_two_processes_find_the_figures_of_one(ranks):
+    expected = run_retrieval(retrieval_parts(0, 21))
+    assert expected["audio image False"]["queries"] == 28
+    for result in ranks:
+        assert result["retrieval"] == expected
+
+
+def test_a_pool_holds_copies_once_and_every_copy_asks():
+    z = {"text": torch.eye(4)[[0, 0, 1, 2]], "audio": torch.eye(4)[:3]}
+    rows = {"text": torch.tensor([0, 1, 1, 2]), "audio": torch.arange(3)}
+    split = EmbeddedSplit(["p", "q", "r"], torch.tensor([7, 7, 8]), z, rows)
+    split.copies["text"] = torch.tensor([False, True, False, False])
+    assert split.query_and_pool("audio", "text", one_per_group=False)[1].tolist() == [0, 2, 3]
+    assert split.query_and_pool("text", "audio", one_per_group=False)[0].tolist() == [0, 1, 2, 3]
+    assert split.query_and_pool("audio", "text", one_per_group=True)[1].tolist() == [0, 3]

@@ -14,6 +14,8 @@ FLOORS = {
     "types": 0,
     "distributed": 0,
     "build": 0,
+    "clips": 0,
+    "video": 0,
     "losses": 1,
     "metrics": 1,
     "fusion": 1,

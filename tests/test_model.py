@@ -82,7 +82,7 @@ def test_embedding_is_deterministic_in_any_batch_size_and_leaves_the_mode(config
 
 def test_what_can_not_be_embedded_is_refused(config):
     binder = Binder.from_config(config)
-    with pytest.raises(ValueError, match=r"no encoder for 'audio'.*'image', 'text', 'imu', 'depth'"):
+    with pytest.raises(ValueError, match=r"no encoder for 'audio'.*'image', 'text', 'video', 'imu', 'depth'"):
         binder.embed("audio", ["a.wav"])
     with pytest.raises(ValueError, match=r"pass a list.*\['a dog'\]"):
         binder.embed("text", "a dog")

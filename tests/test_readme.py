@@ -1,5 +1,6 @@
 """What the README tells people to type works as written."""
 
+import importlib
 import re
 import shlex
 import sys
@@ -12,7 +13,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
-from bind.cli import CONFIG_DIR
+from bind.cli import COMMANDS, CONFIG_DIR
 from bind.run import train
 
 ROOT = Path(__file__).parents[1]
@@ -35,13 +36,25 @@ def overrides_of(command: list[str]) -> tuple[str, list[str]]:
     return config, [word for word in command[2:] if "=" in word]
 
 
-@pytest.mark.parametrize("command", [c for c in commands() if "--config-dir" not in c], ids=" ".join)
+def is_hydra(command: list[str]) -> bool:
+    return command[0] == "python" or COMMANDS[command[1]].is_hydra
+
+
+@pytest.mark.parametrize("command", [c for c in commands() if "--config-dir" not in c and is_hydra(c)], ids=" ".join)
 def test_every_command_composes(command):
     config, overrides = overrides_of(command)
     if "-m" in command:  # one job of the sweep
         overrides = [re.sub(r"=([^,\[]+),.*", r"=\1", override) for override in overrides]
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         compose(config, overrides=overrides)
+
+
+@pytest.mark.parametrize("command", [c for c in commands() if not is_hydra(c)], ids=" ".join)
+def test_every_other_command_parses(command, monkeypatch, capsys):
+    """Up to the files it names, which are not there."""
+    module, _, function = COMMANDS[command[1]].job.partition(":")
+    with pytest.raises(ValueError, match=re.escape(command[2])):
+        getattr(importlib.import_module(module), function)(command[2:])
 
 
 def test_the_check_runs_the_install_and_test_commands_of_the_readme():
@@ -93,23 +106,23 @@ def test_the_new_modality_trains_from_outside_the_checkout(tmp_path, monkeypatch
     package = tmp_path / "mylab"
     package.mkdir()
     (package / "__init__.py").touch()
-    (code,) = [block for block in blocks("python") if "ThermalCNN" in block]
-    (package / "thermal.py").write_text(code)
+    (code,) = [block for block in blocks("python") if "PressureCNN" in block]
+    (package / "pressure.py").write_text(code)
     for block in blocks("yaml"):
         path = tmp_path / re.search(r"# (conf/\S+)", block).group(1)
         path.parent.mkdir(parents=True)
         path.write_text(block)
-        assert yaml.safe_load(block)["_target_"].startswith("mylab.thermal.")
+        assert yaml.safe_load(block)["_target_"].startswith("mylab.pressure.")
     rng = np.random.default_rng(0)
-    rows = ["key,split,thermal,image"]
+    rows = ["key,split,pressure,image"]
     for index, split in enumerate(["train"] * 4 + ["val"] * 2 + ["test"] * 2):
-        np.save(tmp_path / f"{index}.npy", rng.normal(20, 3, (48, 48)).astype(np.float32))
+        np.save(tmp_path / f"{index}.npy", rng.normal(50, 9, (48, 48)).astype(np.float32))
         Image.fromarray(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(tmp_path / f"{index}.png")
         rows.append(f"{index},{split},{index}.npy,{index}.png")
-    (tmp_path / "thermal.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "pressure.csv").write_text("\n".join(rows) + "\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    (command,) = [c for c in commands() if "--config-dir" in c and any("thermal" in word for word in c)]
+    (command,) = [c for c in commands() if "--config-dir" in c and any("pressure" in word for word in c)]
     searchpath = f"hydra.searchpath=[file://{tmp_path / command[command.index('--config-dir') + 1]}]"
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         cfg = compose("train", overrides=[*overrides_of(command)[1], searchpath])
@@ -123,5 +136,5 @@ def test_the_new_modality_trains_from_outside_the_checkout(tmp_path, monkeypatch
     }.items():
         runs.OmegaConf.update(cfg, key, value, merge=False)
     train(cfg)
-    assert "thermal_to_image" in (tmp_path / "run" / "metrics.json").read_text()
+    assert "pressure_to_image" in (tmp_path / "run" / "metrics.json").read_text()
     sys.modules.pop("mylab", None)

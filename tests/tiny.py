@@ -98,7 +98,7 @@ def binder_config(anchor: Path, **more: Any) -> dict[str, Any]:
         "modalities": ["imu", "depth"],
         "encoder": {
             "imu": {"_target_": "bind.encoders.imu_cnn.ImuCNN", "width": 8, "num_layers": 2},
-            "depth": {"_target_": "bind.encoders.depth_cnn.DepthCNN", "width": 8, "num_layers": 2},
+            "depth": {"_target_": "bind.encoders.map_cnn.MapCNN", "width": 8, "num_layers": 2},
         },
         "head": {"_target_": "bind.encoders.heads.ProjectionHead"},
         "transform": {

@@ -89,6 +89,33 @@ def run_split(parts: list[tuple[Batch, Embeddings]]) -> dict[str, object]:
     return {"keys": split.keys, "groups": split.group_ids_N, "z": split.z, "rows": split.rows}
 
 
+def retrieval_parts(first: int, last: int) -> list[tuple[Batch, Embeddings]]:
+    """Samples first … last - 1 of 21 with a picture each, two sounds for every third, in batches of 4."""
+    z_image, z_audio = unit(21, DIM, seed=1), unit(28, DIM, seed=2)
+    owner_of_sound = [row for row in range(21) for _ in range(1 + (row % 3 == 0))]
+    parts = []
+    for start in range(first, last, 4):
+        rows = range(start, min(start + 4, last))
+        sounds = [i for i, row in enumerate(owner_of_sound) if row in rows]
+        rows_of = {
+            "image": torch.arange(len(rows)),
+            "audio": torch.tensor([owner_of_sound[i] - start for i in sounds]),
+        }
+        batch = Batch([f"s{row}" for row in rows], torch.tensor([row // 2 for row in rows]), {}, rows_of)
+        z = {"image": z_image[list(rows)], "audio": z_audio[sounds]}
+        parts.append((batch, Embeddings(z, rows_of, len(rows))))
+    return parts
+
+
+def run_retrieval(parts: list[tuple[Batch, Embeddings]]) -> dict[str, object]:
+    split = EmbeddedSplit.gather(parts)
+    return {
+        f"{query} {pool} {one_per_group}": split.retrieval(query, pool, one_per_group=one_per_group)
+        for query, pool in (("audio", "image"), ("image", "audio"))
+        for one_per_group in (False, True)
+    }
+
+
 def run_all(rank: int, world_size: int) -> dict[str, object]:
     """Every case, on each process."""
     step = Step()
@@ -97,5 +124,7 @@ def run_all(rank: int, world_size: int) -> dict[str, object]:
         "several pairs": run_step(step, *step.first_of_rank[rank : rank + 2]),
         "gather": run_gather(),
         "split": run_split(split_parts(rank)),
+        # A sampler that fills up the last batch gives both ranks sample 10.
+        "retrieval": run_retrieval(retrieval_parts(0, 11) if rank == 0 else retrieval_parts(10, 21)),
         "split with an idle rank": run_split(split_parts(0 if rank == 0 else 2)),
     }

@@ -15,6 +15,7 @@ import torch
 from torch.distributed.tensor import DTensor
 
 import bind.run
+from bind.data.content import hash_of_made
 from bind.data.toy import ToySource
 from bind.distributed import rank
 from bind.types import stable_id
@@ -43,6 +44,9 @@ class Patchy:
             values = {m: () for m in sample.values if self._has(m, sample)}
             made.append(replace(sample, key=key, owners=(key,), values=values))
         return made
+
+    def content_hash(self, split, modality):
+        return hash_of_made(self, split, modality, sorted(self.shares.items()))
 
     def fetch(self, split, indices, modalities, rngs):
         fetched = self.world.fetch(split, indices, modalities, rngs)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bind.types import EmbeddingCache, Modality, Sample
+from bind.types import EmbeddingCache, Modality, Source
 
 
 class AnchorBank:
@@ -28,17 +28,22 @@ class AnchorBank:
 
     @classmethod
     def from_cache(
-        cls, size: int, cache: EmbeddingCache, samples: Sequence[Sample], modalities: Sequence[Modality], seed: int
+        cls, size: int, cache: EmbeddingCache, sources: Sequence[Source], modalities: Sequence[Modality], seed: int
     ) -> AnchorBank:
-        """Of what `cache` holds of the training `samples`; modalities that it lacks have no bank."""
-        z, group_ids = {}, {}
+        """Of what `cache` holds of the training samples; modalities that it lacks have no bank."""
+        z: dict[Modality, list[Tensor]] = {}
+        group_ids: dict[Modality, list[Tensor]] = {}
         for modality in modalities:
-            found = cache.lookup(modality, [sample.key for sample in samples])
-            if found is not None:
-                counts = torch.tensor([len(each) for each in found])
-                z[modality] = torch.cat(found)
-                group_ids[modality] = torch.tensor([s.group_id for s in samples]).repeat_interleave(counts)
-        return cls(size, z, group_ids, seed)
+            for position, source in enumerate(sources):
+                samples = source.samples("train")
+                found = cache.lookup(modality, [s.key for s in samples], source=position, split="train")
+                if found is not None:
+                    counts = torch.tensor([len(each) for each in found])
+                    ids = torch.tensor([sample.group_id for sample in samples]).repeat_interleave(counts)
+                    z.setdefault(modality, []).append(torch.cat(found))
+                    group_ids.setdefault(modality, []).append(ids)
+        joined = {m: torch.cat(of_sources) for m, of_sources in z.items()}
+        return cls(size, joined, {m: torch.cat(of_sources) for m, of_sources in group_ids.items()}, seed)
 
     def draw(self, modality: Modality, step: int, device: torch.device) -> tuple[Tensor, Tensor] | None:
         """(K, D) vectors and their int64 (K,) group ids; None where `modality` has no bank."""

@@ -1,59 +1,107 @@
-"""Anchor embeddings computed once: the towers are frozen, so a picture's vector never changes during a run."""
+"""Anchor embeddings computed once: the towers are frozen, so a picture's vector never changes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from bind.anchors.dual_encoder import Anchor
-from bind.types import Batch, Modality
+from bind.types import Modality, stable_id
+
+Place = tuple[int, str, Modality]
+"""A source's place in the mixture, a split, and a modality."""
 
 
-class InMemoryCache:
-    """Unit vectors (D,) per value of a sample, looked up by sample key; lives as long as the run."""
+class Rows(Protocol):
+    """Vectors of R values in K views each, (R, K, D) fp16, in memory or in files."""
 
-    def __init__(self) -> None:
-        self._z: dict[Modality, Tensor] = {}
-        self._span: dict[Modality, dict[str, tuple[int, int]]] = {}
+    shape: tuple[int, int, int]
 
-    def lookup(self, modality: Modality, keys: Sequence[str]) -> list[Tensor] | None:
-        """One (V, D) tensor per key, V its number of values (0: missing); None where `modality` is not cached."""
-        if modality not in self._z:
-            return None
-        spans, z = self._span[modality], self._z[modality]
-        return [z[start:stop] for start, stop in (spans.get(key, (0, 0)) for key in keys)]
+    def take(self, rows: np.ndarray, views: np.ndarray) -> np.ndarray:
+        """(n, D): view `views[i]` of row `rows[i]`."""
 
-    def fill(self, anchor: Anchor, batches: Iterable[Batch], modalities: Sequence[Modality]) -> None:
-        """Embed `modalities` of every batch once and keep them on the CPU in fp32.
+
+class RowsInMemory:
+    """`Rows` of an array (R, K, D)."""
+
+    def __init__(self, z_RKD: np.ndarray) -> None:
+        self.z_RKD = z_RKD
+        self.shape: tuple[int, int, int] = z_RKD.shape
+
+    def take(self, rows: np.ndarray, views: np.ndarray) -> np.ndarray:
+        return self.z_RKD[rows, views]
+
+
+class CachedEmbeddings:
+    """The vectors of one source, split and modality, found by binary search over sorted hashes of the keys.
+
+    Args:
+        hashes_N: int64, `stable_id` of each sample's key, ascending.
+        spans_N2: int64, first row and number of rows of each, in the order of `hashes_N`.
+        rows: the vectors.
+    """
+
+    def __init__(self, hashes_N: np.ndarray, spans_N2: np.ndarray, rows: Rows) -> None:
+        self.hashes_N, self.spans_N2, self.rows = hashes_N, spans_N2, rows
+
+    def lookup(self, keys: Sequence[str], rngs: Sequence[np.random.Generator] | None = None) -> list[Tensor]:
+        """One (V, D) fp32 tensor of unit vectors per key, V its number of values; see `EmbeddingCache.lookup`.
+
+        Vectors are stored with 11 bits of precision and get their unit norm back here, where they have 24.
 
         Raises:
-            ValueError: where a tower of `modalities` is open: its embeddings would be stale after one step; or where
-                a key comes twice.
+            ValueError: for a key that is not among the samples.
         """
-        opened = sorted(set(modalities) & set(anchor.trainable))
-        if opened:
-            raise ValueError(f"anchor.train={opened}: embeddings of towers that train can't be cached")
-        device = next(anchor.parameters()).device
-        parts: dict[Modality, list[Tensor]] = {m: [] for m in modalities}
-        spans: dict[Modality, dict[str, tuple[int, int]]] = {m: {} for m in modalities}
-        sizes = dict.fromkeys(modalities, 0)
-        for batch in batches:
-            batch = batch.to(device)
-            for modality in modalities:
-                if modality not in batch.inputs:
-                    continue
-                parts[modality].append(anchor.embed(modality, batch.inputs[modality]).cpu())
-                counts = torch.bincount(batch.rows[modality].cpu(), minlength=len(batch)).tolist()
-                for key, count in zip(batch.keys, counts, strict=True):
-                    if key in spans[modality] or self._span.get(modality, {}).get(key, (0, 0)) != (0, 0):
-                        raise ValueError(f"{modality} of the key {key!r} comes twice: give every sample its own key")
-                    spans[modality][key] = (sizes[modality], sizes[modality] + count)
-                    sizes[modality] += count
-        for modality in modalities:
-            if parts[modality]:
-                self._z[modality] = torch.cat([*([self._z[modality]] if modality in self._z else []), *parts[modality]])
-                offset = len(self._z[modality]) - sizes[modality]
-                moved = {key: (start + offset, stop + offset) for key, (start, stop) in spans[modality].items()}
-                self._span.setdefault(modality, {}).update(moved)
+        hashes = np.fromiter(map(stable_id, keys), np.int64, len(keys))
+        found = np.minimum(np.searchsorted(self.hashes_N, hashes), len(self.hashes_N) - 1)
+        if (absent := self.hashes_N[found] != hashes).any():
+            raise ValueError(f"the anchor cache lacks the key {keys[int(absent.argmax())]!r}: start the run again")
+        first, counts = self.spans_N2[found].T
+        num_views = self.rows.shape[1]
+        views = np.zeros(len(keys), np.int64)
+        if rngs is not None and num_views > 1:
+            views = np.array([rng.integers(num_views) for rng in rngs])
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        z = torch.from_numpy(self.rows.take(np.repeat(first, counts) + within, np.repeat(views, counts)))
+        return list(torch.nn.functional.normalize(z.float(), dim=-1).split(counts.tolist()))
+
+
+class AnchorCache:
+    """What is cached of a mixture: an `EmbeddingCache` over the `CachedEmbeddings` of each place."""
+
+    def __init__(self, entries: Mapping[Place, CachedEmbeddings]) -> None:
+        self.entries = dict(entries)
+
+    def lookup(
+        self,
+        modality: Modality,
+        keys: Sequence[str],
+        *,
+        source: int,
+        split: str,
+        rngs: Sequence[np.random.Generator] | None = None,
+    ) -> list[Tensor] | None:
+        """See `EmbeddingCache.lookup`."""
+        entry = self.entries.get((source, split, modality))
+        return None if entry is None else entry.lookup(keys, rngs)
+
+
+def index_of(keys: Sequence[str], counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted hashes (N,) of `keys`, and (N, 2) where the rows of each begin and how many there are.
+
+    Raises:
+        ValueError: where two keys are the same or have the same hash.
+    """
+    hashes = np.fromiter(map(stable_id, keys), np.int64, len(keys))
+    order = np.argsort(hashes, kind="stable")
+    ascending = hashes[order]
+    if (same := ascending[1:] == ascending[:-1]).any():
+        one, other = (keys[i] for i in order[int(same.argmax()) :][:2])
+        if one == other:
+            raise ValueError(f"the key {one!r} comes twice: give every sample its own key")
+        raise ValueError(f"the keys {one!r} and {other!r} have the same 63-bit hash: rename one of the two samples")
+    counts = counts.astype(np.int64)
+    return ascending, np.stack([np.cumsum(counts) - counts, counts], axis=1)[order]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from bind.anchors.processors import ImageTransform, TextTransform
+from bind.anchors.processors import NUM_VIDEO_FRAMES, ImageTransform, TextTransform, VideoTransform
 from bind.types import Inputs, Modality, Transform
 
 TOY = "toy"
@@ -38,11 +38,12 @@ class Anchor(nn.Module):
     Attributes:
         name: hub id or folder name.
         dim: D, the size of the space.
-        modalities: (`image`, `text`).
+        modalities: (`image`, `text`, `video`): a video is the mean of its frames in the image tower.
         transforms: modality → its processor as a `Transform`.
+        trainable: the modalities whose embeddings training changes.
     """
 
-    modalities: tuple[Modality, ...] = ("image", "text")
+    modalities: tuple[Modality, ...] = ("image", "text", "video")
 
     def __init__(
         self,
@@ -55,18 +56,19 @@ class Anchor(nn.Module):
         max_text_tokens: int | None = None,
     ) -> None:
         super().__init__()
-        unknown = sorted(set(train) - set(self.modalities))
+        unknown = sorted(set(train) - set(TOWER_PREFIXES))
         if unknown:
-            raise ValueError(f"anchor.train={list(train)}: {unknown} are not towers; choose from {self.modalities}")
+            raise ValueError(f"anchor.train={list(train)}: {unknown} are not towers; choose from {(*TOWER_PREFIXES,)}")
         self.name = name
         self.model: Any = model
         self.tokenizer = tokenizer
         self.image_processor = image_processor
-        self.trainable = tuple(train)
+        self.trainable = (*train, *(["video"] if "image" in train else []))
         self.text_transform = TextTransform(tokenizer, max_text_tokens or _text_tokens(model, tokenizer))
         self.transforms: dict[Modality, Transform] = {
             "image": ImageTransform(image_processor),
             "text": self.text_transform,
+            "video": VideoTransform(image_processor),
         }
         for parameter_name, parameter in model.named_parameters():
             parameter.requires_grad_(self._tower_of(parameter_name) in self.trainable)
@@ -86,7 +88,7 @@ class Anchor(nn.Module):
         """Eval mode whatever is asked for, except for the opened towers."""
         super().train(False)
         for modality in self.trainable:
-            for prefix in TOWER_PREFIXES[modality]:
+            for prefix in TOWER_PREFIXES.get(modality, ()):
                 tower = getattr(self.model, prefix.rstrip("."), None)
                 if tower is not None:
                     tower.train(mode)
@@ -96,7 +98,7 @@ class Anchor(nn.Module):
     def _features(self, modality: Modality, inputs: Inputs) -> Tensor:
         assert isinstance(inputs, dict)
         features = (
-            self.model.get_image_features(**inputs) if modality == "image" else self.model.get_text_features(**inputs)
+            self.model.get_text_features(**inputs) if modality == "text" else self.model.get_image_features(**inputs)
         )
         # transformers 5 returns an object for some families and a tensor for others.
         return features if isinstance(features, Tensor) else features.pooler_output
@@ -105,7 +107,17 @@ class Anchor(nn.Module):
         """Unit embeddings (B_m, D) in fp32 of processed `inputs`; without a graph where the tower is frozen."""
         frozen = modality not in self.trainable
         with torch.no_grad() if frozen else contextlib.nullcontext():
+            if modality == "video":
+                return self._embed_frames(inputs)
             return nn.functional.normalize(self._features(modality, inputs).float(), dim=-1)
+
+    def _embed_frames(self, inputs: Inputs) -> Tensor:
+        """The mean of the unit embeddings of `{"pixel_values": (B, T, 3, H, W)}`, normalised once."""
+        assert isinstance(inputs, dict)
+        num_frames = inputs["pixel_values"].shape[1]
+        frames = ({name: x[:, t] for name, x in inputs.items()} for t in range(num_frames))
+        z_TBD = torch.stack([nn.functional.normalize(self._features("image", x).float(), dim=-1) for x in frames])
+        return nn.functional.normalize(z_TBD.mean(dim=0), dim=-1)
 
     def embed_image(self, inputs: Inputs) -> Tensor:
         """Unit embeddings (B, D) of `{"pixel_values": (B, 3, H, W)}`."""
@@ -123,6 +135,7 @@ class Anchor(nn.Module):
             digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
             digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
         digest.update(self.image_processor.to_json_string().encode())
+        digest.update(f"{NUM_VIDEO_FRAMES} frames of a video".encode())
         digest.update(repr(self.text_transform.fingerprint_parts()).encode())
         return digest.hexdigest()
 

@@ -11,10 +11,16 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from bind.types import Clip
+from bind.video import VIDEO_SUFFIXES, open_video
+
+NUM_VIDEO_FRAMES = 8
+"""Frames whose embeddings stand for a video."""
 
 
 class ImageTransform:
     """A picture (path, `Clip`, PIL image or uint8 array (H, W, 3)) → RGB; a list of them → what the image tower takes.
+
+    Of a video it is the frame in the middle of the clip.
 
     Raises:
         ValueError: naming the file, where it is missing or no picture.
@@ -28,6 +34,28 @@ class ImageTransform:
 
     def collate(self, items: list[Image.Image]) -> dict[str, Tensor]:
         return dict(self.image_processor(images=items, return_tensors="pt"))
+
+
+class VideoTransform:
+    """A video (`Clip` of a file) → frames; a list of them → what the image tower takes, (B, T, …) by name.
+
+    The T frames are those in the middle of T equal stretches of the clip, whatever its frame rate.
+
+    Raises:
+        ValueError: naming the file, where it is missing, holds no video or ends early.
+    """
+
+    def __init__(self, image_processor: Any) -> None:
+        self.image_processor = image_processor
+
+    def __call__(self, value: Any, rng: np.random.Generator | None = None) -> tuple[Image.Image, ...]:
+        with open_video(value) as video:
+            times = (np.arange(NUM_VIDEO_FRAMES) + 0.5) * (video.seconds / NUM_VIDEO_FRAMES)
+            return tuple(Image.fromarray(frame) for frame in video.frames(times.tolist()))
+
+    def collate(self, items: list[tuple[Image.Image, ...]]) -> dict[str, Tensor]:
+        inputs = self.image_processor(images=[frame for frames in items for frame in frames], return_tensors="pt")
+        return {name: x.unflatten(0, (len(items), NUM_VIDEO_FRAMES)) for name, x in inputs.items()}
 
 
 class TextTransform:
@@ -63,7 +91,7 @@ class TextTransform:
 
 
 def open_image(value: Any) -> Image.Image:
-    """An RGB picture from a path, a `Clip`, a PIL image or a uint8 array (H, W, 3).
+    """An RGB picture from a path, a `Clip`, a PIL image or a uint8 array (H, W, 3); of a video the middle frame.
 
     Raises:
         ValueError: naming the file, where it is missing or no picture.
@@ -74,9 +102,13 @@ def open_image(value: Any) -> Image.Image:
         if value.dtype != np.uint8 or value.ndim != 3 or value.shape[2] != 3:
             raise ValueError(f"an image array must be uint8 (H, W, 3), got {value.dtype} {value.shape}")
         return Image.fromarray(value)
-    path = Path(value.path if isinstance(value, Clip) else value)
+    clip = value if isinstance(value, Clip) else Clip(Path(value))
+    path = clip.path
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        with open_video(clip) as video:
+            return Image.fromarray(video.frames([video.seconds / 2])[0])
     try:
-        with Image.open(path) as image:
+        with Image.open(clip.file) as image:
             return image.convert("RGB")
     except FileNotFoundError as error:
         raise ValueError(f"{path}: no such image; check the manifest's image column") from error

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import lightning as L
 from torch.utils.data import DataLoader
 
 from bind.data.dataset import BatchDataset
-from bind.data.plan import BatchPlan, EvaluationPlan
+from bind.data.mixture import source_weights
+from bind.data.plan import BatchPlan, EvaluationPlan, permuted
 from bind.data.workers import outlive_signals
-from bind.types import Batch, EmbeddingCache, Modality, Source, Transform
+from bind.types import EmbeddingCache, Modality, Source, Transform
 
 
 class BindDataModule(L.LightningDataModule):
@@ -24,12 +25,14 @@ class BindDataModule(L.LightningDataModule):
         batch_size: rows per process and step.
         evaluation_batch_size: rows per process in evaluation; None takes `batch_size`.
         num_workers: processes that load and transform; 0 loads in the training process.
-        alpha: sources are drawn in proportion to size ** alpha.
+        alpha: sources are drawn in proportion to weight * size ** alpha.
+        weights: name of a source → how much more often it is drawn, 1 where it is not named; 0 keeps it to evaluation.
         steps_per_epoch: None counts every sample once.
         seed: of the batch plan and of every sample's augmentation.
 
     Raises:
-        ValueError: for sizes that are no counts; later, where a split is empty, or a batch is larger than the data.
+        ValueError: for sizes that are no counts, and weights of unknown sources or below 0; later, where a split is
+            empty, or a batch is larger than the data.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class BindDataModule(L.LightningDataModule):
         evaluation_batch_size: int | None = None,
         num_workers: int = 0,
         alpha: float = 1.0,
+        weights: Mapping[str, float] | None = None,
         steps_per_epoch: int | None = None,
         seed: int = 0,
     ) -> None:
@@ -53,6 +57,8 @@ class BindDataModule(L.LightningDataModule):
         if not isinstance(num_workers, int) or num_workers < 0:
             raise ValueError(f"data.num_workers={num_workers}: give a number of processes, 0 to load without any")
         self.sources = list(sources.values())
+        self.source_names = list(sources)
+        self.weights = source_weights(self.source_names, weights or {})
         self.transforms = dict(transforms)
         self.train_modalities = tuple(train_modalities)
         self.evaluation_modalities = tuple(
@@ -71,20 +77,14 @@ class BindDataModule(L.LightningDataModule):
     def dataset(self, split: str, modalities: Sequence[Modality], cache: EmbeddingCache | None = None) -> BatchDataset:
         return BatchDataset(self.sources, split, modalities, self.transforms, cache)
 
-    def batches(self, split: str, modalities: Sequence[Modality]) -> Iterator[Batch]:
-        """Every sample of a split once, in order, uncached: what fills a cache."""
-        return iter(self._evaluation_loader(self.dataset(split, modalities), rank=0, world_size=1))
-
-    def num_batches(self, split: str) -> int:
-        sizes = [len(source.samples(split)) for source in self.sources]
-        return len(EvaluationPlan(sizes, self.evaluation_batch_size))
-
     def train_plan(self, start_step: int = 0, rank: int = 0, world_size: int = 1) -> BatchPlan:
         return BatchPlan(
             [len(source.samples("train")) for source in self.sources],
             self.batch_size,
             seed=self.seed,
             alpha=self.alpha,
+            weights=self.weights,
+            orders=[getattr(source, "training_order", permuted) for source in self.sources],
             steps_per_epoch=self.steps_per_epoch,
             start_step=start_step,
             rank=rank,
@@ -122,8 +122,8 @@ class BindDataModule(L.LightningDataModule):
         return self._evaluation_loader(dataset, self.trainer.global_rank, self.trainer.world_size)
 
     def evaluation_dataloader(self, split: str) -> DataLoader:
-        """The whole split in this process, whatever the trainer's other processes do."""
-        dataset = self.dataset(split, self.evaluation_modalities, self.cache)
+        """The whole split in this process, whatever the trainer's other processes do; towers run, in full precision."""
+        dataset = self.dataset(split, self.evaluation_modalities)
         return self._evaluation_loader(dataset, rank=0, world_size=1)
 
     def _evaluation_loader(self, dataset: BatchDataset, rank: int, world_size: int) -> DataLoader:

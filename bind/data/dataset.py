@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bind.clips import collate_clips
 from bind.data.plan import BatchRequest
 from bind.types import Batch, EmbeddingCache, Modality, Source, Transform
 
@@ -68,8 +69,7 @@ class BatchDataset(torch.utils.data.Dataset):
         keys = [sample.key for sample in samples]
         rngs = None if request.seeds is None else [np.random.default_rng(seed) for seed in request.seeds]
 
-        looked_up = {} if self.cache is None else {m: self.cache.lookup(m, keys) for m in carried}
-        found = {m: z for m, z in looked_up.items() if z is not None and sum(map(len, z)) > 0}
+        found = {m: z for m in carried if (z := self._look_up(m, keys, request.source, rngs)) is not None}
         fetched = source.fetch(self.split, request.indices, [m for m in carried if m not in found], rngs)
 
         batch = Batch(
@@ -94,8 +94,17 @@ class BatchDataset(torch.utils.data.Dataset):
                 tensors = [
                     transform(item, None if rngs is None else rngs[row]) for row, item in zip(rows, items, strict=True)
                 ]
-                batch.inputs[modality] = transform.collate(tensors)
+                batch.inputs[modality], num_clips = collate_clips(transform, tensors)
+                if num_clips is not None:
+                    batch.num_clips[modality] = num_clips
         return batch
+
+    def _look_up(
+        self, modality: Modality, keys: list[str], source: int, rngs: list[np.random.Generator] | None
+    ) -> list[Tensor] | None:
+        if self.cache is None:
+            return None
+        return self.cache.lookup(modality, keys, source=source, split=self.split, rngs=rngs)
 
 
 def _choose(

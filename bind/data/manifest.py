@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from bind.data.content import hash_of_files
 from bind.data.rows import read_rows
 from bind.data.splits import name_some, refuse_shared_owners, refuse_shared_spans
 from bind.types import Clip, Modality, Sample
@@ -48,9 +49,9 @@ class ManifestSource:
         stem = self.path.stem
         self.name = name or (self.path.resolve().parent.name if stem == "manifest" else stem)
         columns, rows = read_rows(self.path)
-        self._columns = _modality_columns(self.path, columns)
+        self._columns = modality_columns(self.path, columns)
 
-        reader = _RowReader(self.path, self._columns)
+        reader = RowReader(self.path, self._columns)
         everything = [reader.sample(place, cells) for place, cells in rows]
         self._refuse_repeated_keys(everything)
         loaded = [sample for sample in everything if sample.split in SPLITS]
@@ -83,6 +84,10 @@ class ManifestSource:
                 f"The splits that are read are {', '.join(SPLITS)}"
             )
         return self._samples[split]
+
+    def content_hash(self, split: str, modality: Modality) -> str:
+        """See `bind.data.content.hash_of_files`; the manifest may lie elsewhere, with its files."""
+        return hash_of_files(self.samples(split), modality, self.path.parent)
 
     def fetch(
         self,
@@ -133,7 +138,7 @@ class ManifestSource:
         for sample in samples:
             for modality, values in sample.values.items():
                 for value in values:
-                    if isinstance(value, Clip):
+                    if isinstance(value, Clip) and isinstance(value.path, Path):
                         first_use.setdefault(value.path, f"{modality} of key {sample.key!r}")
         missing = [f"{path} ({use})" for path, use in first_use.items() if not path.is_file()]
         if missing:
@@ -148,7 +153,8 @@ def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
 
 
-def _modality_columns(path: Path, columns: list[str]) -> list[Modality]:
+def modality_columns(path: Path, columns: list[str]) -> list[Modality]:
+    """The columns that hold modalities; ValueError where `key` or `split` is missing or a name is no modality's."""
     for needed in ("key", "split"):
         if needed not in columns:
             close = difflib.get_close_matches(needed, [column.lower() for column in columns], n=1)
@@ -177,8 +183,8 @@ def _modality_columns(path: Path, columns: list[str]) -> list[Modality]:
     return modalities
 
 
-class _RowReader:
-    """Turns the cells of a row into a `Sample`."""
+class RowReader:
+    """Turns the cells of a row into a `Sample`; ValueError, naming the row, for cells that make none."""
 
     def __init__(self, manifest: Path, modalities: list[Modality]) -> None:
         self.manifest = manifest

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from bind.data.content import hash_of_made
 from bind.types import Modality, Sample
 
 SIZE_PX = 64
@@ -61,6 +62,10 @@ class PhraseSource:
         if split not in self._samples:
             raise ValueError(f"the phrases have the splits {list(self._samples)}, not {split!r}")
         return self._samples[split]
+
+    def content_hash(self, split: str, modality: Modality) -> str:
+        """See `bind.data.content.hash_of_made`; the keys are the phrases."""
+        return hash_of_made(self, split, modality)
 
     def fetch(
         self,

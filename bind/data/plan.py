@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+Order = Callable[[np.random.Generator, int], np.ndarray]
+"""From a generator and a number of samples to a permutation of them, (size,) int64."""
+
+
+def permuted(rng: np.random.Generator, size: int) -> np.ndarray:
+    """Any permutation, all alike."""
+    return rng.permutation(size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +35,15 @@ class BatchPlan:
         sizes: number of training samples per source.
         batch_size: rows per rank and step.
         seed: of the whole run.
-        alpha: sources are drawn in proportion to size ** alpha.
+        alpha: sources are drawn in proportion to weight * size ** alpha.
+        weights: of each source; one with 0 is never drawn. None weighs all alike.
+        orders: of each source, how a pass over it is shuffled; None: freely.
         steps_per_epoch: None counts every sample of every source once, incomplete batches dropped.
         start_step: where to go on.
         rank, world_size: this process's place; the global batch of a step is cut in rank order.
 
     Raises:
-        ValueError: where a source is smaller than the global batch.
+        ValueError: where a source that is drawn is smaller than the global batch.
     """
 
     def __init__(
@@ -43,28 +53,34 @@ class BatchPlan:
         *,
         seed: int,
         alpha: float = 1.0,
+        weights: Sequence[float] | None = None,
+        orders: Sequence[Order] | None = None,
         steps_per_epoch: int | None = None,
         start_step: int = 0,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
         global_batch = batch_size * world_size
-        for size in sizes:
-            if size < global_batch:
+        drawn = np.ones(len(sizes)) if weights is None else np.asarray(weights, dtype=np.float64)
+        for size, weight in zip(sizes, drawn, strict=True):
+            if weight > 0 and size < global_batch:
                 processes = f" on {world_size} processes" if world_size > 1 else ""
                 raise ValueError(
                     f"data.batch_size={batch_size}{processes} is larger than the {size} training samples of a source; "
                     f"set data.batch_size={max(1, size // world_size)} or less"
                 )
         self.sizes = tuple(sizes)
+        self.orders = tuple(orders or [permuted] * len(sizes))
         self.batch_size = batch_size
         self.global_batch = global_batch
         self.seed = seed
-        self.steps_per_epoch = steps_per_epoch or sum(size // global_batch for size in sizes)
+        self.steps_per_epoch = steps_per_epoch or sum(
+            size // global_batch for size, weight in zip(sizes, drawn, strict=True) if weight > 0
+        )
         self.start_step = self.step = start_step
         self.rank = rank
-        weights = np.asarray(sizes, dtype=np.float64) ** alpha
-        self.probabilities = weights / weights.sum()
+        mass = drawn * np.asarray(sizes, dtype=np.float64) ** alpha
+        self.probabilities = mass / mass.sum()
 
     def __len__(self) -> int:
         return self.steps_per_epoch
@@ -101,7 +117,7 @@ class BatchPlan:
         size = self.sizes[source]
         in_pass, batch = divmod(turn, size // self.global_batch)
         if source not in permutations or permutations[source][0] != in_pass:
-            order = np.random.default_rng([self.seed, 1, source, in_pass]).permutation(size)
+            order = self.orders[source](np.random.default_rng([self.seed, 1, source, in_pass]), size)
             permutations[source] = (in_pass, order)
         start = batch * self.global_batch + self.rank * self.batch_size
         indices = tuple(permutations[source][1][start : start + self.batch_size].tolist())

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from bind.data.content import hash_of_made
 from bind.data.digits import DIGIT_WORDS, digit_captions, digit_image, digit_scans
 from bind.types import Modality, Sample
 
@@ -51,6 +52,10 @@ class ScanSource:
         if split not in self._samples:
             raise ValueError(f"the scans have the splits {list(self._samples)}, not {split!r}")
         return self._samples[split]
+
+    def content_hash(self, split: str, modality: Modality) -> str:
+        """See `bind.data.content.hash_of_made`."""
+        return hash_of_made(self, split, modality, *(scan.pixels.tobytes() for scan in self._scans[split]))
 
     def fetch(
         self,

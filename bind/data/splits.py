@@ -20,13 +20,18 @@ def name_some(items: list[str]) -> str:
     return "; ".join(items[:NUM_NAMED]) + (f"; and {rest} more" if rest > 0 else "")
 
 
-def refuse_shared_owners(samples: Iterable[Sample], where: str) -> None:
-    """Raise ValueError, naming owners, splits and keys, where an owner occurs in more than one split."""
+def shared_owners(samples: Iterable[Sample]) -> dict[str, dict[str, str]]:
+    """Owner → split → its first key there, for the owners that occur in more than one split."""
     key_by_split: dict[str, dict[str, str]] = defaultdict(dict)
     for sample in samples:
         for owner in sample.owners:
             key_by_split[owner].setdefault(sample.split, sample.key)
-    shared = {owner: keys for owner, keys in key_by_split.items() if len(keys) > 1}
+    return {owner: keys for owner, keys in key_by_split.items() if len(keys) > 1}
+
+
+def refuse_shared_owners(samples: Iterable[Sample], where: str) -> None:
+    """Raise ValueError, naming owners, splits and keys, where an owner occurs in more than one split."""
+    shared = shared_owners(samples)
     if shared:
         named = [
             f"{owner!r} (" + ", ".join(f"{split}: key {key!r}" for split, key in keys.items()) + ")"
@@ -38,15 +43,13 @@ def refuse_shared_owners(samples: Iterable[Sample], where: str) -> None:
         )
 
 
-def refuse_shared_spans(samples: Iterable[Sample], where: str) -> None:
-    """Raise ValueError where two splits read overlapping stretches of one file, through whatever modality.
-
-    Stretches that only touch are fine; a file without a span is read whole. Links are followed.
-    """
+def shared_spans(samples: Iterable[Sample]) -> list[tuple[str, dict[str, str]]]:
+    """Each overlap in time between two splits: the real path of the file, and split → key of the two."""
     spans: dict[Path, list[tuple[float, float, str, str]]] = defaultdict(list)
     for sample in samples:
         for clip in (v for values in sample.values.values() for v in values if isinstance(v, Clip)):
             end = math.inf if clip.end_seconds is None else clip.end_seconds
+            assert isinstance(clip.path, Path)
             spans[clip.path].append((clip.start_seconds or 0.0, end, sample.split, sample.key))
 
     same_file: dict[str, list[tuple[float, float, str, str]]] = defaultdict(list)
@@ -59,9 +62,21 @@ def refuse_shared_spans(samples: Iterable[Sample], where: str) -> None:
         for start, end, split, key in sorted(found):
             for other, (other_end, other_key) in furthest.items():
                 if other != split and other_end - start > OVERLAP_TOLERANCE_SECONDS:
-                    clashes.append(f"{real_path} ({other}: key {other_key!r}, {split}: key {key!r})")
+                    clashes.append((real_path, {other: other_key, split: key}))
             if split not in furthest or end > furthest[split][0]:
                 furthest[split] = (end, key)
+    return clashes
+
+
+def refuse_shared_spans(samples: Iterable[Sample], where: str) -> None:
+    """Raise ValueError where two splits read overlapping stretches of one file, through whatever modality.
+
+    Stretches that only touch are fine; a file without a span is read whole. Links are followed.
+    """
+    clashes = [
+        f"{path} (" + ", ".join(f"{split}: key {key!r}" for split, key in keys.items()) + ")"
+        for path, keys in shared_spans(samples)
+    ]
     if clashes:
         raise ValueError(
             f"{where}: {len(clashes)} overlap(s) in time between splits: {name_some(clashes)}. "

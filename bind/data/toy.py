@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from bind.data.content import hash_of_made
 from bind.data.toy_audio import SAMPLE_RATE_HZ as AUDIO_RATE_HZ
 from bind.data.toy_audio import render_audio
 from bind.data.toy_image import render_depths, render_images
@@ -114,12 +115,12 @@ class ToySource:
         modalities: what the samples carry.
         partial_captions: share, 0 to 1, of captions drawn afresh that leave factors out. An anchor trained with them
             learns what each word means on its own.
+        name: of the source; it leads every key, so two toy sources of one mixture have recordings of their own.
 
     Raises:
         ValueError: an unknown modality, a count below one, or a share outside 0 to 1.
     """
 
-    name = "toy"
     carries: Mapping[Modality, tuple[str, ...]] = CARRIES
     factor_names: tuple[str, ...] = tuple(FACTORS)
 
@@ -132,6 +133,7 @@ class ToySource:
         fresh: Sequence[str] = ("audio", "imu", "depth"),
         modalities: Sequence[str] = ("image", "text", "audio", "imu", "depth"),
         partial_captions: float = 0.0,
+        name: str = "toy",
     ) -> None:
         for argument, names in (("fresh", fresh), ("modalities", modalities)):
             if unknown := sorted(set(names) - set(CARRIES)):
@@ -145,6 +147,7 @@ class ToySource:
                 raise ValueError(f"{argument} must be at least 1, not {count}")
         if not 0.0 <= partial_captions <= 1.0:
             raise ValueError(f"partial_captions={partial_captions}: give a share from 0 to 1")
+        self.name = name
         self.seed = seed
         self.partial_captions = partial_captions
         self.fresh = frozenset(fresh)
@@ -178,11 +181,15 @@ class ToySource:
             empty: dict[Modality, tuple[Any, ...]] = dict.fromkeys(self._modalities, ())
             made = []
             for index, (which, row) in enumerate(zip(self._order[split], self.factor_table(split), strict=True)):
-                key = f"toy/{split}/{which:04d}/{index // num_combinations:02d}"
+                key = f"{self.name}/{split}/{which:04d}/{index // num_combinations:02d}"
                 group = TEMPLATES[0].removeprefix("a ").format(**words_of(row))
                 made.append(Sample(key, split, empty, group=group, owners=(key,), label=words_of(row)["motion"]))
             self._samples[split] = made
         return self._samples[split]
+
+    def content_hash(self, split: str, modality: Modality) -> str:
+        """See `bind.data.content.hash_of_made`."""
+        return hash_of_made(self, split, modality, self.seed, self.factor_table(split).tobytes())
 
     def fetch(
         self,

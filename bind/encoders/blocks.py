@@ -42,7 +42,8 @@ class MeanMaxPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x_BCT = x.flatten(2)
-        return torch.cat([x_BCT.mean(dim=-1), x_BCT.amax(dim=-1)], dim=-1)
+        # Not amax, whose gradient looks for equal values: compiled in bf16 it finds none and becomes NaN.
+        return torch.cat([x_BCT.mean(dim=-1), x_BCT.max(dim=-1).values], dim=-1)
 
 
 class AttentionPool(nn.Module):

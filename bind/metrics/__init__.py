@@ -1,15 +1,9 @@
 """Pure functions of embeddings: retrieval, zero-shot classification, intervals."""
 
 from bind.metrics.bootstrap import bootstrap_ci
-from bind.metrics.retrieval import (
-    COSINE_TIE_TOLERANCE,
-    Ranking,
-    rank_by_cosine,
-    rank_by_scores,
-    retrieval,
-    retrieval_from_scores,
-    top_k,
-)
+from bind.metrics.cosine import COSINE_TIE_TOLERANCE
+from bind.metrics.ranking import Ranking
+from bind.metrics.retrieval import rank_by_cosine, rank_by_scores, retrieval, retrieval_from_scores, top_k
 from bind.metrics.zero_shot import class_embeddings, zero_shot
 
 __all__ = [

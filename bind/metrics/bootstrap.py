@@ -1,6 +1,11 @@
-"""How sure is a mean over queries: the percentile bootstrap."""
+"""How sure is a figure over queries: the percentile bootstrap, where queries that depend on each other stay together.
+
+Shapes: N values, M figures, C clusters, B resamples.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -8,28 +13,89 @@ _DRAWS_AT_ONCE = 1 << 22
 
 
 def bootstrap_ci(
-    values_N: np.ndarray, *, confidence: float = 0.95, num_resamples: int = 1000, seed: int = 0
+    values_N: np.ndarray,
+    clusters_N: np.ndarray | None = None,
+    *,
+    confidence: float = 0.95,
+    num_resamples: int = 1000,
+    seed: int = 0,
 ) -> tuple[float, float]:
     """Interval of the mean of `values_N` (N,): percentiles of the means of `num_resamples` redraws with replacement.
 
-    The same values and seed give the same interval. For a difference of two runs on the same queries pass the
-    differences, not two intervals. Memory does not grow with `num_resamples` × N.
+    Whole clusters are redrawn: values whose entries in `clusters_N` (N,) are equal stay together; without it each value
+    is its own. The same values and seed give the same interval. For a difference of two runs on the same queries pass
+    the differences, not two intervals. Memory does not grow with `num_resamples` × N.
 
     Raises:
-        ValueError: no values, values that are not finite, or a confidence outside (0, 1).
+        ValueError: no values, values that are not finite, clusters of another shape, or a confidence outside (0, 1).
 
-    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13; clusters: Davison and Hinkley,
+    Bootstrap Methods and their Application (1997), section 3.8.
     """
     values_N = np.asarray(values_N, dtype=np.float64)
     if values_N.ndim != 1 or len(values_N) == 0 or not np.isfinite(values_N).all():
         raise ValueError(f"bootstrap_ci needs finite values of shape (N,) with N > 0, got shape {values_N.shape}")
+    own = np.arange(len(values_N)) if clusters_N is None else np.asarray(clusters_N)
+    if own.shape != values_N.shape:
+        raise ValueError(f"clusters_N must name a cluster for each of the {len(values_N)} values, got {own.shape}")
+    names, cluster_N = np.unique(own, return_inverse=True)
+    means_BM = resampled_means(
+        values_N[:, None], cluster_N, num_clusters=len(names), num_resamples=num_resamples, seed=seed
+    )
+    return interval(means_BM[:, 0], confidence)
+
+
+def interval(draws_B: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
+    """The percentiles that hold `confidence` of the draws (B,); draws in which nothing was left (NaN) do not count.
+
+    Raises:
+        ValueError: a confidence outside (0, 1).
+    """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
+    lo, hi = np.nanquantile(draws_B, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(lo), float(hi)
+
+
+def resampled_means(
+    values_NM: np.ndarray, cluster_N: np.ndarray, *, num_clusters: int, num_resamples: int = 1000, seed: int = 0
+) -> np.ndarray:
+    """Means (B, M) of each resample; `cluster_N` (N,) holds 0 … C - 1. NaN where no value's cluster was drawn.
+
+    The same C, B and seed draw the same clusters, so the figures of two calls are paired.
+    """
+    sums_CM = np.zeros((num_clusters, values_NM.shape[1] + 1))
+    np.add.at(sums_CM, cluster_N, np.column_stack([values_NM, np.ones(len(values_NM))]))
+    means = []
+    for counts_BC in _drawn_counts(num_clusters, num_resamples, seed, num_clusters):
+        totals = counts_BC @ sums_CM
+        with np.errstate(invalid="ignore"):
+            means.append(totals[:, :-1] / totals[:, -1:])
+    return np.concatenate(means)
+
+
+def resampled_medians(
+    values_N: np.ndarray, cluster_N: np.ndarray, *, num_clusters: int, num_resamples: int = 1000, seed: int = 0
+) -> np.ndarray:
+    """Medians (B,) of the same resamples as in `resampled_means`; every cluster must hold a value."""
+    order = np.argsort(values_N, kind="stable")
+    sorted_N, cluster_N = values_N[order], cluster_N[order]
+    medians = []
+    for counts_BC in _drawn_counts(num_clusters, num_resamples, seed, len(values_N)):
+        reached_BN = counts_BC[:, cluster_N].cumsum(axis=1)
+        total_B = reached_BN[:, -1:]
+        low = (reached_BN > (total_B - 1) // 2).argmax(axis=1)
+        high = (reached_BN > total_B // 2).argmax(axis=1)
+        medians.append((sorted_N[low] + sorted_N[high]) / 2)
+    return np.concatenate(medians)
+
+
+def _drawn_counts(num_clusters: int, num_resamples: int, seed: int, width: int) -> Iterator[np.ndarray]:
+    """How often each cluster is drawn, int64 (b, C) in parts of rows; the parts are alike whatever their size."""
     rng = np.random.default_rng(seed)
-    means = np.empty(num_resamples)
-    step = max(1, _DRAWS_AT_ONCE // len(values_N))
+    step = max(1, _DRAWS_AT_ONCE // max(width, num_clusters))
     for start in range(0, num_resamples, step):
         rows = min(step, num_resamples - start)
-        means[start : start + rows] = values_N[rng.integers(0, len(values_N), size=(rows, len(values_N)))].mean(axis=1)
-    lo, hi = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(lo), float(hi)
+        drawn = rng.integers(0, num_clusters, size=(rows, num_clusters))
+        drawn += np.arange(rows)[:, None] * num_clusters
+        yield np.bincount(drawn.ravel(), minlength=rows * num_clusters).reshape(rows, num_clusters)

@@ -6,21 +6,21 @@ on what a sound carries in front, in a random order among themselves.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-FUSED = "_and_"
-"""Joins the inputs in the name of a fused modality, as in `audio_and_imu`."""
+_JOINS = re.compile("_and_|_plus_")  # the inputs of a fusion, as in `audio_and_imu`, and of a plain sum
 
 
 def carried_factors(modality: str, carries: Mapping[str, Sequence[str]]) -> frozenset[str]:
-    """The factors that `modality` carries: for a fused one such as `audio_and_imu`, those of any of its inputs.
+    """The factors that `modality` carries; one made of several, such as `audio_and_imu`, carries those of each.
 
     Raises:
         ValueError: a modality that `carries` does not name.
     """
-    parts = modality.split(FUSED)
+    parts = _JOINS.split(modality)
     if unknown := sorted(set(parts) - set(carries)):
         raise ValueError(f"what {unknown} carries is not known; give it beside {sorted(carries)}")
     return frozenset(factor for part in parts for factor in carries[part])

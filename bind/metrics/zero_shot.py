@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from bind.metrics.bootstrap import bootstrap_ci
-from bind.metrics.retrieval import check_unit, rank_by_cosine
+from bind.metrics.cosine import check_unit
+from bind.metrics.ranking import Ranking
+from bind.metrics.retrieval import rank_by_cosine
 
 
 def class_embeddings(z_prompts: Sequence[Tensor]) -> Tensor:
@@ -32,23 +34,42 @@ def class_embeddings(z_prompts: Sequence[Tensor]) -> Tensor:
     return normalize(means, dim=-1)
 
 
-def zero_shot(z_query: Tensor, labels: Tensor, z_class: Tensor) -> dict[str, Any]:
-    """Top-1 accuracy of (N, D) unit vectors with integer labels (N,) in 0 … K - 1 against class vectors (K, D).
+def zero_shot(
+    z_query: Tensor, labels: Tensor, z_class: Tensor, *, clusters: np.ndarray | None = None
+) -> dict[str, Any]:
+    """Top-1 and top-5 accuracy of (N, D) unit vectors with labels (N,) in 0 … K - 1 against class vectors (K, D).
 
-    Right means that the true class scores higher than every other class; a tie counts as wrong. `chance` is 1 / K.
+    Right means that fewer than one (five) other classes score as high as the true one: a tie counts as wrong.
+    `chance` is 1 / K. Queries of one cluster, entries of `clusters` (N,), are resampled together for the intervals.
 
     Raises:
         ValueError: as in `bind.metrics.retrieval`, or a label outside 0 … K - 1.
     """
+    return zero_shot_summary(rank_classes(z_query, labels, z_class), clusters)
+
+
+def rank_classes(z_query: Tensor, labels: Tensor, z_class: Tensor) -> Ranking:
+    """Where the true class stands; arguments and errors as in `zero_shot`."""
     num_classes = len(z_class)
     if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
         found = f"{int(labels.min())} … {int(labels.max())}"
         raise ValueError(f"labels must lie in 0 … {num_classes - 1}, one per row of z_class, got {found}")
-    hits = rank_by_cosine(z_query, z_class, labels, torch.arange(num_classes, device=z_class.device)).hits(1)
+    return rank_by_cosine(z_query, z_class, labels, torch.arange(num_classes, device=z_class.device))
+
+
+def zero_shot_summary(ranking: Ranking, clusters: np.ndarray | None = None) -> dict[str, Any]:
+    """The figures of `metrics.json` from where the true class stands among all."""
+    figures = ranking.summary(clusters)
+    num_classes = figures["pool"]
     return {
-        "top1": float(hits.mean()),
+        "top1": figures["R@1"],
+        "top5": figures["R@5"],
         "num_classes": num_classes,
         "chance": 1 / num_classes,
-        "queries": len(hits),
-        "ci95_top1": list(bootstrap_ci(hits)),
+        "chance_top5": figures["chance_R@5"],
+        "queries": figures["queries"],
+        "resampled": figures["resampled"],
+        "clusters": figures["clusters"],
+        "ci95_top1": figures["ci95_R@1"],
+        "ci95_top5": figures["ci95_R@5"],
     }

@@ -1,4 +1,4 @@
-"""Loss, scale and validation recall against the training step, from the CSV that the trainer's logger writes."""
+"""Loss, scale, validation recall and the shape of the space against the training step, from the logger's CSV."""
 
 from __future__ import annotations
 
@@ -25,17 +25,23 @@ class _Panel(NamedTuple):
     title: str
     y_label: str
     columns: re.Pattern[str]  # what it captures is the curve's name
+    height_inches: float = 3.1
 
 
 _PANELS = (
     _Panel("Training loss", "loss (nats)", re.compile(r"train/loss/(.+)")),
     _Panel("Scale of each pair", "scale (1 / temperature)", re.compile(r"train/scale/(.+)")),
     _Panel("Validation recall", "R@1", re.compile(r"val/(.+_to_.+(?=/R@1)|mean(?=_R@1))[/_]R@1")),
+    _Panel("Effective rank (1: one direction)", "dimensions", re.compile(r"val/space/(.+)/effective_rank"), 2.4),
+    _Panel("Uniformity (0: all vectors equal)", "log potential", re.compile(r"val/space/(.+)/uniformity"), 2.4),
+    _Panel("Modality gap (0: none)", "distance", re.compile(r"val/space/(.+)/gap"), 2.4),
+    _Panel("Alignment of pairs (0: equal vectors)", "squared distance", re.compile(r"val/space/(.+)/alignment"), 2.4),
+    _Panel("Hubness of the pool (0: none)", "skewness", re.compile(r"val/space/(.+)/hubness"), 2.4),
 )
 
 
 def plot_curves(metrics_csv: Path, png: Path) -> Path:
-    """Draw `train/loss/*`, `train/scale/*` and `val/*/R@1` of `metrics_csv` into `png`, one panel each; returns `png`.
+    """Draw `train/loss/*`, `train/scale/*`, `val/*/R@1` and `val/space/*` of `metrics_csv` into `png`; returns `png`.
 
     A quantity that was never logged has no panel. Where a resumed run logged a step twice, the later row counts.
 
@@ -45,9 +51,10 @@ def plot_curves(metrics_csv: Path, png: Path) -> Path:
     curves = read_curves(metrics_csv)
     panels = [(panel, found) for panel in _PANELS if (found := _matching(panel.columns, curves))]
     if not panels:
-        raise ValueError(f"{metrics_csv} has no train/loss/…, train/scale/… or val/…/R@1 column with values to draw")
-    with figure(png, 11, 3.1 * len(panels)) as drawing:
-        all_axes = drawing.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+        raise ValueError(f"{metrics_csv} has no train/loss/…, train/scale/… or val/… column with values to draw")
+    heights = [panel.height_inches for panel, _ in panels]
+    with figure(png, 11, sum(heights)) as drawing:
+        all_axes = drawing.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
         for ax, (panel, found) in zip(all_axes, panels, strict=True):
             _draw_panel(ax, panel, found)
         all_axes[-1].set_xlabel("training step")

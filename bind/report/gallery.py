@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from bind.report.media import spectrogram
 from bind.report.style import DEPTH, FAINT, INK, LINES, RIGHT, SPECTROGRAM, WRONG, figure
 from bind.types import SensorRecording, Waveform
 
@@ -130,14 +131,8 @@ def _draw_text(ax: Axes, text: str) -> None:
 
 
 def _draw_spectrogram(ax: Axes, sound: Waveform) -> None:
-    """Power in decibels below the loudest cell, 80 dB deep: Hann windows of 25 ms every 10 ms, channels averaged."""
-    samples = sound.samples if sound.samples.ndim == 1 else sound.samples.mean(axis=1)
-    window, hop = max(2, round(0.025 * sound.sample_rate_hz)), max(1, round(0.010 * sound.sample_rate_hz))
-    samples = np.pad(samples, (0, max(0, window - len(samples))))
-    frames = np.lib.stride_tricks.sliding_window_view(samples, window)[::hop] * np.hanning(window)
-    power = np.abs(np.fft.rfft(frames, axis=1).T) ** 2
-    decibels = 10 * np.log10(np.maximum(power / max(power.max(), 1e-20), 1e-8))
-    extent = (0, len(samples) / sound.sample_rate_hz, 0, sound.sample_rate_hz / 2000)
+    decibels, seconds, highest_hz = spectrogram(sound)
+    extent = (0, seconds, 0, highest_hz / 1000)
     ax.imshow(decibels, origin="lower", aspect="auto", extent=extent, cmap=SPECTROGRAM, vmin=-80, vmax=0)
     ax.grid(visible=False)
     _small_axes(ax, "s", "kHz")

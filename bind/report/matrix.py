@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import matplotlib
@@ -12,21 +13,22 @@ from matplotlib.colors import Normalize
 from matplotlib.patches import Patch, Rectangle
 
 from bind.report.style import ACCENT, HEAT, INK, figure
-from bind.report.tables import pair_of, readable, share_of_ceiling
+from bind.report.tables import pair_of, readable, summary_note
 
 
 def plot_matrix(metrics: Mapping[str, Any], png: Path) -> Path:
     """Heat map of `metrics["retrieval"]`: rows are queries, columns pools, trained pairs outlined; returns `png`.
 
     Colour is the share of the ceiling where that is known for every pair, else R@1 for all of them, so that one colour
-    never means two things; the title says which. Each cell also states the other figure where there is one.
+    never means two things; the title says which. Each cell also states R@1, the ceiling where it is known, and chance;
+    below stands how much of the trained quality reaches the emergent pairs.
     """
     entries = {pair_of(key): entry for key, entry in metrics["retrieval"].items()}
     if not entries:
         raise ValueError("metrics['retrieval'] is empty: there is no pair to draw")
     rows, columns = list(dict.fromkeys(a for a, _ in entries)), list(dict.fromkeys(b for _, b in entries))
     columns.sort(key=lambda m: rows.index(m) if m in rows else len(rows))
-    shares = {pair: share_of_ceiling(entry) for pair, entry in entries.items()}
+    shares = {pair: entry.get("share_of_ceiling") for pair, entry in entries.items()}
     by_share = all(share is not None for share in shares.values())
 
     values = np.full((len(rows), len(columns)), np.nan)
@@ -39,9 +41,8 @@ def plot_matrix(metrics: Mapping[str, Any], png: Path) -> Path:
         for (a, b), entry in entries.items():
             y, x = rows.index(a), columns.index(b)
             ink = "white" if np.dot(colours(scale(values[y, x]))[:3], (0.299, 0.587, 0.114)) < 0.55 else INK
-            small = f"R@1 {entry['R@1']:.2f}" if by_share else _share_text(shares[a, b])
-            ax.text(x, y - 0.12 * bool(small), f"{values[y, x]:.2f}", ha="center", va="center", color=ink, fontsize=13)
-            ax.text(x, y + 0.26, small, ha="center", va="center", color=ink, fontsize=8)
+            ax.text(x, y - 0.18, f"{values[y, x]:.2f}", ha="center", va="center", color=ink, fontsize=13)
+            ax.text(x, y + 0.22, _small_print(entry, by_share), ha="center", va="center", color=ink, fontsize=7)
             if entry["trained"]:
                 # Drawn inside the cell: outlines of neighbours would cover each other on the border.
                 outline = Rectangle((x - 0.46, y - 0.45), 0.92, 0.90, fill=False, edgecolor=ACCENT, linewidth=2.2)
@@ -53,10 +54,11 @@ def plot_matrix(metrics: Mapping[str, Any], png: Path) -> Path:
         ax.grid(visible=False)
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
+        drawing.supxlabel(fill(summary_note(metrics), 18 * len(columns) + 20), fontsize=9)
         measure = "share of the ceiling at R@1" if by_share else "R@1"
         ax.set_title(f"{measure[0].upper()}{measure[1:]}, {metrics.get('split', 'unnamed')} split", pad=26)
         ax.legend(
-            handles=[Patch(facecolor="none", edgecolor=ACCENT, linewidth=2.2, label="trained pair (others emergent)")],
+            handles=[Patch(facecolor="none", edgecolor=ACCENT, linewidth=2.2, label="trained pair")],
             loc="lower left",
             bbox_to_anchor=(-0.01, 1.0),
             borderpad=0.2,
@@ -65,5 +67,9 @@ def plot_matrix(metrics: Mapping[str, Any], png: Path) -> Path:
     return png
 
 
-def _share_text(share: float | None) -> str:
-    return "" if share is None else f"{share:.2f} of ceiling"
+def _small_print(entry: Mapping[str, Any], by_share: bool) -> str:
+    ceiling, share = entry.get("ceiling_R@1"), entry.get("share_of_ceiling")
+    lines = [f"R@1 {entry['R@1']:.2f} of {ceiling:.2f}"] if by_share else []
+    if not by_share and share is not None:
+        lines.append(f"{share:.2f} of ceiling")
+    return "\n".join([*lines, f"chance {entry['chance_R@1']:.3f}"])

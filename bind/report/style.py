@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import matplotlib
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -71,3 +72,8 @@ def figure(
 def line_style(index: int) -> dict[str, Any]:
     """Colour and dash of the `index`-th line of a panel; all of the first 28 differ."""
     return {"color": LINES[index % len(LINES)], "linestyle": DASHES[index // len(LINES) % len(DASHES)]}
+
+
+def coloured(share_HW: np.ndarray, colour_map: str) -> np.ndarray:
+    """A picture, uint8 (H, W, 3), of numbers from 0 to 1; NaN is 0."""
+    return np.asarray(matplotlib.colormaps[colour_map](np.nan_to_num(share_HW), bytes=True))[..., :3]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from io import StringIO
 from typing import Any
@@ -13,7 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 _MISSING = "–"
-_LEFT_OUT_FIRST = ("mAP", "R@5", "median\nrank", "95 % CI", "ceiling", "R@10", "queries\n/pool")
+_LEFT_OUT_FIRST = ("mAP", "R@5", "median\nrank", "recall\n@10", "95 % CI", "ceiling", "top-5", "R@10", "queries\n/pool")
+
+SECTIONS = {"trained": "trained", "emergent": "emergent", "anchor": "the anchor's own"}
 
 
 @dataclass(frozen=True)
@@ -24,14 +26,6 @@ class Cells:
     caption: str
     headers: tuple[str, ...]
     sections: dict[str, list[tuple[str, ...]]]
-
-
-def share_of_ceiling(entry: Mapping[str, Any]) -> float | None:
-    """(score - chance) / (ceiling - chance) at R@1, or None where the ceiling is unknown or no better than chance."""
-    ceiling, chance = entry.get("ceiling_R@1"), entry["chance_R@1"]
-    if ceiling is None or ceiling <= chance:
-        return None
-    return (entry["R@1"] - chance) / (ceiling - chance)
 
 
 def pair_of(key: str) -> tuple[str, str]:
@@ -48,23 +42,32 @@ def readable(modality: str) -> str:
 
 
 def retrieval_cells(metrics: Mapping[str, Any]) -> Cells:
-    """Rows of `metrics["retrieval"]` (see `metrics.json`), trained pairs before emergent ones."""
+    """Rows of `metrics["retrieval"]` (see `metrics.json`): trained pairs, emergent ones, the anchor's own."""
     retrieval: Mapping[str, Mapping[str, Any]] = metrics["retrieval"]
-    with_ceiling = any("ceiling_R@1" in entry for entry in retrieval.values())
-    headers: tuple[str, ...] = ("query → pool", "R@1", "95 % CI", "R@5", "R@10", "median\nrank", "mAP", "chance")
+    entries = retrieval.values()
+    with_ceiling = any("ceiling_R@1" in entry for entry in entries)
+    with_recall = any(entry.get("recall@10", entry.get("R@10")) != entry.get("R@10") for entry in entries)
+    headers: tuple[str, ...] = ("query → pool", "R@1", "95 % CI", "R@5", "R@10")
+    headers += ("recall\n@10",) if with_recall else ()
+    headers += ("median\nrank", "mAP", "chance")
+    headers += ("ceiling", "share of\nceiling") if with_ceiling else ()
     sections: dict[str, list[tuple[str, ...]]] = {}
-    for section, trained in (("trained", True), ("emergent", False)):
-        rows = [_retrieval_row(key, e, with_ceiling) for key, e in retrieval.items() if bool(e["trained"]) == trained]
+    for kind, section in SECTIONS.items():
+        rows = [_retrieval_row(key, e, with_recall, with_ceiling) for key, e in retrieval.items() if kind_of(e) == kind]
         if rows:
             sections[section] = rows
-    notes = ["relevant: same group", "ties count against the query", "95 % CI: bootstrap over queries"]
+    notes = ["R@k: share of queries with an item of their group among the first k"]
+    if with_recall:
+        notes.append("recall@k: share of a query's relevant items, all those of its group, among the first k")
+    notes += ["ties count against the query", resampled_note("95 % CI of R@1", entries)]
     if with_ceiling:
-        headers += ("ceiling", "share of\nceiling")
         notes.append("share of the ceiling: (R@1 − chance) / (ceiling − chance)")
     if any("_and_" in key for key in retrieval):
         notes.append("⊕: fused")
     if any("_plus_" in key for key in retrieval):
         notes.append("+: plain sum of embeddings")
+    if note := summary_note(metrics):
+        notes.append(note)
     return Cells(
         title=f"Retrieval, {metrics.get('split', 'unnamed')} split",
         caption="; ".join(notes),
@@ -73,23 +76,49 @@ def retrieval_cells(metrics: Mapping[str, Any]) -> Cells:
     )
 
 
+def summary_note(metrics: Mapping[str, Any]) -> str:
+    """How much of the trained quality reaches emergent pairs, in a sentence; nothing where there is no such figure."""
+    summary = metrics.get("summary") or {}
+    if summary.get("emergent_of_trained") is None:
+        return ""
+    lo, hi = summary["ci95_emergent_of_trained"]
+    return (
+        f"emergent pairs reach {summary['emergent_of_trained']:.2f} ({lo:.2f}–{hi:.2f}) of trained ones: mean "
+        f"{summary['measure']} {summary['emergent']:.2f} over {summary['emergent_pairs']} pairs against "
+        f"{summary['trained']:.2f} over {summary['trained_pairs']}"
+    )
+
+
+def kind_of(entry: Mapping[str, Any]) -> str:
+    """`trained`, `emergent` or `anchor`."""
+    return entry.get("kind") or ("trained" if entry["trained"] else "emergent")
+
+
+def resampled_note(figure: str, entries: Iterable[Mapping[str, Any]]) -> str:
+    """What the intervals are over, such as "bootstrap over 9 owners"."""
+    found = {(e.get("resampled", "queries"), e.get("clusters")) for e in entries}
+    names = sorted({name for name, _ in found})
+    if len(found) == 1 and (size := next(iter(found))[1]) is not None:
+        names = [f"{size} {names[0]}"]
+    return f"{figure}: bootstrap over " + " or ".join(names)
+
+
 def zero_shot_cells(metrics: Mapping[str, Any]) -> Cells:
     """Rows of `metrics["zero_shot"]` (see `metrics.json`)."""
-    rows: list[tuple[str, ...]] = [
-        (
-            key,
-            _score(entry["top1"]),
-            _interval(entry.get("ci95_top1")),
-            _score(entry["chance"]),
-            str(entry["num_classes"]),
-            f"{entry['queries']}",
-        )
-        for key, entry in metrics["zero_shot"].items()
-    ]
+    entries: Mapping[str, Mapping[str, Any]] = metrics["zero_shot"]
+    with_top5 = any(entry["num_classes"] > 5 and "top5" in entry for entry in entries.values())
+    rows: list[tuple[str, ...]] = []
+    for key, entry in entries.items():
+        row: tuple[str, ...] = (key, _score(entry["top1"]), _interval(entry.get("ci95_top1")))
+        if with_top5:
+            row += (_score(entry.get("top5")), _interval(entry.get("ci95_top5")))
+        rows.append((*row, _score(entry["chance"]), str(entry["num_classes"]), f"{entry['queries']}"))
+    top5 = ("top-5", "95 % CI") if with_top5 else ()
     return Cells(
         title=f"Zero-shot classification, {metrics.get('split', 'unnamed')} split",
-        caption="nearest class by its text prompts; a tie counts as wrong; chance: 1 / classes",
-        headers=("modality / labels", "top-1", "95 % CI", "chance", "classes", "queries"),
+        caption="nearest class by its text prompts; a tie counts as wrong; chance: 1 / classes; "
+        + resampled_note("95 % CI", entries.values()),
+        headers=("modality / labels", "top-1", "95 % CI", *top5, "chance", "classes", "queries"),
         sections={"": rows},
     )
 
@@ -156,7 +185,7 @@ def _without(row: tuple[str, ...], column: int) -> tuple[str, ...]:
     return row[:column] + row[column + 1 :]
 
 
-def _retrieval_row(key: str, entry: Mapping[str, Any], with_ceiling: bool) -> tuple[str, ...]:
+def _retrieval_row(key: str, entry: Mapping[str, Any], with_recall: bool, with_ceiling: bool) -> tuple[str, ...]:
     query, pool = pair_of(key)
     row: tuple[str, ...] = (
         f"{readable(query)} → {readable(pool)}",
@@ -164,12 +193,12 @@ def _retrieval_row(key: str, entry: Mapping[str, Any], with_ceiling: bool) -> tu
         _interval(entry.get("ci95_R@1")),
         _score(entry.get("R@5")),
         _score(entry.get("R@10")),
-        f"{entry['median_rank']:g}",
-        _score(entry.get("map")),
-        _score(entry["chance_R@1"]),
     )
+    if with_recall:
+        row += (_score(entry.get("recall@10")),)
+    row += (f"{entry['median_rank']:g}", _score(entry.get("map")), _score(entry["chance_R@1"]))
     if with_ceiling:
-        row += (_score(entry.get("ceiling_R@1")), _score(share_of_ceiling(entry), digits=2))
+        row += (_score(entry.get("ceiling_R@1")), _score(entry.get("share_of_ceiling"), digits=2))
     return (*row, f"{entry['queries']}/{entry['pool']}")
 
 

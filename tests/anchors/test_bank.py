@@ -9,14 +9,20 @@ SAMPLES = [Sample(f"k{i}", "train", {}, group=f"g{i // 2}") for i in range(6)]
 class Cache:
     """Two captions for every sample but the last, no pictures."""
 
-    def lookup(self, modality, keys):
+    def lookup(self, modality, keys, *, source, split):
+        assert (source, split) == (0, "train")
         if modality != "text":
             return None
         return [torch.full((0 if key == "k5" else 2, 3), float(key[1])) for key in keys]
 
 
+class Source:
+    def samples(self, split):
+        return SAMPLES
+
+
 def bank(size, seed=0):
-    return AnchorBank.from_cache(size, Cache(), SAMPLES, ["image", "text"], seed)
+    return AnchorBank.from_cache(size, Cache(), [Source()], ["image", "text"], seed)
 
 
 def test_every_vector_comes_with_the_group_of_its_sample():

@@ -37,7 +37,7 @@ def test_weights_are_a_function_of_the_seed_alone():
 def test_both_towers_are_open_and_what_is_saved_loads_frozen(tmp_path):
     anchor = ScratchAnchor(["a red circle", "a blue square"], **SMALL)
     tokens = anchor.transforms["text"].collate(["a red circle", "a red square"])
-    assert anchor.trainable == ("image", "text")
+    assert anchor.trainable == ("image", "text", "video")
     assert anchor.dim == 6
     assert anchor.embed_text(tokens).requires_grad
     anchor.save(tmp_path)

@@ -111,6 +111,15 @@ def test_alpha_evens_sources_out(alpha, share):
     assert np.mean([request.source == 0 for request in plan]) == pytest.approx(share, abs=0.03)
 
 
+def test_weights_multiply_and_zero_keeps_a_source_out():
+    plan = BatchPlan([900, 100, 3], 10, seed=0, alpha=0.5, weights=[1.0, 6.0, 0.0], steps_per_epoch=4000)
+    assert plan.probabilities.tolist() == pytest.approx([1 / 3, 2 / 3, 0.0])
+    drawn = [request.source for request in plan]
+    assert np.mean(drawn) == pytest.approx(2 / 3, abs=0.03)
+    assert max(drawn) == 1
+    assert len(BatchPlan([900, 100, 3], 10, seed=0, weights=[1.0, 0.0, 0.0])) == 90
+
+
 def test_the_length_counts_every_sample_once():
     assert len(BatchPlan([10, 7], 3, seed=0)) == 5
     assert len(BatchPlan([10, 7], 3, seed=0, steps_per_epoch=2)) == 2

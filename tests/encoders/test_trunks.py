@@ -10,9 +10,11 @@ from torch import nn
 
 from bind.encoders.audio_cnn import AudioCNN
 from bind.encoders.audio_vit import AudioViT
-from bind.encoders.depth_cnn import DepthCNN
 from bind.encoders.imu_cnn import ImuCNN
 from bind.encoders.imu_transformer import ImuTransformer
+from bind.encoders.map_cnn import MapCNN
+from bind.encoders.map_vit import MapViT
+from bind.encoders.video_cnn import VideoCNN
 from bind.types import Encoder
 
 TRUNKS = {
@@ -22,7 +24,9 @@ TRUNKS = {
     "ImuCNN": (lambda: ImuCNN(width=8), (6, 50)),
     "ImuCNN, 4 channels": (lambda: ImuCNN(4, width=8, magnitudes=False, pool="attention"), (4, 50)),
     "ImuTransformer": (lambda: ImuTransformer(num_steps=64, width=24, num_layers=2, num_heads=2), (6, 48)),
-    "DepthCNN": (lambda: DepthCNN(width=8), (1, 64, 64)),
+    "MapCNN": (lambda: MapCNN(width=8), (1, 64, 64)),
+    "MapViT": (lambda: MapViT(32, 8, width=24, num_layers=2, num_heads=2), (1, 32, 32)),
+    "VideoCNN": (lambda: VideoCNN(width=8, num_layers=2), (3, 3, 32, 32)),
 }
 
 

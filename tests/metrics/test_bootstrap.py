@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from bind.metrics import bootstrap
-from bind.metrics.bootstrap import bootstrap_ci
+from bind.metrics.bootstrap import bootstrap_ci, resampled_means, resampled_medians
 
 
 def test_agrees_with_the_normal_approximation():
@@ -40,6 +40,53 @@ def test_covers_the_true_mean_about_as_often_as_it_says():
         lo, hi = bootstrap_ci((rng.random(100) < 0.4).astype(float), num_resamples=300, seed=seed)
         covered += lo <= 0.4 <= hi
     assert 0.90 <= covered / 200 <= 0.99
+
+
+def test_resamples_are_means_and_medians_of_whole_clusters():
+    rng = np.random.default_rng(3)
+    values, clusters = rng.integers(0, 9, 40).astype(float), rng.permutation(np.arange(40) % 7)
+    means = resampled_means(values[:, None], clusters, num_clusters=7, num_resamples=50, seed=5)[:, 0]
+    medians = resampled_medians(values, clusters, num_clusters=7, num_resamples=50, seed=5)
+    drawn = np.random.default_rng(5).integers(0, 7, size=(50, 7))
+    for row, mean, median in zip(drawn, means, medians, strict=True):
+        redrawn = np.concatenate([values[clusters == c] for c in row])
+        assert mean == pytest.approx(redrawn.mean())
+        assert median == np.median(redrawn)
+
+
+def test_a_cluster_that_holds_no_value_may_be_drawn():
+    means = resampled_means(np.ones((4, 1)), np.array([0, 0, 1, 1]), num_clusters=6, num_resamples=200)
+    assert np.isnan(means).any()
+    assert np.nanmax(means) == np.nanmin(means) == 1
+    assert bootstrap.interval(means[:, 0]) == (1, 1)
+
+
+def test_values_alike_within_clusters_are_less_sure_than_as_many_of_their_own():
+    rng = np.random.default_rng(0)
+    owners = np.repeat(np.arange(20), 50)
+    values = rng.normal(size=20)[owners]
+    lo, hi = bootstrap_ci(values)
+    wide_lo, wide_hi = bootstrap_ci(values, owners)
+    assert wide_hi - wide_lo == pytest.approx(np.sqrt(50) * (hi - lo), rel=0.25)
+    assert bootstrap_ci(values, np.array([f"owner {o}" for o in owners])) != (lo, hi)
+
+
+def test_clusters_cover_the_true_mean_about_as_often_as_it_says_where_single_values_would_not():
+    rng = np.random.default_rng(0)
+    covered = np.zeros(2)
+    clusters = np.repeat(np.arange(40), 10)
+    for seed in range(200):
+        values = (rng.normal(size=40)[clusters] + rng.normal(size=400)).round(3)
+        for which, together in enumerate((clusters, None)):
+            lo, hi = bootstrap_ci(values, together, num_resamples=200, seed=seed)
+            covered[which] += lo <= 0 <= hi
+    assert 0.88 <= covered[0] / 200 <= 0.99
+    assert covered[1] / 200 < 0.75
+
+
+def test_refuses_clusters_of_another_length():
+    with pytest.raises(ValueError, match="each of the 3 values"):
+        bootstrap_ci(np.ones(3), np.zeros(2))
 
 
 @pytest.mark.parametrize("values", [np.empty(0), np.ones((2, 2)), np.array([1.0, np.nan])])

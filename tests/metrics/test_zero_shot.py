@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch.nn.functional import normalize
@@ -10,7 +11,19 @@ def test_counts_the_nearest_class():
     z_query = normalize(torch.tensor([[1.0, 0.1, 0], [0.2, 1, 0], [0.9, 0, 1.0], [1, 0, 0.2]]), dim=-1)
     figures = zero_shot(z_query, torch.tensor([0, 1, 2, 2]), z_class)
     assert figures.pop("ci95_top1") == [0.25, 1.0]
+    assert (figures.pop("resampled"), figures.pop("clusters")) == ("queries", 4)
+    assert {figures.pop(name) for name in ("top5", "chance_top5")} == {1.0}  # of three classes
+    assert figures.pop("ci95_top5") == [1.0, 1.0]
     assert figures == {"top1": 0.75, "num_classes": 3, "chance": 1 / 3, "queries": 4}
+
+
+def test_the_true_class_among_five_and_clusters_of_queries():
+    z_class = torch.eye(8)
+    z_query = normalize(torch.tensor([[8.0, 7, 6, 5, 4, 3, 2, 1]] * 4), dim=-1)
+    figures = zero_shot(z_query, torch.tensor([0, 4, 4, 5]), z_class, clusters=np.array(["a", "b", "b", "b"]))
+    assert (figures["top1"], figures["top5"], figures["chance_top5"]) == (0.25, 0.75, pytest.approx(5 / 8))
+    assert (figures["resampled"], figures["clusters"]) == ("clusters", 2)
+    assert figures["ci95_top1"] == [0, 1]
 
 
 def test_agrees_with_argmax():

@@ -42,6 +42,18 @@ def test_draws_a_panel_for_each_quantity_that_was_logged(log, tmp_path):
     assert size(tmp_path / "plots" / "three.png")[1] == pytest.approx(3 * size(tmp_path / "one.png")[1], abs=3)
 
 
+def test_the_space_has_its_panels_below_the_others(log, tmp_path):
+    plot_curves(log, tmp_path / "without.png")
+    header, *rows = LOG.splitlines()
+    columns = ("audio/effective_rank", "image/uniformity", "audio-image/gap", "audio-image/alignment")
+    header += "".join(f",val/space/{name}" for name in (*columns, "audio_to_image/hubness", "image/mean_cosine"))
+    values = [",,,,,," if not row.startswith("1,20,,") else ",3,-2,0.5,1.2,0.1,0.2" for row in rows]
+    log.write_text("\n".join([header, *(row + more for row, more in zip(rows, values, strict=True))]) + "\n")
+    plot_curves(log, tmp_path / "with.png")
+    added = size(tmp_path / "with.png")[1] - size(tmp_path / "without.png")[1]
+    assert added == pytest.approx(5 * 2.4 * 150, abs=3)
+
+
 def test_the_moving_mean_of_a_straight_line_is_that_line():
     steps = np.arange(0, 4000, 10)
     smooth_steps, smooth = _moving_mean(steps, steps / 100)

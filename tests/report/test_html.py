@@ -1,4 +1,6 @@
 import base64
+import hashlib
+import json
 import re
 from html.parser import HTMLParser
 from io import BytesIO
@@ -27,13 +29,16 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.tags, self.text, self.sources = [], [], "", []
+        self.open, self.tags, self.text, self.sources, self.policy = [], [], "", [], ""
+        self.scripts, self.styles = [], []
         self.feed(text)
         assert not self.open
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
         self.sources += [value for name, value in attrs if name in ("src", "href")]
+        if dict(attrs).get("http-equiv") == "Content-Security-Policy":
+            self.policy = dict(attrs)["content"]
         if tag not in VOID:
             self.open.append(tag)
 
@@ -41,54 +46,81 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        self.text += data
+        if self.open and self.open[-1] in ("script", "style"):
+            (self.scripts if self.open[-1] == "script" else self.styles).append(data)
+        else:
+            self.text += data
 
 
-def report(tmp_path, config="modalities: [audio]\n"):
+NOTHING = {"scatter": None, "galleries": [], "media": []}
+
+
+def report(tmp_path, config="modalities: [audio]\n", exhibit=NOTHING):
     png = tmp_path / "curves.png"
     Image.new("RGB", (3, 2), "red").save(png)
-    path = write_report(
-        tmp_path, METRICS, {"Loss & scale <curves>": png}, config, "python train.py x='<y>'", {"torch": "2.14.1"}
-    )
-    assert path == tmp_path / "report.html"
+    path = tmp_path / "report.html"
+    pngs, command = {"Loss & scale <curves>": png}, "python train.py x='<y>'"
+    write_report(path, METRICS, pngs, exhibit, config, 7, command, {"torch": "2.14.1"})
     return path.read_text(encoding="utf-8")
 
 
 def test_holds_tables_figures_config_command_and_versions(tmp_path):
     page = Page(report(tmp_path))
     expected = ["Retrieval, test split", "Zero-shot", "0.500", "0.40–0.60", "0.50", "python train.py x='<y>'"]
-    for text in [*expected, "modalities: [audio]", "torch 2.14.1", "train: 12.3 s", "<toy> (0123456789ab)"]:
+    for text in [*expected, "modalities: [audio]", "torch 2.14.1", "train: 12.3 s", "seed: 7", "<toy> (0123456789ab)"]:
         assert text in page.text
     assert page.tags.count("table") == 2
 
 
 def test_needs_nothing_beside_it(tmp_path):
     page = Page(report(tmp_path))
-    assert len(page.sources) == 1
-    kind, data = page.sources[0].split(",")
+    [picture, *links] = sorted(page.sources, reverse=True)
+    assert all(link.startswith("#") for link in links)
+    kind, data = picture.split(",")
     assert kind == "data:image/png;base64"
     assert Image.open(BytesIO(base64.b64decode(data))).size == (3, 2)
-    assert not {"script", "link", "iframe"} & set(page.tags)
+    assert not {"link", "iframe", "object", "embed", "form", "base"} & set(page.tags)
+
+
+def test_lets_nothing_run_or_load_but_its_own_script(tmp_path):
+    page = Page(report(tmp_path))
+    data, script = page.scripts
+    assert json.loads(data) == NOTHING
+    rules = dict(rule.split(" ", 1) for rule in page.policy.split("; "))
+    assert rules["default-src"] == rules["base-uri"] == rules["form-action"] == "'none'"
+    assert rules["img-src"] == rules["media-src"] == "data:"
+    for name, content in (("script-src", script), ("style-src", page.styles[0])):
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert rules[name] == f"'sha256-{digest}'"
+    assert not re.search(r"<[^>]* (on\w+|style)=", report(tmp_path).split("<script")[0])
 
 
 def test_escapes_whatever_a_config_or_a_name_holds(tmp_path):
     page = Page(report(tmp_path, config="name: </pre><script>alert(1)</script><img src=x onerror=alert(1)>"))
-    assert "script" not in page.tags
+    assert page.tags.count("script") == 2
     assert page.tags.count("img") == 1
     assert "</pre><script>alert(1)</script>" in page.text
     assert "audio → <i>" in page.text
+
+
+def test_data_can_not_end_its_element(tmp_path):
+    nasty = "</script><script>alert(1)</script><!-- <script> ]]> \u2028 & &lt; \\u003c"
+    page = Page(report(tmp_path, exhibit=NOTHING | {"media": [{"kind": "text", "text": nasty}]}))
+    assert page.tags.count("script") == 2
+    assert json.loads(page.scripts[0])["media"][0]["text"] == nasty
 
 
 def test_serves_dark_rooms_and_phones(tmp_path):
     text = report(tmp_path)
     assert 'name="viewport" content="width=device-width' in text
     assert "prefers-color-scheme: dark" in text
-    assert re.search(r"img \{[^}]*max-width: 100%", text)
+    assert re.search(r"img.chart \{[^}]*max-width: 100%", text)
     assert text.count('<div class="scroll"><table>') == 2
 
 
 def test_a_run_without_zero_shot_or_figures(tmp_path):
-    path = write_report(tmp_path, {"retrieval": METRICS["retrieval"]}, {}, "", "", {})
+    path = tmp_path / "report.html"
+    write_report(path, {"retrieval": METRICS["retrieval"]}, {}, NOTHING, "", 0, "", {})
     page = Page(path.read_text(encoding="utf-8"))
     assert page.tags.count("table") == 1
     assert "img" not in page.tags

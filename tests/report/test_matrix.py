@@ -31,7 +31,10 @@ def test_every_trained_pair_is_outlined(tmp_path):
 
 
 def test_colours_are_shares_of_the_ceiling_only_where_all_are_known(tmp_path):
-    known = {"a_to_b": entry(0.25, **{"ceiling_R@1": 0.5}), "b_to_a": entry(0.5, **{"ceiling_R@1": 1.0})}
+    known = {
+        "a_to_b": entry(0.25, **{"ceiling_R@1": 0.5, "share_of_ceiling": 0.5}),
+        "b_to_a": entry(0.5, **{"ceiling_R@1": 1.0, "share_of_ceiling": 0.5}),
+    }
     shares = np.asarray(Image.open(draw(tmp_path, "shares", known)))
     # Both are half of their ceilings: equal colours. By R@1 they differ.
     mixed = np.asarray(Image.open(draw(tmp_path, "mixed", known | {"a_to_c": entry(0.5)})))
@@ -51,6 +54,19 @@ def test_a_query_that_is_in_no_pool_has_a_row_and_no_column(tmp_path):
     two = Image.open(draw(tmp_path, "two", {"audio_to_image": entry(0.5), "audio_and_imu_to_image": entry(0.5)})).size
     assert two[0] == one[0]
     assert two[1] > one[1]
+
+
+def test_the_summary_stands_below(tmp_path):
+    summary = {
+        "measure": "R@1 above chance", "trained": 0.8, "emergent": 0.4, "emergent_of_trained": 0.5,
+        "ci95_emergent_of_trained": [0.4, 0.6], "trained_pairs": 1, "emergent_pairs": 1,
+    }  # fmt: skip
+    metrics = {"split": "test", "retrieval": {"a_to_b": entry(0.5), "b_to_a": entry(0.25, trained=True)}}
+    without = Image.open(plot_matrix(metrics, tmp_path / "without.png"))
+    below = Image.open(plot_matrix(metrics | {"summary": summary}, tmp_path / "with.png"))
+    band = int(0.1 * below.height)
+    ink = [np.count_nonzero(np.asarray(picture.convert("L"))[-band:] < 128) for picture in (without, below)]
+    assert ink[1] > ink[0] + 200
 
 
 def test_refuses_to_draw_nothing(tmp_path):

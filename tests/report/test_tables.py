@@ -3,7 +3,15 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from bind.report.tables import pair_of, plain_text, print_tables, retrieval_cells, retrieval_table, share_of_ceiling
+from bind.report.tables import (
+    pair_of,
+    plain_text,
+    print_tables,
+    retrieval_cells,
+    retrieval_table,
+    summary_note,
+    zero_shot_cells,
+)
 
 
 def entry(r1=0.5, *, trained=True, **more):
@@ -17,7 +25,7 @@ METRICS = {
     "split": "test",
     "retrieval": {
         "audio_to_text": entry(0.25, trained=False, **{"ceiling_R@1": 0.5}),
-        "audio_to_image": entry(0.625, **{"ceiling_R@1": 1.0}),
+        "audio_to_image": entry(0.625, **{"ceiling_R@1": 1.0, "share_of_ceiling": 0.62}),
         "audio_and_imu_to_depth": entry(0.4, trained=False),
         "audio_plus_imu_to_depth": entry(0.3, trained=False),
     },
@@ -43,11 +51,53 @@ def test_trained_pairs_come_first_and_fused_ones_are_marked():
     assert list(sections) == ["trained", "emergent"]
 
 
-def test_share_of_the_ceiling():
-    assert share_of_ceiling(entry(0.5, **{"ceiling_R@1": 0.5})) == 1.0
-    assert share_of_ceiling(entry(1 / 115, **{"ceiling_R@1": 0.5})) == 0.0
-    assert share_of_ceiling(entry(0.5)) is None
-    assert share_of_ceiling(entry(0.5, **{"ceiling_R@1": 1 / 115})) is None
+def test_the_pair_of_the_anchor_itself_is_neither_trained_nor_emergent():
+    cells = retrieval_cells(
+        {"retrieval": {"image_to_text": entry(1.0, trained=False, kind="anchor"), "a_to_b": entry()}}
+    )
+    assert list(cells.sections) == ["trained", "the anchor's own"]
+
+
+def test_recall_stands_beside_any_hit_where_the_two_differ():
+    same, other = entry(**{"recall@10": 0.875}), entry(**{"recall@10": 0.25})
+    assert "recall\n@10" not in retrieval_cells({"retrieval": {"a_to_b": same}}).headers
+    cells = retrieval_cells({"retrieval": {"a_to_b": same, "b_to_a": other}})
+    column = cells.headers.index("recall\n@10")
+    assert [row[column] for row in cells.sections["trained"]] == ["0.875", "0.250"]
+    assert "recall@k: share of a query's relevant items" in cells.caption
+
+
+def test_the_footnote_says_what_a_hit_is_and_what_was_resampled():
+    nine = entry(resampled="owners", clusters=9)
+    caption = retrieval_cells({"retrieval": {"a_to_b": nine, "b_to_a": nine}}).caption
+    assert "R@k: share of queries with an item of their group among the first k" in caption
+    assert "bootstrap over 9 owners" in caption
+    mixed = {"a_to_b": nine, "text_to_a": entry(resampled="groups", clusters=12)}
+    assert "bootstrap over groups or owners" in retrieval_cells({"retrieval": mixed}).caption
+
+
+def test_the_summary_is_a_sentence_where_there_is_a_ratio():
+    summary = {
+        "measure": "R@1 above chance", "trained": 0.8, "emergent": 0.4, "emergent_of_trained": 0.5,
+        "ci95_emergent_of_trained": [0.4, 0.6], "trained_pairs": 4, "emergent_pairs": 6,
+    }  # fmt: skip
+    assert summary_note({"summary": summary}) == (
+        "emergent pairs reach 0.50 (0.40–0.60) of trained ones: "
+        "mean R@1 above chance 0.40 over 6 pairs against 0.80 over 4"
+    )
+    assert (
+        "emergent pairs reach 0.50" in retrieval_cells({"retrieval": {"a_to_b": entry()}, "summary": summary}).caption
+    )
+    assert summary_note({"summary": summary | {"emergent_of_trained": None}}) == summary_note({}) == ""
+
+
+def test_top5_is_told_where_there_are_more_than_five_classes():
+    few = {"top1": 0.5, "top5": 1.0, "num_classes": 4, "chance": 0.25, "queries": 9}
+    many = few | {"top5": 0.75, "ci95_top5": [0.7, 0.8], "num_classes": 50}
+    assert "top-5" not in zero_shot_cells({"zero_shot": {"audio": few}}).headers
+    cells = zero_shot_cells({"zero_shot": {"audio": many}})
+    column = cells.headers.index("top-5")
+    assert cells.sections[""][0][column : column + 2] == ("0.750", "0.70–0.80")
 
 
 def test_a_row_states_score_interval_chance_ceiling_share_and_sizes():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from bind.data.notices import say_once
 from bind.data.recordings import Recording, open_audio
 from bind.data.resample import rate_ratio, read_resampled
 from bind.data.transforms.options import Range, ordered
+from bind.data.windows import checked_num_clips, window_starts
 from bind.types import Clip, Waveform
 
 
@@ -19,10 +21,12 @@ class AudioTransform:
     """A sound file, a span of one, or a `Waveform` → float32 (T,), T = `sample_rate_hz * window_seconds`.
 
     Other rates are resampled, several channels averaged, and both said once in the log. From a longer sound a random
-    window is taken in training and the middle one in evaluation; a shorter one is padded with zeros at its end, in
-    training on both sides at random. All augmentation is off by default and happens in training only.
+    window is taken in training and the middle one in evaluation, or several as a list of clips; a shorter one is
+    padded with zeros at its end, in training on both sides at random. All augmentation is off by default and happens
+    in training only.
 
     Args:
+        num_clips: windows in evaluation, evenly spread, whose embeddings are averaged; None: as many as cover all.
         speed_range: playback speed, drawn log-uniformly in steps of 0.01; pitch and formants move along.
         gain_db_range: gain in dB.
         noise_snr_db_range: white noise at this signal-to-noise ratio in dB over the window; None adds none.
@@ -36,6 +40,7 @@ class AudioTransform:
         self,
         sample_rate_hz: int = 16_000,
         window_seconds: float = 1.0,
+        num_clips: int | None = 1,
         speed_range: Range = (1.0, 1.0),
         gain_db_range: Range = (0.0, 0.0),
         noise_snr_db_range: Range | None = None,
@@ -46,27 +51,33 @@ class AudioTransform:
         self.num_samples = round(sample_rate_hz * window_seconds)
         if self.num_samples < 1:
             raise ValueError(f"{sample_rate_hz} Hz for {window_seconds} s is an empty window; raise one of them")
+        self.num_clips = checked_num_clips(num_clips)
         self.speed_range = ordered("speed_range", speed_range, above=0.0)
         self.gain_db_range = ordered("gain_db_range", gain_db_range)
         self.noise_snr_db_range = ordered("noise_snr_db_range", noise_snr_db_range) if noise_snr_db_range else None
         self.tilt_db_range = ordered("tilt_db_range", tilt_db_range)
 
-    def __call__(self, value: Clip | Waveform, rng: np.random.Generator | None) -> Tensor:
+    def __call__(self, value: Clip | Waveform, rng: np.random.Generator | None) -> Tensor | list[Tensor]:
         with open_audio(value) as recording:
-            x_T = self._read(recording, rng)
-        if rng is None:
-            return torch.from_numpy(np.pad(x_T, (0, self.num_samples - len(x_T))))
-        return torch.from_numpy(self._augment(x_T, rng))
+            if rng is not None:
+                return torch.from_numpy(self._augment(self._random_window(recording, rng), rng))
+            ratio = rate_ratio(self.sample_rate_hz, recording.sample_rate_hz)
+            starts = window_starts(recording.num_frames, math.ceil(self.num_samples / ratio), self.num_clips)
+            windows = [self._read(recording, int(start), ratio) for start in starts]
+        clips = [torch.from_numpy(np.pad(x_T, (0, self.num_samples - len(x_T)))) for x_T in windows]
+        return clips if len(clips) > 1 else clips[0]
 
     def collate(self, items: list[Tensor]) -> Tensor:
         """B_m windows (T,) → (B_m, T)."""
         return torch.stack(items)
 
-    def _read(self, recording: Recording, rng: np.random.Generator | None) -> np.ndarray:
-        speed = 1.0 if rng is None else _draw_speed(self.speed_range, rng)
+    def _random_window(self, recording: Recording, rng: np.random.Generator) -> np.ndarray:
+        speed = _draw_speed(self.speed_range, rng)
         ratio = rate_ratio(self.sample_rate_hz / speed, recording.sample_rate_hz)
         spare = recording.num_frames - math.ceil(self.num_samples / ratio)
-        start = 0 if spare <= 0 else spare // 2 if rng is None else int(rng.integers(spare + 1))
+        return self._read(recording, int(rng.integers(spare + 1)) if spare > 0 else 0, ratio)
+
+    def _read(self, recording: Recording, start: int, ratio: Fraction) -> np.ndarray:
         x_TC = read_resampled(recording.read, recording.num_frames, start, self.num_samples, ratio)
         if recording.sample_rate_hz != self.sample_rate_hz:
             rates = f"{recording.sample_rate_hz:g} Hz is resampled to {self.sample_rate_hz} Hz"

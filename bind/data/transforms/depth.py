@@ -1,27 +1,37 @@
-"""A depth map → a square of normalised inverse depth."""
+"""A depth map → a square of normalised inverse depth, or disparity."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
+from bind.data.transforms.square import finite_map, middle_square, read_pixels
 from bind.types import Clip
 
 
 class DepthTransform:
-    """A depth map (H, W) in metres, or a 16-bit PNG in millimetres → float32 (1, S, S), S = `size_px`.
+    """A depth map (H, W) of floats in metres, or of 16-bit numbers of `unit_metres` each → float32 (1, S, S).
 
-    The output is (1 / depth - mean) / std with depth in metres, clipped to [min_metres, max_metres] first: inverse
-    depth is what stereo disparity measures, up to the camera's baseline times its focal length. A pixel of 0 was not
-    measured and takes no part in resizing; where nothing was measured the output is that of infinitely far. The
-    picture is scaled to its shorter side, and its middle kept.
+    S is `size_px`. The output is (d - mean) / std of the disparity d = baseline_metres * focal_px / depth, with depth
+    clipped to [min_metres, max_metres] first; with a baseline and a focal length of 1 it is the inverse of depth in
+    metres. A pixel of 0 was not measured and takes no part in resizing; where nothing was measured the disparity is 0,
+    that of infinitely far. The picture is scaled to its shorter side, and its middle kept.
+
+    Args:
+        unit_metres: of one step of a 16-bit number: 0.001 where depth is stored in millimetres.
+        encoding: `sun_rgbd` where 16-bit numbers are rotated by three bits, as in SUN RGB-D's raw files.
+        baseline_metres: between the two cameras of the sensor.
+        focal_px: focal length of the depth picture as it is stored.
+        max_disparity: disparity is capped here and divided by it, as in Omnivore (75); None does neither.
 
     Raises:
-        ValueError: names the file where it is no 16-bit grey picture, or holds NaN, negative values or no measurement.
+        ValueError: names the file where it is no 16-bit grey picture or array of floats, or holds NaN, negative values
+            or no measurement.
+
+    Source: Omnivore (Girdhar et al., 2022) and ImageBind for disparity and its mean and std, 0.0418 and 0.0295.
     """
 
     def __init__(
@@ -31,56 +41,54 @@ class DepthTransform:
         max_metres: float = 50.0,
         mean: float = 0.5,
         std: float = 0.5,
+        unit_metres: float = 0.001,
+        encoding: Literal["plain", "sun_rgbd"] = "plain",
+        baseline_metres: float = 1.0,
+        focal_px: float = 1.0,
+        max_disparity: float | None = None,
     ) -> None:
         if not (size_px >= 1 and 0 < min_metres < max_metres and std > 0):
             raise ValueError("depth needs size_px >= 1, 0 < min_metres < max_metres and std > 0")
+        if min(unit_metres, baseline_metres, focal_px, 1.0 if max_disparity is None else max_disparity) <= 0:
+            raise ValueError("depth needs unit_metres, baseline_metres, focal_px and max_disparity above 0")
+        if encoding not in ("plain", "sun_rgbd"):
+            raise ValueError(f"depth's encoding is plain or sun_rgbd, not {encoding!r}")
         self.size_px = size_px
         self.min_metres, self.max_metres = min_metres, max_metres
         self.mean, self.std = mean, std
+        self.unit_metres, self.encoding = unit_metres, encoding
+        self.baseline_metres, self.focal_px = baseline_metres, focal_px
+        self.max_disparity = max_disparity
 
     def __call__(self, value: Clip | np.ndarray, rng: np.random.Generator | None) -> Tensor:
         name = str(value) if isinstance(value, Clip) else "a depth map in memory"
-        depth_HW = torch.from_numpy(_checked(_read(value), name))
+        depth_HW = torch.from_numpy(self._metres(read_pixels(value) if isinstance(value, Clip) else value, name))
         measured_HW = (depth_HW > 0).float()
-        inverse_HW = measured_HW / depth_HW.clamp(self.min_metres, self.max_metres)
-        inverse, measured = self._resized(torch.stack([inverse_HW, measured_HW])).unbind()
-        inverse = torch.where(measured > 1e-3, inverse / measured.clamp_min(1e-3), 0.0)
-        return ((inverse - self.mean) / self.std)[None]
+        disparity_HW = self.baseline_metres * self.focal_px / depth_HW.clamp(self.min_metres, self.max_metres)
+        if self.max_disparity is not None:
+            disparity_HW = disparity_HW.clamp(max=self.max_disparity) / self.max_disparity
+        disparity, measured = middle_square(torch.stack([disparity_HW * measured_HW, measured_HW]), self.size_px)
+        disparity = torch.where(measured > 1e-3, disparity / measured.clamp_min(1e-3), 0.0)
+        return ((disparity - self.mean) / self.std)[None]
 
     def collate(self, items: list[Tensor]) -> Tensor:
         """B_m maps (1, S, S) → (B_m, 1, S, S)."""
         return torch.stack(items)
 
-    def _resized(self, x_CHW: Tensor) -> Tensor:
-        height, width = x_CHW.shape[-2:]
-        scale = self.size_px / min(height, width)
-        size = [max(self.size_px, round(side * scale)) for side in (height, width)]
-        if size != [height, width]:
-            x_CHW = interpolate(x_CHW[None], size=size, mode="bilinear", antialias=True)[0]
-        top, left = ((side - self.size_px) // 2 for side in size)
-        return x_CHW[:, top : top + self.size_px, left : left + self.size_px]
-
-
-def _read(value: Any) -> np.ndarray:
-    if not isinstance(value, Clip):
-        return np.asarray(value, dtype=np.float32)
-    from PIL import Image
-
-    try:
-        with Image.open(value.path) as image:
-            mode, pixels = image.mode, np.asarray(image)
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"{value}: not readable as a picture ({error}). Replace the file or drop its row") from error
-    if mode not in ("I;16", "I;16B", "I;16L", "I"):
-        raise ValueError(f"{value}: mode {mode} is no depth map; save depth in millimetres as a 16-bit grey PNG")
-    return pixels.astype(np.float32) / 1000.0
-
-
-def _checked(depth_HW: np.ndarray, name: str) -> np.ndarray:
-    if depth_HW.ndim != 2 or not depth_HW.size:
-        raise ValueError(f"{name}: shape {depth_HW.shape} is not (height, width)")
-    if not (np.isfinite(depth_HW).all() and (depth_HW >= 0).all()):
-        raise ValueError(f"{name}: depth is NaN, infinite or negative; write 0 where nothing was measured")
-    if not depth_HW.any():
-        raise ValueError(f"{name}: no pixel was measured. Drop its row")
-    return depth_HW
+    def _metres(self, stored_HW: np.ndarray, name: str) -> np.ndarray:
+        if stored_HW.dtype == np.uint16:
+            if self.encoding == "sun_rgbd":
+                stored_HW = (stored_HW >> 3) | (stored_HW << 13)
+            depth_HW = finite_map(stored_HW, name) * np.float32(self.unit_metres)
+        elif np.issubdtype(stored_HW.dtype, np.floating):
+            depth_HW = finite_map(stored_HW, name)
+        else:
+            raise ValueError(
+                f"{name}: {stored_HW.dtype} is no depth map; save depth as a 16-bit grey PNG, or as floats in metres "
+                "in .npy"
+            )
+        if (depth_HW < 0).any():
+            raise ValueError(f"{name}: depth is negative; write 0 where nothing was measured")
+        if not depth_HW.any():
+            raise ValueError(f"{name}: no pixel was measured. Drop its row")
+        return depth_HW

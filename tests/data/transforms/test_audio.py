@@ -118,3 +118,21 @@ def test_collate_stacks():
 def test_impossible_options_are_refused(options):
     with pytest.raises(ValueError, match=next(iter(options)) if "range" in str(options) else "empty window"):
         AudioTransform(**options)
+
+
+def test_several_windows_run_from_start_to_end():
+    x = Waveform(np.arange(10 * RATE_HZ, dtype=np.float32), RATE_HZ)
+    three = AudioTransform(window_seconds=2.0, num_clips=3)(x, None)
+    assert [(len(y), float(y[0])) for y in three] == [(2 * RATE_HZ, start * RATE_HZ) for start in (0, 4, 8)]
+    tiled = AudioTransform(window_seconds=3.0, num_clips=None)(x, None)
+    assert [float(y[0]) / RATE_HZ for y in tiled] == pytest.approx([0, 7 / 3, 14 / 3, 7], abs=1e-3)
+    assert AudioTransform(window_seconds=3.0, num_clips=None)(x, np.random.default_rng(0)).shape == (3 * RATE_HZ,)
+    assert AudioTransform(window_seconds=20.0, num_clips=3)(x, None).shape == (20 * RATE_HZ,)
+
+
+def test_windows_at_another_rate_are_those_of_the_whole_resampled():
+    x = Waveform(sine(300, 8000, 5.0), 8000)
+    windows = AudioTransform(window_seconds=2.0, num_clips=2)(x, None)
+    for y, start in zip(windows, (0, 3), strict=True):
+        expected = sine(300, RATE_HZ, 5.0)[start * RATE_HZ : (start + 2) * RATE_HZ]
+        np.testing.assert_allclose(y[500:-500], expected[500:-500], atol=3e-3)

@@ -1,0 +1,72 @@
+"""Hashes of what a source holds: what was computed from it is found again under them, and never after a change."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import astuple, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bind.types import Clip, Modality, Sample, Source
+
+NUM_PROBES = 16
+
+
+def hash_of_files(samples: Sequence[Sample], modality: Modality, folder: Path) -> str:
+    """Of keys, texts, spans, and of each file its path below `folder`, its size and when it was last written.
+
+    Reading a million pictures takes hours, asking for size and time seconds. Copies that keep the times (`rsync -a`,
+    `cp -p`, `tar`) count as the same, wherever they lie. What this can't see is a file that was replaced by one of the
+    same size with its old time put back.
+
+    Raises:
+        ValueError: for a file that does not exist.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    known: dict[Path, tuple[str, int, int]] = {}
+    for sample in samples:
+        digest.update(repr(sample.key).encode())
+        for value in sample.values.get(modality, ()):
+            if isinstance(value, Clip):
+                assert isinstance(value.path, Path)
+                value = (*_described(value.path, folder, known), value.start_seconds, value.end_seconds)
+            digest.update(repr(value).encode())
+    return digest.hexdigest()
+
+
+def _described(path: Path, folder: Path, known: dict[Path, tuple[str, int, int]]) -> tuple[str, int, int]:
+    if path not in known:
+        try:
+            found = os.stat(path)
+        except OSError as error:
+            raise ValueError(f"{path}: {error.strerror}; restore it or drop its row") from error
+        known[path] = os.path.relpath(path, folder), found.st_size, found.st_mtime_ns
+    return known[path]
+
+
+def hash_of_made(source: Source, split: str, modality: Modality, *arguments: Any) -> str:
+    """Of a source that makes its values: keys, what it was made with, and some values, so that new code counts too."""
+    samples = source.samples(split)
+    digest = hashlib.blake2b(repr((source.name, split, modality, arguments)).encode(), digest_size=16)
+    for sample in samples:
+        digest.update(repr(sample.key).encode())
+    probes = np.unique(np.linspace(0, len(samples) - 1, NUM_PROBES).astype(int)).tolist()
+    for values in source.fetch(split, probes, [modality], None):
+        for value in values.get(modality, ()):
+            _update(digest, value)
+    return digest.hexdigest()
+
+
+def _update(digest: Any, value: Any) -> None:
+    if isinstance(value, np.ndarray):
+        digest.update(f"{value.dtype} {value.shape}".encode())
+        digest.update(np.ascontiguousarray(value).data)
+    elif is_dataclass(value) and not isinstance(value, type):
+        for part in astuple(value):
+            _update(digest, part)
+    else:
+        digest.update(repr(value).encode())

@@ -1,0 +1,75 @@
+"""What training sees of each source and pair: weights in, figures that are known before it starts out."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bind.data.coverage import Side
+from bind.data.plan import BatchPlan
+from bind.types import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """`num_samples` training samples that `num_steps` steps take from, each `num_passes` times on average."""
+
+    name: str
+    num_samples: int
+    num_steps: int
+    num_passes: float
+
+
+def source_weights(names: Sequence[str], weights: Mapping[str, float]) -> list[float]:
+    """One weight per source, 1 where none is given.
+
+    Raises:
+        ValueError: a name that is no source's, a weight that is no number from 0 on, or nothing but zeros.
+    """
+    for name, weight in weights.items():
+        if name not in names:
+            close = difflib.get_close_matches(name, names, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(names)}"
+            raise ValueError(f"data.weights.{name}: no source has this name; {hint}")
+        if not isinstance(weight, int | float) or not 0 <= weight < math.inf:
+            raise ValueError(f"data.weights.{name}={weight}: give a number from 0 (never drawn in training) on")
+    of_sources = [float(weights.get(name, 1.0)) for name in names]
+    if of_sources and not any(of_sources):
+        raise ValueError("data.weights: all are 0, so there is nothing to train on; give one source a weight")
+    return of_sources
+
+
+def seen_sources(plan: BatchPlan, names: Sequence[str], num_batches: int, batches_per_epoch: int) -> list[Seen]:
+    """What the first `num_batches` batches take from each source, counted, not estimated.
+
+    Args:
+        plan: of the training split.
+        names: of its sources.
+        num_batches: in the whole training.
+        batches_per_epoch: those of each epoch of the plan that training uses.
+    """
+    starts = range(0, num_batches, batches_per_epoch)
+    used = [plan.sources_of_epoch(e)[: min(batches_per_epoch, num_batches - start)] for e, start in enumerate(starts)]
+    taken = np.bincount(np.concatenate(used), minlength=len(names)).tolist()
+    return [
+        Seen(name, size, steps, steps * plan.global_batch / size if size else 0.0)
+        for name, size, steps in zip(names, plan.sizes, taken, strict=True)
+    ]
+
+
+def seen_pairs(sources: Sequence[Source], seen: Sequence[Seen], pairs: Mapping[str, tuple[Side, Side]]) -> list[Seen]:
+    """What those steps hold for each pair: samples with both sides, steps with any, and passes of the mean sample."""
+    found = []
+    for name, sides in pairs.items():
+        num_samples, num_steps, rows = 0, 0, 0.0
+        for source, of_source in zip(sources, seen, strict=True):
+            both = sum(all(set(side) & set(s.values) for side in sides) for s in source.samples("train"))
+            num_samples += both
+            num_steps += of_source.num_steps if both else 0
+            rows += both * of_source.num_passes
+        found.append(Seen(name, num_samples, num_steps, rows / num_samples if num_samples else 0.0))
+    return found

@@ -1,0 +1,54 @@
+"""Pictures of one kind of measurement: decoded as they were stored, scaled and cut to a square."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from bind.types import Clip
+
+
+def read_pixels(clip: Clip) -> np.ndarray:
+    """The numbers of a picture (H, W) or (H, W, C), uint8 or uint16 as stored, or of an `.npy` array.
+
+    Raises:
+        ValueError: names the file that is missing or not readable.
+    """
+    if clip.path.suffix.lower() == ".npy":
+        try:
+            return np.load(clip.file, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise ValueError(f"{clip}: not readable as .npy ({error}). Replace the file or drop its row") from error
+    from PIL import Image
+
+    try:
+        with Image.open(clip.file) as image:
+            # A palette's numbers are no measurements.
+            pixels = np.asarray(image.convert("RGB") if image.mode == "P" else image)
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"{clip}: not readable as a picture ({error}). Replace the file or drop its row") from error
+    if pixels.dtype == np.int32 and 0 <= pixels.min() <= pixels.max() < 2**16:
+        return pixels.astype(np.uint16)  # Pillow opens some 16-bit files as 32-bit numbers
+    return pixels
+
+
+def middle_square(x_CHW: Tensor, size_px: int) -> Tensor:
+    """(C, H, W) → (C, S, S): scaled to the shorter side, smoothed where it shrinks, and cut to its middle."""
+    height, width = x_CHW.shape[-2:]
+    scale = size_px / min(height, width)
+    size = [max(size_px, round(side * scale)) for side in (height, width)]
+    if size != [height, width]:
+        x_CHW = interpolate(x_CHW[None], size=size, mode="bilinear", antialias=True)[0]
+    top, left = ((side - size_px) // 2 for side in size)
+    return x_CHW[:, top : top + size_px, left : left + size_px]
+
+
+def finite_map(x_HW: np.ndarray, name: str) -> np.ndarray:
+    """(H, W) numbers as float32; ValueError that names the file for another shape, NaN or infinity."""
+    if x_HW.ndim != 2 or not x_HW.size:
+        raise ValueError(f"{name}: shape {x_HW.shape} is not (height, width)")
+    num_bad = x_HW.size - int(np.isfinite(x_HW).sum())
+    if num_bad:
+        raise ValueError(f"{name}: {num_bad} of {x_HW.size} values are NaN or infinite. Repair it or drop its row")
+    return np.ascontiguousarray(x_HW, dtype=np.float32)

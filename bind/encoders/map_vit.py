@@ -1,0 +1,50 @@
+"""A vision transformer for maps of one quantity, of the sizes that ImageBind takes for depth and heat."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from bind.encoders.blocks import TransformerTrunk
+
+
+class MapViT(nn.Module):
+    """Patches of standardised maps (B, 1, S, S), S = `size_px` → (B, width).
+
+    ImageBind's: 224² in patches of 16, 12 layers; 384 wide with 8 heads for depth, 768 with 12 for heat. Source:
+    Girdhar et al. 2023. Not loadable from ImageBind's checkpoint, whose attention has an extra key bias.
+
+    Raises:
+        ValueError: patches do not fill the map, or maps of another size.
+    """
+
+    def __init__(
+        self,
+        size_px: int = 224,
+        patch: int = 16,
+        width: int = 384,
+        num_layers: int = 12,
+        num_heads: int = 8,
+        mlp_ratio: float = 4.0,
+        dropout: float = 0.0,
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if size_px % patch:
+            raise ValueError(f"patch={patch} does not fill size_px={size_px}: change one of them")
+        self.size_px = size_px
+        self.num_features = width
+        self.patches = nn.Conv2d(1, width, patch, stride=patch, bias=False)
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.positions_LW = nn.Parameter(torch.zeros((size_px // patch) ** 2, width))
+        nn.init.trunc_normal_(self.positions_LW, std=0.02)
+        self.trunk = TransformerTrunk(width, num_layers, num_heads, mlp_ratio, dropout, drop_path)
+
+    def forward(self, x_B1HW: Tensor) -> Tensor:
+        if x_B1HW.shape[1:] != (1, self.size_px, self.size_px):
+            raise ValueError(
+                f"expected maps (B, 1, {self.size_px}, {self.size_px}), got {tuple(x_B1HW.shape)}: give the transform "
+                "the same size_px"
+            )
+        x_BLW = self.patches(x_B1HW.to(self.patches.weight.dtype)).flatten(2).transpose(1, 2)
+        return self.trunk(self.norm(x_BLW) + self.positions_LW)

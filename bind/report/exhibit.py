@@ -1,0 +1,125 @@
+"""What a report's script draws: a split's points with their samples, and the query gallery; plain data for JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from bind.report.media import as_media
+from bind.report.nearest import Gallery
+from bind.report.scatter import projections, shown_samples
+from bind.report.tables import readable
+from bind.report.values import SplitValues
+from bind.types import Modality
+
+MAX_MEDIA_BYTES = 10_000_000
+SAMPLES_AT_A_TIME = 50
+
+
+class Media:
+    """The media of a page, each once; `num_bytes` is about what they take."""
+
+    def __init__(self, values: SplitValues) -> None:
+        self.values = values
+        self.items: list[dict[str, Any]] = []
+        self.num_bytes = 0
+        self._numbers: dict[tuple[Modality, int], int] = {}
+
+    def numbers(self, modality: Modality, positions: Sequence[int]) -> list[int]:
+        """Places in `items` of the values behind these vectors, added where they are new."""
+        new = [p for p in dict.fromkeys(positions) if (modality, p) not in self._numbers]
+        for position, value in zip(new, self.values.fetch(modality, new) if new else (), strict=True):
+            self._numbers[modality, position] = len(self.items)
+            self.items.append(as_media(value))
+            self.num_bytes += len(str(self.items[-1]))
+        return [self._numbers[modality, p] for p in positions]
+
+
+def exhibit(
+    values: SplitValues, parts: Mapping[Modality, Sequence[Modality]], galleries: Sequence[Gallery], num_samples: int
+) -> dict[str, Any]:
+    """The galleries, and up to `num_samples` samples with all of their vectors as points; none where that is 0.
+
+    `parts` maps every modality of the split to what it was made from: itself, or the inputs of a fusion. Samples are
+    drawn with a fixed seed, and fewer where their media take more than `MAX_MEDIA_BYTES`.
+    """
+    media = Media(values)
+    page = {
+        "galleries": [_gallery(gallery, values, media) for gallery in galleries],
+        "scatter": _scatter(values, parts, media, num_samples) if num_samples else None,
+    }
+    return page | {"media": media.items}
+
+
+def _gallery(gallery: Gallery, values: SplitValues, media: Media) -> dict[str, Any]:
+    def cell(modality: Modality, position: int) -> dict[str, Any]:
+        row = int(values.split.rows[modality][position])
+        return {
+            "key": values.sample(row).key,
+            "caption": values.caption(row),
+            "media": media.numbers(modality, [position])[0],
+        }
+
+    media.numbers(gallery.query, [row.position for row in gallery.rows])
+    media.numbers(gallery.pool, [found.position for row in gallery.rows for found in row.found])
+    rows = [
+        {
+            "query": cell(gallery.query, row.position),
+            "found": [
+                cell(gallery.pool, found.position) | {"score": round(found.score, 4), "relevant": found.relevant}
+                for found in row.found
+            ],
+        }
+        for row in gallery.rows
+    ]
+    return {"query": gallery.query, "pool": gallery.pool, "rows": rows}
+
+
+def _scatter(
+    values: SplitValues, parts: Mapping[Modality, Sequence[Modality]], media: Media, num_samples: int
+) -> dict[str, Any]:
+    split = values.split
+    raw = [m for m, own in parts.items() if len(own) == 1]
+    drawn = shown_samples(len(split.keys), num_samples)
+    samples: list[dict[str, Any]] = []
+    for start in range(0, len(drawn), SAMPLES_AT_A_TIME):
+        if samples and media.num_bytes > MAX_MEDIA_BYTES:
+            break
+        rows = drawn[start : start + SAMPLES_AT_A_TIME]
+        own: dict[int, dict[Modality, list[int]]] = {row: {} for row in rows}
+        for modality in raw:
+            positions = torch.isin(split.rows[modality], torch.tensor(rows)).nonzero().flatten()
+            numbers = media.numbers(modality, positions.tolist())
+            for row, number in zip(split.rows[modality][positions].tolist(), numbers, strict=True):
+                own[row].setdefault(modality, []).append(number)
+        samples += [_sample(values, row) | {"media": own[row]} for row in rows]
+    place = {row: number for number, row in enumerate(drawn[: len(samples)])}
+    shown = {m: torch.isin(split.rows[m], torch.tensor(list(place))).nonzero().flatten() for m in parts}
+    points: dict[str, list[int]] = {"modality": [], "sample": [], "value": []}
+    for number, (modality, positions) in enumerate(shown.items()):
+        rows_m = split.rows[modality]
+        points["modality"] += [number] * len(positions)
+        points["sample"] += [place[row] for row in rows_m[positions].tolist()]
+        points["value"] += (positions - torch.searchsorted(rows_m, rows_m[positions])).tolist()
+    return {
+        "split": values.split_name,
+        "num_samples": len(split.keys),
+        "modalities": [{"name": m, "title": readable(m), "parts": list(own)} for m, own in parts.items()],
+        "samples": samples,
+        "points": points,
+        "projections": [
+            {"name": p.name, "note": p.note, "x": _rounded(p.points_n2[:, 0]), "y": _rounded(p.points_n2[:, 1])}
+            for p in projections(split, shown)
+        ],
+    }
+
+
+def _sample(values: SplitValues, row: int) -> dict[str, Any]:
+    sample = values.sample(row)
+    return {"key": sample.key, "group": sample.group, "label": sample.label, "source": values.source_name(row)}
+
+
+def _rounded(x: torch.Tensor) -> list[float]:
+    return [round(value, 4) for value in x.tolist()]

@@ -1,0 +1,24 @@
+"""The table at the start of a training: how often each source and pair will be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bind.data.mixture import Seen
+from bind.report.tables import Cells
+
+
+def mixture_cells(sources: Sequence[Seen], pairs: Sequence[Seen], batch_size: int) -> Cells:
+    """Sources before pairs; `batch_size` counts the rows of a step on all processes."""
+    num_steps = sum(source.num_steps for source in sources)
+
+    def row(seen: Seen) -> tuple[str, ...]:
+        share = f"{seen.num_steps / num_steps:.0%}"
+        return seen.name, f"{seen.num_samples:,}", f"{seen.num_steps:,}", share, f"{seen.num_passes:.1f}"
+
+    return Cells(
+        title=f"Training: {num_steps:,} steps × {batch_size:,} rows",
+        caption="samples of a pair have both sides",
+        headers=("", "samples", "steps", "share", "passes"),
+        sections={"source": [row(seen) for seen in sources], "pair": [row(seen) for seen in pairs]},
+    )

@@ -1,0 +1,95 @@
+"""Raw values of an embedded split, ready to be drawn."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from bind.anchors.processors import open_image
+from bind.embedded import EmbeddedSplit
+from bind.report.style import DEPTH, coloured
+from bind.types import Clip, Modality, Sample, SensorRecording, Source, Transform, Waveform
+
+LARGEST_PICTURE_PX = 224
+
+
+class SplitValues:
+    """What stands behind each vector of an embedded split; `transforms` read what lies in files."""
+
+    def __init__(
+        self,
+        split: EmbeddedSplit,
+        sources: Sequence[Source],
+        split_name: str,
+        transforms: Mapping[Modality, Transform],
+    ) -> None:
+        self.split, self.split_name, self.transforms = split, split_name, transforms
+        self.places = [(s, i) for s in sources for i in range(len(s.samples(split_name)))]
+
+    def sample(self, row: int) -> Sample:
+        """The metadata of a sample of the split."""
+        source, index = self.places[row]
+        return source.samples(self.split_name)[index]
+
+    def source_name(self, row: int) -> str:
+        return self.places[row][0].name
+
+    def caption(self, row: int) -> str:
+        """A few words for a sample: its group, label or key."""
+        sample = self.sample(row)
+        return sample.group or sample.label or sample.key
+
+    def fetch(self, modality: Modality, positions: Sequence[int]) -> list[Any]:
+        """The drawable values behind these vectors of a modality."""
+        rows = self.split.rows[modality]
+        asked = torch.as_tensor(positions, dtype=torch.long)
+        # Several captions are several vectors: neighbours, in the order of the sample's values.
+        numbers = (asked - torch.searchsorted(rows, rows[asked])).tolist()
+        of_source: dict[int, list[int]] = defaultdict(list)
+        for order, row in enumerate(rows[asked].tolist()):
+            of_source[id(self.places[row][0])].append(order)
+        found: list[Any] = [None] * len(numbers)
+        for orders in of_source.values():
+            places = [self.places[int(rows[asked[order]])] for order in orders]
+            fetched = places[0][0].fetch(self.split_name, [index for _, index in places], [modality], None)
+            for order, values in zip(orders, fetched, strict=True):
+                value = values[modality][numbers[order]]
+                found[order] = drawable(modality, value, self.transforms)
+        return found
+
+
+def drawable(modality: Modality, value: Any, transforms: Mapping[Modality, Transform]) -> Any:
+    """A value that can be drawn: recordings on disk are read as the encoder gets them, the first clip of several.
+
+    What no drawing is known for becomes a few words.
+    """
+    if modality == "image":
+        picture = open_image(value)
+        picture.thumbnail((LARGEST_PICTURE_PX, LARGEST_PICTURE_PX))
+        return np.asarray(picture)
+    if not isinstance(value, Clip):
+        known = isinstance(value, (str, Waveform, SensorRecording)) or (
+            isinstance(value, np.ndarray) and value.ndim == 2 and np.issubdtype(value.dtype, np.floating)
+        )
+        return value if known else f"a {type(value).__name__}"
+    transform = transforms[modality]
+    x = transform(value, None)
+    x = x[0] if isinstance(x, list) else x
+    if not isinstance(x, torch.Tensor):
+        return str(value)
+    rate = getattr(transform, "sample_rate_hz", None)
+    channels, units = getattr(transform, "channels", None), getattr(transform, "units", None)
+    if rate and x.ndim == 1:
+        return Waveform(x.numpy(), rate)
+    if rate and channels and x.ndim == 2:
+        return SensorRecording(x.T.numpy(), rate, tuple(channels), tuple(units or ("",) * len(channels)))
+    if x.dtype == torch.uint8 and x.ndim == 4 and x.shape[1] == 3:
+        return x[len(x) // 2].permute(1, 2, 0).numpy()  # the middle frame of a video
+    if x.ndim == 3 and len(x) == 1:
+        x_HW = x[0].float()
+        return coloured(((x_HW - x_HW.min()) / (x_HW.max() - x_HW.min()).clamp_min(1e-9)).numpy(), DEPTH)
+    return str(value)

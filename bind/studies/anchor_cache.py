@@ -1,0 +1,84 @@
+"""The job of `bindspace cache`: run the anchor over data before any training does."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from bind.anchors.cache import AnchorCache, Place
+from bind.anchors.cache_build import CacheOptions, build_cache, cacheable, in_words
+from bind.anchors.cache_fill import Engine
+from bind.anchors.cache_store import RowsInFiles
+from bind.build import ANY_CLASS, build
+from bind.callbacks.stop import is_first_process
+from bind.data.workers import outlive_signals
+from bind.parts import make_sources
+from bind.report.tables import Cells, print_cells
+from bind.types import Source
+
+
+def cache(cfg: DictConfig) -> None:
+    """Fill the anchor cache with what a training of the same anchor and data will look up, and say where it lies.
+
+    Any number of processes may do this at once; each makes parts that no other has begun.
+
+    Raises:
+        ValueError: for data, an anchor or a place that can't be used, or where nothing can be cached.
+    """
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    options = CacheOptions.of({**config["cache"], "build": True})
+    if options.dir is None:
+        raise ValueError("cache.dir=null keeps nothing: name a folder")
+    sources = list(make_sources(config, ANY_CLASS).values())
+    anchor = build(config["anchor"], trust=ANY_CLASS)
+    splits = [config["split"]] if isinstance(config["split"], str) else config["split"]
+    wanted = config["modalities"] or anchor.modalities
+    places = [
+        (position, split, modality)
+        for split in splits
+        for position, source in enumerate(sources)
+        for modality in cacheable(source, split, wanted, anchor)
+    ]
+    if not places:
+        carried = sorted({m for source in sources for m in source.modalities()})
+        raise ValueError(
+            f"nothing to cache: the anchor embeds {', '.join(anchor.modalities)}, the data carries "
+            f"{', '.join(carried)}, asked for are {', '.join(wanted)}; towers that train "
+            f"(anchor.train={list(anchor.trainable)}) and what is drawn anew at every step are not kept"
+        )
+    engine = Engine(config["batch_size"], config["num_workers"], outlive_signals)
+    made = build_cache(anchor.to(own_device()), sources, places, options, engine, show=is_first_process())
+    if is_first_process():
+        print_cells(cells(made, sources, anchor.name))
+        for rows in files_of(made).values():
+            print(rows.folder)
+
+
+def own_device() -> torch.device:
+    """The GPU of this process among those that a launcher such as torchrun has started here; else the CPU."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
+
+
+def files_of(made: AnchorCache) -> dict[Place, RowsInFiles]:
+    return {place: entry.rows for place, entry in made.entries.items() if isinstance(entry.rows, RowsInFiles)}
+
+
+def cells(made: AnchorCache, sources: list[Source], anchor: str) -> Cells:
+    """One row per source, split and modality."""
+    sections: dict[str, list[tuple[str, ...]]] = {}
+    for (position, split, modality), rows in files_of(made).items():
+        num_samples = len(sources[position].samples(split))
+        num_values, num_views, _ = rows.shape
+        row = (f"{split} {modality}", f"{num_samples:,}", f"{num_values:,}", str(num_views), in_words(rows.num_bytes()))
+        sections.setdefault(sources[position].name, []).append(row)
+    return Cells(
+        title=f"Anchor cache of {anchor}",
+        caption="vectors = values × views, fp16",
+        headers=("", "samples", "values", "views", "on disk"),
+        sections=sections,
+    )

@@ -1,0 +1,1 @@
+"""`bindspace doctor`: what is wrong with a manifest and its files, all of it at once."""

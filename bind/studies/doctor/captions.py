@@ -1,0 +1,60 @@
+"""Captions that several samples share although nothing says that these mean the same: false negatives of the loss."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+
+from bind.studies.doctor.findings import Finding, Kind
+from bind.types import Sample
+
+BATCH_SIZE = 64
+"""The default batch, in which samples are each other's negatives."""
+MAX_CLASHING_SHARE = 0.01
+"""Share of rows that may meet their own caption as a negative in a batch. Each such row pulls and pushes on the same
+text; one in a hundred is the share of damaged files that the data scripts let pass."""
+
+SHARED_CAPTION = Kind(
+    "caption shared without a group", 1.0, "give samples that mean the same one `group`: they are negatives now"
+)
+ONE_GROUP = Kind("all samples in one group", 0.0, "samples of a group are no negatives: the loss has none left")
+
+
+def normalised(caption: str) -> str:
+    """A caption without case, punctuation and repeated blanks."""
+    return " ".join(re.findall(r"\w+", caption.casefold()))
+
+
+def between_captions(samples: Sequence[Sample]) -> tuple[list[Finding], float]:
+    """Captions that training samples of different groups share, and the share of rows that meet theirs as a negative.
+
+    That share is of a batch of 64 drawn at random: each other row is a false negative with the probability that it has
+    one of the row's captions and another group.
+    """
+    train = [sample for sample in samples if sample.split == "train"]
+    if len(train) > 1 and len({sample.group_id for sample in train}) == 1:
+        return [Finding(ONE_GROUP, "", str(train[0].group), f"{len(train)} samples", (train[0].key,))], 0.0
+    holders: dict[str, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
+    wording: dict[str, str] = {}
+    for sample in train:
+        for caption, text in {normalised(text): text for text in sample.values.get("text", ())}.items():
+            wording.setdefault(caption, text)
+            holders[caption][sample.group_id].append(sample.key)
+    findings, clashes = [], 0
+    for caption, groups in holders.items():
+        if len(groups) < 2:
+            continue
+        sizes = [len(keys) for keys in groups.values()]
+        clashes += sum(sizes) ** 2 - sum(size**2 for size in sizes)
+        keys = tuple(key for group in groups.values() for key in group)
+        findings.append(
+            Finding(SHARED_CAPTION, "text", repr(wording[caption]), f"{len(keys)} samples, {len(groups)} groups", keys)
+        )
+    if not findings:
+        return [], 0.0
+    others = min(BATCH_SIZE, len(train)) - 1
+    chance = min(1.0, clashes / (len(train) * (len(train) - 1)))
+    share = 1 - (1 - chance) ** others
+    findings.sort(key=lambda finding: -len(finding.keys))
+    return (findings if share > MAX_CLASHING_SHARE else []), share

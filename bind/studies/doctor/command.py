@@ -1,0 +1,40 @@
+"""`bindspace doctor MANIFEST`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from bind.studies.doctor.diagnose import diagnose
+from bind.studies.doctor.show import show
+
+
+def main(arguments: list[str]) -> int:
+    """Print what is wrong with a manifest and its files; 1 where something would spoil a run, else 0.
+
+    Raises:
+        ValueError: a file that is no manifest, or an anchor that can't be loaded.
+    """
+    parser = argparse.ArgumentParser(
+        prog="bindspace doctor", description="What is wrong with a manifest and its files."
+    )
+    parser.add_argument("manifest", type=Path, help="CSV, JSONL or Parquet table, a row per sample")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was found there")
+    parser.add_argument(
+        "--anchor",
+        default="toy",
+        help="what finds nearly equal pictures, as in anchor.pretrained= (toy); none: skip it",
+    )
+    parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes that read files (0: this one)")
+    given = parser.parse_args(arguments)
+    if given.workers < 0:
+        parser.error(f"--workers {given.workers}: give 0 or more")
+    if given.json is not None and not given.json.resolve().parent.is_dir():
+        parser.error(f"--json {given.json}: there is no such folder")
+    diagnosis = diagnose(given.manifest, None if given.anchor == "none" else given.anchor, given.workers)
+    show(diagnosis)
+    if given.json is not None:
+        given.json.write_text(json.dumps(diagnosis.as_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        print(f"everything: {given.json}")
+    return int(any(problem.is_error for problem in diagnosis.problems()))

@@ -1,0 +1,226 @@
+"""One manifest from its rows to everything that is wrong with it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from bind.studies.doctor.captions import between_captions
+from bind.studies.doctor.duplicates import exact_duplicates, name_of, part_of
+from bind.studies.doctor.examine import Task, examine_all, sort_of, tasks_of
+from bind.studies.doctor.findings import Diagnosis, Fault, FileFacts, Finding, Item
+from bind.studies.doctor.motion import between_recordings
+from bind.studies.doctor.offsets import MAX_SAMPLES, OUT_OF_STEP, offsets
+from bind.studies.doctor.overview import overview_of
+from bind.studies.doctor.table import MISSING, between_splits, read_samples
+from bind.types import Clip, Modality, Sample
+
+Examined = list[tuple[Task, FileFacts]]
+Stream = tuple[Modality, Clip]
+Users = Mapping[Stream, list[Item]]
+
+
+def diagnose(manifest: Path, anchor: str | None = None, num_workers: int = 0) -> Diagnosis:
+    """Read every file of `manifest` once and name all that is wrong. Contents are not kept, only figures of them.
+
+    Args:
+        manifest: CSV, JSONL or Parquet.
+        anchor: what embeds pictures for near duplicates, as in `anchor.pretrained=`; None leaves that out.
+        num_workers: processes that read files; 0 reads in this one.
+
+    Raises:
+        ValueError: a file that is no manifest at all, or an anchor that can't be loaded.
+    """
+    samples, findings = read_samples(manifest)
+    diagnosis = Diagnosis(str(manifest), findings=[*findings, *between_splits(samples)])
+    items = _items(samples)
+    there = {path for path in {item.clip.path for item in items} if isinstance(path, Path) and path.is_file()}
+    in_step = _timed_together(samples, there)
+    enveloped: set[tuple[Modality, Any]] = {
+        (m, clip.path) for pairs in in_step.values() for pair in pairs for m, clip in pair
+    }
+    tasks = tasks_of(((item.modality, item.clip) for item in items if item.clip.path in there), enveloped)
+    screen = Console(stderr=True)
+    facts = track(
+        examine_all(tasks, num_workers),
+        f"reading {len(tasks)} files",
+        total=len(tasks),
+        console=screen,
+        transient=True,
+        disable=not screen.is_terminal,
+    )
+    examined = list(zip(tasks, facts, strict=True))
+    diagnosis.overview = overview_of(samples, examined)
+    _note_unexamined(diagnosis, tasks)
+
+    users = _users(items)
+    folder = manifest.parent
+    missing: dict[tuple[Modality, Any], list[Item]] = defaultdict(list)
+    for item in items:
+        if item.clip.path not in there:
+            missing[item.modality, item.clip.path].append(item)
+    diagnosis.findings += [
+        Finding(MISSING, modality, name_of(path, folder), found[0].split, tuple(item.key for item in found))
+        for (modality, path), found in missing.items()
+    ]
+    _add_file_faults(diagnosis, examined, users, folder)
+    _add_motion(diagnosis, examined, users, folder)
+    diagnosis.findings += exact_duplicates(examined, users, folder)
+    _add_captions(diagnosis, samples)
+    _add_offsets(diagnosis, in_step, examined, users, folder)
+    if anchor is not None:
+        _add_near(diagnosis, examined, users, anchor, folder)
+    return diagnosis
+
+
+def _items(samples: Sequence[Sample]) -> list[Item]:
+    return [
+        Item(sample.key, sample.split, modality, value, sample.group_id)
+        for sample in samples
+        for modality, values in sample.values.items()
+        for value in values
+        if isinstance(value, Clip)
+    ]
+
+
+def _users(items: Sequence[Item]) -> Users:
+    users: dict[Stream, list[Item]] = defaultdict(list)
+    for item in items:
+        users[item.modality, item.clip].append(item)
+    return users
+
+
+def _note_unexamined(diagnosis: Diagnosis, tasks: Sequence[Task]) -> None:
+    unexamined: dict[Modality, int] = defaultdict(int)
+    for task in tasks:
+        if sort_of(task.modality, task.path) is None:
+            unexamined[task.modality] += 1
+    diagnosis.notes += [f"{m}: {n} files of a sort that is only counted" for m, n in unexamined.items()]
+
+
+def _add_file_faults(diagnosis: Diagnosis, examined: Examined, users: Users, folder: Path) -> None:
+    for task, facts in examined:
+        _add(diagnosis, task, facts.faults, users, folder)
+        for clip, stretch in zip(task.clips, facts.stretches, strict=True):
+            if stretch.faults:
+                keys = tuple(dict.fromkeys(item.key for item in users[task.modality, clip]))
+                name, part = name_of(task.path, folder), part_of(clip)
+                diagnosis.findings += [
+                    Finding(fault.kind, task.modality, name, fault.detail, keys, part) for fault in stretch.faults
+                ]
+
+
+def _add(diagnosis: Diagnosis, task: Task, faults: Sequence[Fault], users: Users, folder: Path) -> None:
+    """Faults of a whole file touch all samples that use any of it."""
+    if faults:
+        keys = tuple(dict.fromkeys(item.key for clip in task.clips for item in users[task.modality, clip]))
+        name = name_of(task.path, folder)
+        diagnosis.findings += [Finding(fault.kind, task.modality, name, fault.detail, keys) for fault in faults]
+
+
+def _add_motion(diagnosis: Diagnosis, examined: Examined, users: Users, folder: Path) -> None:
+    sensors: dict[Modality, dict[str, tuple[Task, FileFacts]]] = defaultdict(dict)
+    for task, facts in examined:
+        if sort_of(task.modality, task.path) == "sensor":
+            sensors[task.modality][str(task.path)] = (task, facts)
+    for modality, files in sensors.items():
+        faults, notes = between_recordings({name: facts for name, (_, facts) in files.items()})
+        diagnosis.notes += [f"{modality}: {note}" for note in notes]
+        for name, (task, _) in files.items():
+            _add(diagnosis, task, faults[name], users, folder)
+        motions = [facts.motion for _, facts in files.values() if facts.motion is not None]
+        if motions:
+            diagnosis.measured[f"{modality} gravity"] = {
+                "median_level": float(np.median([motion.acc_level for motion in motions])),
+                "declared_units": sorted({motion.acc_unit for motion in motions}),
+            }
+
+
+def _add_captions(diagnosis: Diagnosis, samples: Sequence[Sample]) -> None:
+    found, share = between_captions(samples)
+    diagnosis.findings += found
+    if share:
+        diagnosis.measured["rows that meet their own caption as a negative in a batch of 64"] = share
+
+
+def _timed_together(
+    samples: Sequence[Sample], there: set[Path]
+) -> dict[tuple[Modality, Modality], list[tuple[Stream, Stream]]]:
+    """Two modalities that run in time → the streams of samples that have both, at most as many as are compared."""
+    found: dict[tuple[Modality, Modality], list[tuple[Stream, Stream]]] = defaultdict(list)
+    for sample in samples:
+        streams = [
+            (modality, values[0])
+            for modality, values in sample.values.items()
+            if isinstance(values[0], Clip)
+            and values[0].path in there
+            and sort_of(modality, values[0].path) in ("sound", "sensor")
+        ]
+        for a, b in combinations(streams, 2):
+            found[a[0], b[0]].append((a, b))
+    return {names: _drawn(pairs) for names, pairs in found.items()}
+
+
+def _drawn(pairs: list[tuple[Stream, Stream]]) -> list[tuple[Stream, Stream]]:
+    if len(pairs) <= MAX_SAMPLES:
+        return pairs
+    return [pairs[i] for i in np.linspace(0, len(pairs) - 1, MAX_SAMPLES).astype(int)]
+
+
+def _add_offsets(
+    diagnosis: Diagnosis,
+    in_step: Mapping[tuple[Modality, Modality], Sequence[tuple[Stream, Stream]]],
+    examined: Examined,
+    users: Users,
+    folder: Path,
+) -> None:
+    envelopes = {
+        (task.modality, clip): stretch.envelope_T
+        for task, facts in examined
+        for clip, stretch in zip(task.clips, facts.stretches, strict=True)
+        if stretch.envelope_T is not None
+    }
+    for (a, b), all_pairs in in_step.items():
+        pairs = [pair for pair in all_pairs if set(pair) <= set(envelopes)]
+        recordings = [(one[1].path, other[1].path) for one, other in pairs]
+        common, apart, note = offsets([(envelopes[one], envelopes[other]) for one, other in pairs], recordings)
+        if common is not None:
+            figures = {"seconds": common.seconds, "score": common.score, "samples": len(common.positions)}
+            diagnosis.measured[f"offset of {b} behind {a}"] = figures
+        if note is not None:
+            diagnosis.notes.append(f"{a} and {b}: {note}")
+        for offset in apart:
+            keys = tuple(dict.fromkeys(users[pairs[i][0]][0].key for i in offset.positions))
+            files = {name_of(pairs[i][0][1].path, folder) for i in offset.positions}
+            name = f"{len(keys)} samples" if len(files) > 1 else files.pop()
+            said = f"{b} comes {abs(offset.seconds):.2f} s {'late' if offset.seconds > 0 else 'early'}"
+            diagnosis.findings.append(Finding(OUT_OF_STEP, f"{a}, {b}", name, said, keys))
+
+
+def _add_near(diagnosis: Diagnosis, examined: Examined, users: Users, name: str, folder: Path) -> None:
+    by_content: dict[bytes, Item] = {}
+    for task, facts in examined:
+        stretch = facts.stretches[0]
+        if task.modality == "image" and stretch.digest is not None and not stretch.is_flat:
+            by_content.setdefault(stretch.digest, users[task.modality, task.clips[0]][0])
+    if len(by_content) < 2:
+        return
+    from bind.anchors.dual_encoder import TOY, PretrainedAnchor
+    from bind.studies.doctor.near import near_duplicates
+
+    found, thresholds, notes = near_duplicates(list(by_content.values()), PretrainedAnchor(name), folder)
+    diagnosis.findings += found
+    diagnosis.measured["near duplicates"] = {"anchor": name, **thresholds}
+    diagnosis.notes += [f"image: {note}" for note in notes]
+    if name == TOY:
+        diagnosis.notes.append(
+            "image: near duplicates were looked for with the toy anchor, which knows toy pictures and digits; "
+            "for photographs pass --anchor openai/clip-vit-base-patch32"
+        )

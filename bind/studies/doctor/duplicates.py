@@ -1,0 +1,63 @@
+"""The same content under several names, by hashes of files and of decoded values."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from bind.studies.doctor.examine import Task
+from bind.studies.doctor.findings import FileFacts, Finding, Item, Kind
+from bind.types import Clip, Modality
+
+ACROSS = Kind("same content in two splits", 0.0, "keep copies in one split: scores on them measure memory")
+WITHIN = Kind("same content twice in a split", 1.0, "drop the copies, or give their samples one `group`")
+
+
+def exact_duplicates(
+    examined: Iterable[tuple[Task, FileFacts]], users: Mapping[tuple[Modality, Clip], Sequence[Item]], folder: Path
+) -> list[Finding]:
+    """Files with equal bytes, and pictures, sounds and recordings or stretches of them with equal values.
+
+    One file that several rows use is no duplicate, nor are copies within a group and split. Constant content is left
+    out: it is named as such.
+    """
+    files: dict[tuple[Modality, bytes], list[Task]] = defaultdict(list)
+    stretches: dict[tuple[Modality, bytes], dict[tuple[Path, str], list[Item]]] = defaultdict(lambda: defaultdict(list))
+    for task, facts in examined:
+        path = task.path
+        if facts.digest is not None and not all(stretch.is_flat for stretch in facts.stretches):
+            copies = files[task.modality, facts.digest]
+            copies.append(task)
+            path = copies[0].path  # equal stretches of equal files are told once
+        for clip, stretch in zip(task.clips, facts.stretches, strict=True):
+            if stretch.digest is not None and not stretch.is_flat:
+                stretches[task.modality, stretch.digest][path, part_of(clip)] += users[task.modality, clip]
+    findings = []
+    for (modality, _), tasks in files.items():
+        items = [item for task in tasks for clip in task.clips for item in users[modality, clip]]
+        findings += _told(modality, [name_of(task.path, folder) for task in tasks], "", items)
+    for (modality, _), places in stretches.items():
+        (first, part), *others = ((name_of(path, folder), part) for path, part in places)
+        names = [first, *(f"{name} {part}".strip() for name, part in others)]
+        findings += _told(modality, names, part, [item for items in places.values() for item in items])
+    return findings
+
+
+def _told(modality: Modality, names: list[str], part: str, items: Sequence[Item]) -> list[Finding]:
+    splits = {item.split for item in items}
+    if len(names) < 2 or (len(splits) == 1 and len({item.group_id for item in items}) == 1):
+        return []
+    kind = ACROSS if len(splits) > 1 else WITHIN
+    keys = tuple(dict.fromkeys(item.key for item in items))
+    return [Finding(kind, modality, names[0], f"equals {', '.join(names[1:])}", keys, part)]
+
+
+def name_of(path: object, folder: Path) -> str:
+    """A file as the manifest writes it."""
+    return str(path).removeprefix(f"{folder}/")
+
+
+def part_of(clip: Clip) -> str:
+    """The span of a clip, empty where it is the whole file."""
+    return str(clip).removeprefix(str(clip.path)).strip()

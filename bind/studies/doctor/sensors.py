@@ -1,0 +1,110 @@
+"""Sensor files: their time axis, their rate, and constant, clipped or broken channels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bind.data.recordings import STEP_RANGE, check_sensor_shape, read_sensor_array, read_sensor_table, span_frames
+from bind.studies.doctor.envelope import motion_envelope
+from bind.studies.doctor.findings import MANY, Fault, FileFacts, Kind, StretchFacts
+from bind.studies.doctor.gravity import motion_of
+from bind.studies.doctor.reading import CLIPPED, MIN_CLIPPED_SHARE, NOT_FINITE, digest_of, num_in_runs, unreadable
+from bind.types import Clip, SensorRecording
+
+FLAT = Kind("flat recording", 0.0, "no channel ever changes: drop the rows, training refuses them")
+FLAT_CHANNEL = Kind("flat channel", MANY, "a channel never changes: is it plugged in, and the right column?")
+GAPS = Kind("gaps or steps back in time", 0.0, "sort, cut at the gaps or interpolate: training refuses it")
+JITTER = Kind("irregular sampling", MANY, "interpolate onto a regular grid: training takes the rate as constant")
+HELD = Kind("repeated frames", MANY, "the true rate is lower than the file says: resample properly")
+
+MAX_JITTER = 0.1
+"""Standard deviation of the steps, as a share of the step. A signal at a quarter of the sampling rate then carries
+timing noise of 20·log10(2π · 0.25 · 0.1) = -16 dB."""
+MIN_STEPS_OF_RANGE = 100
+"""Channels that span fewer quantisation steps repeat their extremes by chance, and are not judged as clipped."""
+MAX_HELD_SHARE = 0.5
+
+
+def examine_sensor(clips: list[Clip], with_envelope: bool) -> FileFacts:
+    """The clips of one sensor file, which is in memory as a whole where it is CSV or Parquet."""
+    path = clips[0].path
+    faults: list[Fault] = []
+    if path.suffix.lower() == ".npy":
+        recording = read_sensor_array(Clip(path))
+    else:
+        time, values, channels, units = read_sensor_table(Clip(path))
+        rate_hz, faults = time_axis(time)
+        recording = SensorRecording(values, rate_hz, channels, units)
+    check_sensor_shape(str(path), recording)
+    faults += _plateaus(recording)
+    stretches = [_examine_stretch(recording, clip, with_envelope) for clip in clips]
+    return FileFacts(stretches, faults, recording.sample_rate_hz, motion=motion_of(recording))
+
+
+def time_axis(time: np.ndarray) -> tuple[float, list[Fault]]:
+    """The usual rate of a time column in seconds, and where it is not regular; ValueError where it has none."""
+    if not np.isfinite(time).all() or len(time) < 2:
+        raise ValueError(f"the time column has {int((~np.isfinite(time)).sum())} empty cell(s) in {len(time)} row(s)")
+    steps = np.diff(time)
+    step = float(np.median(steps))
+    if step <= 0:
+        raise ValueError("the time column does not rise")
+    back = int((steps <= 0).sum())
+    long = np.flatnonzero(steps > STEP_RANGE[1] * step)
+    short = int((steps < STEP_RANGE[0] * step).sum()) - back
+    if back or short or len(long):
+        said = [f"{back} step(s) back or standing still"] * bool(back) + [f"{short} too short"] * bool(short)
+        if len(long):
+            longest = int(long[np.argmax(steps[long])])
+            said.append(f"{len(long)} gap(s), the longest {steps[longest]:.3g} s after {time[longest]:.3f} s")
+        return 1 / step, [Fault(GAPS, ", ".join(said))]
+    jitter = float(steps.std()) / step
+    rate_hz = (len(time) - 1) / float(time[-1] - time[0])
+    return rate_hz, [Fault(JITTER, f"steps of {step:.4g} s vary by ±{jitter:.0%}")] if jitter > MAX_JITTER else []
+
+
+def _plateaus(recording: SensorRecording) -> list[Fault]:
+    """Channels that stand still at their limit, and frames that repeat."""
+    values_TC = np.asarray(recording.values, dtype=np.float32)
+    moving = [
+        c for c in range(values_TC.shape[1]) if np.isfinite(values_TC[:, c]).all() and np.ptp(values_TC[:, c]) > 0
+    ]
+    if not moving or len(values_TC) < 3:
+        return []
+    held = float((np.diff(values_TC[:, moving], axis=0) == 0).all(axis=1).mean())
+    if held > MAX_HELD_SHARE and len(moving) >= 3:
+        return [Fault(HELD, f"{held:.0%} of its frames equal the one before")]
+    clipped = []
+    for column in moving:
+        x_T = values_TC[:, column]
+        distinct = np.unique(x_T)
+        if len(distinct) < 3 or np.ptp(distinct) < MIN_STEPS_OF_RANGE * float(np.diff(distinct).min()):
+            continue
+        at_limit = max(num_in_runs(x_T == distinct[0]), num_in_runs(x_T == distinct[-1]))
+        if at_limit >= MIN_CLIPPED_SHARE * len(x_T) and at_limit:
+            clipped.append(f"{recording.channels[column]} ({at_limit / len(x_T):.1%} of it)")
+    return [Fault(CLIPPED, f"flat at its limit: {', '.join(clipped)}")] if clipped else []
+
+
+def _examine_stretch(recording: SensorRecording, clip: Clip, with_envelope: bool) -> StretchFacts:
+    try:
+        first, last = span_frames(clip, recording.sample_rate_hz, len(recording.values))
+    except ValueError as error:
+        return StretchFacts(faults=[unreadable(error, str(clip))])
+    x_TC = np.asarray(recording.values[first:last], dtype=np.float32)
+    facts = StretchFacts((last - first) / recording.sample_rate_hz, digest_of(x_TC))
+    num_bad = x_TC.size - int(np.isfinite(x_TC).sum())
+    if num_bad:
+        bad = [name for name, column in zip(recording.channels, x_TC.T, strict=True) if not np.isfinite(column).all()]
+        facts.faults.append(Fault(NOT_FINITE, f"{num_bad} of {x_TC.size} values, in {', '.join(bad)}"))
+        return facts
+    flat_C = (x_TC == x_TC[0]).all(axis=0)
+    facts.is_flat = bool(flat_C.all())
+    if facts.is_flat:
+        facts.faults.append(Fault(FLAT, f"all {len(flat_C)} channels are constant"))
+    elif flat_C.any():
+        names = [name for name, is_flat in zip(recording.channels, flat_C, strict=True) if is_flat]
+        facts.faults.append(Fault(FLAT_CHANNEL, ", ".join(names)))
+    if with_envelope and not facts.is_flat:
+        facts.envelope_T = motion_envelope(x_TC, recording.sample_rate_hz)
+    return facts

@@ -1,0 +1,72 @@
+"""A diagnosis in the terminal: an overview, the problems with what to do, and how it ended."""
+
+from __future__ import annotations
+
+import textwrap
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from bind.data.manifest import SPLITS
+from bind.report.tables import Cells, print_cells
+from bind.studies.doctor.findings import Diagnosis, Finding, Problem
+from bind.studies.doctor.overview import rows_of
+
+NUM_NAMED = 3
+MAX_DETAIL = 100
+PLAIN_WIDTH = 160
+
+
+def show(diagnosis: Diagnosis, console: Console | None = None) -> None:
+    """Print a diagnosis; as wide as the terminal, and 160 columns into a file or pipe."""
+    console = console or Console()
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
+    headers = ("modality", *SPLITS, "files", "length", "rate or size")
+    print_cells(Cells(diagnosis.manifest, "", headers, {"": rows_of(diagnosis.overview)}), console)
+    problems = diagnosis.problems()
+    if problems:
+        console.print(_table(problems))
+    for note in diagnosis.notes:
+        console.print(Text(f"note: {note}", style="dim"))
+    console.print(Text(verdict(problems), style="bold"))
+
+
+def verdict(problems: list[Problem]) -> str:
+    """One line: what spoils a run, what may."""
+    errors = sum(problem.is_error for problem in problems)
+    warnings = len(problems) - errors
+    if not problems:
+        return "no problem found"
+    said = [f"{n} {word}{'s' * (n > 1)}" for n, word in ((errors, "error"), (warnings, "warning")) if n]
+    return ", ".join(said) + (": training on this is refused or spoiled" if errors else ": nothing that spoils a run")
+
+
+def _named(findings: list[Finding]) -> Text:
+    """The first of several findings in one file, and how many more there are."""
+    first, more = findings[0], len(findings) - 1
+    return Text.assemble(
+        " ".join([first.name, first.part]).strip(),
+        (f" and {more} more part{'s' * (more > 1)} of it" if more else "", "bold"),
+        (f"  {textwrap.shorten(first.detail, MAX_DETAIL, placeholder=' …')}", "dim"),
+    )
+
+
+def _table(problems: list[Problem]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, header_style="bold")
+    table.add_column("problem, and what to do", ratio=4)
+    table.add_column("in")
+    table.add_column("how many", justify="right")
+    table.add_column("the first three", ratio=6, overflow="fold")
+    for problem in problems:
+        colour, mark = ("red", "error") if problem.is_error else ("yellow", "warning")
+        table.add_row(
+            Text.assemble((f"{mark}: ", colour), (problem.kind.name, "bold"), f"\n{problem.kind.advice}"),
+            problem.modality or "table",
+            str(len(problem.findings)),
+            Text("\n").join(_named(findings) for findings in list(problem.by_name().values())[:NUM_NAMED]),
+            end_section=True,
+        )
+    return table

@@ -1,0 +1,102 @@
+"""Sound files: silence, plateaus at the limit, constant or broken samples."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+import numpy as np
+
+from bind.data.recordings import span_frames
+from bind.studies.doctor.envelope import ENVELOPE_HZ, MAX_ENVELOPE_SECONDS
+from bind.studies.doctor.findings import MANY, Fault, FileFacts, Kind, StretchFacts
+from bind.studies.doctor.reading import CLIPPED, MIN_CLIPPED_SHARE, NOT_FINITE, num_in_runs, unreadable
+from bind.types import Clip
+
+SILENT = Kind("silent", MANY, "drop the rows, or look for the right channel or file")
+CONSTANT_SOUND = Kind("constant sound", MANY, "the samples never change: drop the rows")
+
+BLOCK_FRAMES = 1 << 18
+SILENT_PEAK = 10 ** (-60 / 20)
+"""-60 dBFS, 33 steps of 16 bits: below the noise floor of a consumer's microphone with its preamplifier."""
+MIN_CLIPPED_PEAK = 0.5
+"""Plateaus of quieter sounds are steps of 16 bits: the top of a 50 Hz tone at -40 dBFS stays 6 samples on one."""
+STEP = 2.0**-15
+
+
+class SoundMeter:
+    """Figures of a sound that is read block by block."""
+
+    def __init__(self, sample_rate_hz: int, num_frames: int, with_envelope: bool) -> None:
+        self.sample_rate_hz = sample_rate_hz
+        self.num_frames = self.num_bad = self.num_at_limit = self.num_values = 0
+        self.lowest, self.highest, self.limit = math.inf, -math.inf, 0.0
+        self.digest = hashlib.blake2b(f"{sample_rate_hz}".encode(), digest_size=16)
+        seconds = min(num_frames / sample_rate_hz, MAX_ENVELOPE_SECONDS)
+        self.energy_T = np.zeros(int(seconds * ENVELOPE_HZ)) if with_envelope else None
+
+    def add(self, x_TC: np.ndarray) -> None:
+        """Take the next block (T, C) float32."""
+        self.digest.update(x_TC.data)
+        bad = x_TC.size - int(np.isfinite(x_TC).sum())
+        if bad:
+            self.num_bad += bad
+            x_TC = np.nan_to_num(x_TC, posinf=0.0, neginf=0.0)
+        self.lowest, self.highest = min(self.lowest, float(x_TC.min())), max(self.highest, float(x_TC.max()))
+        size_TC = np.abs(x_TC)
+        if (limit := float(size_TC.max())) > self.limit + STEP:
+            self.limit, self.num_at_limit = limit, 0
+        self.num_at_limit += sum(num_in_runs(column) for column in (size_TC >= self.limit - STEP).T)
+        if self.energy_T is not None and len(self.energy_T):
+            bins = (self.num_frames + np.arange(len(x_TC))) * ENVELOPE_HZ // self.sample_rate_hz
+            energy = np.bincount(bins, np.square(x_TC).mean(axis=1), minlength=len(self.energy_T))
+            self.energy_T += energy[: len(self.energy_T)]
+        self.num_frames += len(x_TC)
+        self.num_values += x_TC.size
+
+    def facts(self) -> StretchFacts:
+        """What was found in all blocks."""
+        faults, is_flat = [], False
+        peak = max(abs(self.lowest), abs(self.highest))
+        share = self.num_at_limit / self.num_values
+        if self.num_bad:
+            faults.append(Fault(NOT_FINITE, f"{self.num_bad} of {self.num_values} samples"))
+        elif self.lowest == self.highest and peak > SILENT_PEAK:
+            faults.append(Fault(CONSTANT_SOUND, f"every sample is {peak:g}"))
+            is_flat = True
+        elif peak <= SILENT_PEAK:
+            level = f"its peak is {20 * math.log10(peak):.0f} dBFS" if peak else "every sample is 0"
+            faults.append(Fault(SILENT, level))
+            is_flat = True
+        elif peak >= MIN_CLIPPED_PEAK and share >= MIN_CLIPPED_SHARE:
+            faults.append(Fault(CLIPPED, f"{share:.1%} of its samples lie flat at {20 * math.log10(peak):.1f} dBFS"))
+        envelope_T = None if self.energy_T is None else np.sqrt(self.energy_T).astype(np.float32)
+        seconds = self.num_frames / self.sample_rate_hz
+        return StretchFacts(seconds, self.digest.digest(), faults, envelope_T, is_flat)
+
+
+def examine_sound(clips: list[Clip], with_envelope: bool) -> FileFacts:
+    """The clips of one sound file, read in blocks of 16 s at 16 kHz: memory does not grow with its length."""
+    import soundfile
+
+    with soundfile.SoundFile(clips[0].path) as file:
+        facts = [_examine_stretch(file, clip, with_envelope) for clip in clips]
+        return FileFacts(facts, rate_hz=file.samplerate)
+
+
+def _examine_stretch(file: object, clip: Clip, with_envelope: bool) -> StretchFacts:
+    import soundfile
+
+    assert isinstance(file, soundfile.SoundFile)
+    try:
+        first, last = span_frames(clip, file.samplerate, file.frames)
+        meter = SoundMeter(file.samplerate, last - first, with_envelope)
+        file.seek(first)
+        while meter.num_frames < last - first:
+            block = file.read(min(BLOCK_FRAMES, last - first - meter.num_frames), dtype="float32", always_2d=True)
+            if not len(block):
+                raise ValueError(f"ends early, after {meter.num_frames} of {last - first} frames")
+            meter.add(block)
+    except (ValueError, soundfile.SoundFileError) as error:
+        return StretchFacts(faults=[unreadable(error, str(clip))])
+    return meter.facts()

@@ -1,0 +1,40 @@
+"""`bindspace pack`: a manifest becomes WebDataset tars with an index beside each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+from rich.progress import track
+
+from bind.data.manifest import ManifestSource
+from bind.data.shards.files import PARTIAL
+from bind.data.shards.writer import is_written, plan_shards, write_listing, write_shard
+
+MEGABYTE = 1_000_000
+
+
+def pack(cfg: DictConfig) -> None:
+    """Pack the splits of a manifest into `out`; a second call goes on where the first was stopped.
+
+    Raises:
+        ValueError: for the manifest, a file that can't be packed, or a folder that holds something else.
+    """
+    if cfg.shard_megabytes <= 0:
+        raise ValueError(f"shard_megabytes={cfg.shard_megabytes}: give a size above 0")
+    source = ManifestSource(cfg.manifest)
+    splits = [cfg.split] if cfg.split else source.splits
+    folder = Path(cfg.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    max_bytes = int(cfg.shard_megabytes * MEGABYTE)
+    for left in folder.glob(f".*{PARTIAL}"):
+        left.unlink()  # of a call that was killed
+    plans = [plan for s in splits for plan in plan_shards(source.samples(s), s, max_bytes, cfg.shuffle_seed)]
+    todo = [plan for plan in plans if not is_written(plan, folder)]
+    for plan in track(todo, f"pack {source.name}", transient=True):
+        write_shard(plan, folder)
+    write_listing(plans, folder)
+    num_samples = sum(len(plan.samples) for plan in plans)
+    num_bytes = sum((folder / plan.name).stat().st_size for plan in plans)
+    already = f" ({len(plans) - len(todo)} were there)" if len(todo) < len(plans) else ""
+    print(f"{num_samples} samples in {len(plans)} shards{already}, {num_bytes / MEGABYTE:.1f} MB: {folder}")

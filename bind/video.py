@@ -1,0 +1,174 @@
+"""Video files through PyAV: frames by time, upright, and where their clock starts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from bind.types import Clip
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts"})
+ROUNDING_SECONDS = 1e-3
+"""Containers round times to their own clock, Matroska's to a millisecond."""
+LAST_FRAME_SECONDS = 1.0
+"""How long the last frame is shown at least; beyond, a file is shorter than it says."""
+SEEK_SECONDS = 2.0
+"""Over larger steps frames are not decoded one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """`seconds` of moving pictures; `frames(times)` gives what is shown at each of those seconds.
+
+    Frames are uint8 (H, W, 3), turned upright as the file asks for, with `short_side_px` scaled to that shorter side.
+    Times rise; a frame is shown until the next one comes, so that any frame rate, also one that varies, will do.
+    """
+
+    name: str
+    seconds: float
+    frames: Callable[..., list[np.ndarray]]
+
+
+@contextmanager
+def open_video(clip: Clip) -> Iterator[Video]:
+    """The pictures of a video file, or of its span, in seconds from the start of the file as players count them.
+
+    Raises:
+        ValueError: a file that is missing, no video, cut off, without a frame, or shorter than its span.
+    """
+    if not isinstance(clip, Clip):
+        raise ValueError(f"a video is a Clip (a file), not {type(clip).__name__}")
+    with open_container(clip) as container:
+        if not container.streams.video:
+            raise ValueError(f"{clip.path}: there is no video in it. Leave its cell empty, or replace the file")
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = 1  # samples are decoded side by side by the loader's processes
+        only(container, stream)
+        total = end_seconds(container, stream)
+        start = clip.start_seconds or 0.0
+        end = total if clip.end_seconds is None else clip.end_seconds
+        if end > total + LAST_FRAME_SECONDS:
+            raise ValueError(f"{clip}: the video is only {total:g} s long; correct the span in the manifest")
+        end = min(end, total)
+        if end <= start:
+            raise ValueError(f"{clip}: there are no frames in it. Replace the file, widen the span or drop the row")
+        reader = _FrameReader(container, stream, clip)
+
+        def frames(times: Sequence[float], short_side_px: int | None = None) -> list[np.ndarray]:
+            return [_upright(frame, short_side_px) for frame in reader.shown_at([start + time for time in times])]
+
+        yield Video(str(clip), end - start, frames)
+
+
+@contextmanager
+def open_container(clip: Clip) -> Iterator[Any]:
+    """A PyAV container; whatever PyAV raises in the block becomes a ValueError that names the file."""
+    try:
+        import av
+    except ImportError as error:
+        raise ValueError(f"{clip.path}: reading it takes PyAV: pip install 'bindspace[video]'") from error
+
+    file = clip.file
+    try:
+        with av.open(file if hasattr(file, "read") else str(file)) as container:
+            yield container
+    except av.FFmpegError as error:
+        raise ValueError(f"{clip.path}: not readable as video or sound ({error}). Replace or drop it") from error
+
+
+def only(container: Any, stream: Any) -> None:
+    """Read no other stream of the file than `stream`."""
+    from av.stream import Discard
+
+    for other in container.streams:
+        if other.index != stream.index:
+            other.discard = Discard.all
+
+
+def start_seconds(container: Any) -> Fraction:
+    """The file's own time at which playing starts: zero for all of its streams."""
+    return Fraction(container.start_time or 0, 1_000_000)
+
+
+def end_seconds(container: Any, stream: Any) -> float:
+    """When `stream` ends, in seconds from the start of the file; read packet by packet where no header says so."""
+    zero = start_seconds(container)
+    if stream.duration:
+        return float(((stream.start_time or 0) + stream.duration) * stream.time_base - zero)
+    if container.duration:
+        return container.duration / 1e6
+    ends = [(p.pts + (p.duration or 0)) * p.time_base for p in container.demux(stream) if p.pts is not None]
+    container.seek(0)
+    return float(max(ends, default=zero) - zero)
+
+
+class _FrameReader:
+    """Frames of a stream by the time at which they are shown."""
+
+    def __init__(self, container: Any, stream: Any, clip: Clip) -> None:
+        self.container, self.stream, self.clip = container, stream, clip
+        self.zero = start_seconds(container)
+        self.decoder: Iterator[Any] = iter(())
+        self.shown: Any = None  # the latest frame that was decoded, and the one after it
+        self.next: Any = None
+
+    def shown_at(self, times: Sequence[float]) -> list[Any]:
+        found = []
+        for time in times:
+            if self.shown is None:
+                self._start()
+            if not 0 <= time - self._time(self.shown) <= SEEK_SECONDS:
+                self._seek(time)
+                if self._time(self.shown) > time + ROUNDING_SECONDS or not self.shown.key_frame:
+                    self._seek(0.0)  # the index, or a file without one, led too far or between key frames
+            while self.next is not None and self._time(self.next) <= time + ROUNDING_SECONDS:
+                self._step()
+            if self.next is None:
+                self._refuse_early_end(time)
+            found.append(self.shown)
+        return found
+
+    def _seek(self, time: float) -> None:
+        ticks = math.floor((Fraction(time) + self.zero) / self.stream.time_base)
+        self.container.seek(ticks, stream=self.stream)
+        self._start()
+
+    def _start(self) -> None:
+        self.decoder, self.next = self.container.decode(self.stream), None
+        self._step()
+        self._step()
+        if self.shown is None:
+            raise ValueError(f"{self.clip}: no frame could be decoded. Replace the file or drop its row")
+
+    def _step(self) -> None:
+        self.shown, self.next = self.next, next(self.decoder, None)
+
+    def _time(self, frame: Any) -> float:
+        ticks = frame.pts if frame.pts is not None else frame.dts
+        if ticks is None:
+            raise ValueError(f"{self.clip.path}: its frames have no times. Write it again as MP4 or Matroska")
+        return float(ticks * frame.time_base - self.zero)
+
+    def _refuse_early_end(self, time: float) -> None:
+        last = self._time(self.shown)
+        shown_for = float((self.shown.duration or 0) * self.shown.time_base)
+        if time > last + max(shown_for, LAST_FRAME_SECONDS):
+            raise ValueError(
+                f"{self.clip}: ends early, its last frame is at {last:g} s and one at {time:g} s was to be there. The "
+                "file is cut off: replace it, or give it a span that ends sooner"
+            )
+
+
+def _upright(frame: Any, short_side_px: int | None) -> np.ndarray:
+    width, height = frame.width, frame.height
+    if short_side_px is not None:
+        scale = short_side_px / min(width, height)
+        width, height = (max(short_side_px, round(side * scale)) for side in (width, height))
+    pixels = frame.reformat(width=width, height=height, format="rgb24", interpolation="BICUBIC").to_ndarray()
+    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))

@@ -1,0 +1,76 @@
+"""What is told of a mixture before training is what its plan then does."""
+
+from collections import Counter
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bind.data.mixture import seen_pairs, seen_sources, source_weights
+from bind.data.plan import BatchPlan
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    sizes=st.lists(st.integers(4, 30), min_size=1, max_size=3),
+    alpha=st.floats(0, 1),
+    num_batches=st.integers(1, 40),
+    steps_per_epoch=st.integers(1, 9),
+    data=st.data(),
+)
+def test_what_is_told_is_what_the_plan_does(sizes, alpha, num_batches, steps_per_epoch, data):
+    used = data.draw(st.integers(1, steps_per_epoch))
+    plan = BatchPlan(sizes, 4, seed=1, alpha=alpha, steps_per_epoch=steps_per_epoch)
+    names = [str(i) for i in range(len(sizes))]
+    told = seen_sources(plan, names, num_batches, used)
+
+    batches = []
+    while len(batches) < num_batches:
+        batches += list(plan)[:used]
+    counted = Counter(request.source for request in batches[:num_batches])
+    assert [seen.num_steps for seen in told] == [counted[i] for i in range(len(sizes))]
+    assert [seen.num_passes for seen in told] == pytest.approx([4 * counted[i] / n for i, n in enumerate(sizes)])
+
+
+def of_pairs(*held):
+    """A source whose samples hold these modalities."""
+    return SimpleNamespace(samples=lambda split: [SimpleNamespace(values=dict.fromkeys(m)) for m in held])
+
+
+def test_a_pair_is_seen_where_a_sample_has_both_sides():
+    sources = [
+        of_pairs(["image", "audio"], ["image"], ["image"], ["image", "audio"]),
+        of_pairs(*[["image", "imu"]] * 4),
+    ]
+    plan = BatchPlan([4, 4], 4, seed=0)
+    seen = seen_sources(plan, ["a", "b"], 20, 2)
+    pairs = {
+        "audio-image": (["audio"], ["image"]),
+        "imu-image": (["imu"], ["image"]),
+        "both": (["audio", "imu"], ["image"]),
+    }
+    audio, imu, fused = seen_pairs(sources, seen, pairs)
+    assert (audio.num_samples, audio.num_steps, audio.num_passes) == (2, seen[0].num_steps, seen[0].num_passes)
+    assert (imu.num_samples, imu.num_steps, imu.num_passes) == (4, seen[1].num_steps, seen[1].num_passes)
+    assert (fused.num_samples, fused.num_steps) == (6, 20)
+    assert fused.num_passes == pytest.approx((2 * audio.num_passes + 4 * imu.num_passes) / 6)
+
+
+def test_weights_are_one_where_nothing_is_said():
+    assert source_weights(["a", "b", "c"], {"b": 0, "c": 2.5}) == [1.0, 0.0, 2.5]
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"tou": 1}, r"data\.weights\.tou: .*'toy'"),
+        ({"toy": -1}, r"data\.weights\.toy=-1: give a number"),
+        ({"toy": float("inf")}, "give a number"),
+        ({"toy": "much"}, "give a number"),
+        ({"toy": 0, "more": 0}, "all are 0"),
+    ],
+)
+def test_weights_that_cannot_be_are_refused(weights, message):
+    with pytest.raises(ValueError, match=message):
+        source_weights(["toy", "more"], weights)

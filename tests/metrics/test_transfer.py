@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+
+from bind.metrics.transfer import transfer
+
+
+def entry(r1, kind, chance=0.0, **more):
+    return {"R@1": r1, "chance_R@1": chance, "kind": kind, **more}
+
+
+def draws(pairs, *, jitter=0.0):
+    wobble = jitter * np.random.default_rng(0).normal(size=500)
+    return {name: e["R@1"] + wobble for name, e in pairs.items()}
+
+
+def test_emergent_pairs_as_a_share_of_trained_ones():
+    pairs = {
+        "a_to_image": entry(0.9, "trained", chance=0.1),
+        "image_to_a": entry(0.7, "trained", chance=0.2),
+        "a_to_b": entry(0.5, "emergent", chance=0.1),
+        "image_to_text": entry(1.0, "anchor"),
+    }
+    found = transfer(pairs, draws(pairs, jitter=0.02))
+    trained = (0.8 / 0.9 + 0.5 / 0.8) / 2
+    assert found["trained"] == pytest.approx(trained)
+    assert found["emergent"] == pytest.approx(0.4 / 0.9)
+    assert found["emergent_of_trained"] == pytest.approx(0.4 / 0.9 / trained)
+    lo, hi = found["ci95_emergent_of_trained"]
+    assert lo < found["emergent_of_trained"] < hi
+    assert (found["measure"], found["trained_pairs"], found["emergent_pairs"]) == ("R@1 above chance", 2, 1)
+
+
+def test_ceilings_count_where_all_are_known_and_pairs_that_share_nothing_do_not():
+    pairs = {
+        "a_to_image": entry(0.4, "trained", **{"ceiling_R@1": 0.5}),
+        "a_to_b": entry(0.1, "emergent", **{"ceiling_R@1": 0.25}),
+        "b_to_c": entry(0.1, "emergent", chance=0.1, **{"ceiling_R@1": 0.1}),
+    }
+    found = transfer(pairs, draws(pairs))
+    assert found["measure"] == "share of the ceiling at R@1"
+    assert (found["trained"], found["emergent"]) == (pytest.approx(0.8), pytest.approx(0.4))
+    assert found["emergent_of_trained"] == pytest.approx(0.5)
+    assert found["ci95_emergent_of_trained"] == pytest.approx([0.5, 0.5])
+    assert (found["emergent_pairs"], found["pairs_that_share_nothing"]) == (1, 1)
+    without = transfer({"a_to_c": entry(0.3, "emergent"), **pairs}, draws({"a_to_c": entry(0.3, ""), **pairs}))
+    assert without["measure"] == "R@1 above chance"
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [{}, {"a_to_b": entry(0.5, "emergent")}, {"a_to_image": entry(0.5, "trained")},
+     {"a_to_image": entry(0.1, "trained", chance=0.1), "a_to_b": entry(0.5, "emergent")}],
+)  # fmt: skip
+def test_there_is_no_ratio_to_nothing(pairs):
+    found = transfer(pairs, draws(pairs))
+    assert found["emergent_of_trained"] is None
+    assert found["ci95_emergent_of_trained"] is None

@@ -1,0 +1,86 @@
+import json
+from collections import Counter
+
+import pages
+import pytest
+
+from bind.data.manifest import ManifestSource
+from bind.report import exhibit as exhibit_file
+from bind.report.exhibit import exhibit
+
+
+def shown(source, num_samples=300, galleries=(), **fused):
+    values = pages.values_of(source)
+    return exhibit(values, {m: (m,) for m in source.modalities()} | fused, galleries, num_samples)
+
+
+def points_of(page):
+    scatter = page["scatter"]
+    names = [m["name"] for m in scatter["modalities"]]
+    for m, s, v in zip(*(scatter["points"][k] for k in ("modality", "sample", "value")), strict=True):
+        yield names[m], scatter["samples"][s], v
+
+
+@pytest.fixture(scope="module")
+def source(recordings):
+    return ManifestSource(recordings)
+
+
+def test_every_vector_is_a_point_of_its_sample_with_its_own_medium(source):
+    page = shown(source)
+    samples = {sample.key: sample for sample in source.samples("test")}
+    found = Counter()
+    for modality, sample, value in points_of(page):
+        media = page["media"][sample["media"][modality][value]]
+        assert media["kind"] == {"audio": "sound", "imu": "trace", "image": "picture", "text": "text"}[modality]
+        if modality == "text":
+            assert media["text"] == samples[sample["key"]].values["text"][value]
+        assert sample["label"] == samples[sample["key"]].label
+        found[modality, sample["key"]] += 1
+    assert found == {(m, key): len(v) for key, sample in samples.items() for m, v in sample.values.items()}
+    for projection in page["scatter"]["projections"]:
+        assert len(projection["x"]) == len(projection["y"]) == sum(found.values())
+    json.dumps(page, allow_nan=False)
+
+
+def test_the_same_samples_are_chosen_again_and_no_more_than_asked(source):
+    page = shown(source, 3)
+    assert page == shown(source, 3)
+    assert (len(page["scatter"]["samples"]), page["scatter"]["num_samples"]) == (3, 6)
+    assert {sample["key"] for _, sample, _ in points_of(page)} == {s["key"] for s in page["scatter"]["samples"]}
+    assert shown(source, 0)["scatter"] is None
+
+
+def test_media_that_would_be_too_large_are_left_out_with_their_samples(source, monkeypatch):
+    monkeypatch.setattr(exhibit_file, "MAX_MEDIA_BYTES", 1)
+    monkeypatch.setattr(exhibit_file, "SAMPLES_AT_A_TIME", 2)
+    page = shown(source)
+    assert (len(page["scatter"]["samples"]), page["scatter"]["num_samples"]) == (2, 6)
+
+
+def test_a_fused_point_has_the_media_of_its_inputs(source):
+    values = pages.values_of(source)
+    values.split.z["audio_and_imu"] = values.split.z["audio"]
+    values.split.rows["audio_and_imu"] = values.split.rows["audio"]
+    parts = {m: (m,) for m in source.modalities()} | {"audio_and_imu": ("audio", "imu")}
+    page = exhibit(values, parts, [], 300)
+    [fused] = [m for m in page["scatter"]["modalities"] if len(m["parts"]) > 1]
+    assert fused == {"name": "audio_and_imu", "title": "audio ⊕ imu", "parts": ["audio", "imu"]}
+    for modality, sample, _ in points_of(page):
+        if modality == "audio_and_imu":
+            assert "audio" in sample["media"]
+            assert "audio_and_imu" not in sample["media"]
+
+
+def test_galleries_and_points_share_their_media(source):
+    values = pages.values_of(source)
+    gallery = pages.one_gallery(values.split, "audio", "text")
+    with_gallery, without = shown(source, galleries=[gallery]), shown(source)
+    assert len(with_gallery["media"]) == len(without["media"])
+    row = with_gallery["galleries"][0]["rows"][0]
+    assert with_gallery["media"][row["query"]["media"]]["kind"] == "sound"
+    # The second of the pool is the second caption of the first sample that has any.
+    first = next(sample for sample in source.samples("test") if "text" in sample.values)
+    assert with_gallery["media"][row["found"][1]["media"]]["text"] == first.values["text"][1]
+    assert row["found"][1]["key"] == first.key
+    assert [cell["relevant"] for cell in row["found"]] == [True, False, False]

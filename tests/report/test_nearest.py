@@ -1,0 +1,41 @@
+import pages
+import pytest
+import torch
+
+from bind.data.toy import ToySource
+from bind.report.nearest import NUM_GALLERIES, NUM_RESULTS, galleries, telling_pairs
+from bind.types import Pair
+
+ENCODED = ["audio", "imu"]
+PAIRS = [Pair("audio", "image"), Pair("imu", "image"), Pair("audio_and_imu", "image"), Pair("depth", "image")]
+
+
+@pytest.fixture(scope="module")
+def split():
+    return pages.embedded(ToySource(num_test_queries=2, modalities=("image", "text", "audio", "imu")))
+
+
+def test_trained_pairs_come_first_then_new_modalities_that_never_met(split):
+    assert telling_pairs(split, ENCODED, PAIRS) == [("audio", "image"), ("imu", "image"), ("audio", "imu")]
+    assert telling_pairs(split, ENCODED, [])[0] == ("audio", "imu")
+    assert len(telling_pairs(split, ENCODED, PAIRS)) == NUM_GALLERIES
+
+
+@pytest.mark.parametrize("one_per_group", [False, True])
+def test_each_query_has_its_nearest_pool_items_best_first(split, one_per_group):
+    for gallery in galleries(split, ENCODED, PAIRS, 4, one_per_group=one_per_group):
+        cosines = split.z[gallery.query] @ split.z[gallery.pool].T
+        _, candidates = split.query_and_pool(gallery.query, gallery.pool, one_per_group=one_per_group)
+        assert len({row.position for row in gallery.rows}) == 4
+        for row in gallery.rows:
+            scores = cosines[row.position][candidates].sort(descending=True).values[:NUM_RESULTS]
+            torch.testing.assert_close(torch.tensor([found.score for found in row.found]), scores)
+            for found in row.found:
+                assert found.position in candidates
+                assert found.score == pytest.approx(float(cosines[row.position, found.position]), abs=1e-6)
+                of_found, of_query = (split.group_ids_N[p].item() for p in (found.position, row.position))
+                assert found.relevant == (of_found == of_query)
+
+
+def test_no_queries_no_galleries(split):
+    assert galleries(split, ENCODED, PAIRS, 0, one_per_group=False) == []

@@ -1,0 +1,184 @@
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from torch.nn.functional import normalize
+
+from bind.data.toy import ToySource
+from bind.embedded import EmbeddedSplit
+from bind.evaluation import evaluate_split
+from bind.fusion.late import LateFusion
+from bind.metrics import retrieval
+from bind.model import Binder
+from bind.types import Pair, Sample
+
+CAPTIONS = ("a person {}", "someone is {}")
+ACTIVITIES = ("walking", "sitting", "lying")
+NUM = 24
+IMU_TEXT = [Pair("imu", "text")]
+
+
+class Recordings:
+    """Motion of eight people at three activities, every recording with the two captions of its activity."""
+
+    name = "recordings"
+
+    def __init__(self, own_owner: bool = False) -> None:
+        self.own_owner = own_owner
+
+    def modalities(self) -> tuple[str, ...]:
+        return ("text", "imu", "depth")
+
+    def samples(self, split: str) -> Sequence[Sample]:
+        activity = [ACTIVITIES[i % 3] for i in range(NUM)]
+        owner = [f"{i}" if self.own_owner else f"person {i // 3}" for i in range(NUM)]
+        empty = dict.fromkeys(self.modalities(), ())
+        return [
+            Sample(f"r{i}", split, empty, group=activity[i], owners=(owner[i],), label=activity[i]) for i in range(NUM)
+        ]
+
+    def fetch(self, split, indices, modalities, rngs):
+        assert modalities == ["text"], "evaluation reads no recordings"
+        return [{"text": [caption.format(ACTIVITIES[i % 3]) for caption in CAPTIONS]} for i in indices]
+
+
+@pytest.fixture(scope="module")
+def binder(tmp_path_factory):
+    return Binder.from_config(tiny.binder_config(tiny.write_anchor(tmp_path_factory.mktemp("anchor"))))
+
+
+def embedded(seed=0, noise=0.6):
+    """Vectors near their activity's, texts exactly alike where they are the same text."""
+    generator = torch.Generator().manual_seed(seed)
+    centres = torch.eye(tiny.DIM)[:3]
+    activity = torch.arange(NUM) % 3
+    texts = normalize(centres.repeat(2, 1) + 0.3 * torch.randn(6, tiny.DIM, generator=generator), dim=-1)
+    z = {m: centres[activity] + noise * torch.randn(NUM, tiny.DIM, generator=generator) for m in ("imu", "depth")}
+    z["text"] = torch.stack([texts[[a, a + 3]] for a in activity.tolist()]).flatten(0, 1)
+    rows = {"imu": torch.arange(NUM), "depth": torch.arange(NUM), "text": torch.arange(NUM).repeat_interleave(2)}
+    groups = torch.tensor([s.group_id for s in Recordings().samples("test")])
+    return EmbeddedSplit([f"r{i}" for i in range(NUM)], groups, {m: normalize(x, dim=-1) for m, x in z.items()}, rows)
+
+
+def evaluated(binder, split=None, source=None, pairs=IMU_TEXT, one_per_group=False, label_sets=None):
+    split, source = split or embedded(), source or Recordings()
+    return evaluate_split(
+        split, binder, pairs, [source], "test", one_per_group=one_per_group, label_sets=label_sets or {}
+    )
+
+
+def test_a_text_that_many_samples_share_is_one_item_of_the_pool(binder):
+    metrics, _ = evaluated(binder)
+    split = embedded()
+    found = metrics["retrieval"]["imu_to_text"]
+    every_copy = retrieval(split.z["imu"], split.z["text"], split.group_ids_N, split.group_ids_N[split.rows["text"]])
+    assert (found["pool"], every_copy["pool"]) == (6, 48)
+    assert found["chance_R@1"] == every_copy["chance_R@1"] == pytest.approx(1 / 3)
+    # The first place is the same text; the places behind it are no longer its seven copies.
+    assert found["R@1"] == every_copy["R@1"] == every_copy["R@5"] < found["R@5"]
+    assert metrics["retrieval"]["text_to_imu"]["queries"] == 48
+
+
+def test_equal_texts_of_different_groups_are_ties(binder):
+    class Alike(Recordings):
+        def fetch(self, split, indices, modalities, rngs):
+            return [{"text": ["a person", "someone"]} for _ in indices]
+
+    found = evaluated(binder, source=Alike())[0]["retrieval"]["imu_to_text"]
+    assert found["pool"] == 6
+
+
+def test_what_is_resampled_is_what_depends_on_each_other(binder):
+    figures = evaluated(binder)[0]["retrieval"]
+    stated = {name: (e["resampled"], e["clusters"]) for name, e in figures.items()}
+    assert stated["imu_to_text"] == stated["imu_to_depth"] == ("owners", 8)
+    assert stated["text_to_imu"] == ("groups", 3), "six texts were asked, however often they were written down"
+    figures = evaluated(binder, source=Recordings(own_owner=True))[0]["retrieval"]
+    assert (figures["imu_to_text"]["resampled"], figures["imu_to_text"]["clusters"]) == ("groups", 3)
+
+
+def test_pairs_are_trained_emergent_or_the_anchors_own(binder):
+    split = embedded()
+    split.z["image"], split.rows["image"] = split.z["depth"].clone(), split.rows["depth"]
+    metrics, _ = evaluated(binder, split)
+    kinds = {name: (e["kind"], e["trained"]) for name, e in metrics["retrieval"].items()}
+    assert len(kinds) == 12
+    assert kinds["imu_to_text"] == kinds["text_to_imu"] == ("trained", True)
+    assert kinds["image_to_text"] == kinds["text_to_image"] == ("anchor", False)
+    assert {kind for name, (kind, _) in kinds.items() if "depth" in name} == {"emergent"}
+    assert (metrics["summary"]["trained_pairs"], metrics["summary"]["emergent_pairs"]) == (2, 8)
+    assert metrics["summary"]["measure"] == "R@1 above chance"
+
+
+def test_what_each_query_found_has_the_mean_that_is_reported(binder):
+    labels = {"activity": {"modalities": ["imu"], "templates": ["{}"], "classes": {a: [a] for a in ACTIVITIES}}}
+    metrics, queries = evaluated(binder, label_sets=labels)
+    assert set(queries) == {*metrics["retrieval"], "zero_shot/imu"}
+    for name, entry in metrics["retrieval"].items():
+        for figure, values in queries[name].per_query.items():
+            assert values.mean() == pytest.approx(entry[figure])
+        assert len(queries[name].keys) == entry["queries"]
+        assert len(set(queries[name].clusters_Q.tolist())) == entry["clusters"]
+    assert queries["text_to_imu"].values_Q.tolist() == [0, 1] * NUM
+    assert queries["text_to_imu"].keys[:3] == ["r0", "r0", "r1"]
+    top1 = metrics["zero_shot"]["imu"]
+    assert queries["zero_shot/imu"].per_query["R@1"].mean() == pytest.approx(top1["top1"])
+    assert (top1["resampled"], top1["clusters"]) == ("owners", 8)
+
+
+def test_a_pool_is_known_by_its_items_and_groups(binder):
+    def pool(split):
+        return evaluated(binder, split)[1]["imu_to_depth"].pool
+
+    assert pool(embedded()) == pool(embedded(seed=1)), "the same items, whatever their vectors"
+    other_key, other_group, fewer = embedded(), embedded(), embedded()
+    other_key.keys[3] = "r3b"
+    other_group.group_ids_N[3] = other_group.group_ids_N[4]
+    fewer.z["depth"], fewer.rows["depth"] = fewer.z["depth"][1:], fewer.rows["depth"][1:]
+    assert len({pool(s) for s in (embedded(), other_key, other_group, fewer)}) == 4
+
+
+def test_late_fusion_meets_every_caption(binder):
+    binder.fusion = LateFusion(("imu", "depth"), method="sum")
+    try:
+        metrics, queries = evaluated(binder)
+    finally:
+        binder.fusion = None
+    figures = metrics["retrieval"]
+    fused, plain = figures["imu_and_depth_to_text"], figures["imu_plus_depth_to_text"]
+    assert (fused["queries"], fused["pool"]) == (NUM, 6)
+    # Against one modality the sum of scores ranks as the sum of embeddings does.
+    assert (fused["R@1"], fused["map"]) == (plain["R@1"], pytest.approx(plain["map"]))
+    assert figures["text_to_imu_and_depth"]["queries"] == 2 * NUM
+    assert queries["imu_and_depth_to_text"].pool == queries["imu_to_text"].pool
+    assert metrics["summary"]["emergent_pairs"] == 4, "fused pairs count their inputs twice: left out"
+
+
+def test_a_ranker_that_reads_every_shared_factor_reaches_the_ceiling(binder):
+    source = ToySource(num_test_queries=20, modalities=("image", "imu"))
+    factors = torch.from_numpy(source.factor_table("test"))
+    samples = source.samples("test")
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.cat([torch.eye(6)[factors[:, column]] for column in range(5)], dim=1)
+    shared = torch.zeros(5)
+    shared[[source.factor_names.index(f) for f in source.carries["imu"]]] = 1
+    read = codes * shared.repeat_interleave(6)
+    z = {m: normalize(read + 0.01 * torch.randn(read.shape, generator=generator), dim=-1) for m in ("image", "imu")}
+    split = EmbeddedSplit(
+        [s.key for s in samples],
+        torch.tensor([s.group_id for s in samples]),
+        z,
+        dict.fromkeys(("image", "imu"), torch.arange(len(samples))),
+    )
+    metrics, _ = evaluated(binder, split, source, [Pair("imu", "image")], one_per_group=True)
+    for entry in metrics["retrieval"].values():
+        expected = (entry["R@1"] - 1 / 115) / (entry["ceiling_R@1"] - 1 / 115)
+        assert entry["share_of_ceiling"] == pytest.approx(expected)
+        assert 0.75 < expected < 1.25
+        assert (entry["resampled"], entry["clusters"]) == ("groups", 115)
+    assert metrics["summary"]["measure"] == "share of the ceiling at R@1"
+    assert metrics["summary"]["trained"] == pytest.approx(
+        np.mean([e["share_of_ceiling"] for e in metrics["retrieval"].values()])
+    )
