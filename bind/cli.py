@@ -36,7 +36,12 @@ class Command:
 
 
 COMMANDS = {
-    "evaluate": Command("bind.run:evaluate", "run=PATH [split=test]", "evaluate a run again"),
+    "evaluate": Command("bind.run:evaluate", "run=PATH [split=test] [prompts=NAME]", "evaluate a run again"),
+    "probe": Command(
+        "bind.studies.probe:probe",
+        "run=PATH [k=[1,2,4,8,16]] [draws=5]",
+        "classify frozen embeddings, from a few examples and from all",
+    ),
     "embed": Command(
         "bind.run:embed",
         "run=PATH manifest=FILE out=FILE.parquet [modalities=[audio]]",
@@ -46,6 +51,9 @@ COMMANDS = {
         "bind.studies.anchor_cache:cache",
         "[overrides as for train]",
         "embed pictures and texts once, before any training",
+    ),
+    "leakage": Command(
+        "bind.run:leakage", "run=PATH [split=test]", "what a split shares with all that a run was trained on"
     ),
     "compare": Command(
         "bind.studies.compare:main",

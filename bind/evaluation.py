@@ -15,13 +15,15 @@ from torch import Tensor
 from bind.embedded import EmbeddedSplit
 from bind.fusion.early import EarlyFusion
 from bind.fusion.late import LateFusion
-from bind.metrics import COSINE_TIE_TOLERANCE, Ranking, class_embeddings, rank_by_cosine, rank_by_scores
+from bind.label_sets import LabelSet
+from bind.metrics import COSINE_TIE_TOLERANCE, Ranking, rank_by_cosine, rank_by_scores
 from bind.metrics.bootstrap import resampled_means
 from bind.metrics.ceiling import pair_ceiling, share_of_ceiling
 from bind.metrics.clusters import owner_clusters, resampled_together
 from bind.metrics.geometry import space
+from bind.metrics.multi_label import multi_label
 from bind.metrics.transfer import transfer
-from bind.metrics.zero_shot import rank_classes, zero_shot_summary
+from bind.metrics.zero_shot import per_class, predicted_classes, rank_classes, zero_shot_summary
 from bind.model import Binder
 from bind.types import Embeddings, Modality, Pair, Sample, Source
 
@@ -353,38 +355,42 @@ def ceiling(
 def zero_shot_figures(evaluation: Evaluation, label_sets: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """`{modality}`, or `{modality}/{label set}` where there are several sets → accuracy against text prompts.
 
-    A label set is `{"modalities", "templates", "classes": {label: [phrases]}}`; a class's vector is the mean over its
-    phrases in all templates. Samples with other labels are not asked.
+    See `LabelSet` for what a set is. Samples with other labels are not asked; where a sample may have several, all that
+    have any are ranked.
 
     Raises:
-        ValueError: where no sample of the split has a label of the set.
+        ValueError: where a set is not right, or no sample of the split has a label of it.
     """
     split, binder = evaluation.split, evaluation.binder
     labels = [sample.label for sample in evaluation.samples]
     figures = {}
     for name, options in label_sets.items():
-        classes: Mapping[str, Sequence[str]] = options["classes"]
-        prompts = [[t.format(phrase) for t in options["templates"] for phrase in p] for p in classes.values()]
-        z_class = class_embeddings([binder.embed("text", p).cpu() for p in prompts])
-        index = {label: i for i, label in enumerate(classes)}
-        target_N = torch.tensor([-1 if label is None else index.get(label, -1) for label in labels])
-        if not bool((target_N >= 0).any()):
-            found = sorted({label for label in labels if label})[:5]
-            raise ValueError(
-                f"data.zero_shot.{name}: no sample has one of its labels {list(index)}; labels are {found}"
-            )
-        prompted = hashlib.blake2b(repr((list(classes), prompts)).encode(), digest_size=8).hexdigest()
+        label_set = LabelSet.of(name, options, labels)
+        members_NK, classes = label_set.members(labels), list(label_set.classes)
+        z_class = label_set.embed(lambda texts: binder.embed("text", texts))
+        asks_N = torch.tensor([bool(label) for label in labels]) if label_set.multi_label else members_NK.any(dim=1)
         fused = [m for m in split.z if len(parts_of(m, binder)) > 1]
-        for modality in [*options["modalities"], *fused]:
-            if modality in split.z:
-                asked = (target_N[split.rows[modality]] >= 0).nonzero().flatten()
-                query_items = items(split, modality, asked)
-                ranking = rank_classes(split.z[modality][asked], target_N[query_items.rows], z_class)
-                resampled, cluster_N = evaluation.clusters(modality, evaluation.all_N)
-                clusters_Q = cluster_N[query_items.rows]
-                key = f"{modality}/{name}" if len(label_sets) > 1 else modality
-                figures[key] = zero_shot_summary(ranking, clusters_Q) | {"resampled": resampled}
+        for modality in [m for m in (*label_set.modalities, *fused) if m in split.z]:
+            asked = asks_N[split.rows[modality]].nonzero().flatten()
+            query_items, z_query = items(split, modality, asked), split.z[modality][asked]
+            members_QK = members_NK[query_items.rows]
+            key = f"{modality}/{name}" if len(label_sets) > 1 else modality
+            if not bool(members_QK.any()):
+                log.warning("zero-shot %s: no sample with %s has a label of %s", key, modality, name)
+                continue
+            resampled, cluster_N = evaluation.clusters(modality, evaluation.all_N)
+            clusters_Q = cluster_N[query_items.rows]
+            if label_set.multi_label:
+                entry = multi_label(z_query, members_QK, z_class, classes, clusters=clusters_Q)
+            else:
+                target_Q = members_QK.int().argmax(dim=1)
+                ranking = rank_classes(z_query, target_Q, z_class)
+                entry = zero_shot_summary(ranking, clusters_Q)
+                predicted_Q = predicted_classes(ranking, z_query, target_Q, z_class)
+                entry["per_class"] = per_class(target_Q, predicted_Q, classes)
+                prompted = (len(classes), label_set.fingerprint)
                 evaluation.queries[f"zero_shot/{key}"] = query_results(
-                    evaluation, ranking, query_items, clusters_Q, resampled, (len(classes), prompted)
+                    evaluation, ranking, query_items, clusters_Q, resampled, prompted
                 )
+            figures[key] = entry | {"resampled": resampled, "label_set": name}
     return figures

@@ -31,7 +31,12 @@ from bind.resume import arguments_of_job, how_to_go_on
 log = logging.getLogger("bind")
 
 # Lightning's own remarks on devices, tips and modes bury what a user should read.
-for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda", "lightning.fabric"):
+for name in (
+    "lightning.pytorch.utilities.rank_zero",
+    "lightning.pytorch.accelerators.cuda",
+    "lightning.fabric",
+    "matplotlib",  # its list of fonts
+):
     logging.getLogger(name).setLevel(logging.WARNING)
 for remark in (
     ".*isinstance.treespec, LeafSpec.*",

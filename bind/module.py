@@ -12,14 +12,13 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from bind.anchors.bank import AnchorBank
 from bind.chunks import refuse_batch_statistics
 from bind.embedded import EmbeddedSplit
 from bind.losses import InfoNCE
 from bind.metrics.geometry import space
 from bind.model import Binder
 from bind.sharding import shard
-from bind.types import Batch, Embeddings, Modality, Pair
+from bind.types import Batch, Embeddings, Pair
 
 
 class BindingModule(L.LightningModule):
@@ -81,7 +80,6 @@ class BindingModule(L.LightningModule):
         self.chunk_size = chunk_size
         self.one_per_group = one_per_group
         self.seed = seed
-        self.bank: AnchorBank | None = None
         self.last_losses: dict[str, Tensor] = {}  # of the step before, for who watches over them
         self.validation: list[tuple[Batch, Embeddings]] = []
         # Of the last validation, as in metrics.json, for who watches over them.
@@ -104,12 +102,8 @@ class BindingModule(L.LightningModule):
         for pair in self.pairs:
             if pair.a in embeddings.z and pair.b in embeddings.z:
                 (z_a, z_b), rows = embeddings.aligned([pair.a, pair.b])
-                banks = [self._bank_of(modality) for modality in (pair.a, pair.b)]
-                losses[pair.name] = self.pair_losses[pair.name](z_a, z_b, batch.group_ids_B[rows], *banks)
+                losses[pair.name] = self.pair_losses[pair.name](z_a, z_b, batch.group_ids_B[rows])
         return losses
-
-    def _bank_of(self, modality: Modality) -> tuple[Tensor, Tensor] | None:
-        return self.bank.draw(modality, self.global_step, self.device) if self.bank else None
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         losses = self.losses(batch, self.binder(batch, self.chunk_size))

@@ -20,7 +20,6 @@ import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.progress import track
 
-from bind.anchors.bank import AnchorBank
 from bind.anchors.cache_build import CacheOptions
 from bind.build import ANY_CLASS, build
 from bind.data.coverage import Side
@@ -30,6 +29,7 @@ from bind.data.shards.patterns import absolute
 from bind.embedded import EmbeddedSplit
 from bind.evaluation import QueryResults, evaluate_split, parts_of
 from bind.fit import fit, keep_best, make_trainer, one_job_of_a_sweep
+from bind.leakage import audit_run, without_leaked
 from bind.model import Binder
 from bind.module import BindingModule
 from bind.parts import (
@@ -47,9 +47,9 @@ from bind.report.exhibit import exhibit
 from bind.report.html import write_report
 from bind.report.mixture import mixture_cells
 from bind.report.nearest import galleries
-from bind.report.queries import write_queries
+from bind.report.queries import read_queries, write_queries
 from bind.report.showcase import draw_run
-from bind.report.tables import print_cells, print_tables
+from bind.report.tables import leakage_cells, leakage_note, print_cells, print_tables
 from bind.report.values import SplitValues
 from bind.resume import changes, stops_are_told
 from bind.sharding import whole
@@ -57,7 +57,7 @@ from bind.types import Embeddings, Pair
 
 log = logging.getLogger("bind")
 
-CONFIG_VERSION = 1
+CONFIG_VERSION = 2
 
 
 def train(cfg: DictConfig) -> float:
@@ -87,7 +87,7 @@ def train_in(run_dir: Path, config: dict[str, Any], started: float) -> float:
     datamodule = make_datamodule(config, binder, pairs, trust=ANY_CLASS)
     data = config["data"]
     options = {
-        "loss": functools.partial(build, {k: v for k, v in config["loss"].items() if k != "bank"}, trust=ANY_CLASS),
+        "loss": functools.partial(build, config["loss"], trust=ANY_CLASS),
         "chunk_size": data["chunk_size"],
         "one_per_group": data["one_per_group"],
     }
@@ -119,10 +119,6 @@ def train_in(run_dir: Path, config: dict[str, Any], started: float) -> float:
     datamodule.cache, seconds["anchor_cache"] = timed(
         lambda: fill_cache(datamodule, binder, splits, cache_options, trainer.is_global_zero)
     )
-    if bank_size := config["loss"]["bank"]:
-        module.bank = AnchorBank.from_cache(
-            bank_size, datamodule.cache, datamodule.sources, binder.anchor.modalities, config["seed"]
-        )
     if config["compile"]:
         for encoder in binder.encoders.values():
             encoder.compile()  # in place: names of weights stay what they are
@@ -135,7 +131,7 @@ def train_in(run_dir: Path, config: dict[str, Any], started: float) -> float:
         binder.save(run_dir / "binder")
         if binder.anchor.trainable:
             binder.anchor.save(run_dir / "anchor")
-        evaluate_run(config, binder, datamodule, pairs, run_dir, config["evaluation"]["split"], seconds, started)
+        evaluate_run(config, binder, datamodule, pairs, run_dir, config["evaluation"]["split"], seconds, started, ())
     return score
 
 
@@ -153,13 +149,15 @@ def tell_mixture(trainer: L.Trainer, datamodule: BindDataModule, pairs: Mapping[
 
 
 def evaluate(cfg: DictConfig) -> None:
-    """Evaluate a run directory again: `bindspace evaluate run=PATH`.
+    """Evaluate a run directory again, on other label sets if any are given: `bindspace evaluate run=PATH`.
 
     Raises:
         ValueError: where the run directory is incomplete, or the data has changed so that it can't be read.
     """
     started = time.perf_counter()
     run_dir, config = open_run(cfg.run)
+    if cfg.data.zero_shot:
+        config["data"]["zero_shot"] = OmegaConf.to_container(cfg.data.zero_shot, resolve=True)
     trust = list(cfg.trust)
     binder = Binder.load(run_dir, trust=trust)
     pairs = active_pairs(config, binder)
@@ -168,7 +166,32 @@ def evaluate(cfg: DictConfig) -> None:
     of_training = json.loads(main_file.read_text())["seconds"] if main_file.is_file() else {}
     is_main = cfg.split == config["evaluation"]["split"]
     seconds = of_training if is_main else {"setup": time.perf_counter() - started}
-    evaluate_run(config, binder.to(best_device()), datamodule, pairs, run_dir, cfg.split, seconds, started)
+    evaluate_run(config, binder.to(best_device()), datamodule, pairs, run_dir, cfg.split, seconds, started, trust)
+
+
+def leakage(cfg: DictConfig) -> None:
+    """What a split shares with all that a run was trained on, in full: `bindspace leakage run=PATH`.
+
+    Raises:
+        ValueError: where the run directory is incomplete, or the data has changed so that it can't be read.
+    """
+    run_dir, config = open_run(cfg.run)
+    trust = list(cfg.trust)
+    binder = Binder.load(run_dir, trust=trust)
+    datamodule = make_datamodule(config, binder, active_pairs(config, binder), trust=trust)
+    anchor = binder.anchor.to(best_device())
+    audit = audit_run(config, run_dir, datamodule, anchor, cfg.split, open_run, trust, thorough=True)
+    found = audit.figures() | {"keys": {kind: list(leaks) for kind, leaks in audit.leaks.items()}}
+    suffix = "" if cfg.split == config["evaluation"]["split"] else f"_{cfg.split}"
+    queries = run_dir / f"queries{suffix}.parquet"
+    if audit.leaked and queries.is_file():
+        found["without_leaked"] = without_leaked(read_queries(queries)[1], audit.leaked)
+    path = run_dir / f"leakage{suffix}.json"
+    write_atomically(path, json.dumps({"split": cfg.split, **found}, indent=2) + "\n")
+    for cells in leakage_cells({"split": cfg.split, "leakage": found}):
+        print_cells(cells)
+    print(leakage_note(found))
+    print(f"all of it: {path}")
 
 
 def embed(cfg: DictConfig) -> None:
@@ -258,6 +281,7 @@ def evaluate_run(
     split_name: str,
     seconds: dict[str, float],
     started: float,
+    trust: Sequence[str],
 ) -> dict[str, Any]:
     """Figures of a split into `metrics.json`, plots and `report.html`; the tables and the directory to the terminal."""
     data = config["data"]
@@ -265,7 +289,12 @@ def evaluate_run(
     def figures() -> tuple[EmbeddedSplit, dict[str, Any], dict[str, QueryResults]]:
         split = embed_split(datamodule, binder, split_name)
         options = {"one_per_group": data["one_per_group"], "label_sets": data["zero_shot"] or {}}
-        return split, *evaluate_split(split, binder, pairs, datamodule.sources, split_name, **options)
+        metrics, queries = evaluate_split(split, binder, pairs, datamodule.sources, split_name, **options)
+        audit = audit_run(config, run_dir, datamodule, binder.anchor, split_name, open_run, trust, embedded=split)
+        metrics["leakage"] = audit.figures()
+        if audit.leaked:
+            metrics["leakage"]["without_leaked"] = without_leaked(queries, audit.leaked)
+        return split, metrics, queries
 
     (split, metrics, queries), seconds["evaluate"] = timed(figures)
     seconds.setdefault("total", time.perf_counter() - started)

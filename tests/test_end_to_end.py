@@ -71,17 +71,17 @@ def test_the_run_directory_is_complete(toy_run):
     for name in ("checkpoints/best.ckpt", "checkpoints/last.ckpt", "binder/model.safetensors", "binder/binder.json"):
         assert made[name], name
     report = made["report.html"].decode()
-    assert report.count("data:image/png;base64") == 2  # curves and matrix; the page draws its galleries itself
+    assert report.count("data:image/png;base64") == 5  # curves, matrix and three tables of confusions
     assert not [name for name in made if name.endswith((".tmp", ".writing", ".kept"))]
 
     resolved = OmegaConf.load(toy_run / "config.yaml")
-    assert (resolved.version, resolved.data.sources.toy.num_train) == (1, 128)
+    assert (resolved.version, resolved.data.sources.toy.num_train) == (2, 128)
     assert "${" not in (toy_run / "config.yaml").read_text()
 
 
 def test_metrics_hold_what_others_rely_on(toy_run):
     metrics = metrics_of(toy_run)
-    assert set(metrics) == {"split", "anchor", "retrieval", "zero_shot", "summary", "space", "seconds"}
+    assert set(metrics) == {"split", "anchor", "retrieval", "zero_shot", "summary", "space", "leakage", "seconds"}
     assert metrics["split"] == "test"
     assert set(metrics["anchor"]) == {"name", "fingerprint"}
     assert metrics["anchor"]["name"] == "toy"
@@ -231,7 +231,9 @@ def test_a_warm_start_takes_the_weights_of(place, recordings, recorded_run, tmp_
         train(runs.fused_config(recordings, tmp_path, **start))
     assert "evaluating the last weights" in caplog.text
     assert_equal(load_file(tmp_path / "binder/model.safetensors"), load_file(recorded_run / "binder/model.safetensors"))
-    assert figures_of(tmp_path) == figures_of(recorded_run)
+    warm, first = figures_of(tmp_path), figures_of(recorded_run)
+    assert len(warm.pop("leakage")["trained_on"]) > len(first.pop("leakage")["trained_on"])
+    assert warm == first
 
 
 @pytest.mark.parametrize(

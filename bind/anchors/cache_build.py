@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import logging
 import time
@@ -97,7 +96,7 @@ def build_cache(
     if opened := sorted({m for _, _, m in places} & set(anchor.trainable)):
         raise ValueError(f"anchor.train={opened}: embeddings of towers that train can't be cached")
     fingerprint = anchor.fingerprint if places and options.dir else ""
-    entries = {}
+    entries, num_found = {}, 0
     with _progress(show) as progress:
         for position, split, modality in places:
             source = sources[position]
@@ -121,10 +120,14 @@ def build_cache(
                 part_size=options.part_size,
             )
             folder = CacheFolder(options.dir, origin)
-            if not folder.is_finished:
+            if folder.is_finished:
+                num_found += 1
+            else:
                 _tell_why(folder, options, show)
                 filling.on_disk(folder)
             entries[position, split, modality] = folder.open()
+    if show and options.dir and places:
+        log.info("anchor cache: found %d of %d (source, split, modality) in %s", num_found, len(places), options.dir)
     return AnchorCache(entries)
 
 
@@ -183,20 +186,9 @@ class _Filling:
                 there = sum(folder.sizes) - sum(folder.sizes[part] for part in missing)
                 assert self.task is not None
                 self.progress.update(self.task, completed=there)
-                if not self._make_parts(folder, missing):
+                if not self.engine.fill(self.job, self.anchor, folder, missing, self._advance):
                     time.sleep(POLL_SECONDS)  # what is missing is being made by other processes
             folder.finish(keys)
-
-    def _make_parts(self, folder: CacheFolder, missing: Sequence[int]) -> bool:
-        """Make those of the `missing` parts that no other process has claimed; whether there was any."""
-        claimed = (part for part in missing if folder.claim(part))  # each when its turn comes
-        if (first := next(claimed, None)) is None:
-            return False
-        parts = itertools.chain([first], claimed)
-        for part, counts, z_RKD in self.engine.embed_parts(self.job, self.anchor, parts, folder.sizes, self._advance):
-            folder.write_part(part, counts, z_RKD)
-            folder.release(part)
-        return True
 
 
 def _closest_other(root: Path, origin: Origin) -> str:

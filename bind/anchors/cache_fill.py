@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from bind.anchors.cache_store import CacheFolder
 from bind.anchors.dual_encoder import Anchor
 from bind.anchors.processors import open_image
 from bind.anchors.views import random_view
@@ -81,6 +83,19 @@ class Engine:
     batch_size: int = 64
     num_workers: int = 0
     worker_init_fn: Callable[[int], None] | None = None
+
+    def fill(
+        self, job: Job, anchor: Anchor, folder: CacheFolder, parts: Sequence[int], advance: Callable[[int], None]
+    ) -> bool:
+        """Make those of `parts` that no other process has claimed; whether there was any."""
+        claimed = (part for part in parts if folder.claim(part))  # each when its turn comes
+        if (first := next(claimed, None)) is None:
+            return False
+        mine = itertools.chain([first], claimed)
+        for part, counts, z_RKD in self.embed_parts(job, anchor, mine, folder.sizes, advance):
+            folder.write_part(part, counts, z_RKD)
+            folder.release(part)
+        return True
 
     def embed_parts(
         self, job: Job, anchor: Anchor, parts: Iterable[int], sizes: Sequence[int], advance: Callable[[int], None]

@@ -57,6 +57,8 @@ def open_audio(value: Clip | Waveform) -> Iterator[Recording]:
         return
     import soundfile
 
+    if isinstance(value.path, Path) and not value.path.is_file():
+        raise ValueError(f"{value.path}: no such file")
     try:
         file = soundfile.SoundFile(value.file)
     except (soundfile.SoundFileError, OSError) as error:

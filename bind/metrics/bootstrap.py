@@ -67,7 +67,7 @@ def resampled_means(
     sums_CM = np.zeros((num_clusters, values_NM.shape[1] + 1))
     np.add.at(sums_CM, cluster_N, np.column_stack([values_NM, np.ones(len(values_NM))]))
     means = []
-    for counts_BC in _drawn_counts(num_clusters, num_resamples, seed, num_clusters):
+    for counts_BC in drawn_counts(num_clusters, num_resamples, seed, num_clusters):
         totals = counts_BC @ sums_CM
         with np.errstate(invalid="ignore"):
             means.append(totals[:, :-1] / totals[:, -1:])
@@ -81,7 +81,7 @@ def resampled_medians(
     order = np.argsort(values_N, kind="stable")
     sorted_N, cluster_N = values_N[order], cluster_N[order]
     medians = []
-    for counts_BC in _drawn_counts(num_clusters, num_resamples, seed, len(values_N)):
+    for counts_BC in drawn_counts(num_clusters, num_resamples, seed, len(values_N)):
         reached_BN = counts_BC[:, cluster_N].cumsum(axis=1)
         total_B = reached_BN[:, -1:]
         low = (reached_BN > (total_B - 1) // 2).argmax(axis=1)
@@ -90,7 +90,7 @@ def resampled_medians(
     return np.concatenate(medians)
 
 
-def _drawn_counts(num_clusters: int, num_resamples: int, seed: int, width: int) -> Iterator[np.ndarray]:
+def drawn_counts(num_clusters: int, num_resamples: int, seed: int, width: int) -> Iterator[np.ndarray]:
     """How often each cluster is drawn, int64 (b, C) in parts of rows; the parts are alike whatever their size."""
     rng = np.random.default_rng(seed)
     step = max(1, _DRAWS_AT_ONCE // max(width, num_clusters))

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from bind.metrics.cosine import check_unit
+from bind.metrics.cosine import check_unit, cosines, unit_fp32
 from bind.metrics.ranking import Ranking
 from bind.metrics.retrieval import rank_by_cosine
+
+_QUERIES_AT_ONCE = 4096
 
 
 def class_embeddings(z_prompts: Sequence[Tensor]) -> Tensor:
@@ -73,3 +75,37 @@ def zero_shot_summary(ranking: Ranking, clusters: np.ndarray | None = None) -> d
         "ci95_top1": figures["ci95_R@1"],
         "ci95_top5": figures["ci95_R@5"],
     }
+
+
+def predicted_classes(ranking: Ranking, z_query: Tensor, labels: Tensor, z_class: Tensor) -> Tensor:
+    """The class (N,) that each query is taken for: its own where `ranking` has that first, else the best other.
+
+    Where two classes tie, that is never the true one, so the share of right ones is top-1.
+    """
+    assert len(ranking.ranks_Q) == len(z_query), "every query has its own class in the pool"
+    z_class, best = unit_fp32(z_class), []
+    for start in range(0, len(z_query), _QUERIES_AT_ONCE):
+        tile = slice(start, start + _QUERIES_AT_ONCE)
+        scores = cosines(unit_fp32(z_query[tile]), z_class)
+        best.append(scores.scatter(1, labels[tile, None], -torch.inf).argmax(dim=1))
+    return torch.where(ranking.ranks_Q == 1, labels, torch.cat(best))
+
+
+def per_class(labels: Tensor, predicted: Tensor, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Class → its `support` (queries), `recall`, `precision`, and `taken_for`: how many went to which class.
+
+    A recall of no queries is None, and so is the precision of a class that nothing was taken for.
+    """
+    num_classes = len(names)
+    counts_KK = torch.bincount(labels * num_classes + predicted, minlength=num_classes**2).view(num_classes, -1)
+    taken_K = counts_KK.sum(dim=0).tolist()
+    figures = {}
+    for k, (name, row) in enumerate(zip(names, counts_KK.tolist(), strict=True)):
+        support = sum(row)
+        figures[name] = {
+            "support": support,
+            "recall": row[k] / support if support else None,
+            "precision": row[k] / taken_K[k] if taken_K[k] else None,
+            "taken_for": {names[j]: count for j, count in enumerate(row) if count},
+        }
+    return figures

@@ -15,6 +15,8 @@ from bind.report.tables import Cells, tables
 _PAGE = Path(__file__).parent / "page"
 _SCRIPTS = ("media.js", "plane.js", "scatter.js", "gallery.js", "tables.js", "main.js")
 
+_MAX_OPEN_ROWS = 40
+
 
 def write_report(
     path: Path,
@@ -96,11 +98,14 @@ def _table(cells: Cells) -> str:
         section = f'<tr class="section"><th colspan="{len(cells.headers)}">{escape(heading)}</th></tr>\n'
         lines = ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows]
         bodies.append("<tbody>\n" + (section if heading else "") + "\n".join(lines) + "\n</tbody>")
-    return (
-        f'<h2>{escape(cells.title)}</h2>\n<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n'
+    table = (
+        f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n'
         + "\n".join(bodies)
         + f'\n</table></div>\n<p class="note">{escape(cells.caption)}</p>'
     )
+    num_rows = sum(map(len, cells.sections.values()))
+    folded = f"<details><summary>{num_rows} rows</summary>\n{table}</details>" if num_rows > _MAX_OPEN_ROWS else table
+    return f"<h2>{escape(cells.title)}</h2>\n{folded}"
 
 
 def _figure(caption: str, png: Path) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bind.report.confusion import plot_confusion
 from bind.report.curves import plot_curves
 from bind.report.gallery import Query, Result, plot_gallery
 from bind.report.matrix import plot_matrix
@@ -23,6 +24,10 @@ def draw_run(
     log = run_dir / "logs" / "metrics.csv"
     if log.is_file():
         pngs["Training"] = plot_curves(log, run_dir / "curves.png")
+    for key, entry in metrics["zero_shot"].items():
+        if "top1" in entry:
+            png = run_dir / f"confusion_{key.replace('/', '_')}{suffix}.png"
+            pngs[f"What classes were taken for: {key}"] = plot_confusion(key, entry, metrics["split"], png)
     for gallery in galleries:
         png = run_dir / f"gallery_{gallery.query}_to_{gallery.pool}{suffix}.png"
         title = f"{gallery.query} → {gallery.pool}: top {NUM_RESULTS} of the pool"

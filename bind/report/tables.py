@@ -14,6 +14,7 @@ from rich.text import Text
 
 _MISSING = "–"
 _LEFT_OUT_FIRST = ("mAP", "R@5", "median\nrank", "recall\n@10", "95 % CI", "ceiling", "top-5", "R@10", "queries\n/pool")
+_WORST = 3
 
 SECTIONS = {"trained": "trained", "emergent": "emergent", "anchor": "the anchor's own"}
 
@@ -68,6 +69,8 @@ def retrieval_cells(metrics: Mapping[str, Any]) -> Cells:
         notes.append("+: plain sum of embeddings")
     if note := summary_note(metrics):
         notes.append(note)
+    if "leakage" in metrics:
+        notes.append(leakage_note(metrics["leakage"]))
     return Cells(
         title=f"Retrieval, {metrics.get('split', 'unnamed')} split",
         caption="; ".join(notes),
@@ -104,8 +107,8 @@ def resampled_note(figure: str, entries: Iterable[Mapping[str, Any]]) -> str:
 
 
 def zero_shot_cells(metrics: Mapping[str, Any]) -> Cells:
-    """Rows of `metrics["zero_shot"]` (see `metrics.json`)."""
-    entries: Mapping[str, Mapping[str, Any]] = metrics["zero_shot"]
+    """Rows of `metrics["zero_shot"]` (see `metrics.json`) where a sample is of one class."""
+    entries = {key: entry for key, entry in metrics["zero_shot"].items() if "top1" in entry}
     with_top5 = any(entry["num_classes"] > 5 and "top5" in entry for entry in entries.values())
     rows: list[tuple[str, ...]] = []
     for key, entry in entries.items():
@@ -123,6 +126,103 @@ def zero_shot_cells(metrics: Mapping[str, Any]) -> Cells:
     )
 
 
+def multi_label_cells(metrics: Mapping[str, Any]) -> Cells:
+    """Rows of `metrics["zero_shot"]` where a sample may be of several classes."""
+    entries = {key: entry for key, entry in metrics["zero_shot"].items() if "map" in entry}
+    rows: list[tuple[str, ...]] = [
+        (key, _score(e["map"]), _interval(e["ci95_map"]), _score(e["chance"]), f"{e['num_classes']}", f"{e['queries']}")
+        for key, e in entries.items()
+    ]
+    left_out = sum(entry["classes_without_items"] for entry in entries.values())
+    return Cells(
+        title=f"Zero-shot classification into several classes, {metrics.get('split', 'unnamed')} split",
+        caption="mAP: mean over classes of the average precision of all samples ranked by the class's prompts; a tie "
+        "counts as wrong; chance: of a random order; "
+        + (f"{left_out} classes without samples left out; " if left_out else "")
+        + resampled_note("95 % CI", entries.values()),
+        headers=("modality / labels", "mAP", "95 % CI", "chance", "classes", "samples"),
+        sections={"": rows},
+    )
+
+
+def class_cells(metrics: Mapping[str, Any], worst: int | None = None) -> Cells | None:
+    """A row for every class of every zero-shot task with samples, or for its `worst` few; None where there are none."""
+    sections: dict[str, list[tuple[str, ...]]] = {}
+    for key, entry in metrics.get("zero_shot", {}).items():
+        some = {name: figures for name, figures in entry.get("per_class", {}).items() if figures["support"]}
+        names = list(some)
+        if worst is not None:
+            names = sorted(names, key=lambda n: some[n].get("recall", some[n].get("average_precision")))[:worst]
+        if names:
+            sections[key] = [_class_row(name, some[name]) for name in names]
+    if not sections:
+        return None
+    which = "Classes" if worst is None else f"The {worst} worst classes of each"
+    cells = Cells(
+        title=f"{which}, zero-shot, {metrics.get('split', 'unnamed')} split",
+        caption="recall: share of the class that was found; precision: share of what was taken for it that is of it; "
+        "taken for: the most frequent wrong class, and how often",
+        headers=("class", "recall", "precision", "average\nprecision", "samples", "taken for"),
+        sections=sections,
+    )
+    return _without_empty(cells)
+
+
+def _class_row(name: str, figures: Mapping[str, Any]) -> tuple[str, ...]:
+    wrong = {other: count for other, count in figures.get("taken_for", {}).items() if other != name}
+    most = max(wrong, key=wrong.__getitem__, default=None)
+    return (
+        name,
+        *(_score(figures.get(figure)) for figure in ("recall", "precision", "average_precision")),
+        f"{figures['support']}",
+        _MISSING if most is None else f"{most} ({wrong[most]})",
+    )
+
+
+def leakage_note(leakage: Mapping[str, Any]) -> str:
+    """One line about `metrics["leakage"]`: how many samples leak, or that none was found, and by what was looked."""
+    if leakage["leaked"]:
+        how_many = f"{leakage['leaked']} of {leakage['samples']} samples ({leakage['share']:.0%})"
+        return f"LEAKAGE: {how_many} share something with what was trained on"
+    checked = ", ".join(leakage["checked"]) or "nothing could be compared"
+    return f"leakage: none found ({checked})"
+
+
+def leakage_cells(metrics: Mapping[str, Any]) -> list[Cells]:
+    """What of `metrics["leakage"]` was found, and the figures without the queries it concerns; nothing where none."""
+    leakage: Mapping[str, Any] = metrics.get("leakage") or {"leaked": 0}
+    if not leakage["leaked"]:
+        return []
+    split_name = metrics.get("split", "unnamed")
+    rows: list[tuple[str, ...]] = [
+        (kind, f"{found['samples']}", f"{found['share']:.0%}", ", ".join(first["key"] for first in found["first"]))
+        for kind, found in leakage["kinds"].items()
+    ]
+    made = [
+        Cells(
+            title=f"LEAKAGE, {split_name} split: {leakage['leaked']} of {leakage['samples']} samples were partly seen",
+            caption="trained on: " + ", ".join(leakage["trained_on"]),
+            headers=("shared with training", "samples", "share", "first keys"),
+            sections={"": rows},
+        )
+    ]
+    rows = [
+        (
+            " → ".join(map(readable, task.split("_to_"))),
+            _score(entry["R@1_with_leaked"]),
+            _score(entry.get("R@1")),
+            _interval(entry.get("ci95_R@1")),
+            f"{entry['queries']}",
+        )
+        for task, entry in leakage.get("without_leaked", {}).items()
+    ]
+    if rows:
+        caption = "queries of leaked samples are left out, the pool is the same; top-1 where classes were ranked"
+        headers = ("query → pool", "R@1\nwith", "R@1\nwithout", "95 % CI", "queries")
+        made.append(Cells(f"Without leaked queries, {split_name} split", caption, headers, {"": rows}))
+    return made
+
+
 def retrieval_table(metrics: Mapping[str, Any]) -> Table:
     """The retrieval table for a terminal; fits 100 columns with the house's own modalities."""
     return _rich_table(retrieval_cells(metrics))
@@ -133,15 +233,20 @@ def zero_shot_table(metrics: Mapping[str, Any]) -> Table:
     return _rich_table(zero_shot_cells(metrics))
 
 
-def tables(metrics: Mapping[str, Any]) -> list[Cells]:
-    """The tables that `metrics` has figures for."""
+def tables(metrics: Mapping[str, Any], worst: int | None = None) -> list[Cells]:
+    """The tables that `metrics` has figures for; of the classes all, or the `worst` few of each task."""
     made = [retrieval_cells(metrics)] if metrics.get("retrieval") else []
-    return [*made, zero_shot_cells(metrics)] if metrics.get("zero_shot") else made
+    made += leakage_cells(metrics)
+    entries = (metrics.get("zero_shot") or {}).values()
+    made += [zero_shot_cells(metrics)] if any("top1" in entry for entry in entries) else []
+    made += [multi_label_cells(metrics)] if any("map" in entry for entry in entries) else []
+    classes = class_cells(metrics, worst)
+    return [*made, classes] if classes else made
 
 
 def print_tables(metrics: Mapping[str, Any], console: Console | None = None) -> None:
-    """Print every table of `metrics`."""
-    for cells in tables(metrics):
+    """Print every table of `metrics`; of the classes only the worst."""
+    for cells in tables(metrics, _WORST):
         print_cells(cells, console)
 
 
@@ -151,7 +256,7 @@ def print_cells(cells: Cells, console: Console | None = None) -> None:
     if console.is_terminal:
         console.print(_rich_table(_fitted(cells, console)), "", sep="\n")
     else:
-        console.file.write(plain_text(_rich_table(cells)) + "\n")
+        console.file.write(plain_text(_rich_table(cells)).rstrip() + "\n\n")
 
 
 def plain_text(table: Table) -> str:
@@ -169,16 +274,25 @@ def _fitted(cells: Cells, console: Console) -> Cells:
         header = next((h for h in _LEFT_OUT_FIRST if h in cells.headers), None)
         if header is None:
             break
-        column = cells.headers.index(header)
         left_out.append(header.replace("\n", " "))
-        cells = replace(
-            cells,
-            headers=_without(cells.headers, column),
-            sections={title: [_without(row, column) for row in rows] for title, rows in cells.sections.items()},
-        )
+        cells = _without_column(cells, cells.headers.index(header))
     if left_out:
         cells = replace(cells, caption=f"{cells.caption}; left out in this narrow terminal: {', '.join(left_out)}")
     return cells
+
+
+def _without_empty(cells: Cells) -> Cells:
+    """Without the columns that hold nothing."""
+    rows = [row for section in cells.sections.values() for row in section]
+    for column in reversed(range(len(cells.headers))):
+        if all(row[column] == _MISSING for row in rows):
+            cells = _without_column(cells, column)
+    return cells
+
+
+def _without_column(cells: Cells, column: int) -> Cells:
+    sections = {title: [_without(row, column) for row in rows] for title, rows in cells.sections.items()}
+    return replace(cells, headers=_without(cells.headers, column), sections=sections)
 
 
 def _without(row: tuple[str, ...], column: int) -> tuple[str, ...]:

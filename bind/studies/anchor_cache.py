@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,13 +12,15 @@ from omegaconf import DictConfig, OmegaConf
 
 from bind.anchors.cache import AnchorCache, Place
 from bind.anchors.cache_build import CacheOptions, build_cache, cacheable, in_words
-from bind.anchors.cache_fill import Engine
-from bind.anchors.cache_store import RowsInFiles
+from bind.anchors.cache_fill import Engine, Job
+from bind.anchors.cache_store import CacheFolder, RowsInFiles
+from bind.anchors.dual_encoder import Anchor
 from bind.build import ANY_CLASS, build
 from bind.callbacks.stop import is_first_process
 from bind.data.workers import outlive_signals
 from bind.parts import make_sources
 from bind.report.tables import Cells, print_cells
+from bind.studies.on_ray import connected, spread
 from bind.types import Source
 
 
@@ -49,12 +53,45 @@ def cache(cfg: DictConfig) -> None:
             f"{', '.join(carried)}, asked for are {', '.join(wanted)}; towers that train "
             f"(anchor.train={list(anchor.trainable)}) and what is drawn anew at every step are not kept"
         )
-    engine = Engine(config["batch_size"], config["num_workers"], outlive_signals)
-    made = build_cache(anchor.to(own_device()), sources, places, options, engine, show=is_first_process())
+    with connected(config["engine"], config["ray_address"]):
+        if config["engine"] == "ray":
+            engine: Engine = RayEngine(config["batch_size"], config["num_workers"], outlive_signals)
+        else:
+            engine = Engine(config["batch_size"], config["num_workers"], outlive_signals)
+            anchor.to(own_device())
+        made = build_cache(anchor, sources, places, options, engine, show=is_first_process())
     if is_first_process():
         print_cells(cells(made, sources, anchor.name))
         for rows in files_of(made).values():
             print(rows.folder)
+
+
+class RayEngine(Engine):
+    """Fills parts of the cache on a cluster, each worker by what `Engine` does in one process."""
+
+    def fill(
+        self, job: Job, anchor: Anchor, folder: CacheFolder, parts: Sequence[int], advance: Callable[[int], None]
+    ) -> bool:
+        local = Engine(self.batch_size, self.num_workers, self.worker_init_fn)
+        begin = functools.partial(_begin, local, job, anchor, folder)
+        made = 0
+        for num_samples in spread(begin, parts, num_cpus=1 + self.num_workers, use_gpus=True):
+            advance(num_samples)
+            made += num_samples
+        return made > 0
+
+
+def _begin(engine: Engine, job: Job, anchor: Anchor, folder: CacheFolder) -> Callable[[int], int]:
+    """In a worker: the anchor on its device, and the function that fills a part and counts what it has embedded."""
+    anchor.to(own_device())
+
+    def fill(part: int) -> int:
+        done: list[int] = []
+        with folder.open_for_writing(0):
+            engine.fill(job, anchor, folder, [part], done.append)
+        return sum(done)
+
+    return fill
 
 
 def own_device() -> torch.device:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -9,7 +11,8 @@ from rich.progress import track
 
 from bind.data.manifest import ManifestSource
 from bind.data.shards.files import PARTIAL
-from bind.data.shards.writer import is_written, plan_shards, write_listing, write_shard
+from bind.data.shards.writer import ShardPlan, is_written, plan_shards, write_listing, write_shard
+from bind.studies.on_ray import connected, spread
 
 MEGABYTE = 1_000_000
 
@@ -27,14 +30,33 @@ def pack(cfg: DictConfig) -> None:
     folder = Path(cfg.out)
     folder.mkdir(parents=True, exist_ok=True)
     max_bytes = int(cfg.shard_megabytes * MEGABYTE)
-    for left in folder.glob(f".*{PARTIAL}"):
-        left.unlink()  # of a call that was killed
+    remove_partial_files(folder)
     plans = [plan for s in splits for plan in plan_shards(source.samples(s), s, max_bytes, cfg.shuffle_seed)]
     todo = [plan for plan in plans if not is_written(plan, folder)]
-    for plan in track(todo, f"pack {source.name}", transient=True):
-        write_shard(plan, folder)
+    with connected(cfg.engine, cfg.ray_address):
+        begin = functools.partial(_begin, folder)
+        done = spread(begin, todo, num_cpus=1) if cfg.engine == "ray" else map(begin(), todo)
+        for _ in track(done, f"pack {source.name}", total=len(todo), transient=True):
+            pass
+    remove_partial_files(folder)
     write_listing(plans, folder)
     num_samples = sum(len(plan.samples) for plan in plans)
     num_bytes = sum((folder / plan.name).stat().st_size for plan in plans)
     already = f" ({len(plans) - len(todo)} were there)" if len(todo) < len(plans) else ""
     print(f"{num_samples} samples in {len(plans)} shards{already}, {num_bytes / MEGABYTE:.1f} MB: {folder}")
+
+
+def remove_partial_files(folder: Path) -> None:
+    """What a process left that was killed."""
+    for left in folder.glob(f".*{PARTIAL}"):
+        left.unlink()
+
+
+def _begin(folder: Path) -> Callable[[ShardPlan], int]:
+    """In a worker: the function that writes a shard and counts it."""
+
+    def write(plan: ShardPlan) -> int:
+        write_shard(plan, folder)
+        return 1
+
+    return write

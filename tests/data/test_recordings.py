@@ -114,7 +114,7 @@ def test_sound_is_read_in_part_and_from_memory(tmp_path):
     [
         (b"not a sound", r"a\.wav: not readable as sound"),
         (b"", r"a\.wav: not readable as sound"),
-        (None, r"a\.wav: not readable as sound"),
+        (None, r"a\.wav: no such file"),
     ],
 )
 def test_a_corrupt_sound_file_is_named(tmp_path, content, message):

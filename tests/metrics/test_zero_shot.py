@@ -4,6 +4,7 @@ import torch
 from torch.nn.functional import normalize
 
 from bind.metrics import class_embeddings, zero_shot
+from bind.metrics.zero_shot import per_class, predicted_classes, rank_classes
 
 
 def test_counts_the_nearest_class():
@@ -63,3 +64,35 @@ def test_refuses_classes_without_a_direction(prompts, message):
 def test_refuses_a_label_without_a_class(label):
     with pytest.raises(ValueError, match="labels must lie in 0 … 1"):
         zero_shot(torch.eye(2), torch.tensor([0, label]), torch.eye(2))
+
+
+def test_classes_agree_with_scikit_learn_and_with_top1():
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+    generator = torch.Generator().manual_seed(1)
+    z_class = normalize(torch.randn(6, 8, generator=generator), dim=-1)
+    labels = torch.randint(5, (300,), generator=generator)
+    z_query = normalize(z_class[labels] + 0.5 * torch.randn(300, 8, generator=generator), dim=-1)
+    ranking = rank_classes(z_query, labels, z_class)
+    predicted = predicted_classes(ranking, z_query, labels, z_class)
+    assert torch.equal(predicted, (z_query @ z_class.T).argmax(dim=1))
+    names = list("abcdef")
+    figures = per_class(labels, predicted, names)
+    precision, recall, _, support = precision_recall_fscore_support(
+        labels, predicted, labels=range(6), zero_division=np.nan
+    )
+    for k, name in enumerate(names[:5]):
+        assert figures[name]["recall"] == pytest.approx(recall[k])
+        assert figures[name]["precision"] == pytest.approx(precision[k])
+        assert figures[name]["support"] == support[k]
+    assert (figures["f"]["support"], figures["f"]["recall"], figures["f"]["taken_for"]) == (0, None, {})
+    counts = [[figures[a]["taken_for"].get(b, 0) for b in names] for a in names]
+    assert np.array_equal(counts, confusion_matrix(labels, predicted, labels=range(6)))
+    assert np.trace(counts) / 300 == pytest.approx(zero_shot(z_query, labels, z_class)["top1"])
+
+
+def test_a_tied_class_is_never_taken_for_the_true_one():
+    z_query, labels, z_class = torch.eye(2)[:1], torch.tensor([0]), torch.eye(2)[[0, 0]]
+    predicted = predicted_classes(rank_classes(z_query, labels, z_class), z_query, labels, z_class)
+    assert predicted.tolist() == [1]
+    assert per_class(labels, predicted, ["a", "b"])["a"]["precision"] is None

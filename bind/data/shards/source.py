@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bind.data.same_files import StoredFile
 from bind.data.shards.indexed import load_indices
 from bind.data.shards.members import Members
 from bind.data.shards.names import MODALITY_OF_EXTENSION
 from bind.data.shards.patterns import Shards, find_shards
+from bind.data.shards.remote import read_range
 from bind.data.shards.tar_index import TarIndex
 from bind.data.shards.values import Member, sample_values
 from bind.data.splits import refuse_shared_owners
@@ -172,6 +175,26 @@ class ShardSource:
             digest.update(members.columns[name][places[kept]].astype("<f8").tobytes())
         return digest.hexdigest()
 
+    def stored(
+        self, split: str, modalities: Sequence[Modality]
+    ) -> Iterator[tuple[int, StoredFile, float | None, float | None]]:
+        """Place of the sample, file, start and end in seconds of every member of `modalities` but texts."""
+        table = self._members
+        offsets, sizes = table.columns["offset"], table.columns["size"]
+        for index, row in enumerate(self._rows[split]):
+            shard = int(table.shard_of_row[row])
+            for member, suffix in table.of(row, modalities).items():
+                if suffix.modality == "text" or suffix.extension == "json":  # beside an array, alike for many of them
+                    continue
+                path, offset = table.shards[shard], int(offsets[member])
+                name = f"{table.shown[shard]}: {table.keys[row]}.{table.suffix_texts[table.suffix_id[member]]}"
+                read = functools.partial(_read_member, path, offset, table.num_bytes[shard])
+                yield (
+                    index,
+                    StoredFile(name, (path, offset), int(sizes[member]), suffix.modality, read),
+                    *table.span(member),
+                )
+
     def fetch(
         self,
         split: str,
@@ -198,3 +221,7 @@ class ShardSource:
             )
             for row, members in zip(rows, chosen, strict=True)
         ]
+
+
+def _read_member(shard: str, offset: int, num_bytes: int, start: int, stop: int) -> bytes:
+    return read_range(shard, offset + start, offset + stop, num_bytes)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from PIL import Image
 
+from bind.anchors.copies import NUM_COPIES, copy_thresholds, embed_with_thumbnails
 from bind.anchors.processors import open_image
 from bind.studies.doctor.duplicates import name_of
 from bind.studies.doctor.findings import Finding, Item, Kind
@@ -25,13 +24,6 @@ NEAR_WITHIN = Kind(
 
 MAX_PICTURES = 20_000
 """More are thinned out evenly: all pairs of so many take seconds, and a tower on a CPU ten minutes."""
-NUM_COPIES = 64
-COPY_SCALE, COPY_QUALITY = 0.9, 75
-"""A copy as it comes about in practice: scaled to 90 % and saved again as JPEG of the usual quality."""
-QUANTILE = 0.05
-"""Both thresholds are what 95 of 100 such copies of the pictures themselves reach: they fit the anchor and the data."""
-THUMBNAIL_PX = 32
-BATCH_SIZE = 64
 TILE = 2048
 
 
@@ -47,12 +39,9 @@ def near_duplicates(
         notes.append(f"near duplicates were looked for among {MAX_PICTURES} of {len(items)} pictures, drawn evenly")
         items = [items[i] for i in np.linspace(0, len(items) - 1, MAX_PICTURES).astype(int)]
     drawn = np.linspace(0, len(items) - 1, min(NUM_COPIES, len(items))).astype(int)
-    z_ND, thumbnails_NP = _embedded((open_image(item.clip) for item in items), anchor)
-    z_KD, thumbnails_KP = _embedded((copy_of(open_image(items[i].clip)) for i in drawn), anchor)
-    thresholds = {
-        "cosine": float((z_ND[drawn] * z_KD).sum(1).quantile(QUANTILE)),
-        "thumbnail_correlation": float((thumbnails_NP[drawn] * thumbnails_KP).sum(1).quantile(QUANTILE)),
-    }
+    z_ND, thumbnails_NP = embed_with_thumbnails((open_image(item.clip) for item in items), anchor)
+    copied = (open_image(items[i].clip) for i in drawn)
+    thresholds = copy_thresholds(z_ND[drawn], thumbnails_NP[drawn], copied, anchor)
     findings = []
     for i, j in _pairs(z_ND, thumbnails_NP, thresholds):
         a, b = items[i], items[j]
@@ -62,38 +51,6 @@ def near_duplicates(
         kind = NEAR_WITHIN if a.split == b.split else NEAR_ACROSS
         findings.append(Finding(kind, a.modality, name_of(a.clip.path, folder), said, (a.key, b.key)))
     return findings, thresholds, notes
-
-
-def copy_of(picture: Image.Image) -> Image.Image:
-    """The picture scaled to 90 % and saved again as JPEG."""
-    size = [max(1, round(side * COPY_SCALE)) for side in picture.size]
-    file = io.BytesIO()
-    picture.resize((size[0], size[1]), Image.Resampling.BICUBIC).save(file, "JPEG", quality=COPY_QUALITY)
-    return Image.open(file).convert("RGB")
-
-
-def _embedded(pictures: Iterator[Image.Image], anchor: Anchor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Unit embeddings (N, D) and unit thumbnails without their mean (N, 32·32·3)."""
-    z: list[torch.Tensor] = []
-    thumbnails: list[torch.Tensor] = []
-    waiting: list[Image.Image] = []
-
-    def flush() -> None:
-        inputs = anchor.transforms["image"].collate(waiting)
-        assert isinstance(inputs, dict)
-        with torch.inference_mode():
-            z.append(anchor.embed("image", inputs).cpu())
-        waiting.clear()
-
-    for picture in pictures:
-        small = np.asarray(picture.resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BOX), dtype=np.float32).ravel()
-        thumbnails.append(torch.from_numpy(small - small.mean()))
-        waiting.append(picture)
-        if len(waiting) == BATCH_SIZE:
-            flush()
-    if waiting:
-        flush()
-    return torch.cat(z), torch.nn.functional.normalize(torch.stack(thumbnails), dim=1)
 
 
 def _pairs(z_ND: torch.Tensor, thumbnails_NP: torch.Tensor, thresholds: dict[str, float]) -> Iterator[tuple[int, int]]:

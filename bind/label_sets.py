@@ -1,0 +1,100 @@
+"""Label sets: the classes of a zero-shot classification, in words, and which sample is of which class."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bind.metrics import class_embeddings
+
+SEPARATOR = "|"
+"""Stands between the labels of a sample that has several."""
+
+_KEYS = {"modalities", "templates", "classes", "multi_label"}
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """`data.zero_shot.NAME` of a config.
+
+    Attributes:
+        classes: label → phrases for it; each is put into every template.
+        multi_label: whether a sample may be of several classes at once, its labels joined by "|".
+    """
+
+    name: str
+    modalities: tuple[str, ...]
+    templates: tuple[str, ...]
+    classes: dict[str, tuple[str, ...]]
+    multi_label: bool = False
+
+    @classmethod
+    def of(cls, name: str, options: Mapping[str, Any], labels: Iterable[str | None]) -> LabelSet:
+        """A label set from `{"modalities", "templates", "classes", "multi_label"}`; `labels` are those of the data.
+
+        `classes` is `{label: [phrases]}`, a list of labels that are their own phrases, or None for all there are.
+
+        Raises:
+            ValueError: keys that are unknown or missing, a template without `{}`, a label without phrases.
+        """
+        place = f"data.zero_shot.{name}"
+        if wrong := (set(options) - _KEYS) | ({"modalities", "templates", "classes"} - set(options)):
+            raise ValueError(f"{place}: {', '.join(sorted(wrong))} unknown or missing; a set has {sorted(_KEYS)}")
+        if unfilled := [t for t in options["templates"] if "{}" not in t]:
+            raise ValueError(f"{place}.templates: {unfilled[0]!r} has no {{}} for the class; every template needs one")
+        multi_label = bool(options.get("multi_label", False))
+        classes = options["classes"]
+        if classes is None:
+            classes = sorted({each for label in labels for each in labels_of(label, multi_label)})
+        if not isinstance(classes, Mapping):
+            classes = {label: [label] for label in classes}
+        if empty := [label for label, phrases in classes.items() if not phrases or isinstance(phrases, str)]:
+            raise ValueError(f"{place}.classes: {empty[0]} needs a list of phrases, such as [{empty[0]}]")
+        phrases = {str(label): tuple(words) for label, words in classes.items()}
+        return cls(name, tuple(options["modalities"]), tuple(options["templates"]), phrases, multi_label)
+
+    @property
+    def prompts(self) -> list[list[str]]:
+        """The texts of each class: every template with every phrase."""
+        return [[t.format(phrase) for t in self.templates for phrase in p] for p in self.classes.values()]
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of classes and prompts."""
+        return hashlib.blake2b(repr((list(self.classes), self.prompts)).encode(), digest_size=8).hexdigest()
+
+    def embed(self, embed_text: Callable[[list[str]], Tensor]) -> Tensor:
+        """One unit vector per class (K, D) on the CPU; see `bind.metrics.class_embeddings`."""
+        return class_embeddings([embed_text(prompts).cpu() for prompts in self.prompts])
+
+    def members(self, labels: Sequence[str | None]) -> Tensor:
+        """Bool (N, K): which of the classes each sample is of.
+
+        Raises:
+            ValueError: where no sample is of any.
+        """
+        index = {label: i for i, label in enumerate(self.classes)}
+        members_NK = torch.zeros(len(labels), len(index), dtype=torch.bool)
+        for row, label in enumerate(labels):
+            for each in labels_of(label, self.multi_label):
+                if each in index:
+                    members_NK[row, index[each]] = True
+        if not bool(members_NK.any()):
+            found = sorted({label for label in labels if label})[:5]
+            raise ValueError(
+                f"data.zero_shot.{self.name}: no sample has one of its labels {list(index)[:20]}; labels are {found}. "
+                "Choose another set with prompts=NAME or change data.zero_shot"
+            )
+        return members_NK
+
+
+def labels_of(label: str | None, multi_label: bool) -> list[str]:
+    """The labels of a sample: none, one, or those between "|"."""
+    if not label:
+        return []
+    return label.split(SEPARATOR) if multi_label else [label]
