@@ -20,6 +20,7 @@ import lightning as L
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from watched import watched
 
 from bind.cli import CONFIG_DIR
 from bind.run import train
@@ -91,13 +92,8 @@ def measure(batch_size: int, chunk_size: int | None, steps: int, overrides: list
         }
         for key, value in values.items():
             OmegaConf.update(config, key, value, merge=False)
-        make = L.Trainer.__init__
-
-        def with_meter(self: Any, *args: Any, callbacks: Any = (), **kwargs: Any) -> None:
-            make(self, *args, callbacks=[*callbacks, meter], **kwargs)
-
-        L.Trainer.__init__ = with_meter  # type: ignore[method-assign]
-        train(config)
+        with watched(meter):
+            train(config)
     return statistics.median(meter.seconds), max(meter.mib), meter.losses[-1]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import lightning as L
 from torch.utils.data import DataLoader
 
+from bind.data.ahead import AheadLoader
 from bind.data.dataset import BatchDataset
 from bind.data.mixture import source_weights
 from bind.data.plan import BatchPlan, EvaluationPlan, permuted
@@ -107,7 +108,7 @@ class BindDataModule(L.LightningDataModule):
         assert trainer is not None
         plan = self.train_plan(self._start_step, trainer.global_rank, trainer.world_size)
         self._steps_per_epoch = len(plan)
-        return DataLoader(
+        return AheadLoader(
             self.dataset("train", self.train_modalities, self.cache),
             sampler=plan,
             batch_size=None,
