@@ -1,10 +1,10 @@
 """Sounds with sentences: AudioCaps, clips of 10 s from AudioSet with one caption (train) or five (val, test).
 
 The split is the publisher's: train.csv, val.csv and test.csv. The test has 975 clips in the first list, but videos
-disappear, and published figures are over 813 to 963 of them: compare figures over pools of one size only. A clip
-repeats in the lists once per caption and becomes one row with all of them. Clips with one and the same caption form a
-group. Checked: every clip's file is there, decodes and is not silent. Both releases (dataset/ and dataset2.0/) have
-these columns. Layout and counts: README files of the repository.
+disappear, and published figures are over fewer (ImageBind's over 796, without what VGGSound shares): compare figures
+over pools of one size only. A clip repeats in the lists once per caption and becomes one row with all of them. Clips
+with one and the same caption form a group. Checked: every clip's file is there, decodes and is not silent. Both
+releases (dataset/ and dataset2.0/) have these columns. Layout and counts: README files of the repository.
 """
 
 from __future__ import annotations

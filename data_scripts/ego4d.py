@@ -11,7 +11,9 @@ The stamps of the IMU run against the video by 0.5 to 1 s in places, mostly wher
 such videos are named. `bindspace doctor` measures offsets; nothing is shifted here.
 
 Checked: columns and values. Left out: videos without acceleration or with another unit, told by the size of gravity,
-and windows that are flat, outside the recording, or have a gap of over 0.1 s. Format and known faults: https://ego4d-data.org/docs/data/imu
+and windows that are flat, outside the recording, or have a gap of over 0.1 s. Format and known faults:
+https://ego4d-data.org/docs/data/imu. It names no units; m/s² and rad/s are those of GoPro's telemetry (README of
+gpmf-parser), which part of the recordings come from. The unit of rotation is not checked.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Streets at night seen by two cameras: LLVIP, 15,488 aligned pairs of visible and thermal pictures.
 
-The split is the publisher's (folders train and test); the first two digits of a name are the scene, of 26. Scenes are
-owners: one that both folders have stays in the test, and what the training has of it is dropped; one scene in ten of
-the training is the validation. Pairs are told apart one by one, so there are no groups, although pictures of a scene
-are alike: expect hard negatives. Checked: both pictures of every pair decode and are of one size.
-Layout: README and terms of use of the repository.
+The split is the publisher's (folders train and test: 12,025 and 3,463 pairs); the first two digits of a name are the
+scene, of 26. Scenes are owners, and the folders share none (19 and 7; were one in both, the test would keep it); one
+scene in ten of the training is the validation. Pairs are told apart one by one, so there are no groups, although
+pictures of a scene are alike: expect hard negatives. Checked: both pictures of every pair decode and are of one size.
+Layout: README and terms of use of the repository; counts also in the ImageBind paper, appendix A.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 The split is the publisher's (splits.mat: 795 train, 654 test); one scene in ten of the training is the validation.
 Scenes are owners, types of room are groups. Labels are the nine commonest types and "other", the ten classes that
-scene classification on these pictures uses (Gupta et al., 2014). Pictures are written as PNG, in-painted depth as
+scene classification on these pictures uses (Gupta et al., 2014; the 18 types that are "other" are those that the
+ImageBind paper lists). Pictures are written as PNG, in-painted depth as
 16-bit PNG in millimetres. Checked: depth is finite, not negative, and within 65 m. The MATLAB 7.3 file is HDF5, whose
 axes are those of MATLAB reversed: images (N, 3, W, H), depths (N, W, H) in metres.
 Source: https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html
@@ -29,6 +30,7 @@ LABELS = (
     "living room",
     "office",
 )
+MISSPELT = {"excercise room": "exercise room"}
 VAL_SHARE = 0.1
 WHERE_TO_GET = (
     "Get nyu_depth_v2_labeled.mat (2.8 GB) and splits.mat (in the toolbox indoor_seg_sup) from\n"
@@ -73,6 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _row(key: str, number: int, scene: str, kind: str, split: str) -> dict[str, Any]:
     room = " ".join(kind.replace("_", " ").split())
+    room = MISSPELT.get(room, room)
     return {
         "key": key,
         "split": split,

@@ -3,11 +3,12 @@
 The split is the publisher's (allsplit.mat: 5285 train, 5050 test); one video in ten of the training is the
 validation. Frames of one video are one owner, so are the pictures that are NYU Depth v2's (by their number there):
 where the two splits share one, the test keeps it. Types of room (scene.txt) are groups; labels are the 19 types that
-scene classification uses. Checked: picture and depth decode, and depth has the picture's size.
+scene classification uses (4,845 train and 4,659 test pictures of the published splits; Song et al., 2015). Checked:
+picture and depth decode, and depth has the picture's size.
 
 Raw depth (depth_bfx, with holes filled) is stored as 16 bits turned left by three; turned back, (d >> 3) | (d << 13),
 it is millimetres. It is cut at 8 m and written as 16-bit PNG in millimetres; 0 stays "not measured".
-Sources: SUNRGBDtoolbox (read3dPoints.m, traintestSUNRGBD/allsplit.mat), ImageBind issue 134.
+Sources: SUNRGBDtoolbox (read3dPoints.m, traintestSUNRGBD/allsplit.mat), ImageBind issue 134 and ViT-Lens issue 12.
 """
 
 from __future__ import annotations

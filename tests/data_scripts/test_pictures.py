@@ -12,8 +12,8 @@ from trees import converted, dropped, sizes, write_picture
 
 from bind.data.transforms.depth import DepthTransform
 
-SCENES = ["kitchen_0004", "kitchen_0004", "office_0001", "bedroom_0002", "home_office_0003", "foyer_0002"]
-ROOMS = ["kitchen", "kitchen", "office", "bedroom", "home_office", "foyer"]
+SCENES = ["kitchen_0004", "kitchen_0004", "office_0001", "bedroom_0002", "home_office_0003", "exercise_room_0002"]
+ROOMS = ["kitchen", "kitchen", "office", "bedroom", "home_office", "excercise_room"]  # as published
 
 
 def write_nyu(folder, depths=None):
@@ -38,7 +38,7 @@ def test_nyu_depth_is_in_millimetres(tmp_path):
     manifest = converted("nyu_depth_v2", source, tmp_path / "out")
     assert sum(sizes(manifest).values()) == 6
     assert [sample.label for sample in manifest.samples("test")] == ["home office", "other"]
-    assert [sample.group for sample in manifest.samples("test")] == ["home office", "foyer"]
+    assert [sample.group for sample in manifest.samples("test")] == ["home office", "exercise room"]
     assert manifest.samples("test")[0].owners == ("scene:home_office_0003", "nyu:0005")
     for split in manifest.splits:
         for sample in manifest.samples(split):

@@ -25,13 +25,15 @@ class DepthTransform:
         encoding: `sun_rgbd` where 16-bit numbers are rotated by three bits, as in SUN RGB-D's raw files.
         baseline_metres: between the two cameras of the sensor.
         focal_px: focal length of the depth picture as it is stored.
-        max_disparity: disparity is capped here and divided by it, as in Omnivore (75); None does neither.
+        max_disparity: disparity is capped here and divided by it, as in Omnivore; None does neither.
 
     Raises:
         ValueError: names the file where it is no 16-bit grey picture or array of floats, or holds NaN, negative values
             or no measurement.
 
-    Source: Omnivore (Girdhar et al., 2022) and ImageBind for disparity and its mean and std, 0.0418 and 0.0295.
+    Source: disparity, its cap of 75 and the baselines: Omnivore (Girdhar et al., 2022; DepthNorm, and issue 12 of its
+    repository). Mean 0.0418 and std 0.0295: ViT-Lens (issue 9). Both come from SUN RGB-D's rotated numbers read as
+    millimetres (issue 12 of ViT-Lens), so in true metres the cap is 600 and the farthest depth 6.25, not 50.
     """
 
     def __init__(

@@ -1,11 +1,16 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from PIL import Image
 
 from bind.data.transforms.depth import DepthTransform
 from bind.types import Clip
 
+CONFIGS = Path(__file__).parents[3] / "configs" / "transform" / "depth"
 PLAIN = {"mean": 0.0, "std": 1.0}
 
 
@@ -86,6 +91,20 @@ def test_the_raw_files_of_sun_rgbd_are_rotated_by_three_bits(tmp_path):
     np.testing.assert_allclose(transform(Clip(tmp_path / "d.png"), None)[0], 1000.0 / depth_mm, rtol=1e-5)
     farthest = DepthTransform(2, 0.0001, 8.0, encoding="sun_rgbd", **PLAIN)(Clip(tmp_path / "d.png"), None)
     assert float(farthest.min()) == pytest.approx(1 / 8)
+
+
+@pytest.mark.parametrize(("name", "baseline"), [("kinect", 0.075), ("xtion", 0.095), ("sun_rgbd", 0.075)])
+def test_configs_give_true_depth_the_values_that_published_code_gives_rotated_numbers(name, baseline):
+    depth_mm = np.random.default_rng(0).integers(500, 8000, (8, 8)).astype(np.uint16)
+    rotated = depth_mm << 3
+    options = OmegaConf.load(CONFIGS / f"{name}.yaml")
+    options.update(size_px=8, focal_px=518.857901)
+    y = instantiate(options)(rotated if name == "sun_rgbd" else depth_mm, None)
+    # As Omnivore and ViT-Lens read them: rotated numbers as millimetres, 0.01 to 50 m, a disparity of up to 75.
+    metres = (rotated.astype(np.float32) / 1000).clip(0.01, 50)
+    disparity = (baseline * 518.857901 / metres).clip(0.01, 75) / 75
+    np.testing.assert_allclose(y[0], (disparity - 0.0418) / 0.0295, rtol=1e-4, atol=1e-4)
+    assert y.abs().max() < 6
 
 
 def test_units_of_a_file_and_metres_in_an_array(tmp_path):
