@@ -2,10 +2,13 @@
 
 import sys
 
-import hydra
-from omegaconf import DictConfig
+from bind.cli import CONFIG_DIR, run_train, sweeps, tell_interrupt
+from bind.overrides import suggestions
 
-from bind.cli import CONFIG_DIR, run_train, suggestions, sweeps
+sys.excepthook = tell_interrupt  # before the imports that take time
+
+import hydra  # noqa: E402
+from omegaconf import DictConfig  # noqa: E402
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="train")
@@ -14,5 +17,5 @@ def main(cfg: DictConfig) -> float | None:
 
 
 if __name__ == "__main__":
-    with suggestions("train"), sweeps(sys.argv[1:]):
+    with suggestions(CONFIG_DIR, "train"), sweeps(sys.argv[1:]):
         main()

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import errno
 import importlib
 import os
 import re
 import runpy
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
+
+from bind.overrides import flat, job_begins, suggestions, unread
 
 PACKAGE = Path(__file__).parent
 # Inside a wheel the configs and train.py lie in the package; in a checkout beside it.
@@ -42,8 +44,18 @@ COMMANDS = {
         "run=PATH [k=[1,2,4,8,16]] [draws=5]",
         "classify frozen embeddings, from a few examples and from all",
     ),
+    "robustness": Command(
+        "bind.studies.robustness.command:robustness",
+        "run=PATH [kinds=[audio_snr_db]]",
+        "what noise and missing inputs do, as curves",
+    ),
+    "heterogeneity": Command(
+        "bind.studies.heterogeneity.command:heterogeneity",
+        "run=PATH [steps=40] [seeds=[0,1,2]]",
+        "which modalities are alike, which pairs deserve a fusion",
+    ),
     "embed": Command(
-        "bind.run:embed",
+        "bind.studies.embed:embed",
         "run=PATH manifest=FILE out=FILE.parquet [modalities=[audio]]",
         "write vectors of a manifest's samples",
     ),
@@ -52,8 +64,15 @@ COMMANDS = {
         "[overrides as for train]",
         "embed pictures and texts once, before any training",
     ),
+    "cached": Command(
+        "bind.studies.cached:cached",
+        "[delete=[FOLDER,...]]",
+        "list the anchor cache, delete what is named",
+    ),
     "leakage": Command(
-        "bind.run:leakage", "run=PATH [split=test]", "what a split shares with all that a run was trained on"
+        "bind.studies.leakage:leakage",
+        "run=PATH [split=test]",
+        "what a split shares with all that a run was trained on",
     ),
     "compare": Command(
         "bind.studies.compare:main",
@@ -108,6 +127,7 @@ def run_job(job: Callable[[Any], Any], cfg: Any) -> Any:
     try:
         refuse_unset(cfg)
         refuse_sweep_of_one(cfg)
+        tell_unread()
         return job(cfg)
     except (ValueError, OSError) as error:
         is_told = isinstance(error, ValueError) or error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -137,14 +157,31 @@ def run_train(cfg: Any) -> float | None:
     Returns:
         The best value of `cfg.monitor`; None in a sweep where there is none.
     """
-    from bind.run import train  # torch, transformers and lightning load once the config is known to be right
-
+    train = load("bind.run:train")
     if not in_sweep():
         return run_job(train, cfg)
     from bind.studies.sweep_jobs import recorded
 
     be_train_py()
     return recorded(lambda: run_job(train, cfg), cfg.monitor)
+
+
+def load(job: str) -> Callable[[Any], Any]:
+    """The function `module:function`; torch, transformers and lightning load with it, which is said on a terminal."""
+    job_begins()
+    if sys.stderr.isatty() and "torch" not in sys.modules and "LOCAL_RANK" not in os.environ:
+        print("loading …", file=sys.stderr, flush=True)
+    module, _, function = job.partition(":")
+    loaded: Callable[[Any], Any] = getattr(importlib.import_module(module), function)
+    return loaded
+
+
+def tell_interrupt(kind: type[BaseException], error: BaseException, frames: TracebackType | None) -> None:
+    """A `sys.excepthook`: one line for a Ctrl-C that nothing took; Python then dies of the signal, as shells expect."""
+    if not issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, frames)
+    elif "LOCAL_RANK" not in os.environ:
+        print("stopped by SIGINT", file=sys.stderr, flush=True)
 
 
 def be_train_py() -> None:
@@ -197,6 +234,17 @@ def refuse_unset(cfg: Any) -> None:
         raise ValueError(f"not set: {', '.join(unset)}; pass " + " ".join(f"{name}=VALUE" for name in unset))
 
 
+def tell_unread() -> None:
+    """Warn of keys that the command line adds with + and nothing reads."""
+    from hydra.core.hydra_config import HydraConfig
+
+    if HydraConfig.initialized():
+        hydra = HydraConfig.get()
+        for key, meant in unread(CONFIG_DIR, str(hydra.job.config_name), hydra.overrides.task).items():
+            hint = f"; {meant}" if meant.startswith("did") else ""
+            print(f"warning: +{key}: nothing in bind reads it{hint}", file=sys.stderr, flush=True)
+
+
 def refuse_sweep_of_one(cfg: Any) -> None:
     """Raise ValueError where a choice of configs/sweep came without `-m`, which alone makes a sweep."""
     from hydra.core.hydra_config import HydraConfig
@@ -209,53 +257,6 @@ def refuse_sweep_of_one(cfg: Any) -> None:
         raise ValueError(f"sweep={chosen} does nothing without -m: python train.py -m sweep={chosen} …")
 
 
-def flat(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every key of a nested config in full, `data.batch_size`, with its value."""
-    for key, value in config.items():
-        yield f"{prefix}{key}", value
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{key}.")
-
-
-@contextlib.contextmanager
-def suggestions(config_name: str) -> Iterator[None]:
-    """Where Hydra refuses an override of a key that does not exist, name the closest ones that do."""
-    try:
-        yield
-    except JobFailed:
-        raise
-    except SystemExit as stop:
-        if stop.code:
-            for key, close in misspelt(config_name, sys.argv[1:]).items():
-                print(f"{key}: did you mean {' or '.join(close)}?", file=sys.stderr)
-        raise
-
-
-def misspelt(config_name: str, arguments: list[str]) -> dict[str, list[str]]:
-    """Keys among `KEY=VALUE` arguments that neither config nor config groups know → the names that come closest."""
-    from hydra import compose, initialize_config_dir
-    from hydra.errors import HydraException
-
-    assigned = [a for a in arguments if "=" in a and not a.startswith(("-", "~", "+"))]
-    groups = {str(p.parent.relative_to(CONFIG_DIR)) for p in CONFIG_DIR.rglob("*/*.yaml")}
-    choices = [a for a in assigned if a.split("=")[0] in groups]
-    try:
-        with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-            config = compose(config_name, choices, return_hydra_config=True)
-    except (HydraException, ValueError):  # a choice that does not exist: Hydra has listed those that do
-        return {}
-    from omegaconf import OmegaConf
-
-    known = sorted(groups | {name for name, _ in flat(OmegaConf.to_container(config, resolve=False))})
-    found = {}
-    for key in (a.split("=")[0] for a in assigned):
-        if key not in known and not key.startswith("hydra/"):
-            last = key.rpartition(".")[2]
-            elsewhere = [name for name in known if name.rpartition(".")[2] == last and not name.startswith("hydra.")]
-            found[key] = difflib.get_close_matches(key, known, n=1, cutoff=0.6) or elsewhere[:3]
-    return {key: close for key, close in found.items() if close}
-
-
 def plain_message(error: BaseException) -> str:
     """The message of an error, without the traceback that a loader's worker process wraps around it."""
     message = str(error)
@@ -266,6 +267,7 @@ def plain_message(error: BaseException) -> str:
 
 def main() -> None:
     """Entry point of `bindspace` and `python -m bind`."""
+    sys.excepthook = tell_interrupt
     command, rest = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("", [])
     if command == "train":
         # Multi-process training starts the script in argv[0] again, so it must be train.py itself.
@@ -287,15 +289,9 @@ def main() -> None:
         raise SystemExit(0 if known else 2)
 
 
-def _job(name: str) -> Callable[[Any], Any]:
-    module, _, function = COMMANDS[name].job.partition(":")
-    job: Callable[[Any], Any] = getattr(importlib.import_module(module), function)
-    return job
-
-
 def _plain_command(name: str, arguments: list[str]) -> None:
     try:
-        status = _job(name)(arguments)
+        status = load(COMMANDS[name].job)(arguments)
     except ValueError as error:
         print(f"error: {plain_message(error)}", file=sys.stderr)
         raise JobFailed(1) from None
@@ -308,9 +304,9 @@ def _hydra_command(name: str) -> None:
 
     @hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name=name)
     def command(cfg: Any) -> Any:
-        return run_job(_job(name), cfg)
+        return run_job(load(COMMANDS[name].job), cfg)
 
-    with suggestions(name):
+    with suggestions(CONFIG_DIR, name):
         command()
 
 

@@ -129,9 +129,9 @@ class EmbeddedSplit:
 
     def is_pool_item(self, pool: Sequence[Modality]) -> Tensor:
         """Bool (N,): the first sample of each group among those that have any of `pool`."""
-        first: dict[int, int] = {}
-        for row in torch.cat([self.rows[m] for m in pool]).unique().tolist():
-            first.setdefault(int(self.group_ids_N[row]), row)
+        rows = torch.cat([self.rows[m] for m in pool])
+        groups, group_of_row = self.group_ids_N[rows].unique(return_inverse=True)
+        first = rows.new_full((len(groups),), len(self.keys)).scatter_reduce(0, group_of_row, rows, "amin")
         is_first = torch.zeros(len(self.keys), dtype=torch.bool)
-        is_first[list(first.values())] = True
+        is_first[first] = True
         return is_first

@@ -28,6 +28,7 @@ from bind.embedded import EmbeddedSplit
 from bind.evaluation import QueryResults
 from bind.metrics.bootstrap import bootstrap_ci
 from bind.parts import make_sources
+from bind.run_dir import open_run
 
 log = logging.getLogger("bind")
 
@@ -36,9 +37,6 @@ MAX_PAIRS = 10**9
 MAX_LOOKED_AT = 2_000
 """Evaluated pictures whose nearest are opened beside a score: a minute of decoding photographs."""
 
-ReadConfig = Callable[[str], tuple[Path, dict[str, Any]]]
-"""A run directory's path and config; ValueError where there is none."""
-
 
 def audit_run(
     config: Mapping[str, Any],
@@ -46,7 +44,6 @@ def audit_run(
     datamodule: BindDataModule,
     anchor: Anchor,
     split_name: str,
-    read_config: ReadConfig,
     trust: Sequence[str],
     *,
     embedded: EmbeddedSplit | None = None,
@@ -59,7 +56,6 @@ def audit_run(
     searching more than `MAX_PAIRS` pairs of pictures.
 
     Args:
-        read_config: of the runs that weights were taken from.
         trust: packages whose classes the configs of those runs may name besides bind's own.
         embedded: the evaluated split, where it is at hand.
 
@@ -67,7 +63,7 @@ def audit_run(
         ValueError: where `thorough` and data can't be read any more; beside a score this is said instead.
     """
     try:
-        return _audit(config, run_dir, datamodule, anchor, split_name, read_config, trust, embedded, thorough)
+        return _audit(config, run_dir, datamodule, anchor, split_name, trust, embedded, thorough)
     except (ValueError, OSError) as error:  # a training of days must not end without its figures for this
         if thorough:
             raise
@@ -82,12 +78,11 @@ def _audit(
     datamodule: BindDataModule,
     anchor: Anchor,
     split_name: str,
-    read_config: ReadConfig,
     trust: Sequence[str],
     embedded: EmbeddedSplit | None,
     thorough: bool,
 ) -> Audit:
-    earlier, unknown = earlier_parts(config, run_dir, read_config, trust)
+    earlier, unknown = earlier_parts(config, run_dir, trust)
     names = zip(datamodule.source_names, datamodule.sources, datamodule.weights, strict=True)
     own = [(Part(name, source, "train", datamodule.train_modalities), weight) for name, source, weight in names]
     trained = [part for part, weight in own if weight] + earlier
@@ -130,9 +125,7 @@ def _vectors_of(
     return made.lookup("image", keys, source=0, split=part.split)
 
 
-def earlier_parts(
-    config: Mapping[str, Any], run_dir: Path, read_config: ReadConfig, trust: Sequence[str]
-) -> tuple[list[Part], list[str]]:
+def earlier_parts(config: Mapping[str, Any], run_dir: Path, trust: Sequence[str]) -> tuple[list[Part], list[str]]:
     """The training data of the runs that weights or anchor were taken from, and of those before; what can't be told."""
     parts: list[Part] = []
     notes: list[str] = []
@@ -147,7 +140,7 @@ def earlier_parts(
         elif folder.resolve() not in seen:
             seen.add(folder.resolve())
             try:
-                _, its = read_config(str(folder))
+                _, its = open_run(str(folder))
                 sources = make_sources(its, trust)
                 weights = source_weights(list(sources), its["data"]["weights"])
                 for (name, source), weight in zip(sources.items(), weights, strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from bind.build import build, locate_class
 from bind.chunks import encode_in_chunks
 from bind.clips import average_clips, collate_clips
+from bind.trunks import share_trunks
 from bind.types import Batch, Embeddings, Inputs, Modality, Transform
 
 CONFIG_NAME = "binder.json"
@@ -32,6 +34,7 @@ class Binder(nn.Module):
         transforms: modality → transform of a file or value, for `embed`; the anchor adds its own.
         fusion: has `inputs`; a module makes one vector of several, late fusion combines scores only.
         config: the plain dict that `from_config` rebuilds this Binder from; needed by `save`.
+        share: modality → the one whose encoder's trunk it uses from now on, see `share_trunks`.
     """
 
     def __init__(
@@ -42,11 +45,14 @@ class Binder(nn.Module):
         transforms: Mapping[Modality, Transform],
         fusion: Any = None,
         config: dict[str, Any] | None = None,
+        share: Mapping[Modality, Modality] | None = None,
     ) -> None:
         super().__init__()
         self.anchor = anchor
         # An encoder of one's own takes the place of a tower, also where the anchor's vectors are cached.
         anchor.modalities = tuple(m for m in anchor.modalities if m not in encoders)
+        self.share = dict(share or {})
+        share_trunks(encoders, self.share)
         self.encoders = nn.ModuleDict(encoders)
         self.heads = nn.ModuleDict(heads)
         self.fusion = fusion
@@ -61,10 +67,11 @@ class Binder(nn.Module):
         """Build from `{"anchor", "modalities", "encoder", "head", "transform", "fusion"}` of plain dicts.
 
         Raises:
-            ValueError: where a chosen modality has no encoder or transform, or a part can't be built.
+            ValueError: where a chosen modality has no encoder or transform, a part can't be built, or a trunk can't be
+                shared.
         """
         anchor = build(config["anchor"], trust=trust)
-        encoders, heads, transforms = {}, {}, {}
+        encoders, heads, transforms, share = {}, {}, {}, {}
         for modality in config["modalities"]:
             for part in ("encoder", "transform"):
                 if not config[part].get(modality):
@@ -72,7 +79,10 @@ class Binder(nn.Module):
                         f"modalities={list(config['modalities'])}: {modality} has no {part}; add one with "
                         f"+{part}/{modality}=NAME (known: {sorted(config[part])})"
                     )
-            encoder = build(config["encoder"][modality], trust=trust)
+            options = dict(config["encoder"][modality])
+            if owner := options.pop("share", None):
+                share[modality] = owner
+            encoder = build(options, trust=trust)
             encoders[modality] = encoder
             heads[modality] = build(config["head"], trust=trust, num_features=encoder.num_features, dim=anchor.dim)
             transforms[modality] = build(config["transform"][modality], trust=trust)
@@ -83,7 +93,7 @@ class Binder(nn.Module):
                 raise ValueError("fusion.inputs needs at least two modalities, for example fusion.inputs=[audio,imu]")
             takes_dim = "dim" in inspect.signature(locate_class(fusion_config["_target_"], trust)).parameters
             fusion = build(fusion_config, trust=trust, **({"dim": anchor.dim} if takes_dim else {}))
-        return cls(anchor, encoders, heads, transforms, fusion, {**config, "version": CONFIG_VERSION})
+        return cls(anchor, encoders, heads, transforms, fusion, {**config, "version": CONFIG_VERSION}, share)
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
@@ -183,11 +193,14 @@ class Binder(nn.Module):
         return torch.cat(parts) if parts else torch.zeros(0, self.dim, device=device)
 
     def own_state_dict(self) -> dict[str, Tensor]:
-        """The weights this Binder brings: everything but towers that stayed as they were loaded."""
-        frozen = "anchor." if not self.anchor.trainable else None
-        return {
-            name: tensor for name, tensor in self.state_dict().items() if frozen is None or not name.startswith(frozen)
-        }
+        """The weights this Binder brings: everything but towers that stayed as they were loaded.
+
+        A shared trunk goes by the name of the modality it belongs to.
+        """
+        left_out = [f"encoders.{modality}.trunk." for modality in self.share]
+        if not self.anchor.trainable:
+            left_out.append("anchor.")
+        return {name: tensor for name, tensor in self.state_dict().items() if not name.startswith(tuple(left_out))}
 
     def load_own_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Load what `own_state_dict` gave.
@@ -195,11 +208,17 @@ class Binder(nn.Module):
         Raises:
             ValueError: naming the weights that are missing, unexpected or of another shape.
         """
+        expected = set(self.own_state_dict())
+        for modality, owner in self.share.items():
+            if any(name.startswith(f"encoders.{modality}.") and name not in expected for name in state):
+                raise ValueError(
+                    f"these weights hold a trunk for {modality} alone: set encoder.{modality}.share=null, or start "
+                    f"with weights that were trained with encoder.{modality}.share={owner}"
+                )
         try:
             missing, unexpected = self.load_state_dict(dict(state), strict=False)
         except RuntimeError as error:
             raise ValueError(f"these weights belong to another architecture: {error}") from error
-        expected = set(self.own_state_dict())
         missing = [name for name in missing if name in expected]
         if missing or unexpected:
             raise ValueError(
@@ -269,8 +288,11 @@ def _as_value(modality: Modality, value: Any) -> Any:
 
 
 def _locate(path_or_hub_id: Path | str) -> Path:
-    """The folder that holds the binder's config, from a run directory, such a folder, or the hub."""
-    path = Path(path_or_hub_id)
+    """The folder that holds the binder's config, from a run directory, such a folder, or the hub.
+
+    The hub is asked for `NAME/REPOSITORY` only, where NAME is neither a folder here nor `runs`.
+    """
+    path = Path(path_or_hub_id).expanduser()
     for folder in (path, path / "binder"):
         if (folder / CONFIG_NAME).is_file():
             return folder
@@ -278,6 +300,8 @@ def _locate(path_or_hub_id: Path | str) -> Path:
         raise ValueError(
             f"{path} holds no {CONFIG_NAME}: pass a run directory that finished, or a folder Binder.save wrote"
         )
+    if not re.fullmatch(r"(?!runs/)[A-Za-z0-9][\w.-]*/[\w.-]+", str(path_or_hub_id)) or path.parent.exists():
+        raise ValueError(f"{path_or_hub_id}: no such folder; pass a run directory, or NAME/REPOSITORY on the hub")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 

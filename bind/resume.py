@@ -56,7 +56,20 @@ def stops_are_told(run_dir: Path) -> Iterator[None]:
             yield
     except Stopped as stopped:
         if is_first_process():
-            print(f"{stopped}{_of_the_sweep() or f'; go on with: {command(run_dir)}'}", flush=True)
+            left = _of_the_sweep() or stopped.left or f"; go on with: {command(run_dir)}"
+            print(f"{stopped}{left}", flush=True)
+        raise
+
+
+@contextmanager
+def only_evaluation_is_left(run_dir: Path, split: str) -> Iterator[None]:
+    """A signal in here finds the training finished and its binder saved: told, with the command that evaluates it."""
+    try:
+        yield
+    except Stopped as stopped:
+        evaluate = ["bindspace", "evaluate", f"run={_quoted(str(run_dir))}", *([f"split={split}"] * (split != "test"))]
+        done = "training has finished and the binder is saved"
+        stopped.left = f" in the evaluation; {done}, evaluate it with: {shlex.join(evaluate)}"
         raise
 
 

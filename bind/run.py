@@ -1,35 +1,26 @@
-"""The jobs behind the commands: put the parts of a config together, train, evaluate, embed."""
+"""The jobs behind `train` and `evaluate`: put the parts of a config together, fit, and see what has come of it."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import logging
-import platform
-import shlex
-import sys
 import time
-from collections.abc import Mapping, Sequence
-from importlib import metadata
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from omegaconf import DictConfig, OmegaConf, open_dict
-from rich.progress import track
+from omegaconf import DictConfig, OmegaConf
 
 from bind.anchors.cache_build import CacheOptions
 from bind.build import ANY_CLASS, build
 from bind.data.coverage import Side
 from bind.data.datamodule import BindDataModule
 from bind.data.mixture import seen_pairs, seen_sources
-from bind.data.shards.patterns import absolute
-from bind.embedded import EmbeddedSplit
-from bind.evaluation import QueryResults, evaluate_split, parts_of
+from bind.embed import best_device
 from bind.fit import fit, keep_best, make_trainer, one_job_of_a_sweep
-from bind.leakage import audit_run, without_leaked
 from bind.model import Binder
 from bind.module import BindingModule
 from bind.parts import (
@@ -43,21 +34,14 @@ from bind.parts import (
     refuse_unusable_data,
     sides_of,
 )
-from bind.report.exhibit import exhibit
-from bind.report.html import write_report
 from bind.report.mixture import mixture_cells
-from bind.report.nearest import galleries
-from bind.report.queries import read_queries, write_queries
-from bind.report.showcase import draw_run
-from bind.report.tables import leakage_cells, leakage_note, print_cells, print_tables
-from bind.report.values import SplitValues
-from bind.resume import changes, stops_are_told
+from bind.report.tables import print_cells
+from bind.results import evaluate_run
+from bind.resume import changes, only_evaluation_is_left, stops_are_told
+from bind.run_dir import open_run, prepare_run_dir, write_atomically
 from bind.sharding import whole
-from bind.types import Embeddings, Pair
 
 log = logging.getLogger("bind")
-
-CONFIG_VERSION = 2
 
 
 def train(cfg: DictConfig) -> float:
@@ -131,7 +115,9 @@ def train_in(run_dir: Path, config: dict[str, Any], started: float) -> float:
         binder.save(run_dir / "binder")
         if binder.anchor.trainable:
             binder.anchor.save(run_dir / "anchor")
-        evaluate_run(config, binder, datamodule, pairs, run_dir, config["evaluation"]["split"], seconds, started, ())
+        split = config["evaluation"]["split"]
+        with only_evaluation_is_left(run_dir, split):
+            evaluate_run(config, binder, datamodule, pairs, run_dir, split, seconds, started, ())
     return score
 
 
@@ -169,193 +155,7 @@ def evaluate(cfg: DictConfig) -> None:
     evaluate_run(config, binder.to(best_device()), datamodule, pairs, run_dir, cfg.split, seconds, started, trust)
 
 
-def leakage(cfg: DictConfig) -> None:
-    """What a split shares with all that a run was trained on, in full: `bindspace leakage run=PATH`.
-
-    Raises:
-        ValueError: where the run directory is incomplete, or the data has changed so that it can't be read.
-    """
-    run_dir, config = open_run(cfg.run)
-    trust = list(cfg.trust)
-    binder = Binder.load(run_dir, trust=trust)
-    datamodule = make_datamodule(config, binder, active_pairs(config, binder), trust=trust)
-    anchor = binder.anchor.to(best_device())
-    audit = audit_run(config, run_dir, datamodule, anchor, cfg.split, open_run, trust, thorough=True)
-    found = audit.figures() | {"keys": {kind: list(leaks) for kind, leaks in audit.leaks.items()}}
-    suffix = "" if cfg.split == config["evaluation"]["split"] else f"_{cfg.split}"
-    queries = run_dir / f"queries{suffix}.parquet"
-    if audit.leaked and queries.is_file():
-        found["without_leaked"] = without_leaked(read_queries(queries)[1], audit.leaked)
-    path = run_dir / f"leakage{suffix}.json"
-    write_atomically(path, json.dumps({"split": cfg.split, **found}, indent=2) + "\n")
-    for cells in leakage_cells({"split": cfg.split, "leakage": found}):
-        print_cells(cells)
-    print(leakage_note(found))
-    print(f"all of it: {path}")
-
-
-def embed(cfg: DictConfig) -> None:
-    """Write vectors of a manifest's samples: `bindspace embed run=PATH manifest=FILE out=FILE.parquet`.
-
-    One row per value: `key`, `split`, `modality`, `group`, `label` and `embedding` (D,) float32; the file's metadata
-    names the run and the anchor's fingerprint. A fused modality is written where all of its inputs are.
-
-    Raises:
-        ValueError: for a run, a manifest or a modality that can't be used.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from bind.data.manifest import ManifestSource
-
-    out = Path(cfg.out)
-    if out.suffix != ".parquet":
-        raise ValueError(f"out={out}: choose a name that ends in .parquet")
-    run_dir, _ = open_run(cfg.run)
-    binder = Binder.load(run_dir, trust=list(cfg.trust)).to(best_device())
-    source = ManifestSource(cfg.manifest)
-    fused = [binder.fused_modality or ""] if isinstance(binder.fusion, torch.nn.Module) else []
-    known = [*binder.modalities, *fused]
-    possible = [m for m in known if set(parts_of(m, binder)) <= set(source.modalities())]
-    modalities = list(cfg.modalities or possible)
-    if unknown := [m for m in modalities if m not in known]:
-        raise ValueError(f"modalities: {', '.join(unknown)} unknown to {run_dir}; it embeds {', '.join(known)}")
-    inputs = list(dict.fromkeys(part for m in modalities for part in parts_of(m, binder)))
-    source.require_modalities(inputs or known)
-    columns: dict[str, list[Any]] = {name: [] for name in ("key", "split", "modality", "group", "label", "embedding")}
-    for split_name in source.splits:
-        datamodule = BindDataModule({"manifest": source}, binder.transforms, [], inputs, batch_size=64)
-        split = embed_split(datamodule, binder, split_name)
-        for modality in modalities:
-            samples = [source.samples(split_name)[row] for row in split.rows[modality].tolist()]
-            columns["key"] += [sample.key for sample in samples]
-            columns["split"] += [split_name] * len(samples)
-            columns["modality"] += [modality] * len(samples)
-            columns["group"] += [sample.group for sample in samples]
-            columns["label"] += [sample.label for sample in samples]
-            columns["embedding"] += list(split.z[modality].numpy())
-    kinds = {name: pa.string() for name in columns} | {"embedding": pa.list_(pa.float32(), binder.dim)}
-    facts = {"run": str(run_dir), "anchor": binder.anchor.name, "anchor_fingerprint": binder.anchor.fingerprint}
-    schema = pa.schema([pa.field(name, kind) for name, kind in kinds.items()], metadata=facts)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(columns, schema=schema), out)
-    print(f"{len(columns['key'])} vectors of {binder.dim} dimensions: {out}")
-
-
-def open_run(run: str) -> tuple[Path, dict[str, Any]]:
-    """A finished run's directory and its resolved config."""
-    path = Path(run) / "config.yaml"
-    if not path.is_file():
-        raise ValueError(f"run={run}: no config.yaml there; pass a run directory, the last line that training printed")
-    config: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(path))  # type: ignore[assignment]
-    if config.get("version") != CONFIG_VERSION:
-        raise ValueError(f"{path} has version {config.get('version')}; this bind reads {CONFIG_VERSION}")
-    return Path(run).resolve(), config
-
-
-def best_device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def embed_split(datamodule: BindDataModule, binder: Binder, split_name: str) -> EmbeddedSplit:
-    """Every sample of a split through the Binder, in this process, with a progress bar."""
-    device = next(binder.parameters()).device
-    binder.eval()
-    loader = datamodule.evaluation_dataloader(split_name)
-    parts = []
-    with torch.inference_mode():
-        for batch in track(loader, f"embed {split_name}", len(loader), transient=True):
-            embeddings = binder(batch.to(device))
-            parts.append(
-                (batch, Embeddings({m: z.cpu() for m, z in embeddings.z.items()}, embeddings.rows, len(batch)))
-            )
-    return EmbeddedSplit.collect(parts)
-
-
-def evaluate_run(
-    config: Mapping[str, Any],
-    binder: Binder,
-    datamodule: BindDataModule,
-    pairs: Sequence[Pair],
-    run_dir: Path,
-    split_name: str,
-    seconds: dict[str, float],
-    started: float,
-    trust: Sequence[str],
-) -> dict[str, Any]:
-    """Figures of a split into `metrics.json`, plots and `report.html`; the tables and the directory to the terminal."""
-    data = config["data"]
-
-    def figures() -> tuple[EmbeddedSplit, dict[str, Any], dict[str, QueryResults]]:
-        split = embed_split(datamodule, binder, split_name)
-        options = {"one_per_group": data["one_per_group"], "label_sets": data["zero_shot"] or {}}
-        metrics, queries = evaluate_split(split, binder, pairs, datamodule.sources, split_name, **options)
-        audit = audit_run(config, run_dir, datamodule, binder.anchor, split_name, open_run, trust, embedded=split)
-        metrics["leakage"] = audit.figures()
-        if audit.leaked:
-            metrics["leakage"]["without_leaked"] = without_leaked(queries, audit.leaked)
-        return split, metrics, queries
-
-    (split, metrics, queries), seconds["evaluate"] = timed(figures)
-    seconds.setdefault("total", time.perf_counter() - started)
-    metrics["seconds"] = {name: round(value, 1) for name, value in seconds.items()}
-    # The split a run was made for has the plain names; others stand beside it.
-    suffix = "" if split_name == config["evaluation"]["split"] else f"_{split_name}"
-    write_atomically(run_dir / f"metrics{suffix}.json", json.dumps(metrics, indent=2) + "\n")
-    write_queries(run_dir / f"queries{suffix}.parquet", split_name, queries)
-    shown = config["evaluation"]
-    num_queries = shown["num_gallery_queries"]
-    asked = galleries(split, list(binder.encoders), pairs, num_queries, one_per_group=data["one_per_group"])
-    values = SplitValues(split, datamodule.sources, split_name, binder.transforms)
-    pngs = draw_run(run_dir, metrics, asked, values, suffix)
-    parts = {m: parts_of(m, binder) for m in (*binder.modalities, *split.z) if m in split.z}
-    on_page = exhibit(values, parts, asked, shown["num_scatter_samples"])
-    config_yaml = (run_dir / "config.yaml").read_text()
-    page = run_dir / f"report{suffix}.html"
-    write_report(page, metrics, pngs, on_page, config_yaml, config["seed"], shlex.join(sys.argv), versions())
-    print_tables(metrics)
-    print(f"run directory: {run_dir}")
-    return metrics
-
-
-def versions() -> dict[str, str]:
-    names = ("bindspace", "torch", "torchaudio", "lightning", "transformers", "hydra-core", "numpy")
-    found = {"python": platform.python_version()}
-    for name in names:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
-
-
-def write_atomically(path: Path, text: str) -> None:
-    beside = path.with_name(path.name + ".tmp")
-    beside.write_text(text)
-    beside.replace(path)
-
-
 def timed(job: Any) -> tuple[Any, float]:
     started = time.perf_counter()
     result = job()
     return result, time.perf_counter() - started
-
-
-def prepare_run_dir(cfg: DictConfig) -> tuple[Path, dict[str, Any]]:
-    """The run directory, and the resolved config as plain dicts."""
-    from hydra.core.hydra_config import HydraConfig
-
-    if HydraConfig.initialized():
-        with open_dict(cfg):
-            cfg.run_dir = HydraConfig.get().runtime.output_dir
-    run_dir = Path(cfg.run_dir).resolve()
-    run_dir.mkdir(parents=True, exist_ok=True)
-    with open_dict(cfg):
-        cfg.run_dir = str(run_dir)
-        if cfg.data.get("manifest"):  # a run can be evaluated again from any folder
-            cfg.data.manifest = str(Path(cfg.data.manifest).resolve())
-        for name, path in cfg.data.get("manifests", {}).items():
-            cfg.data.manifests[name] = str(Path(path).resolve())
-        if cfg.data.get("shards"):
-            cfg.data.shards = absolute(cfg.data.shards)
-    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    config = {"version": CONFIG_VERSION, **{k: v for k, v in config.items() if k not in ("experiment", "debug")}}
-    return run_dir, config

@@ -26,17 +26,31 @@ def shard(binder: Binder, pair_losses: nn.ModuleDict, mesh: DeviceMesh) -> None:
     """Cut every trainable part into one shard per process of `mesh`, in place.
 
     A unit is what one all-gather brings together: each layer of a trunk that keeps them in a `ModuleList`, the rest of
-    the trunk, a head, the fusion, the scale of a pair. A parameter left out would keep the gradient of its own process
-    and drift apart in silence. The frozen anchor has no gradient and no optimizer state, 4 bytes per parameter instead
-    of 16, and cut it would be gathered for every batch: it stays whole.
+    the encoder, a head, the fusion, the scale of a pair. A trunk that encoders share can't lie in the units of several:
+    it is one of its own, and so is each other part of these encoders. A parameter left out would keep the gradient of
+    its own process and drift apart in silence. The frozen anchor has no gradient and no optimizer state, 4 bytes per
+    parameter instead of 16, and cut it would be gathered for every batch: it stays whole.
+
+    Raises:
+        ValueError: naming weights of an encoder with a shared trunk that lie in no part which is called by itself.
     """
-    for trunk in (*binder.encoders.values(), *binder.anchor.model.children()):
-        for module in reversed(list(trunk.modules())):  # what is inside before what it is inside of
+    shared = [binder.encoders[modality].trunk for modality in binder.share]
+    units: list[nn.Module] = []
+    for encoder in binder.encoders.values():
+        units += encoder.children() if getattr(encoder, "trunk", None) in shared else [encoder]
+    for unit in (*units, *binder.anchor.model.children()):
+        for module in reversed(list(unit.modules())):  # what is inside before what it is inside of
             if isinstance(module, nn.ModuleList):
                 for layer in module:
                     if list(layer.children()):
                         _shard_trainable(layer, mesh, reshard_after_forward=True)
-        _shard_trainable(trunk, mesh)
+        _shard_trainable(unit, mesh)
+    left = [name for name, p in binder.encoders.named_parameters() if p.requires_grad and not isinstance(p, DTensor)]
+    if left:
+        raise ValueError(
+            f"encoder.{left[0]} lies beside a shared trunk and in no part of its own: with trainer=fsdp keep it in a "
+            "module of the encoder whose forward is called; or choose trainer=ddp"
+        )
     for part in (*binder.heads.values(), binder.fusion, *pair_losses.values()):
         _shard_trainable(part, mesh)
 

@@ -210,7 +210,7 @@ class Transform(Protocol):
 
 @runtime_checkable
 class Encoder(Protocol):
-    """A trainable trunk: a modality's tensor (B_m, …) → features (B_m, `num_features`)."""
+    """A trainable encoder, stem and trunk: a modality's tensor (B_m, …) → features (B_m, `num_features`)."""
 
     num_features: int
 

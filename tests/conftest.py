@@ -56,7 +56,7 @@ def recorded_run(tmp_path_factory, recordings):
 @pytest.fixture
 def no_pictures(monkeypatch):
     """Reports without figures, which take longer than these trainings."""
-    monkeypatch.setattr("bind.run.draw_run", lambda *args, **kwargs: {})
+    monkeypatch.setattr("bind.results.draw_run", lambda *args, **kwargs: {})
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import torch
 
 import bind.run
 from bind.cli import HOME, JobFailed, main, run_job
+from bind.studies.embed import embed
 
 NO_TRAINING = {"trainer.max_steps": 0}
 
@@ -277,7 +278,7 @@ def test_a_run_of_another_version_is_refused(recorded_run, tmp_path, refused):
 )
 def test_embed_refuses(values, said, recordings, recorded_run, tmp_path, refused):
     asked = {"run": str(recorded_run), "manifest": str(recordings), "out": str(tmp_path / "out.parquet")}
-    assert said in refused(bind.run.embed, runs.config(name="embed", **asked | values))
+    assert said in refused(embed, runs.config(name="embed", **asked | values))
     assert not list(tmp_path.iterdir())
 
 
@@ -286,7 +287,7 @@ def test_embed_refuses_a_manifest_without_anything_it_knows(recorded_run, tmp_pa
     manifest = tmp_path / "manifest.jsonl"
     manifest.write_text(json.dumps({"key": "a", "split": "test", "thermal": "heat.npy"}))
     asked = {"run": str(recorded_run), "manifest": str(manifest), "out": str(tmp_path / "out.parquet")}
-    message = refused(bind.run.embed, runs.config(name="embed", **asked))
+    message = refused(embed, runs.config(name="embed", **asked))
     assert f"{manifest}: no row has the modality 'image'" in message
     assert "It has thermal" in message
 

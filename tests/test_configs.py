@@ -53,7 +53,8 @@ def targets(config, prefix=""):
 def refuse_wrong_keys(config):
     for place, part in targets(config):
         cls = locate_class(part["_target_"], ANY_CLASS)
-        arguments = {key: value for key, value in part.items() if key != "_target_"}
+        not_its_own = {"_target_", "share"} if place.startswith(".encoder.") else {"_target_"}
+        arguments = {key: value for key, value in part.items() if key not in not_its_own}
         try:
             inspect.signature(cls).bind_partial(**arguments)
         except TypeError as error:
@@ -108,10 +109,11 @@ def test_anything_of_the_trainer_can_be_added():
     assert (made.trainer.overfit_batches, made.trainer.gradient_clip_val) == (2, 0.5)
 
 
-@pytest.mark.parametrize("name", ["evaluate", "embed", "pack", "cache", "probe"])
+@pytest.mark.parametrize("name", ["evaluate", "embed", "pack", "cache", "probe", "robustness"])
 def test_the_other_commands_compose(name):
     unset = {key for key, value in flat(OmegaConf.to_container(runs.config(name=name))) if value == "???"}
-    needed = {"evaluate": {"run"}, "probe": {"run"}, "embed": {"run", "manifest", "out"}, "pack": {"manifest", "out"}}
+    needed = {name: {"run"} for name in ("evaluate", "probe", "robustness")}
+    needed |= {"embed": {"run", "manifest", "out"}, "pack": {"manifest", "out"}}
     assert unset == needed.get(name, set())
 
 

@@ -51,8 +51,9 @@ def folder(tmp_path_factory):
     ]
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("bind.run.draw_run", lambda *args, **kwargs: {})
+            patch.setattr("bind.results.draw_run", lambda *args, **kwargs: {})
             two_trainers.train(folder / "one")
+            two_trainers.train(folder / "one_trunk", one_trunk=True)
             for process, log in zip(processes, logs, strict=True):
                 assert process.wait(timeout=250) == 0, Path(log.name).read_text()[-3000:]
             two_trainers.train(folder / "fsdp_then_one", ckpt="last")
@@ -136,6 +137,22 @@ def test_fsdp_resumes_bit_for_bit_and_across_strategies(folder):
     assert apart(folder / "fsdp_twice", folder / "fsdp") == 0.0
     assert apart(folder / "ddp_then_fsdp", folder / "one") < 1e-5
     assert apart(folder / "fsdp_then_one", folder / "one") < 1e-5
+
+
+@pytest.mark.parametrize("strategy", two_trainers.STRATEGIES)
+def test_one_trunk_of_two_encoders_trains_as_in_one_process(folder, strategy):
+    run_dir, one = folder / f"one_trunk_{strategy}", folder / "one_trunk"
+    assert set(seen(one)["sources"]) == {"heard", "felt", "both"}
+    assert column(run_dir, "train/loss") == pytest.approx(column(one, "train/loss"), abs=1e-5, rel=0)
+    assert apart(run_dir, one) < 1e-5
+    assert not any(name.startswith("binder.encoders.audio.trunk.") for name in weights(one))
+
+
+def test_fsdp_cuts_a_shared_trunk_once_and_resumes_bit_for_bit(folder):
+    first, second = (seen(folder / "one_trunk_fsdp", rank) for rank in (0, 1))
+    assert first["sharded"] == first["trainable"]
+    assert first["moments_here"] + second["moments_here"] == first["moments"] == seen(folder / "one_trunk")["moments"]
+    assert apart(folder / "one_trunk_fsdp_twice", folder / "one_trunk_fsdp") == 0.0
 
 
 # What needs no second process

@@ -1,4 +1,6 @@
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from two_ranks import retrieval_parts, run_retrieval, split_parts
 
 from bind.embedded import EmbeddedSplit
@@ -67,6 +69,21 @@ def test_one_per_group_finds_a_pool_where_sources_share_groups_but_not_modalitie
         queries, candidates = split.query_and_pool(query, pool, one_per_group=True)
         assert split.rows[query][queries].tolist() == asking
         assert split.rows[pool][candidates].tolist() == asked
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=30), st.data())
+def test_a_pool_item_is_the_first_of_its_group(groups, data):
+    samples = st.lists(st.sampled_from(range(len(groups))), max_size=40).map(sorted)
+    rows = {m: torch.tensor(data.draw(samples), dtype=torch.long) for m in ("image", "audio")}
+    split = EmbeddedSplit([str(i) for i in range(len(groups))], torch.tensor(groups), {}, rows)
+    for pool in (["image"], ["audio"], ["image", "audio"]):
+        seen, expected = set(), []
+        for row, group in enumerate(groups):
+            is_first = group not in seen and any(row in rows[m] for m in pool)
+            expected.append(is_first)
+            seen |= {group} if is_first else set()
+        assert split.is_pool_item(pool).tolist() == expected
 
 
 def test_two_processes_find_the_figures_of_one(ranks):

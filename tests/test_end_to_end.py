@@ -17,7 +17,8 @@ from safetensors.torch import load_file
 from bind.cli import main
 from bind.data.manifest import ManifestSource
 from bind.model import Binder
-from bind.run import embed, evaluate, train
+from bind.run import evaluate, train
+from bind.studies.embed import embed
 from bind.types import Clip
 
 RETRIEVAL_KEYS = {"R@1", "R@5", "R@10", "median_rank", "mrr", "map", "queries", "pool"}

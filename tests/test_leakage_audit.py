@@ -14,7 +14,8 @@ from bind.data.manifest import ManifestSource
 from bind.leakage import audit_run, earlier_parts
 from bind.model import Binder
 from bind.parts import active_pairs, make_datamodule
-from bind.run import evaluate, open_run, train
+from bind.run import evaluate, train
+from bind.run_dir import open_run
 
 KEPT = {"sounds": ("train0", "train1", "train2", "train4", "val0", "val1", "test0", "test1", "test4"),
         "motions": ("train6", "train7", "train8", "train9", "val2", "val3", "test2", "test3")}  # fmt: skip
@@ -67,7 +68,7 @@ def figures(run_dir, name="metrics.json"):
 def clean_run(recordings, tmp_path_factory):
     folder = tmp_path_factory.mktemp("clean")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bind.run.draw_run", lambda *args, **kwargs: {})
+        patch.setattr("bind.results.draw_run", lambda *args, **kwargs: {})
         train(mixture(write_tables(recordings, folder), folder, folder / "run"))
     return folder / "run"
 
@@ -79,7 +80,7 @@ def leaky(recordings, tmp_path_factory):
     tables = write_tables(recordings, folder)
     plant(tables, folder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bind.run.draw_run", lambda *args, **kwargs: {})
+        patch.setattr("bind.results.draw_run", lambda *args, **kwargs: {})
         train(mixture(tables, folder, folder / "run"))
     return folder
 
@@ -145,11 +146,11 @@ def test_the_command_does_all_of_it_on_a_finished_run(leaky, as_command, capsys)
 
 def test_what_a_run_started_from_counts_as_trained_on(clean_run, tmp_path):
     start = {"init_from": str(clean_run / "binder"), "anchor": {"pretrained": "toy"}, "ckpt": "auto"}
-    parts, notes = earlier_parts(start, tmp_path, open_run, ())
+    parts, notes = earlier_parts(start, tmp_path, ())
     assert [part.name for part in parts] == [f"{clean_run}: sounds", f"{clean_run}: motions"]
     assert all("toy was trained on" in note for note in notes)
-    assert earlier_parts(start, clean_run, open_run, ())[0] == [], "a run does not start from itself"
-    parts, notes = earlier_parts({"init_from": str(tmp_path), "anchor": {}}, clean_run, open_run, ())
+    assert earlier_parts(start, clean_run, ())[0] == [], "a run does not start from itself"
+    parts, notes = earlier_parts({"init_from": str(tmp_path), "anchor": {}}, clean_run, ())
     assert (parts, len(notes)) == ([], 1)
     assert f"what {tmp_path} was trained on: there is no config.yaml" in notes[0]
 
@@ -158,7 +159,7 @@ def test_a_run_that_started_from_the_test_split_of_another_table_leaks(clean_run
     """Found by the recordings themselves: keys and owners were renamed."""
     rows = [{"key": "x", "split": "test", "owner": "x", "audio": str(recordings.parent / "train1.wav")}]
     again = ManifestSource(write_manifest(tmp_path / "again.jsonl", rows))
-    parts, _ = earlier_parts({"init_from": str(clean_run), "anchor": {}}, tmp_path, open_run, ())
+    parts, _ = earlier_parts({"init_from": str(clean_run), "anchor": {}}, tmp_path, ())
     audit = exact_audit([Part("again", again, "test", ("audio",))], parts)
     (leak,) = audit.leaks["files"].values()
     assert (leak.key, leak.source, leak.trained_key) == ("x", f"{clean_run}: sounds", "sounds/train1")
@@ -178,7 +179,7 @@ def test_training_data_that_is_gone_costs_the_audit_and_not_the_figures(clean_ru
     (run_dir / "config.yaml").write_text(text)
     datamodule = made_datamodule(run_dir)
     (tmp_path / "moved" / "train0.wav").unlink()
-    options = (open_run(str(run_dir))[1], run_dir, datamodule, None, "test", open_run, ())
+    options = (open_run(str(run_dir))[1], run_dir, datamodule, None, "test", ())
     found = audit_run(*options).figures()
     assert (found["leaked"], found["checked"]) == (0, {})
     assert "train0.wav" in found["not_checked"][0]

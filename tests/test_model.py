@@ -197,6 +197,15 @@ def test_what_is_no_binder_is_refused(config, tmp_path, monkeypatch):
         Binder.load(folder)
 
 
+@pytest.mark.parametrize("name", ["gone", "./me/binder", "~/gone", "/gone/run", "runs/mine", "here/mine", "a/b/c"])
+def test_what_looks_like_a_path_never_asks_the_hub(name, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: pytest.fail("asked"))
+    with pytest.raises(ValueError, match=f"{name}: no such folder; pass a run directory, or"):
+        Binder.load(name)
+
+
 def test_weights_of_another_architecture_are_refused(config):
     binder = Binder.from_config(config)
     state = binder.own_state_dict()

@@ -154,6 +154,21 @@ def test_a_signal_before_the_training_ends_the_run_at_once(recordings, tmp_path,
     assert line.endswith(f"run_dir={tmp_path}"), "there is no checkpoint yet"
 
 
+def test_a_signal_in_the_evaluation_finds_a_trained_binder_and_the_command_evaluates_it(
+    recordings, tmp_path, monkeypatch, as_command, capfd, no_pictures
+):
+    with monkeypatch.context() as patched:
+        patched.setattr("bind.run.evaluate_run", lambda *args: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(SystemExit) as stopped:
+            train(config(recordings, tmp_path))
+    assert stopped.value.code == 0
+    told, _, command = capfd.readouterr().out.splitlines()[-1].partition(", evaluate it with: ")
+    assert told == "stopped by SIGTERM in the evaluation; training has finished and the binder is saved"
+    assert not (tmp_path / "metrics.json").exists()
+    assert as_command(main, *shlex.split(command)[1:]) == 0
+    assert (tmp_path / "metrics.json").exists()
+
+
 def test_a_signal_ends_the_whole_sweep_and_the_printed_command_goes_on(
     recordings, tmp_path, as_command, capfd, monkeypatch, no_pictures
 ):

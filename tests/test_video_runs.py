@@ -8,7 +8,8 @@ import pytest
 import runs
 import videos
 
-from bind.run import embed, evaluate, train
+from bind.run import evaluate, train
+from bind.studies.embed import embed
 
 COLOURS = [(250, 10, 10), (10, 250, 10), (10, 10, 250), (250, 250, 10)]
 TINY = {

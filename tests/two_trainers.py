@@ -14,6 +14,7 @@ import runs
 import torch
 from torch.distributed.tensor import DTensor
 
+import bind.results
 import bind.run
 from bind.data.content import hash_of_made
 from bind.data.toy import ToySource
@@ -24,6 +25,7 @@ WORLD_SIZE = 2
 GLOBAL_BATCH = 16
 STEPS = 50
 PULLED_AT = 30  # five steps after the checkpoint
+ONE_TRUNK_PULLED_AT = 13
 
 
 class Patchy:
@@ -80,6 +82,23 @@ VALUES: dict[str, Any] = runs.QUICK | {
     "encoder.imu.drop_path": 0.0,
     "encoder.imu.feature_dropout": 0.0,
 }
+ONE_TRUNK = ("encoder/audio=transformer", "encoder/imu=transformer")
+ONE_TRUNK_VALUES: dict[str, Any] = {name: x for name, x in runs.QUICK.items() if not name.startswith("encoder.")} | {
+    # One of the two uses the trunk at a step, seldom both.
+    "data.sources": {
+        "heard": {"_target_": "two_trainers.Patchy", "name": "heard", "shares": {"audio": 0.9}},
+        "felt": {"_target_": "two_trainers.Patchy", "name": "felt", "shares": {"imu": 0.9}},
+        "both": {"_target_": "two_trainers.Patchy", "name": "both", "shares": {"audio": 0.5, "imu": 0.5}},
+    },
+    "data.weights": {"both": 0.2},
+    "data.steps_per_epoch": 10,
+    "trainer.max_epochs": 2,
+    "encoder.audio.share": "imu",
+    "encoder.audio.num_time_masks": 0,
+    "encoder.audio.num_mel_masks": 0,
+    "encoder.imu.feature_dropout": 0.0,
+    **{f"encoder.{m}.{name}": size for m in ("audio", "imu") for name, size in (("width", 16), ("num_layers", 2))},
+}
 STRATEGIES: dict[str, tuple[str, dict[str, Any]]] = {
     "ddp": ("trainer=slurm", {"trainer.accelerator": "cpu"}),
     "fsdp": ("trainer=fsdp", {"trainer.num_nodes": WORLD_SIZE, "trainer.devices": 1}),
@@ -124,7 +143,9 @@ def _whole(x: torch.Tensor) -> torch.Tensor:
     return x.full_tensor() if isinstance(x, DTensor) else x
 
 
-def train(run_dir: Path, strategy: str | None = None, pulled: bool = False, **values: Any) -> None:
+def train(
+    run_dir: Path, strategy: str | None = None, pulled: bool = False, one_trunk: bool = False, **values: Any
+) -> None:
     """One training of `GLOBAL_BATCH` rows a step: in this process alone, or as one of two under `strategy`."""
     run_dir.mkdir(exist_ok=True)
     choice, chosen = STRATEGIES[strategy] if strategy else ("trainer=cpu", {})
@@ -134,14 +155,16 @@ def train(run_dir: Path, strategy: str | None = None, pulled: bool = False, **va
         "callbacks.witness": {"_target_": "two_trainers.Witness", "folder": str(run_dir)},
     }
     if pulled:
-        own["callbacks.plug"] = {"_target_": "runs.PullPlug", "step": PULLED_AT}
+        step = ONE_TRUNK_PULLED_AT if one_trunk else PULLED_AT
+        own["callbacks.plug"] = {"_target_": "runs.PullPlug", "step": step}
+    choices, defaults = (ONE_TRUNK, ONE_TRUNK_VALUES) if one_trunk else (CHOICES, VALUES)
     with contextlib.suppress(runs.PulledPlugError):
-        bind.run.train(runs.config(*CHOICES, choice, **VALUES | chosen | own | values))
+        bind.run.train(runs.config(*choices, choice, **defaults | chosen | own | values))
 
 
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
-    bind.run.draw_run = lambda *args, **kwargs: {}
+    bind.results.draw_run = lambda *args, **kwargs: {}
     train(folder / "ddp", "ddp")
     train(folder / "fsdp", "fsdp")
     train(folder / "ddp_then_fsdp", "ddp", pulled=True)
@@ -150,6 +173,10 @@ def main(folder: Path) -> None:
     if rank() == 0:
         shutil.copytree(folder / "fsdp_twice", folder / "fsdp_then_one")
     train(folder / "fsdp_twice", "fsdp", ckpt="last")
+    train(folder / "one_trunk_ddp", "ddp", one_trunk=True)
+    train(folder / "one_trunk_fsdp", "fsdp", one_trunk=True)
+    train(folder / "one_trunk_fsdp_twice", "fsdp", one_trunk=True, pulled=True)
+    train(folder / "one_trunk_fsdp_twice", "fsdp", one_trunk=True, ckpt="last")
 
 
 if __name__ == "__main__":

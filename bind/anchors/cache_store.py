@@ -217,6 +217,8 @@ class CacheFolder:
 
     def open(self) -> CachedEmbeddings:
         """The finished folder: its index mapped into memory, of its vectors what is looked up."""
+        with contextlib.suppress(OSError):  # of a cache that can only be read
+            os.utime(self._about)  # the time of the last use
         first_rows = load_array(self.path / INDEX[0])
         spans, hashes = (load_array(self.path / name, mmap_mode="r") for name in INDEX[1:])
         if len(first_rows) != len(self.sizes) + 1 or len(hashes) != len(spans) or len(spans) != self.origin.num_samples:

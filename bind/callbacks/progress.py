@@ -1,17 +1,81 @@
-"""The progress bar without the logger's version number, which says nothing here."""
+"""How far a training is: a bar on a terminal, plain lines in a file or pipe."""
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
-from lightning.pytorch.callbacks import RichProgressBar
+import lightning as L
+from lightning.pytorch.callbacks import RichProgressBar, Timer
+from rich.console import Console
 
 
 class ProgressBar(RichProgressBar):
-    """Loss and the monitored metric beside the bar; `refresh_rate` steps between redraws."""
+    """A bar with the loss and the monitored metric; where no bar can be drawn, a line for every validation.
 
-    def __init__(self, refresh_rate: int = 1, leave: bool = False) -> None:
-        super().__init__(refresh_rate=refresh_rate, leave=leave)
+    Args:
+        monitor: the metric that stands in the lines beside the loss.
+        seconds_between_lines: after so long without a validation a line is printed as well.
+    """
+
+    def __init__(self, monitor: str, seconds_between_lines: float = 60.0) -> None:
+        super().__init__(refresh_rate=4)
+        self.monitor = monitor
+        self.seconds_between_lines = seconds_between_lines
+        self._prints_lines = False
+
+    def setup(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
+        super().setup(trainer, module, stage)
+        screen = Console()
+        if not (screen.is_interactive or screen.is_jupyter):
+            self.disable()
+            self._prints_lines = trainer.is_global_zero
 
     def get_metrics(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        # v_num would be the logger's version, which says nothing here.
         return {name: value for name, value in super().get_metrics(*args, **kwargs).items() if name != "v_num"}
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        super().on_train_start(trainer, module)
+        self._first_step = trainer.global_step
+        self._num_rows = 0
+        self._started = self._told = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        super().on_train_batch_end(trainer, module, outputs, batch, batch_idx)
+        self._num_rows += len(batch) * trainer.world_size
+        if self._prints_lines and time.monotonic() - self._told >= self.seconds_between_lines:
+            self._tell(trainer)
+
+    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        super().on_validation_end(trainer, module)
+        if self._prints_lines and not trainer.sanity_checking:
+            self._tell(trainer, self.monitor)
+
+    def _tell(self, trainer: L.Trainer, *validated: str) -> None:
+        """Print a line; rate and time left are of this process's training so far, validations included."""
+        self._told = time.monotonic()
+        seconds, step = self._told - self._started, trainer.global_step
+        total = trainer.estimated_stepping_batches
+        said = [f"step {step}" + (f"/{int(total)}" if total != float("inf") else "")]
+        said.append(f"epoch {trainer.current_epoch + 1}" + (f"/{e}" if (e := trainer.max_epochs or 0) > 0 else ""))
+        known = trainer.callback_metrics
+        said += [f"{name} {float(known[name]):.3f}" for name in ("train/loss", *validated) if name in known]
+        if self._num_rows:  # none yet in a run that goes on in a validation
+            said.append(f"{self._num_rows / seconds:,.0f} samples/s")
+        callbacks = trainer.callbacks  # type: ignore[attr-defined]
+        left = [timer.time_remaining() for timer in callbacks if isinstance(timer, Timer)]
+        if self._first_step < step < total < float("inf"):
+            left.append((total - step) * seconds / (step - self._first_step))
+        if known_left := [x for x in left if x is not None]:
+            said.append(f"{_duration(min(known_left))} left")
+        print(", ".join(said), flush=True)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"

@@ -17,12 +17,17 @@ SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGINT") if
 
 
 class Stopped(SystemExit):
-    """A signal has ended the run, which is no failure: the exit status is 0."""
+    """A signal has ended the run, which is no failure: the exit status is 0.
+
+    Attributes:
+        left: what is still to do, where that is not to go on with the training.
+    """
 
     def __init__(self, signal_name: str, step: int | None = None) -> None:
         super().__init__(0)
         self.signal_name = signal_name
         self.step = step
+        self.left = ""
 
     def __str__(self) -> str:
         return f"stopped by {self.signal_name}" + ("" if self.step is None else f" after step {self.step}")

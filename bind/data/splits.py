@@ -73,12 +73,12 @@ def refuse_shared_spans(samples: Iterable[Sample], where: str) -> None:
 
     Stretches that only touch are fine; a file without a span is read whole. Links are followed.
     """
-    clashes = [
-        f"{path} (" + ", ".join(f"{split}: key {key!r}" for split, key in keys.items()) + ")"
-        for path, keys in shared_spans(samples)
-    ]
+    clashes: dict[str, str] = {}
+    for path, keys in shared_spans(samples):
+        clashes.setdefault(path, f"{path} (" + ", ".join(f"{split}: key {key!r}" for split, key in keys.items()) + ")")
     if clashes:
         raise ValueError(
-            f"{where}: {len(clashes)} overlap(s) in time between splits: {name_some(clashes)}. "
-            "Keep all spans of such a file in one split, or cut them so that they only touch"
+            f"{where}: {len(clashes)} overlap(s) between splits: {name_some(list(clashes.values()))}. "
+            "Keep all rows of such a file in one split, or cut its spans so that they only touch; for a picture that "
+            "several rows share docs/doctor.md says what else there is"
         )

@@ -36,7 +36,7 @@ CARRIES: Mapping[Modality, tuple[str, ...]] = {
     "imu": ("motion", "size", "material"),
     "depth": ("shape", "size"),
 }
-"""Modality → the factors that can be read from it."""
+"""Modality → the factors that can be read from it, unless a source says fewer."""
 
 TEMPLATES = (
     "a {size} {colour} {material} {shape} {motion}",
@@ -115,13 +115,15 @@ class ToySource:
         modalities: what the samples carry.
         partial_captions: share, 0 to 1, of captions drawn afresh that leave factors out. An anchor trained with them
             learns what each word means on its own.
+        carries: modality → those of its factors in `CARRIES` that it tells; the others are drawn by chance for every
+            sample, as nuisance. A modality that is not named tells all of them.
         name: of the source; it leads every key, so two toy sources of one mixture have recordings of their own.
 
     Raises:
-        ValueError: an unknown modality, a count below one, or a share outside 0 to 1.
+        ValueError: an unknown modality, a factor that a modality can't carry, a count below one, or a share outside
+            0 to 1.
     """
 
-    carries: Mapping[Modality, tuple[str, ...]] = CARRIES
     factor_names: tuple[str, ...] = tuple(FACTORS)
 
     def __init__(
@@ -133,11 +135,16 @@ class ToySource:
         fresh: Sequence[str] = ("audio", "imu", "depth"),
         modalities: Sequence[str] = ("image", "text", "audio", "imu", "depth"),
         partial_captions: float = 0.0,
+        carries: Mapping[str, Sequence[str]] | None = None,
         name: str = "toy",
     ) -> None:
-        for argument, names in (("fresh", fresh), ("modalities", modalities)):
+        told = {modality: tuple(factors) for modality, factors in (carries or {}).items()}
+        for argument, names in (("fresh", fresh), ("modalities", modalities), ("carries", told)):
             if unknown := sorted(set(names) - set(CARRIES)):
                 raise ValueError(f"{argument}: the toy world has no {unknown}; choose from {sorted(CARRIES)}")
+        for modality, factors in told.items():
+            if unknown := sorted(set(factors) - set(CARRIES[modality])):
+                raise ValueError(f"carries.{modality}: it can't tell {unknown}; choose from {list(CARRIES[modality])}")
         for argument, count in (
             ("num_train", num_train),
             ("num_val_queries", num_val_queries),
@@ -150,6 +157,7 @@ class ToySource:
         self.name = name
         self.seed = seed
         self.partial_captions = partial_captions
+        self.carries: Mapping[Modality, tuple[str, ...]] = {**CARRIES, **told}
         self.fresh = frozenset(fresh)
         self._modalities = tuple(modalities)
         held_out = NUM_TEST_COMBINATIONS + NUM_VAL_COMBINATIONS
@@ -189,7 +197,10 @@ class ToySource:
 
     def content_hash(self, split: str, modality: Modality) -> str:
         """See `bind.data.content.hash_of_made`."""
-        return hash_of_made(self, split, modality, self.seed, self.factor_table(split).tobytes())
+        hidden = self._hidden(modality)
+        return hash_of_made(
+            self, split, modality, self.seed, self.factor_table(split).tobytes(), *([hidden] if hidden else [])
+        )
 
     def fetch(
         self,
@@ -215,12 +226,27 @@ class ToySource:
                 own = [np.random.default_rng(seed[order.index(modality)]) for seed in seeds]
             else:
                 own = [np.random.default_rng([self.seed, stable_id(f"{s.key}:{modality}")]) for s in samples]
-            rendered: list[Any] = list(render(modality, rows, own))
+            shown = self._with_chance(modality, rows, own)
+            rendered: list[Any] = list(render(modality, shown, own))
             if modality == "text" and seeds is not None and modality in self.fresh:
-                rendered = [self._perhaps_partial(*each) for each in zip(rendered, rows.tolist(), own, strict=True)]
+                rendered = [self._perhaps_partial(*each) for each in zip(rendered, shown.tolist(), own, strict=True)]
             for values, value in zip(fetched, rendered, strict=True):
                 values[modality] = [value]
         return fetched
+
+    def _hidden(self, modality: Modality) -> list[str]:
+        """The factors that `modality` could tell and does not."""
+        return [factor for factor in CARRIES[modality] if factor not in self.carries[modality]]
+
+    def _with_chance(self, modality: Modality, rows: np.ndarray, rngs: Sequence[np.random.Generator]) -> np.ndarray:
+        """`rows` (B, 5) with the factors that `modality` does not tell drawn by chance."""
+        if not (hidden := self._hidden(modality)):
+            return rows
+        columns = [list(FACTORS).index(factor) for factor in hidden]
+        num_words = [len(FACTORS[factor]) for factor in hidden]
+        rows = rows.copy()
+        rows[:, columns] = [rng.integers(num_words) for rng in rngs]
+        return rows
 
     def _perhaps_partial(self, caption: str, row: Sequence[int], rng: np.random.Generator) -> str:
         return partial_caption(row, rng) if rng.random() < self.partial_captions else caption

@@ -113,12 +113,12 @@ def _outline(shape: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
             distance[rows] = np.maximum(0.866 * np.abs(a) - 0.5 * b, b) - 0.52
         else:
             radius = np.sqrt(a * a + b * b) + np.float32(1e-6)
-            distance[rows] = radius - (0.64 + 0.32 * _cos_multiple_of_angle(5, -b / radius, a / radius))
+            distance[rows] = radius - (0.64 + 0.32 * _cos_multiple_of_angle(5, -b / radius))
     return distance
 
 
-def _cos_multiple_of_angle(multiple: int, cos: np.ndarray, sin: np.ndarray) -> np.ndarray:
-    """cos(n·angle) from the angle's cosine and sine: polynomials are several times faster than arctan2 and cos."""
+def _cos_multiple_of_angle(multiple: int, cos: np.ndarray) -> np.ndarray:
+    """cos(n·angle) from the angle's cosine: polynomials are several times faster than arctan2 and cos."""
     if multiple == 5:
         square = cos * cos
         return ((16 * square - 20) * square + 5) * cos
@@ -139,7 +139,7 @@ def _marks(motion: np.ndarray, x: np.ndarray, y: np.ndarray, radius: np.ndarray,
             distance = np.sqrt(a * a + b * b)
             turn = (2 * np.pi * u[rows, 10])[:, None, None]
             cos, sin = a / (distance + np.float32(1e-6)), b / (distance + np.float32(1e-6))
-            triple_cos = _cos_multiple_of_angle(3, *_turn(cos, sin, turn))
+            triple_cos = _cos_multiple_of_angle(3, _turn(cos, sin, turn)[0])
             marks[rows] = _coverage(np.abs(distance - 1.3 * r) - 0.035) * (triple_cos > -0.35)
             continue
         along, across = (a, b) if index == 1 else (b, a)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from bind.encoders.blocks import ConvBlock1d, ConvBlock2d, Pooling, pooling
+from bind.encoders.blocks import ConvBlock1d, ConvBlock2d, Pooling, pooling, was_named
 from bind.encoders.mel import LogMel, SpecAugment
 
 
@@ -44,15 +44,17 @@ class AudioCNN(nn.Module):
             out_width = width * min(2**i, 4)
             layers.append(ConvBlock2d(in_width, out_width, stride=(2, 2 if i < 2 else 1)))
             in_width, num_bands = out_width, (num_bands + 1) // 2
-        self.convs = nn.Sequential(*layers)
-        time_layers: list[nn.Module] = [ConvBlock1d(in_width * num_bands, time_width, kernel=1)]
-        time_layers += [ConvBlock1d(time_width, time_width, kernel=3, dilation=2**i) for i in range(num_time_layers)]
-        self.time_convs = nn.Sequential(*time_layers)
+        layers += [nn.Flatten(1, 2), ConvBlock1d(in_width * num_bands, time_width, kernel=1)]
+        self.stem = nn.Sequential(*layers)
+        self.trunk = nn.Sequential(
+            *(ConvBlock1d(time_width, time_width, kernel=3, dilation=2**i) for i in range(num_time_layers))
+        )
+        earlier = {f"convs.{i}": f"stem.{i}" for i in range(num_layers)} | {"time_convs.0": f"stem.{num_layers + 1}"}
+        was_named(self, earlier | {f"time_convs.{i + 1}": f"trunk.{i}" for i in range(num_time_layers)})
         self.pool, self.num_features = pooling(pool, time_width)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, wave_BT: Tensor) -> Tensor:
         mel_BMT = self.augment(self.mel(wave_BT))
-        x_BCMT = self.convs(mel_BMT[:, None].to(next(self.convs.parameters()).dtype))
-        x_BCT = self.time_convs(x_BCMT.flatten(1, 2))
-        return self.dropout(self.pool(x_BCT))
+        x_BCT = self.stem(mel_BMT[:, None].to(next(self.stem.parameters()).dtype))
+        return self.dropout(self.pool(self.trunk(x_BCT)))

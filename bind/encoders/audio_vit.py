@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from bind.encoders.blocks import TransformerTrunk
+from bind.encoders.blocks import TransformerTrunk, was_named
 from bind.encoders.mel import KaldiFbank, SpecAugment
 
 
@@ -47,23 +47,35 @@ class AudioViT(nn.Module):
         self.num_features = width
         self.fbank = KaldiFbank(sample_rate_hz, num_mels, mean=mean, std=std)
         self.augment = SpecAugment(num_time_masks, max_time_share, num_mel_masks, max_mel_share)
-        self.patches = nn.Conv2d(1, width, patch, stride=stride, bias=False)
-        self.norm = nn.LayerNorm(width, eps=1e-6)
-        self.num_frames = num_frames
-        grid = [(size - patch) // stride + 1 for size in (num_mels, num_frames)]
-        self.positions_WMT = nn.Parameter(torch.zeros(width, *grid))
-        nn.init.trunc_normal_(self.positions_WMT, std=0.02)
+        self.num_frames, self.patch = num_frames, patch
+        self.stem = MelPatches(num_mels, num_frames, patch, stride, width)
+        was_named(self, {name: f"stem.{name}" for name in ("patches", "norm", "positions_WMT")})
         self.trunk = TransformerTrunk(width, num_layers, num_heads, mlp_ratio, dropout, drop_path)
 
     def forward(self, wave_BT: Tensor) -> Tensor:
         mel_BMT = self.augment(self.fbank(wave_BT))
-        num_frames, patch = mel_BMT.shape[-1], self.patches.kernel_size[0]
-        if not patch <= num_frames <= self.num_frames:
+        num_frames = mel_BMT.shape[-1]
+        if not self.patch <= num_frames <= self.num_frames:
             raise ValueError(
-                f"a clip of {wave_BT.shape[1]} samples gives {num_frames} frames, this encoder takes {patch} to "
+                f"a clip of {wave_BT.shape[1]} samples gives {num_frames} frames, this encoder takes {self.patch} to "
                 f"{self.num_frames}: set encoder.audio.num_frames={num_frames} or cut other windows"
             )
+        return self.trunk(self.stem(mel_BMT))
+
+
+class MelPatches(nn.Module):
+    """(B, num_mels, frames) → one token per patch, with its learned position: (B, L, width)."""
+
+    def __init__(self, num_mels: int, num_frames: int, patch: int, stride: int, width: int) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(1, width, patch, stride=stride, bias=False)
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        grid = [(size - patch) // stride + 1 for size in (num_mels, num_frames)]
+        self.positions_WMT = nn.Parameter(torch.zeros(width, *grid))
+        nn.init.trunc_normal_(self.positions_WMT, std=0.02)
+
+    def forward(self, mel_BMT: Tensor) -> Tensor:
         x_BWMT = self.patches(mel_BMT[:, None].to(self.patches.weight.dtype))
         x_BLW = self.norm(x_BWMT.flatten(2).transpose(1, 2))
         positions_WL = self.positions_WMT[..., : x_BWMT.shape[-1]].flatten(1)
-        return self.trunk(x_BLW + positions_WL.T)
+        return x_BLW + positions_WL.T

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import functools
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -71,12 +73,26 @@ def pooling(kind: Pooling, width: int) -> tuple[nn.Module, int]:
     raise ValueError(f"unknown pooling {kind!r}: use mean_max or attention")
 
 
+def was_named(encoder: nn.Module, earlier: Mapping[str, str]) -> None:
+    """Let `encoder` load weights saved when its parts bore the names on the left, before it was stem and trunk."""
+    encoder.register_load_state_dict_pre_hook(functools.partial(_rename, earlier))
+
+
+def _rename(earlier: Mapping[str, str], _: nn.Module, state: dict[str, Tensor], prefix: str, *_rest: Any) -> None:
+    for old, new in earlier.items():
+        for name in [name for name in state if f"{name}.".startswith(f"{prefix}{old}.")]:
+            state[prefix + new + name.removeprefix(prefix + old)] = state.pop(name)
+
+
 class DropPath(nn.Module):
     """Drops a residual branch for whole rows with probability `p` while training. Source: Huang et al. 2016."""
 
     def __init__(self, p: float) -> None:
         super().__init__()
         self.p = p
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0.0:
@@ -129,6 +145,7 @@ class TransformerTrunk(nn.Module):
         drop_path: float = 0.0,
     ) -> None:
         super().__init__()
+        self.width, self.num_layers, self.num_heads = width, num_layers, num_heads
         self.class_token = nn.Parameter(torch.zeros(1, 1, width))
         nn.init.trunc_normal_(self.class_token, std=0.02)
         rates = [drop_path * i / max(num_layers - 1, 1) for i in range(num_layers)]
@@ -138,6 +155,9 @@ class TransformerTrunk(nn.Module):
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
+
+    def extra_repr(self) -> str:
+        return f"width={self.width}, num_layers={self.num_layers}, num_heads={self.num_heads}"
 
     def forward(self, tokens_BLW: Tensor) -> Tensor:
         x_BLW = torch.cat([self.class_token.expand(tokens_BLW.shape[0], -1, -1), tokens_BLW], dim=1)

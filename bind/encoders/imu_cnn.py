@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from bind.encoders.blocks import ConvBlock1d, Pooling, pooling
+from bind.encoders.blocks import ConvBlock1d, Pooling, pooling, was_named
 
 
 class ImuCNN(nn.Module):
@@ -53,7 +53,8 @@ class ImuCNN(nn.Module):
             out_width = width * min(2**i, 4)
             layers.append(ConvBlock1d(in_width, out_width, kernel if i == 0 else 5, stride=2 if i < 3 else 1))
             in_width = out_width
-        self.convs = nn.Sequential(*layers)
+        self.stem, self.trunk = layers[0], nn.Sequential(*layers[1:])
+        was_named(self, {"convs.0": "stem"} | {f"convs.{i + 1}": f"trunk.{i}" for i in range(len(self.trunk))})
         self.pool, num_pooled = pooling(pool, in_width)
         self.num_features = num_pooled + num_statistics
         self.dropout = nn.Dropout(dropout)
@@ -71,5 +72,6 @@ class ImuCNN(nn.Module):
         x_BCT = torch.asinh(x_BCT)
         mean_BC = x_BCT.mean(dim=-1)
         log_std_BC = 0.5 * ((x_BCT - mean_BC[..., None]).square().mean(dim=-1) + 1e-6).log()
-        pooled_BF = self.dropout(self.pool(self.convs(x_BCT.to(self.scales_C1.dtype))))
+        x_BWT = self.trunk(self.stem(x_BCT.to(self.scales_C1.dtype)))
+        pooled_BF = self.dropout(self.pool(x_BWT))
         return torch.cat([pooled_BF, mean_BC.to(pooled_BF), log_std_BC.to(pooled_BF)], dim=-1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from bind.encoders.blocks import TransformerTrunk
+from bind.encoders.blocks import TransformerTrunk, was_named
 
 
 class ImuTransformer(nn.Module):
@@ -37,10 +37,8 @@ class ImuTransformer(nn.Module):
         self.num_steps = num_steps
         self.kernel = kernel
         self.num_features = width
-        self.embed = nn.Linear(num_channels * kernel, width, bias=False)
-        self.norm = nn.LayerNorm(width, eps=1e-6)
-        self.positions_LW = nn.Parameter(torch.zeros(num_steps // kernel, width))
-        nn.init.trunc_normal_(self.positions_LW, std=0.02)
+        self.stem = ImuPieces(num_channels, num_steps, kernel, width)
+        was_named(self, {name: f"stem.{name}" for name in ("embed", "norm", "positions_LW")})
         self.trunk = TransformerTrunk(width, num_layers, num_heads, mlp_ratio, drop_path=drop_path)
         self.dropout = nn.Dropout(feature_dropout)
 
@@ -51,6 +49,21 @@ class ImuTransformer(nn.Module):
                 f"expected sensor windows (B, {self.num_channels}, T) with T a multiple of {self.kernel} up to "
                 f"{self.num_steps}, got {tuple(x_BCT.shape)}: set encoder.imu.num_steps or cut other windows"
             )
+        return self.dropout(self.trunk(self.stem(x_BCT)))
+
+
+class ImuPieces(nn.Module):
+    """(B, num_channels, T) → one token per piece of `kernel` steps, with its learned position: (B, L, width)."""
+
+    def __init__(self, num_channels: int, num_steps: int, kernel: int, width: int) -> None:
+        super().__init__()
+        self.kernel = kernel
+        self.embed = nn.Linear(num_channels * kernel, width, bias=False)
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.positions_LW = nn.Parameter(torch.zeros(num_steps // kernel, width))
+        nn.init.trunc_normal_(self.positions_LW, std=0.02)
+
+    def forward(self, x_BCT: Tensor) -> Tensor:
         pieces_BLF = x_BCT.unflatten(2, (-1, self.kernel)).transpose(1, 2).flatten(2)
         tokens_BLW = self.norm(self.embed(pieces_BLF.to(self.embed.weight.dtype)))
-        return self.dropout(self.trunk(tokens_BLW + self.positions_LW[: tokens_BLW.shape[1]]))
+        return tokens_BLW + self.positions_LW[: tokens_BLW.shape[1]]

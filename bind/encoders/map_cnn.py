@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from bind.encoders.blocks import ConvBlock2d, Pooling, pooling
+from bind.encoders.blocks import ConvBlock2d, Pooling, pooling, was_named
 
 
 class MapCNN(nn.Module):
@@ -24,11 +24,13 @@ class MapCNN(nn.Module):
             out_width = width * min(2**i, 4)
             layers.append(ConvBlock2d(in_width, out_width, stride=2))
             in_width = out_width
-        self.convs = nn.Sequential(*layers)
+        self.stem, self.trunk = layers[0], nn.Sequential(*layers[1:])
+        was_named(self, {"convs.0": "stem"} | {f"convs.{i + 1}": f"trunk.{i}" for i in range(len(self.trunk))})
         self.pool, self.num_features = pooling(pool, in_width)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x_B1HW: Tensor) -> Tensor:
         if x_B1HW.ndim != 4 or x_B1HW.shape[1] != 1:
             raise ValueError(f"expected maps (B, 1, H, W), got {tuple(x_B1HW.shape)}")
-        return self.dropout(self.pool(self.convs(x_B1HW.to(next(self.convs.parameters()).dtype))))
+        x_B1HW = x_B1HW.to(next(self.stem.parameters()).dtype)
+        return self.dropout(self.pool(self.trunk(self.stem(x_B1HW))))

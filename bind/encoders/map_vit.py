@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from bind.encoders.blocks import TransformerTrunk
+from bind.encoders.blocks import TransformerTrunk, was_named
 
 
 class MapViT(nn.Module):
@@ -34,10 +34,8 @@ class MapViT(nn.Module):
             raise ValueError(f"patch={patch} does not fill size_px={size_px}: change one of them")
         self.size_px = size_px
         self.num_features = width
-        self.patches = nn.Conv2d(1, width, patch, stride=patch, bias=False)
-        self.norm = nn.LayerNorm(width, eps=1e-6)
-        self.positions_LW = nn.Parameter(torch.zeros((size_px // patch) ** 2, width))
-        nn.init.trunc_normal_(self.positions_LW, std=0.02)
+        self.stem = MapPatches(size_px, patch, width)
+        was_named(self, {name: f"stem.{name}" for name in ("patches", "norm", "positions_LW")})
         self.trunk = TransformerTrunk(width, num_layers, num_heads, mlp_ratio, dropout, drop_path)
 
     def forward(self, x_B1HW: Tensor) -> Tensor:
@@ -46,5 +44,19 @@ class MapViT(nn.Module):
                 f"expected maps (B, 1, {self.size_px}, {self.size_px}), got {tuple(x_B1HW.shape)}: give the transform "
                 "the same size_px"
             )
+        return self.trunk(self.stem(x_B1HW))
+
+
+class MapPatches(nn.Module):
+    """(B, 1, S, S) → one token per patch, with its learned position: (B, L, width)."""
+
+    def __init__(self, size_px: int, patch: int, width: int) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(1, width, patch, stride=patch, bias=False)
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.positions_LW = nn.Parameter(torch.zeros((size_px // patch) ** 2, width))
+        nn.init.trunc_normal_(self.positions_LW, std=0.02)
+
+    def forward(self, x_B1HW: Tensor) -> Tensor:
         x_BLW = self.patches(x_B1HW.to(self.patches.weight.dtype)).flatten(2).transpose(1, 2)
-        return self.trunk(self.norm(x_BLW) + self.positions_LW)
+        return self.norm(x_BLW) + self.positions_LW

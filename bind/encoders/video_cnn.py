@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from bind.encoders.blocks import Pooling, group_norm, pooling
+from bind.encoders.blocks import Pooling, group_norm, pooling, was_named
 
 
 class VideoCNN(nn.Module):
@@ -26,12 +26,14 @@ class VideoCNN(nn.Module):
                 nn.SiLU(),
             ]
             in_width = out_width
-        self.convs = nn.Sequential(*layers)
+        self.stem, self.trunk = nn.Sequential(*layers[:3]), nn.Sequential(*layers[3:])
+        earlier = {f"convs.{i}": f"stem.{i}" for i in range(3)}
+        was_named(self, earlier | {f"convs.{i + 3}": f"trunk.{i}" for i in range(len(self.trunk))})
         self.pool, self.num_features = pooling(pool, in_width)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x_BTCHW: Tensor) -> Tensor:
         if x_BTCHW.ndim != 5 or x_BTCHW.shape[2] != 3:
             raise ValueError(f"expected clips (B, T, 3, H, W), got {tuple(x_BTCHW.shape)}")
-        x_BCTHW = (x_BTCHW.transpose(1, 2).float() / 127.5 - 1.0).to(next(self.convs.parameters()).dtype)
-        return self.dropout(self.pool(self.convs(x_BCTHW)))
+        x_BCTHW = (x_BTCHW.transpose(1, 2).float() / 127.5 - 1.0).to(next(self.stem.parameters()).dtype)
+        return self.dropout(self.pool(self.trunk(self.stem(x_BCTHW))))

@@ -3,7 +3,7 @@
 from bind.metrics.bootstrap import bootstrap_ci
 from bind.metrics.cosine import COSINE_TIE_TOLERANCE
 from bind.metrics.ranking import Ranking
-from bind.metrics.retrieval import rank_by_cosine, rank_by_scores, retrieval, retrieval_from_scores, top_k
+from bind.metrics.retrieval import rank_by_cosine, rank_by_scores, retrieval, top_k
 from bind.metrics.zero_shot import class_embeddings, zero_shot
 
 __all__ = [
@@ -14,7 +14,6 @@ __all__ = [
     "rank_by_cosine",
     "rank_by_scores",
     "retrieval",
-    "retrieval_from_scores",
     "top_k",
     "zero_shot",
 ]

@@ -19,7 +19,7 @@ from bind.metrics import tiles
 from bind.metrics.cosine import COSINE_TIE_TOLERANCE, check_query_and_pool, check_unit, cosines, unit_fp32
 from bind.metrics.ranking import Ranking
 
-__all__ = ["check_unit", "rank_by_cosine", "rank_by_scores", "retrieval", "retrieval_from_scores", "top_k"]
+__all__ = ["check_unit", "rank_by_cosine", "rank_by_scores", "retrieval", "top_k"]
 
 ScoreRows = Callable[[int, int], Tensor]
 """`score_rows(start, stop)` → (stop - start, Np) scores of these queries against the whole pool, higher is better."""
@@ -55,24 +55,6 @@ def retrieval(
             integers, or no query with a relevant item.
     """
     ranking = rank_by_cosine(z_query, z_pool, query_groups, pool_groups, ks, hidden=hidden)
-    return ranking.summary(clusters)
-
-
-def retrieval_from_scores(
-    score_rows: ScoreRows,
-    num_queries: int,
-    query_groups: Tensor,
-    pool_groups: Tensor,
-    ks: Sequence[int] = (1, 5, 10),
-    *,
-    tie_tolerance: float = 0.0,
-    hidden: HiddenIds | None = None,
-    clusters: np.ndarray | None = None,
-) -> dict[str, Any]:
-    """The figures of `retrieval` for any score, such as a late fusion of several modalities (see `rank_by_scores`)."""
-    ranking = rank_by_scores(
-        score_rows, num_queries, query_groups, pool_groups, ks, tie_tolerance=tie_tolerance, hidden=hidden
-    )
     return ranking.summary(clusters)
 
 

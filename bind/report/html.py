@@ -16,6 +16,7 @@ _PAGE = Path(__file__).parent / "page"
 _SCRIPTS = ("media.js", "plane.js", "scatter.js", "gallery.js", "tables.js", "main.js")
 
 _MAX_OPEN_ROWS = 40
+_MAX_OPEN_FIGURES = 2
 
 
 def write_report(
@@ -43,7 +44,7 @@ def write_report(
         *(f"{stage}: {seconds:.1f} s" for stage, seconds in (metrics.get("seconds") or {}).items()),
     ]
     sections = {
-        "Figures": "".join(_figure(caption, png) for caption, png in pngs.items()),
+        "Figures": "".join(_figure(*figure, unfolded=i < _MAX_OPEN_FIGURES) for i, figure in enumerate(pngs.items())),
         "Embeddings": _scatter(exhibit["scatter"]) if exhibit["scatter"] else "",
         "Gallery": _GALLERY if exhibit["galleries"] else "",
         "Run": f"<h3>Command</h3><pre>{escape(command)}</pre>"
@@ -108,13 +109,13 @@ def _table(cells: Cells) -> str:
     return f"<h2>{escape(cells.title)}</h2>\n{folded}"
 
 
-def _figure(caption: str, png: Path) -> str:
+def _figure(caption: str, png: Path, *, unfolded: bool) -> str:
     data = base64.b64encode(png.read_bytes()).decode("ascii")
     text = escape(caption)
-    return (
-        f'<figure><div class="scroll"><img class="chart" alt="{text}" src="data:image/png;base64,{data}"></div>'
-        f"<figcaption>{text}</figcaption></figure>"
-    )
+    image = f'<div class="scroll"><img class="chart" alt="{text}" src="data:image/png;base64,{data}"></div>'
+    if unfolded:
+        return f"<figure>{image}<figcaption>{text}</figcaption></figure>"
+    return f"<details><summary>{text}</summary><figure>{image}</figure></details>"
 
 
 _NO_SCRIPT = '<noscript><p class="note">This part is drawn by a script, and scripts are off.</p></noscript>'

@@ -146,18 +146,22 @@ def multi_label_cells(metrics: Mapping[str, Any]) -> Cells:
 
 
 def class_cells(metrics: Mapping[str, Any], worst: int | None = None) -> Cells | None:
-    """A row for every class of every zero-shot task with samples, or for its `worst` few; None where there are none."""
+    """A row for every class of every zero-shot task with samples; None where there are none.
+
+    With `worst`, of each task only so many classes, those found least; a class that is always found is never one.
+    """
     sections: dict[str, list[tuple[str, ...]]] = {}
     for key, entry in metrics.get("zero_shot", {}).items():
         some = {name: figures for name, figures in entry.get("per_class", {}).items() if figures["support"]}
         names = list(some)
         if worst is not None:
-            names = sorted(names, key=lambda n: some[n].get("recall", some[n].get("average_precision")))[:worst]
+            found = {name: some[name].get("recall", some[name].get("average_precision")) for name in names}
+            names = sorted((name for name in names if found[name] < 1), key=found.__getitem__)[:worst]
         if names:
             sections[key] = [_class_row(name, some[name]) for name in names]
     if not sections:
         return None
-    which = "Classes" if worst is None else f"The {worst} worst classes of each"
+    which = "Classes" if worst is None else f"The worst classes of each (at most {worst})"
     cells = Cells(
         title=f"{which}, zero-shot, {metrics.get('split', 'unnamed')} split",
         caption="recall: share of the class that was found; precision: share of what was taken for it that is of it; "

@@ -54,8 +54,12 @@ def main(arguments: list[str]) -> None:
     known = list(dict.fromkeys(d.figure for d in found))
     if unknown := [name for name in wanted if name not in {*known, "top1", "top5"}]:
         raise ValueError(f"--figures: no figure {', '.join(unknown)}; there are {', '.join(known)}")
-    print_cells(cells(found, wanted, split_name))
-    print(f"A: {options.run_a}\nB: {options.run_b}")
+    print(f"A: {options.run_a}\nB: {options.run_b}\n")
+    same = equal_tasks(found)
+    if differing := [d for d in found if d.task not in same]:
+        print_cells(cells(differing, wanted, split_name))
+    if same:  # those of the frozen anchor, normally
+        print(f"the same in A and B, query by query: {'; '.join(map(_label, same))}")
     for task, reason in left_out.items():
         print(f"not compared: {task}: {reason}")
     if options.out is not None:
@@ -153,6 +157,12 @@ def differences(task: str, a: QueryResults, b: QueryResults) -> list[Difference]
             Difference(task, figure, float(mean_a), float(mean_b), difference, (lo, hi), better, **about)  # type: ignore[arg-type]
         )
     return found
+
+
+def equal_tasks(found: Sequence[Difference]) -> list[str]:
+    """The tasks in which no query found anything else."""
+    differing = {d.task for d in found if (d.difference, *d.ci95) != (0, 0, 0)}
+    return [task for task in dict.fromkeys(d.task for d in found) if task not in differing]
 
 
 def cells(found: Sequence[Difference], figures: Sequence[str], split_name: str) -> Cells:

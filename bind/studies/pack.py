@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def pack(cfg: DictConfig) -> None:
     with connected(cfg.engine, cfg.ray_address):
         begin = functools.partial(_begin, folder)
         done = spread(begin, todo, num_cpus=1) if cfg.engine == "ray" else map(begin(), todo)
-        for _ in track(done, f"pack {source.name}", total=len(todo), transient=True):
+        for _ in track(done, f"pack {source.name}", total=len(todo), transient=True, disable=not sys.stdout.isatty()):
             pass
     remove_partial_files(folder)
     write_listing(plans, folder)

@@ -16,6 +16,7 @@ from rich.progress import Progress
 from torch import Tensor
 
 from bind.data.datamodule import BindDataModule
+from bind.embed import best_device, embed_split
 from bind.embedded import EmbeddedSplit
 from bind.evaluation import Evaluation
 from bind.label_sets import LabelSet
@@ -25,7 +26,7 @@ from bind.model import Binder
 from bind.parts import active_pairs, make_datamodule
 from bind.report.probe import plot_probe, probe_cells
 from bind.report.tables import print_cells
-from bind.run import best_device, embed_split, open_run, write_atomically
+from bind.run_dir import open_run, write_atomically
 from bind.types import Modality
 
 log = logging.getLogger("bind")

@@ -135,7 +135,7 @@ def test_a_needed_modality_that_is_not_there_gets_the_closest_name(folder):
         ("key,split,text\n,train,x\n", r"m\.csv line 2: every row needs a key and a split"),
         ("key,split,text\na,train,x\nb,train,\n", r"m\.csv: 1 row\(s\) have no modality at all: key 'b'"),
         ("key,split,owner,text\na,train,p:1,x\nb,val,p:1,y\n", r"m\.csv: 1 owner\(s\).*'p:1'.*'a'.*'b'"),
-        ("key,split,image\na,train,p.png\nb,val,./p.png\n", r"1 overlap\(s\) in time between splits.*p\.png"),
+        ("key,split,image\na,train,p.png\nb,val,./p.png\n", r"1 overlap\(s\) between splits.*p\.png"),
         (
             "key,split,audio,audio_end_seconds\na,train,one.wav,soon\n",
             r"line 2 \(key 'a'\): 'audio_end_seconds' must be",

@@ -145,7 +145,51 @@ def test_damped_modes_equal_the_plain_formula() -> None:
     assert np.allclose(damped_modes(hz, decay, amplitude, phase), plain.sum(axis=1), atol=1e-5)
 
 
+def test_a_modality_may_tell_fewer_factors_and_draws_the_others_by_chance() -> None:
+    made = {"num_train": 415, "num_val_queries": 1, "num_test_queries": 1}
+    world, whole = ToySource(**made, carries={"audio": ["motion"], "imu": []}), ToySource(**made)
+    assert world.carries == {**CARRIES, "audio": ("motion",), "imu": ()}
+    motion = world.factor_table("train")[:, ORDER.index("motion")]
+
+    def alike() -> list[np.random.Generator]:
+        return [np.random.default_rng(1) for _ in range(2)]
+
+    for index in range(1, 8):
+        values = world.fetch("train", [0, index], ["audio", "imu", "depth"], alike())
+        full = whole.fetch("train", [0, index], ["depth"], alike())
+        first, second = ({m: array_of(v[0]) for m, v in each.items()} for each in values)
+        assert np.array_equal(first["audio"], second["audio"]) == (motion[0] == motion[index])
+        assert np.array_equal(first["imu"], second["imu"])
+        assert np.array_equal(second["depth"], array_of(full[1]["depth"][0]))
+    fixed = world.fetch("train", [3], ["audio"], None)[0]["audio"][0]
+    assert np.array_equal(array_of(fixed), array_of(world.fetch("train", [3], ["audio"], None)[0]["audio"][0]))
+
+
+def test_what_is_not_told_takes_every_word_equally_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[np.ndarray] = []
+    monkeypatch.setattr("bind.data.toy.render", lambda modality, rows, rngs: seen.append(rows) or list(rngs))
+    world = ToySource(carries={"audio": ["motion"]})
+    world.fetch("train", range(3000), ["audio"], None)
+    (rows,), table = seen, world.factor_table("train")[:3000]
+    for factor in CARRIES["audio"]:
+        column = ORDER.index(factor)
+        agrees = float((rows[:, column] == table[:, column]).mean())
+        assert agrees == pytest.approx(1 if factor == "motion" else 1 / len(FACTORS[factor]), abs=0.03)
+
+
+def test_fewer_factors_are_other_content_of_that_modality_alone() -> None:
+    def content(modality: str, carries: dict[str, list[str]] | None) -> str:
+        return ToySource(40, 1, 1, carries=carries).content_hash("train", modality)
+
+    assert content("imu", None) == content("imu", {"imu": list(CARRIES["imu"])}) == content("imu", {"audio": []})
+    assert len({content("imu", {"imu": factors}) for factors in ([], ["size"], ["motion"], ["size", "motion"])}) == 4
+
+
 def test_errors_name_what_to_change(source: ToySource) -> None:
+    with pytest.raises(ValueError, match="carries: the toy world has no \\['smell'\\]"):
+        ToySource(carries={"smell": []})
+    with pytest.raises(ValueError, match=r"carries\.imu: it can't tell \['colour'\]; choose from \['motion'"):
+        ToySource(carries={"imu": ["colour", "size"]})
     with pytest.raises(ValueError, match="fresh: the toy world has no \\['smell'\\]"):
         ToySource(fresh=["smell"])
     with pytest.raises(ValueError, match="num_train must be at least 1"):

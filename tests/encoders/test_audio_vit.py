@@ -7,7 +7,7 @@ from bind.encoders.audio_vit import AudioViT
 def test_the_defaults_are_imagebinds_size():
     with torch.device("meta"):
         encoder = AudioViT()
-    assert encoder.positions_WMT.shape == (768, 12, 19)
+    assert encoder.stem.positions_WMT.shape == (768, 12, 19)
     assert len(encoder.trunk.layers) == 12
     assert sum(p.numel() for p in encoder.parameters()) == pytest.approx(85.4e6, rel=0.01)
 

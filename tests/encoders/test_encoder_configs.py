@@ -22,6 +22,7 @@ def test_the_config_makes_an_encoder_that_takes_the_toy_windows(path):
     windows = {"audio": {"sample_rate_hz": 16000}, "depth": {"size_px": 64}, "thermal": {"size_px": 64}}
     config = OmegaConf.merge({"transform": windows}, {"encoder": OmegaConf.load(path)})
     with torch.random.fork_rng():
+        assert config.encoder.pop("share") is None, "it is for the Binder to see"
         encoder = instantiate(config.encoder).eval()
     with torch.no_grad():
         assert encoder(torch.zeros(1, *WINDOWS[path.parent.name])).shape == (1, encoder.num_features)

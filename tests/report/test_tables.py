@@ -4,6 +4,7 @@ import pytest
 from rich.console import Console
 
 from bind.report.tables import (
+    class_cells,
     pair_of,
     plain_text,
     print_tables,
@@ -140,3 +141,16 @@ def test_names_are_text_not_markup():
 def test_refuses_a_key_that_is_no_pair():
     with pytest.raises(ValueError, match="'audio'"):
         pair_of("audio")
+
+
+def test_of_the_classes_the_terminal_shows_only_those_that_are_missed():
+    recalls = {"found": 1.0, "half": 0.5, "never": 0.0, "rarely": 0.1, "mostly": 0.9}
+    classes = {
+        name: {"support": 10, "recall": recall, "precision": 1.0, "taken_for": {}} for name, recall in recalls.items()
+    }
+    metrics = {"split": "test", "zero_shot": {"audio": {"per_class": classes}}}
+    [rows] = class_cells(metrics, 3).sections.values()
+    assert [row[0] for row in rows] == ["never", "rarely", "half"]
+    assert len(class_cells(metrics).sections["audio"]) == 5
+    found = {"split": "test", "zero_shot": {"audio": {"per_class": {"found": classes["found"]}}}}
+    assert class_cells(found, 3) is None

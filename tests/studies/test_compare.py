@@ -128,9 +128,10 @@ def test_the_command_prints_a_table_and_writes_all_figures(tmp_path, capsys):
     for suffix in ("json", "csv"):
         main([str(a), str(b), "--figures", "R@1,top1", "--out", str(tmp_path / f"out.{suffix}")])
     text = capsys.readouterr().out
-    assert "test split: 1 of 2 differences are real" in text
+    assert text.startswith(f"A: {a}\nB: {b}\n")
+    assert "test split: 1 of 1 differences are real" in text
     assert "audio ⊕ imu → image" in text
-    assert "audio, zero-shot" in text
+    assert "the same in A and B, query by query: audio, zero-shot\n" in text
     written = json.loads((tmp_path / "out.json").read_text())
     assert (written["split"], written["not_compared"]) == ("test", {})
     figures = [(d["task"], d["figure"]) for d in written["differences"]]
@@ -142,6 +143,12 @@ def test_the_command_prints_a_table_and_writes_all_figures(tmp_path, capsys):
     real = next(r for r in rows if r["figure"] == "R@1")
     assert real["better"] == "B"
     assert 0 < float(real["ci95_low"]) < float(real["difference"]) < float(real["ci95_high"])
+
+
+def test_a_run_compared_with_itself_has_no_table(tmp_path, capsys):
+    a = run(tmp_path / "a", {"x_to_y": results(0.5)})
+    main([str(a), str(a), "--figures", "R@1"])
+    assert capsys.readouterr().out == f"A: {a}\nB: {a}\n\nthe same in A and B, query by query: x → y\n"
 
 
 @pytest.mark.parametrize(

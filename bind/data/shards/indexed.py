@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import sys
 from pathlib import Path
 from typing import cast
 
@@ -31,7 +32,7 @@ def load_indices(shards: list[str], cache_dir: Path) -> list[TarIndex]:
     missing = [shard for shard, index in zip(shards, found, strict=True) if index is None]
     if missing:
         logger.warning("%d shard(s) have no index and are read once (first: %s)", len(missing), shown(missing[0]))
-        for shard in track(missing, "index shards", transient=True):
+        for shard in track(missing, "index shards", transient=True, disable=not sys.stdout.isatty()):
             found[shards.index(shard)] = _make_index(shard, cache_dir)
     return cast(list[TarIndex], found)
 

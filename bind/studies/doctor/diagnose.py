@@ -39,7 +39,8 @@ def diagnose(manifest: Path, anchor: str | None = None, num_workers: int = 0) ->
         ValueError: a file that is no manifest at all, or an anchor that can't be loaded.
     """
     samples, findings = read_samples(manifest)
-    diagnosis = Diagnosis(str(manifest), findings=[*findings, *between_splits(samples)])
+    folder = manifest.parent
+    diagnosis = Diagnosis(str(manifest), findings=[*findings, *between_splits(samples, folder)])
     items = _items(samples)
     there = {path for path in {item.clip.path for item in items} if isinstance(path, Path) and path.is_file()}
     in_step = _timed_together(samples, there)
@@ -61,7 +62,6 @@ def diagnose(manifest: Path, anchor: str | None = None, num_workers: int = 0) ->
     _note_unexamined(diagnosis, tasks)
 
     users = _users(items)
-    folder = manifest.parent
     missing: dict[tuple[Modality, Any], list[Item]] = defaultdict(list)
     for item in items:
         if item.clip.path not in there:

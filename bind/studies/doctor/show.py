@@ -27,8 +27,12 @@ def show(diagnosis: Diagnosis, console: Console | None = None) -> None:
     headers = ("modality", *SPLITS, "files", "length", "rate or size")
     print_cells(Cells(diagnosis.manifest, "", headers, {"": rows_of(diagnosis.overview)}), console)
     problems = diagnosis.problems()
-    if problems:
+    if problems and console.is_terminal:
         console.print(_table(problems))
+    elif problems:
+        with console.capture() as padded:
+            console.print(_table(problems))
+        console.file.write("\n".join(line.rstrip() for line in padded.get().splitlines()).strip("\n") + "\n\n")
     for note in diagnosis.notes:
         console.print(Text(f"note: {note}", style="dim"))
     console.print(Text(verdict(problems), style="bold"))
@@ -41,7 +45,8 @@ def verdict(problems: list[Problem]) -> str:
     if not problems:
         return "no problem found"
     said = [f"{n} {word}{'s' * (n > 1)}" for n, word in ((errors, "error"), (warnings, "warning")) if n]
-    return ", ".join(said) + (": training on this is refused or spoiled" if errors else ": nothing that spoils a run")
+    spoils = "training stops at an error, or learns or measures the wrong thing"
+    return ", ".join(said) + (f": {spoils}" if errors else ": nothing that spoils a run")
 
 
 def _named(findings: list[Finding]) -> Text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 from bind.data.manifest import SPLITS, RowReader, modality_columns
 from bind.data.rows import read_rows
 from bind.data.splits import shared_owners, shared_spans
+from bind.studies.doctor.duplicates import name_of
 from bind.studies.doctor.findings import Finding, Kind
-from bind.types import Sample
+from bind.types import Clip, Sample
 
 BAD_ROW = Kind("row that can't be read", 0.0, "correct the row")
 REPEATED_KEY = Kind("repeated key", 0.0, "give every row its own key")
@@ -20,6 +22,15 @@ OTHER_SPLIT = Kind(
 )
 SHARED_OWNER = Kind("owner in two splits", 0.0, "move all rows of an owner into one split")
 SHARED_SPAN = Kind("overlap in time between splits", 0.0, "keep a file's spans in one split, or let them only touch")
+SHARED_FILE = Kind(
+    "file that two splits use",
+    0.0,
+    "training refuses it: queries would be scored against what encoders were trained towards. Split by this file, or "
+    "give each split files of its own and rows that mean the same one `group`",
+)
+ONE_OWNER = Kind(
+    "split of a single owner", 1.0, "its figures say nothing about other owners: give the split rows of several"
+)
 MISSING = Kind("missing file", 0.0, "paths are relative to the manifest: correct them or add the file")
 
 
@@ -46,16 +57,28 @@ def read_samples(manifest: Path) -> tuple[list[Sample], list[Finding]]:
     return loaded, findings
 
 
-def between_splits(samples: Sequence[Sample]) -> list[Finding]:
-    """Owners in two splits, and stretches of a file that two splits read."""
-    owners = [
+def between_splits(samples: Sequence[Sample], folder: Path) -> list[Finding]:
+    """Owners in two splits, files and stretches of files that two splits read, and splits of a single owner."""
+    found = [
         Finding(SHARED_OWNER, "", owner, _by_split(keys), tuple(keys.values()))
         for owner, keys in shared_owners(samples).items()
     ]
-    spans = [
-        Finding(SHARED_SPAN, "", path, _by_split(keys), tuple(keys.values())) for path, keys in shared_spans(samples)
-    ]
-    return owners + spans
+    clips = [value for s in samples for values in s.values.values() for value in values if isinstance(value, Clip)]
+    cut = {str(clip.path) for clip in clips if (clip.start_seconds, clip.end_seconds) != (None, None)}
+    cut = {os.path.realpath(path) for path in cut}
+    whole: dict[str, dict[str, str]] = {}
+    for path, keys in shared_spans(samples):
+        name = name_of(path, folder.resolve())
+        if path in cut:
+            found.append(Finding(SHARED_SPAN, "", name, _by_split(keys), tuple(keys.values())))
+        else:
+            whole.setdefault(name, {}).update(keys)
+    found += [Finding(SHARED_FILE, "", name, _by_split(keys), tuple(keys.values())) for name, keys in whole.items()]
+    for split in ("val", "test"):
+        owners = [set(sample.owners) for sample in samples if sample.split == split]
+        if len(owners) > 1 and (common := set.intersection(*owners)):
+            found.append(Finding(ONE_OWNER, "", split, f"all {len(owners)} rows are of {min(common)!r}"))
+    return found
 
 
 def _by_split(keys: dict[str, str]) -> str:

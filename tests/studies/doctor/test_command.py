@@ -24,7 +24,7 @@ def test_the_exit_status_tells_errors_from_warnings(world, as_command, capsys):
 
     world.path(1, "imu").unlink()
     assert as_command(main, *arguments, "--json", "told.json") == 1
-    assert "1 error, 1 warning: training on this is refused or spoiled" in capsys.readouterr().out
+    assert "1 error, 1 warning: training stops at an error, or" in capsys.readouterr().out
     told = json.loads(Path("told.json").read_text())
     assert [p["problem"] for p in told["problems"]] == ["missing file", "silent"]
 
@@ -48,6 +48,15 @@ def test_the_table_names_three_and_counts_all_and_fits_the_terminal(world):
     assert max(map(len, text.splitlines())) <= 100
     assert text.count(".csv") == 3
     assert re.search(r"missing file +imu +5 ", text)
+
+
+def test_into_a_file_no_line_is_padded(world, as_command, capsys):
+    world.path(1, "imu").unlink()
+    as_command(main, "doctor", str(world.manifest), "--anchor", "none")
+    out = capsys.readouterr().out
+    assert "missing file" in out
+    assert [line for line in out.splitlines() if line != line.rstrip()] == []
+    assert "\n\n\n" not in out
 
 
 def test_help_lists_the_doctor(as_command, capsys):

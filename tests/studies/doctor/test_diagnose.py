@@ -255,6 +255,16 @@ ROW_FAULTS = {
         ("owner in two splits", "", "error"),
         lambda rows: [rows[FIRST]["owner"]],
     ),
+    "a picture that two splits use": (
+        lambda rows: rows[IN_TEST].update(image=rows[FIRST]["image"]),
+        ("file that two splits use", "", "error"),
+        lambda rows: [rows[FIRST]["image"]],
+    ),
+    "one person in the test split": (
+        lambda rows: [row.update(owner=["ann", row["key"]]) for row in rows if row["split"] == "test"],
+        ("split of a single owner", "", "warning"),
+        lambda rows: ["test"],
+    ),
     "captions shared by many": (
         shared_caption,
         ("caption shared without a group", "text", "warning"),

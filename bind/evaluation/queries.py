@@ -1,0 +1,73 @@
+"""The queries and the pool of a task, and what each query found."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bind.embedded import EmbeddedSplit
+from bind.metrics import Ranking
+from bind.types import Modality
+
+
+@dataclass(frozen=True)
+class QueryResults:
+    """What one task (`audio_to_image`, or zero-shot `zero_shot/imu`) found for each of its Q queries.
+
+    Attributes:
+        keys: the queries' samples.
+        values_Q: int64 (Q,), which of the sample's values asked: 0 … 4 for five captions.
+        clusters_Q: int64 (Q,), queries with equal numbers are resampled together.
+        per_query: figure → float64 (Q,), as in `Ranking.per_query`.
+        resampled: what the clusters are: `owners`, `groups` or `samples`.
+        pool: how many items were ranked, and a hash of which and of what is relevant to what.
+    """
+
+    keys: list[str]
+    values_Q: np.ndarray
+    clusters_Q: np.ndarray
+    per_query: dict[str, np.ndarray]
+    resampled: str
+    pool: tuple[int, str]
+
+
+@dataclass(frozen=True)
+class Items:
+    """Queries or pool items: their sample `rows` (n,) and which of the sample's values (n,) each is."""
+
+    rows: np.ndarray
+    values: np.ndarray
+
+    def fingerprint(self, split: EmbeddedSplit) -> str:
+        """A hash of which items these are and of the groups that make them relevant, in any order."""
+        groups = split.group_ids_N.tolist()
+        lines = [
+            f"{split.keys[r]}\t{v}\t{groups[r]}" for r, v in zip(self.rows.tolist(), self.values.tolist(), strict=True)
+        ]
+        return hashlib.blake2b("\n".join(sorted(lines)).encode(), digest_size=8).hexdigest()
+
+
+def items(split: EmbeddedSplit, modality: Modality, positions: Tensor) -> Items:
+    """The values of a modality at these positions among its vectors."""
+    rows = split.rows[modality]
+    assert bool((rows[1:] >= rows[:-1]).all()), "vectors stand in the order of their samples"
+    first = torch.searchsorted(rows, rows)  # the vectors of one sample are neighbours, in the order of its values
+    return Items(rows[positions].numpy(), (torch.arange(len(rows)) - first)[positions].numpy())
+
+
+def query_results(
+    split: EmbeddedSplit,
+    ranking: Ranking,
+    query_items: Items,
+    clusters_Q: np.ndarray,
+    resampled: str,
+    pool: tuple[int, str],
+) -> QueryResults:
+    """What each query of a ranking found, under the names of its samples."""
+    asked = ranking.queries_Q.numpy()
+    keys = [split.keys[row] for row in query_items.rows[asked].tolist()]
+    return QueryResults(keys, query_items.values[asked], clusters_Q, ranking.per_query(), resampled, pool)

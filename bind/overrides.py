@@ -1,0 +1,159 @@
+"""What is wrong with the overrides of a command line, in place of Hydra's advice to append a misspelt key."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+OF_FIXED_KEYS = ("data", "cache", "evaluation")
+"""Groups that are read key by key; what others get too much of is refused where they are built."""
+
+
+class HeldStderr:
+    """Stands for stderr and notes what is written until `end`, which then goes on to where it belongs.
+
+    Whoever has taken it for stderr, as a log does, writes on through it. With `is_through` nothing waits for `end`.
+    """
+
+    def __init__(self, stream: TextIO, is_through: bool) -> None:
+        self.stream = stream
+        self.is_through = is_through
+        self.text = ""
+        self.has_ended = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        if not self.has_ended:
+            self.text += text
+        return self.stream.write(text) if self.is_through or self.has_ended else len(text)
+
+    def end(self) -> None:
+        if not (self.is_through or self.has_ended):
+            self.stream.write(self.text)
+        self.text, self.has_ended = "", True
+        if sys.stderr is self:
+            sys.stderr = self.stream
+
+
+def job_begins() -> None:
+    """From here on stderr is the job's, and no longer Hydra's that reads the command line."""
+    if isinstance(sys.stderr, HeldStderr):
+        sys.stderr.end()
+
+
+@contextmanager
+def suggestions(config_dir: Path, config_name: str) -> Iterator[None]:
+    """Where Hydra refuses an override before any job has begun, say what was meant instead of what Hydra says.
+
+    In a sweep, whose jobs may all run elsewhere, it is said afterwards.
+    """
+    held = HeldStderr(sys.stderr, is_through=bool({"-m", "--multirun"} & set(sys.argv)))
+    sys.stderr = held
+    try:
+        yield
+    except SystemExit as stop:
+        told = advice(held.text, config_dir, config_name, sys.argv[1:]) if stop.code else []
+        if told and not held.is_through:
+            held.text = ""
+        held.end()
+        for line in told:
+            print(f"error: {line}", file=sys.stderr)
+        raise
+    finally:
+        held.end()
+
+
+def advice(refusal: str, config_dir: Path, config_name: str, arguments: Sequence[str]) -> list[str]:
+    """One line for each misspelt choice or key; none where Hydra's `refusal` is about something else."""
+    if missing := re.search(r"Could not find '(.+)/(.+?)'\s+Available options in '.+?':\n((?:\t.*\n?)+)", refusal):
+        group, name, listed = missing.groups()
+        names = listed.split()
+        close = difflib.get_close_matches(name, names, n=1)
+        meant = f"did you mean {group}={close[0]}? " if close else ""
+        return [f"{group}={name}: {meant}There {'are' if len(names) > 1 else 'is'} {', '.join(names)}"]
+    if refused := re.search(r"Could not override '(.+?)'", refusal):
+        told = misspelt(config_dir, config_name, arguments)
+        if refused[1] in told:
+            return [f"{key}: {line}" for key, line in told.items()]
+    return []
+
+
+def misspelt(config_dir: Path, config_name: str, arguments: Sequence[str]) -> dict[str, str]:
+    """Keys among `KEY=VALUE` arguments that neither config nor config groups know → what may have been meant."""
+    from hydra import compose, initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+
+    assigned = [a for a in arguments if "=" in a and not a.startswith(("-", "~", "+"))]
+    groups = groups_in(config_dir)
+    choices = [a for a in assigned if a.split("=")[0] in groups]
+    try:
+        with initialize_config_dir(str(config_dir), version_base="1.3"):
+            config = compose(config_name, choices, return_hydra_config=True)
+    except (HydraException, ValueError):  # a choice of the user's own folder: its keys are not known here
+        return {}
+    known = sorted(groups | {name for name, _ in flat(OmegaConf.to_container(config, resolve=False))})
+    unknown = [a.split("=")[0] for a in assigned]
+    return {key: meant(key, known) for key in unknown if key not in known and not key.startswith("hydra/")}
+
+
+def meant(key: str, known: Sequence[str]) -> str:
+    """The closest of the `known` keys in words: beside it, of its name elsewhere, or like it; else those beside it."""
+    parent, _, last = key.rpartition(".")
+    beside = [name for name in known if name.rpartition(".")[0] == parent]
+    close = [f"{parent}.{name}".lstrip(".") for name in _close(last, [name.rpartition(".")[2] for name in beside])]
+    elsewhere = [name for name in known if name.rpartition(".")[2] == last and not name.startswith("hydra.")]
+    close = close or _close(key, elsewhere) or elsewhere[:3]
+    close = close or (_close(key, known) if not parent or not beside else [])
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    if parent and beside:
+        return f"no such key; {parent} has {', '.join(name.rpartition('.')[2] for name in beside)}"
+    return "no such key; --help lists those there are"
+
+
+def _close(name: str, names: Iterable[str]) -> list[str]:
+    return difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
+
+
+def unread(config_dir: Path, config_name: str, overrides: Sequence[str]) -> dict[str, str]:
+    """Keys that `+KEY=VALUE` adds where nothing of bind reads them → what may have been meant."""
+    from omegaconf import OmegaConf
+
+    added = [a[1:].split("=")[0] for a in overrides if re.match(r"\+[\w.-]+=", a)]
+    main = config_dir / f"{config_name}.yaml"
+    if not added or not main.is_file():
+        return {}
+
+    def keys(path: Path) -> list[str]:
+        return [name for name, _ in flat(OmegaConf.to_container(OmegaConf.load(path), resolve=False))]
+
+    known = {*groups_in(config_dir), *keys(main)}
+    for group in OF_FIXED_KEYS:
+        known |= {f"{group}.{key}" for path in (config_dir / group).glob("*.yaml") for key in keys(path)}
+    found = {}
+    for key in added:
+        first, *rest = key.split(".")
+        place = f"{first}.{rest[0]}" if rest and first in OF_FIXED_KEYS else first
+        if place not in known:
+            found[key] = meant(place, sorted(known))
+    return found
+
+
+def groups_in(config_dir: Path) -> set[str]:
+    return {str(path.parent.relative_to(config_dir)) for path in config_dir.rglob("*/*.yaml")}
+
+
+def flat(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every key of a nested config in full, `data.batch_size`, with its value."""
+    for key, value in config.items():
+        yield f"{prefix}{key}", value
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{key}.")

@@ -1,0 +1,1 @@
+"""`bindspace heterogeneity`: which modalities carry the same information, and which pairs of them interact alike."""

@@ -1,0 +1,116 @@
+"""What the figures of `heterogeneity.json` advise, in sentences with the override to try."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from bind.report.tables import readable
+
+
+def advice(found: Mapping[str, Any]) -> list[str]:
+    """Which encoders may share a trunk, which modalities say nothing yet, and which pairs deserve a fusion head."""
+    of_modalities = found["modalities"]
+    lines = [*unlearned(of_modalities, found["steps"]), *shared(of_modalities)]
+    lines += [fusion_head(pair) for pair in found["fused"]["pairs"].values()]
+    if found["fused"]["skipped"]:
+        lines.append(f"fusions are not compared with each other: {found['fused']['skipped']}")
+    else:
+        lines += alike(found["fused"])
+    return lines
+
+
+def unlearned(figures: Mapping[str, Any], steps: int) -> list[str]:
+    """A warning for each modality that gains nothing even from its own start."""
+    return [
+        f"{name}: a start from its own encoder gains nothing in {steps} steps ({gain:+.2f} ± {spread:.2f} bits), so "
+        "its distances say little: train the run for longer, or try other steps="
+        for name, gain, spread in _own_gains(figures)
+        if gain <= spread
+    ]
+
+
+def shared(figures: Mapping[str, Any]) -> list[str]:
+    """A sentence for each cluster: those alike may share a trunk, unless the spread hides what sets them apart."""
+    lines, names = [], figures["names"]
+    learned = [gain > spread for _, gain, spread in _own_gains(figures)]
+    for members in _clusters(figures):
+        first, *others = members
+        if not others:
+            apart = [(figures["separation"][first][index], index) for index in range(len(names)) if index != first]
+            nearest = min(apart)[1]
+            distance = _distance(figures, first, nearest)
+            lines.append(
+                f"{names[first]} keeps an encoder of its own: {names[nearest]}, the nearest, is {distance} away"
+            )
+        elif all(map(learned.__getitem__, members)) and not _is_hidden(figures, members):
+            overrides = " ".join(f"encoder.{names[other]}.share={names[first]}" for other in others)
+            far = max(itertools.combinations(members, 2), key=lambda pair: figures["separation"][pair[0]][pair[1]])
+            lines.append(
+                f"{listed([names[m] for m in members])} may share a trunk, at most {_distance(figures, *far)} apart: "
+                f"{overrides}"
+            )
+        else:
+            far = max(itertools.combinations(members, 2), key=lambda pair: figures["distance_std"][pair[0]][pair[1]])
+            lines.append(
+                f"{listed([names[m] for m in members])} can't be told apart ({_distance(figures, *far)}), which is no "
+                "reason to share: more seeds= or longer training would tell"
+            )
+    return lines
+
+
+def alike(figures: Mapping[str, Any]) -> list[str]:
+    """A sentence on pairs whose fusions can stand in for each other."""
+    if not any(gain > spread for _, gain, spread in _own_gains(figures)):
+        return ["fusions can't be compared: a start from its own gains none of them more than its spread over seeds"]
+    lines = []
+    for members in _clusters(figures):
+        names = [readable(figures["names"][member]) for member in members]
+        if len(names) == 1:
+            lines.append(f"{names[0]} interacts in a way of its own")
+        elif _is_hidden(figures, members):
+            lines.append(f"how {listed(names)} interact can't be told apart at this spread over seeds")
+        else:
+            lines.append(f"{listed(names)} interact alike: a fusion learned for one serves the others")
+    return lines
+
+
+def fusion_head(pair: Mapping[str, Any]) -> str:
+    """Whether a learned fusion of a pair is worth it."""
+    low, high = pair["ci95_gain"]
+    inputs = ",".join(pair["inputs"])
+    gain = f"{pair['gain']:+.3f} ± {pair['gain_std']:.3f} bits over the plain sum (95 % CI {low:+.3f} to {high:+.3f})"
+    best, alone = max(pair["alone"].items(), key=lambda item: item[1])
+    if pair["deserves_a_head"]:
+        return f"{listed(pair['inputs'])} deserve a fusion head, {gain}: fusion=attention fusion.inputs=[{inputs}]"
+    if alone > max(pair["plain_sum"], pair["learned"]):
+        return f"{listed(pair['inputs'])} need no fusion: {best} alone tells more ({alone:.2f} bits), {gain}"
+    return f"{listed(pair['inputs'])} need no fusion head, {gain}: fusion=early fusion.inputs=[{inputs}]"
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
+
+
+def _own_gains(figures: Mapping[str, Any]) -> Iterator[tuple[str, float, float]]:
+    """Of each name, what a start from its own gains, and the spread of it over seeds."""
+    for index, name in enumerate(figures["names"]):
+        yield name, *(figures["transfer"][kind][index][index] for kind in ("mean", "std"))
+
+
+def _clusters(figures: Mapping[str, Any]) -> list[list[int]]:
+    of = figures["clusters"]
+    return [[index for index, cluster in enumerate(of) if cluster == number] for number in range(max(of) + 1)]
+
+
+def _is_hidden(figures: Mapping[str, Any], members: Sequence[int]) -> bool:
+    """Whether any two of a cluster are near only because their distance spreads by more than half of strangers'."""
+    pairs = itertools.combinations(members, 2)
+    return any(figures["distance_std"][i][j] > figures["strangers"][i][j] / 2 for i, j in pairs)
+
+
+def _distance(figures: Mapping[str, Any], i: int, j: int) -> str:
+    distance, spread, strangers = (figures[name][i][j] for name in ("distance", "distance_std", "strangers"))
+    return f"{distance:.2f} ± {spread:.2f} bits ({strangers:.2f} if strangers)"

@@ -1,0 +1,149 @@
+"""`bindspace heterogeneity`: distances between the modalities of a run, and between the ways that pairs interact."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig
+from rich.progress import Progress
+
+from bind.embed import best_device
+from bind.metrics.heterogeneity import Heterogeneity, clusters
+from bind.model import Binder
+from bind.parts import active_pairs
+from bind.report.heterogeneity import heterogeneity_cells, plot_heterogeneity
+from bind.report.tables import print_cells
+from bind.run_dir import open_run, write_atomically
+from bind.studies.heterogeneity.advice import advice
+from bind.studies.heterogeneity.fused import fused_tasks, fusion_transfer, learned_fusions
+from bind.studies.heterogeneity.starts import bits_of_starts, fine_tune, make_learner, start_from
+from bind.studies.heterogeneity.tasks import SPLIT, RunParts, Task, tasks_of
+
+
+def heterogeneity(cfg: DictConfig) -> None:
+    """How far apart a run's modalities are, in bits: `bindspace heterogeneity run=PATH [steps=40] [seeds=[0,1,2]]`.
+
+    Learned is on the training split, measured on the validation split. Writes `heterogeneity.json` and
+    `heterogeneity.png` into the run directory.
+
+    Raises:
+        ValueError: where encoders have trunks that do not fit each other, or the run can't be used.
+    """
+    seeds, counts = list(cfg.seeds), {name: cfg[name] for name in ("steps", "fusion_steps", "fusion_batches")}
+    if len(set(seeds)) < 2:
+        raise ValueError(f"seeds={seeds}: give two or more that differ; one says nothing of the spread")
+    if wrong := [f"{name}={count}" for name, count in counts.items() if not isinstance(count, int) or count < 1]:
+        raise ValueError(f"{' '.join(wrong)}: give a number of at least 1")
+    run_dir, config = open_run(cfg.run)
+    binder = Binder.load(run_dir, trust=list(cfg.trust)).to(best_device())
+    parts = RunParts.of(config, binder, list(cfg.trust))
+    tasks = tasks_of(active_pairs(config, binder), binder)
+    refuse_unlike(parts, tasks, with_head=cfg.head)
+    parts.fill_cache()
+    found: dict[str, Any] = {"split": SPLIT, "seeds": seeds, "head": bool(cfg.head), **counts}
+    found["modalities"] = of_modalities(parts, tasks, seeds, cfg.steps, with_head=cfg.head)
+    found["fused"] = of_fused(parts, tasks, seeds, **counts)
+    found["advice"] = advice(found)
+    write_atomically(run_dir / "heterogeneity.json", json.dumps(found, indent=2) + "\n")
+    plot_heterogeneity(found, run_dir / "heterogeneity.png")
+    for cells in heterogeneity_cells(found):
+        print_cells(cells)
+    print("\n".join(found["advice"]))
+    print(f"{run_dir / 'heterogeneity.json'}\n{run_dir / 'heterogeneity.png'}")
+
+
+def refuse_unlike(parts: RunParts, tasks: Sequence[Task], *, with_head: bool) -> None:
+    """Raise ValueError, before any work, where what one modality has learned does not fit another."""
+    for task in tasks:
+        fresh = make_learner(parts, task, seed=0)
+        for source in tasks:
+            start_from(fresh, task, parts, source.modality, with_head=with_head)
+
+
+def of_modalities(
+    parts: RunParts, tasks: Sequence[Task], seeds: Sequence[int], steps: int, *, with_head: bool
+) -> dict[str, Any]:
+    """Every task from every start and seed."""
+    names = [task.modality for task in tasks]
+    seconds = sum(seconds_of_a_step(parts, task) for task in tasks) * len(seeds) * steps * (len(names) + 1)
+    print(
+        f"about {max(1, round(seconds / 60))} min: {len(names)} tasks from {len(names) + 1} starts, {steps} steps "
+        f"each, {len(seeds)} seeds",
+        flush=True,
+    )
+    bits_SMM, fresh_SM = np.zeros((len(seeds), len(names), len(names))), np.zeros((len(seeds), len(names)))
+    with Progress(transient=True, disable=not sys.stdout.isatty()) as bar:
+        total = bar.add_task("heterogeneity", total=len(seeds) * len(names) * steps)
+        for s, seed in enumerate(seeds):
+            for j, task in enumerate(tasks):
+                bar.update(total, description=f"{task.modality} to {task.target}, seed {seed}")
+                bits = bits_of_starts(
+                    parts, task, names, seed, steps, with_head=with_head, advance=lambda: bar.advance(total)
+                )
+                fresh_SM[s, j] = bits[None]
+                bits_SMM[s, :, j] = [bits[name] for name in names]
+    targets = {task.modality: task.target for task in tasks}
+    return {"targets": targets, **figures(names, Heterogeneity(bits_SMM, fresh_SM))}
+
+
+def seconds_of_a_step(parts: RunParts, task: Task) -> float:
+    """Of one start, its share of loading included; the second step of two, the first of which warms up."""
+    device = next(parts.binder.parameters()).device
+    ends: list[float] = []
+    fine_tune([make_learner(parts, task, 0).to(device)], parts, task, 0, 2, lambda: ends.append(time.perf_counter()))
+    return ends[1] - ends[0]
+
+
+def of_fused(
+    parts: RunParts,
+    tasks: Sequence[Task],
+    seeds: Sequence[int],
+    steps: int,
+    fusion_steps: int,
+    fusion_batches: int,
+) -> dict[str, Any]:
+    """Learned fusions of all pairs, and what they are to each other; `skipped` says why there is nothing of either."""
+    with Progress(transient=True, disable=not sys.stdout.isatty()) as bar:
+        work = bar.add_task("embed for fusion", total=None)
+
+        def advance() -> None:
+            bar.advance(work)
+
+        pairs = fused_tasks(parts, tasks, fusion_batches, advance)
+        if not pairs:
+            return {"pairs": {}, "skipped": "no two modalities look for the same target in the same samples"}
+        transfers = len(seeds) * len(pairs) * len(pairs) * 2 if len(pairs) > 1 else 0
+        bar.reset(work, total=len(seeds) * len(pairs) + transfers, description="fusions")
+        found, fusions = learned_fusions(parts, pairs, seeds, fusion_steps, advance)
+        of_pairs = {task.name: figures_of_pair for task, figures_of_pair in zip(pairs, found, strict=True)}
+        if len(pairs) < 2:
+            return {"pairs": of_pairs, "skipped": "one pair: there is no other whose fusion it could start from"}
+        transfer = fusion_transfer(parts, pairs, fusions, seeds, steps, advance)
+    return {"pairs": of_pairs, "skipped": None, **figures(list(of_pairs), transfer)}
+
+
+def figures(names: Sequence[str], found: Heterogeneity) -> dict[str, Any]:
+    """What `heterogeneity.json` says of M modalities or pairs; matrices have sources in rows and tasks in columns."""
+
+    def over_seeds(values: np.ndarray) -> dict[str, Any]:
+        return {"mean": values.mean(axis=0).tolist(), "std": values.std(axis=0, ddof=1).tolist()}
+
+    of, order = clusters(found.separation)
+    return {
+        "names": list(names),
+        "fresh_bits": over_seeds(found.fresh_SM),
+        "bits": over_seeds(found.bits_SMM),
+        "transfer": over_seeds(found.transfer),
+        "shortfall": over_seeds(found.shortfall),
+        "distance": found.distance.tolist(),
+        "distance_std": found.spread.tolist(),
+        "strangers": found.strangers.tolist(),
+        "separation": found.separation.tolist(),
+        "clusters": of,
+        "order": order,
+    }

@@ -1,0 +1,109 @@
+"""What is asked of each modality, and the data of a run for asking it: the same batches for whoever starts."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+from bind.anchors.cache_build import CacheOptions
+from bind.data.datamodule import BindDataModule
+from bind.data.plan import BatchRequest, EvaluationPlan
+from bind.data.workers import outlive_signals
+from bind.model import Binder
+from bind.parts import active_pairs, fill_cache, make_datamodule
+from bind.types import Modality, Pair
+
+log = logging.getLogger("bind")
+
+SPLIT = "val"
+
+
+@dataclass(frozen=True)
+class Task:
+    """Find the `target` that belongs with a `modality`, as the run's own pair of the two has it learned."""
+
+    modality: Modality
+    target: Modality
+    pair: Pair
+
+
+@dataclass(frozen=True)
+class RunParts:
+    """A finished run: its config, its Binder, and its training and validation data."""
+
+    config: Mapping[str, Any]
+    binder: Binder
+    datamodule: BindDataModule
+    trust: Sequence[str]
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], binder: Binder, trust: Sequence[str]) -> RunParts:
+        return cls(config, binder, make_datamodule(config, binder, active_pairs(config, binder), trust=trust), trust)
+
+    def fill_cache(self) -> None:
+        """Have the anchor's vectors of training and validation, from the run's own cache where it has one."""
+        options = CacheOptions.of(self.config["cache"])
+        self.datamodule.cache = fill_cache(self.datamodule, self.binder, ("train", SPLIT), options)
+
+    def drawn_with(self, modalities: Sequence[Modality], at_least: int) -> list[bool]:
+        """Of each source, whether training draws from it and it carries so many of `modalities`."""
+        drawn = zip(self.datamodule.sources, self.datamodule.weights, strict=True)
+        return [weight > 0 and len(set(modalities) & set(source.modalities())) >= at_least for source, weight in drawn]
+
+    def training_loader(
+        self, modalities: Sequence[Modality], seed: int, num_batches: int, at_least: int | None = None
+    ) -> DataLoader:
+        """The first batches of the run's plan with this seed whose source carries enough of `modalities`; None: all.
+
+        Raises:
+            ValueError: where no source that is drawn does.
+        """
+        chosen = self.drawn_with(modalities, len(modalities) if at_least is None else at_least)
+        if not any(chosen):
+            raise ValueError(f"no source of the training carries {', '.join(modalities)} together")
+        self.datamodule.seed = seed
+        plan = self.datamodule.train_plan()
+        epochs = itertools.chain.from_iterable(iter(plan) for _ in itertools.count())
+        requests = itertools.islice((request for request in epochs if chosen[request.source]), num_batches)
+        return self._loader("train", modalities, list(requests))
+
+    def validation_loader(self, modalities: Sequence[Modality]) -> DataLoader:
+        """All of the validation split, in order."""
+        sizes = [len(source.samples(SPLIT)) for source in self.datamodule.sources]
+        return self._loader(SPLIT, modalities, list(EvaluationPlan(sizes, self.datamodule.evaluation_batch_size)))
+
+    def _loader(self, split: str, modalities: Sequence[Modality], requests: list[BatchRequest]) -> DataLoader:
+        return DataLoader(
+            self.datamodule.dataset(split, modalities, self.datamodule.cache),
+            sampler=requests,
+            batch_size=None,
+            num_workers=self.datamodule.num_workers if split == "train" else 0,
+            worker_init_fn=outlive_signals,
+        )
+
+
+def tasks_of(pairs: Sequence[Pair], binder: Binder) -> list[Task]:
+    """The first pair of each trained modality whose other side stays as it is.
+
+    Raises:
+        ValueError: where fewer than two modalities have one.
+    """
+    tasks = []
+    for modality in binder.encoders:
+        others = {pair.b if pair.a == modality else pair.a: pair for pair in pairs if modality in (pair.a, pair.b)}
+        frozen = [m for m in others if m in binder.anchor.modalities and not binder.is_trainable(m)]
+        if frozen:
+            tasks.append(Task(modality, frozen[0], others[frozen[0]]))
+        else:
+            log.warning("%s is left out: it is paired with nothing that is frozen, such as image or text", modality)
+    if len(tasks) < 2:
+        raise ValueError(
+            f"this run has {len(tasks)} trained modality with a frozen side to find: heterogeneity compares two or "
+            "more, for example modalities=[audio,imu]"
+        )
+    return tasks

@@ -1,0 +1,40 @@
+"""The leakage audit of a finished run, without a limit."""
+
+from __future__ import annotations
+
+import json
+
+from omegaconf import DictConfig
+
+from bind.embed import best_device
+from bind.leakage import audit_run, without_leaked
+from bind.model import Binder
+from bind.parts import active_pairs, make_datamodule
+from bind.report.queries import read_queries
+from bind.report.tables import leakage_cells, leakage_note, print_cells
+from bind.run_dir import open_run, write_atomically
+
+
+def leakage(cfg: DictConfig) -> None:
+    """What a split shares with all that a run was trained on, in full: `bindspace leakage run=PATH`.
+
+    Raises:
+        ValueError: where the run directory is incomplete, or the data has changed so that it can't be read.
+    """
+    run_dir, config = open_run(cfg.run)
+    trust = list(cfg.trust)
+    binder = Binder.load(run_dir, trust=trust)
+    datamodule = make_datamodule(config, binder, active_pairs(config, binder), trust=trust)
+    anchor = binder.anchor.to(best_device())
+    audit = audit_run(config, run_dir, datamodule, anchor, cfg.split, trust, thorough=True)
+    found = audit.figures() | {"keys": {kind: list(leaks) for kind, leaks in audit.leaks.items()}}
+    suffix = "" if cfg.split == config["evaluation"]["split"] else f"_{cfg.split}"
+    queries = run_dir / f"queries{suffix}.parquet"
+    if audit.leaked and queries.is_file():
+        found["without_leaked"] = without_leaked(read_queries(queries)[1], audit.leaked)
+    path = run_dir / f"leakage{suffix}.json"
+    write_atomically(path, json.dumps({"split": cfg.split, **found}, indent=2) + "\n")
+    for cells in leakage_cells({"split": cfg.split, "leakage": found}):
+        print_cells(cells)
+    print(leakage_note(found))
+    print(f"all of it: {path}")

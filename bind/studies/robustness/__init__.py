@@ -1,0 +1,1 @@
+"""`bindspace robustness`: what noise and missing modalities do to retrieval and zero-shot, as curves."""

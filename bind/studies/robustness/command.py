@@ -1,0 +1,135 @@
+"""`bindspace robustness`: every kind of noise at every level, and every input missing, for one finished run."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from rich.progress import Progress
+
+from bind.embed import best_device, embed_split
+from bind.evaluation import Evaluation
+from bind.model import Binder, fusion_inputs
+from bind.parts import active_pairs, make_datamodule
+from bind.report.robustness import plot_robustness
+from bind.report.robustness_cells import fusion_cells, noise_cells
+from bind.report.tables import print_cells
+from bind.run_dir import open_run, write_atomically
+from bind.studies.robustness.embed import Disturber
+from bind.studies.robustness.figures import FusedQueries
+from bind.studies.robustness.heads import heads_of
+from bind.studies.robustness.kinds import KINDS, chosen_kinds, possible_levels
+from bind.studies.robustness.measure import curve, fused_curves, missing_curves, noise_curves
+from bind.studies.robustness.tasks import tasks_of
+from bind.types import Modality
+
+log = logging.getLogger("bind")
+
+
+def robustness(cfg: DictConfig) -> None:
+    """Disturb the queries of a run, and take inputs away: `bindspace robustness run=PATH [kinds=[audio_snr_db]]`.
+
+    Writes `robustness.json` and its PNGs into the run directory. Pools and prompts stay clean; the undisturbed point of
+    a curve is the figure of `metrics.json`.
+
+    Raises:
+        ValueError: for kinds, levels or inputs that do not fit the run, or a run that can't be used.
+    """
+    run_dir, config = open_run(cfg.run)
+    options: Any = OmegaConf.to_container(cfg, resolve=True)
+    levels = {name: KINDS[name].ordered(name, listed(given) or []) for name, given in options["levels"].items()}
+    shares = checked_shares(listed(options["missing_shares"]) or [])
+    split_name, seed = options["split"] or config["evaluation"]["split"], options["seed"]
+    binder = Binder.load(run_dir, trust=options["trust"]).to(best_device())
+    pairs = active_pairs(config, binder)
+    datamodule = make_datamodule(config, binder, pairs, trust=options["trust"])
+    modalities = datamodule.evaluation_modalities
+    kinds = {
+        (modality, kind): possible_levels(kind, levels[kind], binder.transforms[modality])
+        for modality, kind in chosen_kinds(listed(options["kinds"]), modalities, binder.transforms)
+        if levels[kind]
+    }
+    inputs = chosen_inputs(listed(options["inputs"]), binder, modalities)
+    if not kinds and not inputs:
+        raise ValueError("nothing to study: choose kinds= or inputs=; bindspace robustness --help lists them")
+
+    clean = embed_split(datamodule, binder, split_name)
+    evaluation = Evaluation(clean, binder, datamodule.sources, split_name, config["data"]["one_per_group"])
+    label_sets = options["data"]["zero_shot"] or config["data"]["zero_shot"] or {}
+    embed_text = functools.cache(lambda texts: binder.embed("text", texts))
+    asked_by = functools.partial(
+        tasks_of, evaluation, pairs=pairs, label_sets=label_sets, embed_text=lambda texts: embed_text(tuple(texts))
+    )
+    fused = FusedQueries(clean, inputs, heads_of(inputs, binder.fusion), asked_by(inputs)) if inputs else None
+    asked = {m: [task for task in asked_by([m]) if len(task.asking(clean.rows[m]))] for m, _ in kinds}
+    for modality in (m for m, tasks in asked.items() if not tasks):
+        log.warning("noise in %s is left out: there is nothing that it can be asked", modality)
+    kinds = {(m, kind): given for (m, kind), given in kinds.items() if asked[m]}
+    disturber = Disturber(datamodule, binder, clean, split_name, seed)
+    found: dict[str, Any] = {"split": split_name, "seed": seed, "noise": {}, "fusion": None}
+    if fused:
+        facts = {task.name: task.facts(evaluation, inputs, fused.rows) for task in fused.tasks}
+        found["fusion"] = {"inputs": inputs, "heads": list(fused.heads), "tasks": facts, "noise": {}}
+    with Progress(transient=True) as bar:
+        batches = sum(disturber.num_batches(modality, kind) * len(of) for (modality, kind), of in kinds.items())
+        steps = bar.add_task("robustness", total=batches + len(inputs) * len(shares))
+        for (modality, kind), given in kinds.items():
+            vectors = [clean.z[modality]]
+            for level in given:
+                bar.update(steps, description=f"{modality}, {KINDS[kind].label} {level:g}")
+                vectors.append(disturber.vectors(modality, kind, level, lambda: bar.advance(steps)))
+            curves = noise_curves(evaluation, asked[modality], modality, vectors)
+            found["noise"].setdefault(modality, {})[kind] = curve(kind, given) | {"tasks": curves}
+            if fused and modality in inputs:
+                heads = fused_curves([fused.noisy({modality: z_ND}) for z_ND in vectors])
+                fused_noise = found["fusion"]["noise"].setdefault(modality, {})
+                fused_noise[kind] = curve(kind, given) | {"tasks": heads}
+        if fused:
+            bar.update(steps, description="missing inputs")
+            found["fusion"]["missing"] = missing_curves(fused, shares, seed, lambda: bar.advance(steps))
+
+    suffix = "" if split_name == config["evaluation"]["split"] else f"_{split_name}"
+    path = run_dir / f"robustness{suffix}.json"
+    pngs = plot_robustness(found, run_dir, suffix)
+    found["figures"] = {caption: png.name for caption, png in pngs.items()}
+    write_atomically(path, json.dumps(found, indent=2) + "\n")
+    for cells in (*noise_cells(found), *fusion_cells(found)):
+        print_cells(cells)
+    print(*(path, *pngs.values()), sep="\n")
+
+
+def listed(given: Any) -> list[Any] | None:
+    """What a key was given as a list; `kinds=audio_snr_db` is one of one."""
+    return given if given is None or isinstance(given, list) else [given]
+
+
+def checked_shares(shares: Sequence[Any]) -> list[float]:
+    """Each share once, ascending; ValueError where one is not above 0 and at most 1."""
+    if wrong := [share for share in shares if not (isinstance(share, int | float) and 0 < share <= 1)]:
+        raise ValueError(f"missing_shares: {wrong[0]} is none; give shares above 0 and up to 1")
+    return sorted(set(shares))
+
+
+def chosen_inputs(asked: Sequence[Modality] | None, binder: Binder, modalities: Sequence[Modality]) -> list[Modality]:
+    """What is fused: what is `asked` for, or the run's own inputs, or else all that has an encoder; [] for no fusion.
+
+    Raises:
+        ValueError: for inputs that are not embedded, or only one.
+    """
+    if asked is None:
+        inputs = list(fusion_inputs(binder.fusion)) or [m for m in modalities if m in binder.encoders]
+        if len(inputs) < 2 or set(inputs) - set(modalities):
+            log.info(
+                "no fusion to study: it takes two modalities that were trained and are measured; or name inputs=[…]"
+            )
+            return []
+        return inputs
+    if unknown := [m for m in asked if m not in modalities]:
+        raise ValueError(f"inputs: {', '.join(unknown)} not embedded here; choose from {', '.join(modalities)}")
+    if asked and (len(asked) < 2 or len(set(asked)) < len(asked)):
+        raise ValueError(f"inputs={list(asked)}: name at least two different modalities, or [] for no fusion")
+    return list(asked)

@@ -1,0 +1,87 @@
+"""Where the right item stands for queries of several inputs, by every fusion head and by each input alone."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bind.fusion.attention import AttentionFusion
+from bind.fusion.early import EarlyFusion
+from bind.fusion.late import LateFusion
+from bind.metrics import COSINE_TIE_TOLERANCE, rank_by_cosine, rank_by_scores
+from bind.report.robustness import PLAIN_SUM
+from bind.studies.robustness.tasks import Task
+from bind.types import Modality
+
+Vectors = Mapping[Modality, Tensor]
+"""Input → (Q, D) unit vectors of the same Q queries."""
+
+Presence = Mapping[Modality, Tensor]
+"""Input → bool (Q,), whether the query has it."""
+
+Head = Callable[[Vectors, Presence, Task, Tensor], Tensor]
+"""`head(z, present, task, groups_Q)` → int64 (Q,), the place of the best right item, 1 is the top."""
+
+
+def heads_of(inputs: Sequence[Modality], fusion: Any) -> dict[str, Head]:
+    """Name → head: each input alone, the plain sum, every late fusion, and the run's own `fusion` of these inputs."""
+    heads: dict[str, Head] = {m: alone(m) for m in inputs}
+    heads[PLAIN_SUM] = embedded(EarlyFusion(inputs))
+    late = {method: LateFusion(inputs, method=method) for method in ("sum", "rrf", "softmax")}
+    is_of_these = fusion is not None and tuple(fusion.inputs) == tuple(inputs)
+    if is_of_these and isinstance(fusion, LateFusion):
+        late[fusion.method] = fusion  # with its weights and constants
+    heads |= {f"late: {method}": scored(of) for method, of in late.items()}
+    weighs = isinstance(fusion, EarlyFusion) and len(set(fusion.weights.values())) > 1
+    if is_of_these and isinstance(fusion, nn.Module) and (weighs or not isinstance(fusion, EarlyFusion)):
+        heads[own_name(fusion)] = embedded(copy.deepcopy(fusion).cpu().eval())
+    return heads
+
+
+def own_name(fusion: nn.Module) -> str:
+    """What the head of a run is called beside the others."""
+    if isinstance(fusion, EarlyFusion):
+        return "weighted sum"
+    return "attention, trained" if isinstance(fusion, AttentionFusion) else type(fusion).__name__
+
+
+def alone(modality: Modality) -> Head:
+    """One input without the others; a query that lacks it has missed: its place is behind the whole pool."""
+
+    def places(z: Vectors, present: Presence, task: Task, groups_Q: Tensor) -> Tensor:
+        ranks_Q = rank_by_cosine(z[modality], task.z_PD, groups_Q, task.groups_P).ranks_Q
+        return ranks_Q.masked_fill(~present[modality], len(task.z_PD) + 1)
+
+    return places
+
+
+def embedded(fusion: nn.Module) -> Head:
+    """One vector of those inputs that are present."""
+
+    def places(z: Vectors, present: Presence, task: Task, groups_Q: Tensor) -> Tensor:
+        with torch.inference_mode():
+            z_QD = fusion(z, present)
+        return rank_by_cosine(z_QD, task.z_PD, groups_Q, task.groups_P).ranks_Q
+
+    return places
+
+
+def scored(fusion: LateFusion) -> Head:
+    """The scores of those inputs that are present, combined."""
+
+    def places(z: Vectors, present: Presence, task: Task, groups_Q: Tensor) -> Tensor:
+        pool_present = {task.name: torch.ones(len(task.z_PD), dtype=torch.bool)}
+
+        def score_rows(start: int, stop: int) -> Tensor:
+            some, there = ({m: x[start:stop] for m, x in of.items()} for of in (z, present))
+            return fusion.scores(some, {task.name: task.z_PD}, there, pool_present)
+
+        tie_tolerance = COSINE_TIE_TOLERANCE if fusion.method == "sum" else 0.0
+        ranked = rank_by_scores(score_rows, len(groups_Q), groups_Q, task.groups_P, tie_tolerance=tie_tolerance)
+        return ranked.ranks_Q
+
+    return places

@@ -1,0 +1,149 @@
+"""The kinds of disturbance: whose values they are for, which levels make sense, and how a value is decoded for them."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from bind.anchors.processors import ImageTransform, open_image
+from bind.data.disturb import picture, sensor, sound
+from bind.data.recordings import open_audio, open_sensor
+from bind.data.transforms.audio import AudioTransform
+from bind.data.transforms.depth import DepthTransform
+from bind.data.transforms.imu import ImuTransform
+from bind.data.transforms.square import read_pixels
+from bind.types import Clip, Modality, SensorRecording, Transform, Waveform
+
+log = logging.getLogger("bind")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One way to disturb a modality; `levels` are what it is disturbed by.
+
+    Attributes:
+        label: of the axis, with the unit.
+        takes: the transform of the modalities it is for.
+        decode: a value, and the transform that will take it → what `disturb` takes.
+        disturb: what `decode` gave, the level and a generator → the same, disturbed; the generator is used alike at
+            every level.
+        bounds: levels lie between these, both excluded.
+        falling: lower levels are worse, and no level is as good as none.
+        whole: levels are counts.
+    """
+
+    label: str
+    takes: type
+    decode: Callable[[Any, Any], Any]
+    disturb: Callable[[Any, Any, np.random.Generator], Any]
+    bounds: tuple[float, float]
+    falling: bool = False
+    whole: bool = False
+
+    def ordered(self, name: str, levels: Sequence[Any]) -> list[float]:
+        """Each level once, the mildest first; ValueError where one makes no sense."""
+        low, high = self.bounds
+        for level in levels:
+            is_number = isinstance(level, int | float) and low < level < high
+            if not is_number or (self.whole and level != int(level)):
+                wanted = f"{'counts' if self.whole else 'numbers'} above {low:g}"
+                wanted += f" and below {high:g}" if math.isfinite(high) else ""
+                raise ValueError(f"levels.{name}: {level} is none; give {wanted}")
+        return sorted(set(levels), reverse=self.falling)
+
+
+def sound_of(value: Clip | Waveform, transform: AudioTransform) -> Waveform:
+    with open_audio(value) as recording:
+        samples = recording.read(0, recording.num_frames)
+        return Waveform(samples, recording.sample_rate_hz)  # type: ignore[arg-type]
+
+
+def sensor_of(value: Clip | SensorRecording, transform: ImuTransform) -> SensorRecording:
+    """The channels that the transform takes: noise on others would change nothing."""
+    recording = open_sensor(value)
+    columns = [column for column, name in enumerate(recording.channels) if name in transform.channels]
+    values = recording.read(0, recording.num_frames)[:, columns]
+    channels, units = (tuple(of[column] for column in columns) for of in (recording.channels, recording.units))
+    return SensorRecording(values, recording.sample_rate_hz, channels, units)
+
+
+def picture_of(value: Any, transform: ImageTransform) -> np.ndarray:
+    return np.asarray(open_image(value))
+
+
+def depth_of(value: Clip | np.ndarray, transform: DepthTransform) -> np.ndarray:
+    return read_pixels(value) if isinstance(value, Clip) else value
+
+
+_of_sound = partial(Kind, takes=AudioTransform, decode=sound_of, bounds=(-100.0, 100.0), falling=True)
+_of_sensor = partial(Kind, takes=ImuTransform, decode=sensor_of)
+
+KINDS: Mapping[str, Kind] = {
+    "audio_snr_db": _of_sound("white noise, SNR (dB)", disturb=sound.white_noise),
+    "audio_pink_snr_db": _of_sound("pink noise, SNR (dB)", disturb=sound.pink_noise),
+    "imu_bias": _of_sensor("bias (g and rad/s)", disturb=sensor.bias, bounds=(0.0, math.inf)),
+    "imu_rotation_degrees": _of_sensor("rotation (degrees)", disturb=sensor.rotation, bounds=(0.0, 360.0)),
+    "imu_gaps": _of_sensor("share of time lost", disturb=sensor.gaps, bounds=(0.0, 1.0)),
+    "imu_dead_channels": _of_sensor(
+        "dead channels",
+        disturb=lambda value, level, rng: sensor.dead_channels(value, int(level), rng),
+        bounds=(0.0, math.inf),
+        whole=True,
+    ),
+    "image_blur": Kind("blur (share of the shorter side)", ImageTransform, picture_of, picture.blur, (0.0, 1.0)),
+    "depth_holes": Kind("share of depth lost", DepthTransform, depth_of, picture.holes, (0.0, 1.0)),
+}
+
+
+def chosen_kinds(
+    asked: Sequence[str] | None, modalities: Sequence[Modality], transforms: Mapping[Modality, Transform]
+) -> list[tuple[Modality, str]]:
+    """Which of `modalities` is disturbed in which way: all that is possible, or what is `asked` for.
+
+    Raises:
+        ValueError: for a kind that does not exist, or that fits nothing here.
+    """
+    possible = [(m, name) for m in modalities for name, kind in KINDS.items() if fits(kind, transforms[m])]
+    if asked is None:
+        return possible
+    if unknown := [name for name in asked if name not in KINDS]:
+        raise ValueError(f"kinds: there is no {unknown[0]!r}; choose from {', '.join(KINDS)}")
+    here = list(dict.fromkeys(name for _, name in possible))
+    if unfit := [name for name in asked if name not in here]:
+        raise ValueError(
+            f"kinds: {unfit[0]} disturbs nothing that this run embeds ({', '.join(modalities)}); "
+            f"choose from {', '.join(here) or 'none'}"
+        )
+    return [(m, name) for m, name in possible if name in asked]
+
+
+def fits(kind: Kind, transform: Transform) -> bool:
+    """Whether values of a modality with this transform can be disturbed in this way."""
+    if not isinstance(transform, kind.takes):
+        return False
+    if kind is KINDS["imu_rotation_degrees"]:
+        return bool(sensor.triples(transform.channels))  # type: ignore[attr-defined]
+    return kind is not KINDS["imu_dead_channels"] or len(transform.channels) > 1  # type: ignore[attr-defined]
+
+
+def possible_levels(name: str, levels: Sequence[float], transform: Transform) -> list[float]:
+    """`levels` without those that would leave a sensor no channel, which the log names.
+
+    Raises:
+        ValueError: where none is left.
+    """
+    if name != "imu_dead_channels":
+        return list(levels)
+    num_channels = len(transform.channels)  # type: ignore[attr-defined]
+    kept = [level for level in levels if level < num_channels]
+    if levels and not kept:
+        raise ValueError(f"levels.{name}: the sensor has {num_channels} channels; give counts below that")
+    if left_out := [f"{level:g}" for level in levels if level not in kept]:
+        log.info("levels.%s: %s left out, the sensor has %d channels", name, ", ".join(left_out), num_channels)
+    return kept

@@ -1,0 +1,140 @@
+"""What disturbed queries are asked: to find their own in a clean pool of another modality, or their class."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bind.evaluation import Evaluation
+from bind.evaluation.queries import items
+from bind.label_sets import LabelSet
+from bind.metrics.ceiling import pair_ceiling
+from bind.types import Modality, Pair
+
+log = logging.getLogger("bind")
+
+
+@dataclass(frozen=True)
+class Task:
+    """A pool of clean vectors, and which of its items is right for each of the N samples.
+
+    Attributes:
+        name: `image` for a pool of pictures, `zero-shot` or `zero-shot/NAME` for classes in words.
+        z_PD: the pool's unit vectors.
+        groups_P: int64 (P,), an item is right for a query when their numbers are equal.
+        groups_N: int64 (N,), -1 where there is nothing to find.
+        asks_N: bool (N,), the samples that may ask.
+        cluster_N: int64 (N,), queries with equal numbers are resampled together.
+        resampled: what these clusters are.
+        about: what stands beside every figure: `trained` and `kind` of a pair, or the `label_set`.
+        pool_rows_P: the samples the pool was made of; None for classes.
+    """
+
+    name: str
+    z_PD: Tensor
+    groups_P: Tensor
+    groups_N: Tensor
+    asks_N: Tensor
+    cluster_N: np.ndarray
+    resampled: str
+    about: Mapping[str, Any]
+    pool_rows_P: np.ndarray | None = None
+
+    def asking(self, rows: Tensor) -> Tensor:
+        """Positions among `rows`, which may repeat a sample, of those that ask and have something to find."""
+        return (self.asks_N[rows] & torch.isin(self.groups_N[rows], self.groups_P)).nonzero().flatten()
+
+    def facts(self, evaluation: Evaluation, asking: Sequence[Modality], rows: Tensor) -> dict[str, Any]:
+        """`about`, what is resampled, and the best possible `ceiling_R@1` where the one source knows its factors.
+
+        `asking` are the modalities that the queries are made of, `rows` the samples that have them.
+        """
+        found = {**self.about, "resampled": self.resampled}
+        source: Any = evaluation.sources[0]
+        one_relevant = len(self.groups_P.unique()) == len(self.groups_P)
+        if (
+            self.pool_rows_P is None
+            or len(evaluation.sources) > 1
+            or not hasattr(source, "carries")
+            or not one_relevant
+        ):
+            return found
+        factors_NF = source.factor_table(evaluation.split_name)
+        tables = factors_NF[rows[self.asking(rows)].numpy()], factors_NF[self.pool_rows_P]
+        best = pair_ceiling(*tables, source.factor_names, "_plus_".join(asking), self.name, source.carries)
+        return found | {"ceiling_R@1": best["ceiling_R@1"]}
+
+
+def tasks_of(
+    evaluation: Evaluation,
+    asking: Sequence[Modality],
+    pairs: Sequence[Pair],
+    label_sets: Mapping[str, Mapping[str, Any]],
+    embed_text: Callable[[list[str]], Tensor],
+) -> list[Task]:
+    """What queries made of `asking` can be asked: every other modality they have a group in common with, and classes.
+
+    Classes where a label set is for one of `asking`; those of which a sample may have several are not asked.
+    """
+    return [*_pools(evaluation, asking, pairs), *_classes(evaluation, asking, label_sets, embed_text)]
+
+
+def _pools(evaluation: Evaluation, asking: Sequence[Modality], pairs: Sequence[Pair]) -> Iterator[Task]:
+    split, binder = evaluation.split, evaluation.binder
+    trained = {frozenset((pair.a, pair.b)) for pair in pairs}
+    anchor = set(binder.anchor.modalities)
+    for pool in (m for m in binder.modalities if m in split.z and m not in asking):
+        if not all(evaluation.have_a_common_group(m, pool) for m in asking):
+            continue
+        asks_N = evaluation.asking_and_asked(pool)[0]
+        asked = split.asked(pool, one_per_group=evaluation.one_per_group)
+        pool_rows = items(split, pool, asked).rows
+        resampled, cluster_N = evaluation.clusters(asking[0], asks_N)
+        is_trained = all(frozenset((m, pool)) in trained for m in asking)
+        kind = "trained" if is_trained else "anchor" if {*asking, pool} <= anchor else "emergent"
+        yield Task(
+            name=pool,
+            z_PD=split.z[pool][asked],
+            groups_P=split.group_ids_N[pool_rows],
+            groups_N=split.group_ids_N,
+            asks_N=asks_N,
+            cluster_N=cluster_N,
+            resampled=resampled,
+            about={"trained": is_trained, "kind": kind},
+            pool_rows_P=pool_rows,
+        )
+
+
+def _classes(
+    evaluation: Evaluation,
+    asking: Sequence[Modality],
+    label_sets: Mapping[str, Mapping[str, Any]],
+    embed_text: Callable[[list[str]], Tensor],
+) -> Iterator[Task]:
+    labels = [sample.label for sample in evaluation.samples]
+    resampled, cluster_N = evaluation.clusters(asking[0], evaluation.all_N)
+    for name, options in label_sets.items():
+        label_set = LabelSet.of(name, options, labels)
+        if not set(asking) & set(label_set.modalities):
+            continue
+        if label_set.multi_label:
+            log.warning("zero-shot %s is left out: its samples may be of several classes at once", name)
+            continue
+        members_NK = label_set.members(labels)
+        has_class_N = members_NK.any(dim=1)
+        yield Task(
+            name=f"zero-shot/{name}" if len(label_sets) > 1 else "zero-shot",
+            z_PD=label_set.embed(embed_text),
+            groups_P=torch.arange(members_NK.shape[1]),
+            groups_N=torch.where(has_class_N, members_NK.int().argmax(dim=1), -1),
+            asks_N=has_class_N,
+            cluster_N=cluster_N,
+            resampled=resampled,
+            about={"label_set": name},
+        )
