@@ -114,7 +114,7 @@ def report(found: dict[Any, np.ndarray], seeds: list[int], head: bool) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--train-steps", type=int, default=200, help="of the runs")
     parser.add_argument("--steps", type=int, default=40, help="of every start")
     parser.add_argument("--folder", type=Path, help="where runs are kept, and found again")

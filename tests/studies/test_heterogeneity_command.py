@@ -8,8 +8,9 @@ from omegaconf import OmegaConf
 from PIL import Image
 from torch.nn.functional import normalize
 
+from bind.build import build
 from bind.cli import main
-from bind.data.toy import ToySource
+from bind.data.toy import CARRIES, ToySource
 from bind.metrics.heterogeneity import Heterogeneity
 from bind.model import Binder
 from bind.parts import active_pairs
@@ -270,3 +271,11 @@ def test_advice_is_silent_on_what_noise_hides(capsys):
 def test_the_advised_share_is_a_key_of_the_config():
     made = runs.config("encoder/audio=transformer", "encoder/imu=transformer", "encoder.imu.share=audio")
     assert OmegaConf.to_container(made)["encoder"]["imu"]["share"] == "audio"
+
+
+def test_a_world_of_fewer_factors_is_a_key_of_the_config():
+    made = runs.config("data.sources.toy.carries={audio:[motion],imu:[]}")
+    world = build(OmegaConf.to_container(made.data.sources.toy, resolve=True))
+    assert (world.carries["audio"], world.carries["imu"]) == (("motion",), ())
+    whole = build(OmegaConf.to_container(runs.config().data.sources.toy, resolve=True))
+    assert whole.carries == CARRIES
