@@ -52,15 +52,6 @@ class Job:
         return z.half().cpu().numpy().reshape(-1, self.num_views, anchor.dim)
 
 
-def embed_samples(job: Job, anchor: Anchor, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """A batch of samples in, embeddings out: values per sample (n,), and their vectors (R, K, D) in fp16.
-
-    Nothing but its arguments matters, so any engine may run it on any machine that has the data and the anchor.
-    """
-    counts, inputs = job.load(indices)
-    return counts, job.embed(anchor, inputs)
-
-
 class _Batches(Dataset):
     """Loads what a request asks for, in a loader's process where there are any."""
 

@@ -227,16 +227,6 @@ def leakage_cells(metrics: Mapping[str, Any]) -> list[Cells]:
     return made
 
 
-def retrieval_table(metrics: Mapping[str, Any]) -> Table:
-    """The retrieval table for a terminal; fits 100 columns with the house's own modalities."""
-    return _rich_table(retrieval_cells(metrics))
-
-
-def zero_shot_table(metrics: Mapping[str, Any]) -> Table:
-    """The zero-shot table for a terminal."""
-    return _rich_table(zero_shot_cells(metrics))
-
-
 def tables(metrics: Mapping[str, Any], worst: int | None = None) -> list[Cells]:
     """The tables that `metrics` has figures for; of the classes all, or the `worst` few of each task."""
     made = [retrieval_cells(metrics)] if metrics.get("retrieval") else []

@@ -16,7 +16,7 @@ from cache_cases import ENGINE, Watched, World, options
 from PIL import Image
 
 from bind.anchors.cache_build import CacheOptions, build_cache, cacheable
-from bind.anchors.cache_fill import Engine, Job, embed_samples
+from bind.anchors.cache_fill import Engine, Job
 from bind.anchors.cache_store import CacheFolder, Origin
 from bind.anchors.dual_encoder import PretrainedAnchor
 from bind.data.manifest import ManifestSource
@@ -191,10 +191,11 @@ def _rngs(seed):
     return [np.random.default_rng([seed, i]) for i in range(len(World().samples("train")))]
 
 
-def test_the_function_of_a_batch_needs_nothing_but_its_arguments(anchor, tmp_path):
+def test_a_job_needs_nothing_but_its_arguments(anchor, tmp_path):
     own = PretrainedAnchor(anchor)
     job = Job(World(), "train", "image", own.transforms["image"], num_views=2)
-    counts, z_RKD = embed_samples(job, own, [2, 3, 4])
+    counts, inputs = job.load([2, 3, 4])
+    z_RKD = job.embed(own, inputs)
     assert counts.tolist() == [1, 0, 1]
     assert (z_RKD.shape, z_RKD.dtype) == ((2, 2, tiny.DIM), np.float16)
     _, cache = fill(anchor, tmp_path, views=2)
