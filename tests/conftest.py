@@ -1,7 +1,11 @@
 import logging
+import os
 import sys
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as asked for are busy, before torch counts the cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session", autouse=True)

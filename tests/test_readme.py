@@ -61,9 +61,9 @@ def test_the_check_runs_the_install_and_test_commands_of_the_readme():
     check = (ROOT / ".ci" / "run").read_text()
     (line,) = [line for line in "\n".join(blocks("bash")).splitlines() if "[dev]" in line]
     install, test = (part.strip() for part in line.split("&&"))
-    assert test == "pytest"
+    assert test == "pytest -n 2"
     assert install.replace("pip install", "pip install --quiet") in check
-    assert re.search(r"^pytest$", check, flags=re.MULTILINE)
+    assert re.search(r"^pytest -n 2$", check, flags=re.MULTILINE)
 
 
 def test_keys_of_the_table_exist():
