@@ -1,4 +1,6 @@
+import copy
 import hashlib
+import pickle
 
 import pytest
 import torch
@@ -60,3 +62,17 @@ def test_a_batch_moves_whole(device):
     assert {tensor.device.type for tensor in tensors} == {device}
     assert (moved.keys, moved.source, moved.modalities) == (batch.keys, batch.source, batch.modalities)
     assert len(moved) == 1
+
+
+def test_a_batch_is_the_same_in_another_process_and_may_be_written_to():
+    batch = Batch(
+        keys=["a", "b"], group_ids_B=torch.tensor([1, 2]), inputs={"audio": torch.ones(3, 4)},
+        rows={"audio": torch.tensor([1]), "text": torch.zeros(0, dtype=torch.long)}, cached={"text": torch.zeros(0, 2)},
+        source="toy", modalities=("audio", "text"), num_clips={"audio": torch.tensor([3])},
+    )  # fmt: skip
+    for other in (pickle.loads(pickle.dumps(batch)), copy.deepcopy(batch)):
+        for name in ("group_ids_B", "inputs", "rows", "cached", "num_clips"):
+            torch.testing.assert_close(getattr(other, name), getattr(batch, name), rtol=0, atol=0)
+        assert (other.keys, other.source, other.modalities) == (batch.keys, batch.source, batch.modalities)
+        other.rows["audio"] += 1
+        assert batch.rows["audio"].tolist() == [1]
