@@ -82,6 +82,7 @@ class BindingModule(L.LightningModule):
         self.seed = seed
         self.last_losses: dict[str, Tensor] = {}  # of the step before, for who watches over them
         self.last_logged: dict[str, dict[str, Tensor]] = {}
+        self.last_total = torch.zeros(())
         self.validation: list[tuple[Batch, Embeddings]] = []
         # Of the last validation, as in metrics.json, for who watches over them.
         self.last_figures: dict[str, dict[str, dict[str, Any]]] = {}
@@ -118,13 +119,14 @@ class BindingModule(L.LightningModule):
         self.last_logged = {name: self.pair_losses[name].logged() for name in losses}  # type: ignore[operator]
         weights = {pair.name: pair.weight for pair in self.pairs}
         total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
-        self.log("train/loss", total.detach(), prog_bar=True, sync_dist=True, batch_size=len(batch))
+        self.last_total = total.detach()
         return total
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if not every or (self.global_step + 1) % every:  # loggers would drop it, for a third of a millisecond each
-            return
+        every = self.trainer.log_every_n_steps or 1  # type: ignore[attr-defined]
+        if (self.global_step + 1) % every and not self.trainer.is_last_batch:
+            return  # loggers would drop it, for a third of a millisecond each and, among processes, an exchange
+        self.log("train/loss", self.last_total, prog_bar=True, sync_dist=True)
         for name, loss in self.last_losses.items():
             self.log(f"train/loss/{name}", loss, sync_dist=True)
             for kind, value in self.last_logged[name].items():
