@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import errno
 import importlib
 import os
@@ -282,8 +283,10 @@ def main() -> None:
         _plain_command(command, rest)
     else:
         known = command in ("", "-h", "--help", "help")
+        close = difflib.get_close_matches(command, ["train", *COMMANDS], n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
         print(
-            usage() if known else f"error: unknown command {command!r}\n\n{usage()}",
+            usage() if known else f"error: unknown command {command!r}{hint}\n\n{usage()}",
             file=sys.stdout if known else sys.stderr,
         )
         raise SystemExit(0 if known else 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import inspect
 import json
@@ -71,13 +72,17 @@ class Binder(nn.Module):
                 shared.
         """
         anchor = build(config["anchor"], trust=trust)
+        chosen = config["modalities"]
         encoders, heads, transforms, share = {}, {}, {}, {}
-        for modality in config["modalities"]:
+        for modality in chosen:
             for part in ("encoder", "transform"):
                 if not config[part].get(modality):
+                    known = sorted(m for m, options in config[part].items() if options)
+                    close = difflib.get_close_matches(str(modality), known, n=1)
+                    hint = f"did you mean {close[0]}? If not, " if close else ""
                     raise ValueError(
-                        f"modalities={list(config['modalities'])}: {modality} has no {part}; add one with "
-                        f"+{part}/{modality}=NAME (known: {sorted(config[part])})"
+                        f"modalities={list(chosen)}: {modality} has no {part}; {hint}add one with "
+                        f"+{part}/{modality}=NAME (known: {', '.join(known)})"
                     )
             options = dict(config["encoder"][modality])
             if owner := options.pop("share", None):
@@ -93,7 +98,9 @@ class Binder(nn.Module):
                 raise ValueError("fusion.inputs needs at least two modalities, for example fusion.inputs=[audio,imu]")
             takes_dim = "dim" in inspect.signature(locate_class(fusion_config["_target_"], trust)).parameters
             fusion = build(fusion_config, trust=trust, **({"dim": anchor.dim} if takes_dim else {}))
-        return cls(anchor, encoders, heads, transforms, fusion, {**config, "version": CONFIG_VERSION}, share)
+        of_chosen = {part: {m: config[part][m] for m in chosen} for part in ("encoder", "transform")}
+        kept = {**config, **of_chosen, "version": CONFIG_VERSION}
+        return cls(anchor, encoders, heads, transforms, fusion, kept, share)
 
     @property
     def modalities(self) -> tuple[Modality, ...]:

@@ -38,7 +38,8 @@ class BindingModule(L.LightningModule):
         seed: of dropout and masking, which are reseeded at every step so that a resumed run repeats them.
 
     Raises:
-        ValueError: where there is no pair, a pair names a modality the Binder lacks, or chunks would not be exact.
+        ValueError: where there is no pair, a pair names a modality the Binder lacks, a number of the optimizer can't
+            be, or chunks would not be exact.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class BindingModule(L.LightningModule):
             if not isinstance(chunk_size, int) or chunk_size < 1:
                 raise ValueError(f"data.chunk_size={chunk_size}: give a number of rows, or null for the whole batch")
             refuse_batch_statistics(nn.ModuleDict({"encoder": binder.encoders, "head": binder.heads}))
+        refuse_wrong_numbers(lr, weight_decay, betas, warmup_fraction, lr_end_fraction)
         self.binder = binder
         self.pairs = tuple(pairs)
         self.pair_losses = nn.ModuleDict(
@@ -208,6 +210,24 @@ class BindingModule(L.LightningModule):
                 f"this checkpoint belongs to an anchor with fingerprint {expected}, but {self.binder.anchor.name} has "
                 f"{self._frozen_fingerprint}: pass the same anchor.pretrained= as before"
             )
+
+
+def refuse_wrong_numbers(lr: Any, weight_decay: Any, betas: Any, warmup_fraction: Any, lr_end_fraction: Any) -> None:
+    """Raise ValueError that names the key `optimizer.…` whose value is no number or out of range."""
+
+    def is_within(value: Any, low: float, high: float) -> bool:
+        return isinstance(value, int | float) and low <= value <= high and math.isfinite(value)
+
+    if not is_within(lr, 0, math.inf) or lr == 0:
+        raise ValueError(f"optimizer.lr={lr}: give a number above 0, such as 1e-3")
+    if not is_within(weight_decay, 0, math.inf):
+        raise ValueError(f"optimizer.weight_decay={weight_decay}: give a number of at least 0, such as 0.05")
+    for name, share in (("warmup_fraction", warmup_fraction), ("lr_end_fraction", lr_end_fraction)):
+        if not is_within(share, 0, 1):
+            raise ValueError(f"optimizer.{name}={share}: give a share from 0 to 1")
+    is_pair = isinstance(betas, Sequence) and len(betas) == 2
+    if not is_pair or not all(is_within(beta, 0, 1) and beta < 1 for beta in betas):
+        raise ValueError(f"optimizer.betas={betas}: give two numbers from 0 to below 1, such as [0.9,0.98]")
 
 
 def reseed(seed: int, device: torch.device) -> None:

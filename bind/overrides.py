@@ -13,6 +13,9 @@ from typing import Any, TextIO
 OF_FIXED_KEYS = ("data", "cache", "evaluation")
 """Groups that are read key by key; what others get too much of is refused where they are built."""
 
+OF_FREE_NAMES = ("pairs", "data.manifests", "data.sources", "data.weights", "data.zero_shot")
+"""Keys whose children the user names: a new one is written with +."""
+
 
 class HeldStderr:
     """Stands for stderr and notes what is written until `end`, which then goes on to where it belongs.
@@ -71,13 +74,15 @@ def suggestions(config_dir: Path, config_name: str) -> Iterator[None]:
 
 
 def advice(refusal: str, config_dir: Path, config_name: str, arguments: Sequence[str]) -> list[str]:
-    """One line for each misspelt choice or key; none where Hydra's `refusal` is about something else."""
+    """One line for each misspelt choice or key, or argument without `=`; none where Hydra refuses something else."""
     if missing := re.search(r"Could not find '(.+)/(.+?)'\s+Available options in '.+?':\n((?:\t.*\n?)+)", refusal):
         group, name, listed = missing.groups()
         names = listed.split()
         close = difflib.get_close_matches(name, names, n=1)
         meant = f"did you mean {group}={close[0]}? " if close else ""
         return [f"{group}={name}: {meant}There {'are' if len(names) > 1 else 'is'} {', '.join(names)}"]
+    if "missing EQUAL" in refusal:
+        return without_value(config_dir, config_name, arguments)
     if refused := re.search(r"Could not override '(.+?)'", refusal):
         told = misspelt(config_dir, config_name, arguments)
         if refused[1] in told:
@@ -87,21 +92,63 @@ def advice(refusal: str, config_dir: Path, config_name: str, arguments: Sequence
 
 def misspelt(config_dir: Path, config_name: str, arguments: Sequence[str]) -> dict[str, str]:
     """Keys among `KEY=VALUE` arguments that neither config nor config groups know → what may have been meant."""
+    assigned = [a for a in arguments if "=" in a and not a.startswith(("-", "~", "+"))]
+    known = known_keys(config_dir, config_name, assigned)
+    found = {}
+    for key, _, value in (a.partition("=") for a in assigned):
+        if known and key not in known and not key.startswith("hydra/"):
+            found[key] = new_name(key, value, known) or meant(key, known)
+    return found
+
+
+def without_value(config_dir: Path, config_name: str, arguments: Sequence[str]) -> list[str]:
+    """One line for each argument that lacks its `=VALUE` or `KEY=`."""
+    from omegaconf import OmegaConf
+
+    flags = ("-m", "--multirun")
+    after = zip(["", *arguments], arguments, strict=False)  # a flag of Hydra's may take what follows it
+    bare = [a for before, a in after if "=" not in a and a[:1] not in "-~" and (before[:1] != "-" or before in flags)]
+    known = known_keys(config_dir, config_name, [a for a in arguments if "=" in a])
+    main = config_dir / f"{config_name}.yaml"
+    options: Any = OmegaConf.to_container(OmegaConf.load(main), resolve=False) if main.is_file() else {}
+    given = {a.split("=")[0] for a in arguments if "=" in a}
+    unset = [key for key, value in flat(options) if value == "???" and key not in given]
+    told = []
+    for argument in bare:
+        if argument.startswith("+") or argument in known:
+            told.append(f"{argument}: write {argument}=VALUE")
+        else:
+            hint = f"; did you mean {unset[0]}={argument}?" if unset else ""
+            told.append(f"{argument}: write KEY=VALUE{hint}")
+    return told
+
+
+def known_keys(config_dir: Path, config_name: str, assigned: Sequence[str]) -> list[str]:
+    """Config groups, and the keys there are with the choices among `KEY=VALUE` arguments; [] where they can't be."""
     from hydra import compose, initialize_config_dir
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
 
-    assigned = [a for a in arguments if "=" in a and not a.startswith(("-", "~", "+"))]
     groups = groups_in(config_dir)
     choices = [a for a in assigned if a.split("=")[0] in groups]
     try:
         with initialize_config_dir(str(config_dir), version_base="1.3"):
             config = compose(config_name, choices, return_hydra_config=True)
     except (HydraException, ValueError):  # a choice of the user's own folder: its keys are not known here
-        return {}
-    known = sorted(groups | {name for name, _ in flat(OmegaConf.to_container(config, resolve=False))})
-    unknown = [a.split("=")[0] for a in assigned]
-    return {key: meant(key, known) for key in unknown if key not in known and not key.startswith("hydra/")}
+        return []
+    return sorted(groups | {name for name, _ in flat(OmegaConf.to_container(config, resolve=False))})
+
+
+def new_name(key: str, value: str, known: Sequence[str]) -> str | None:
+    """What to write for a name that the user may choose, `pairs.imu-text.weight`; None for another key."""
+    for parent in OF_FREE_NAMES:
+        name, *rest = key.removeprefix(f"{parent}.").split(".")
+        if key.startswith(f"{parent}.") and f"{parent}.{name}" not in known:
+            children = [k.removeprefix(f"{parent}.") for k in known if k.startswith(f"{parent}.")]
+            close = _close(name, [child for child in children if "." not in child])
+            hint = "".join(f"did you mean {'.'.join([parent, like, *rest])}? If not, " for like in close)
+            return f"{hint}write +{key}={value} for a new one"
+    return None
 
 
 def meant(key: str, known: Sequence[str]) -> str:

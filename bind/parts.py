@@ -28,16 +28,8 @@ log = logging.getLogger("bind")
 
 
 def binder_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a run's config that a Binder is built from, with only the modalities that were chosen."""
-    chosen = config["modalities"]
-    return {
-        "anchor": config["anchor"],
-        "modalities": chosen,
-        "encoder": {m: c for m, c in config["encoder"].items() if m in chosen},
-        "transform": {m: c for m, c in config["transform"].items() if m in chosen},
-        "head": config["head"],
-        "fusion": config["fusion"],
-    }
+    """The part of a run's config that a Binder is built from."""
+    return {name: config[name] for name in ("anchor", "modalities", "encoder", "transform", "head", "fusion")}
 
 
 def active_pairs(config: Mapping[str, Any], binder: Binder) -> list[Pair]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -61,6 +62,8 @@ def train(cfg: DictConfig) -> float:
 
 
 def train_in(run_dir: Path, config: dict[str, Any], started: float) -> float:
+    if not isinstance(config["seed"], int) or not 0 <= config["seed"] < 2**32:
+        raise ValueError(f"seed={config['seed']}: give a whole number from 0 to 2**32 - 1")
     L.seed_everything(config["seed"], verbose=False)
     torch.set_float32_matmul_precision("high")
     checkpoint = find_checkpoint(config["ckpt"], run_dir)
@@ -129,6 +132,12 @@ def tell_mixture(trainer: L.Trainer, datamodule: BindDataModule, pairs: Mapping[
     num_batches = per_epoch * max(1, trainer.max_epochs or 1)
     if trainer.max_steps > 0:
         num_batches = min(num_batches, trainer.max_steps * trainer.accumulate_grad_batches)
+        steps = math.ceil(per_epoch / trainer.accumulate_grad_batches) * (trainer.max_epochs or 0)
+        if 0 < steps < trainer.max_steps:
+            print(
+                f"stops at trainer.max_epochs={trainer.max_epochs}, step {steps}, before "
+                f"trainer.max_steps={trainer.max_steps}; raise trainer.max_epochs for more"
+            )
     if num_batches:
         sources = seen_sources(plan, datamodule.source_names, num_batches, per_epoch)
         print_cells(mixture_cells(sources, seen_pairs(datamodule.sources, sources, pairs), plan.global_batch))
@@ -140,7 +149,6 @@ def evaluate(cfg: DictConfig) -> None:
     Raises:
         ValueError: where the run directory is incomplete, or the data has changed so that it can't be read.
     """
-    started = time.perf_counter()
     run_dir, config = open_run(cfg.run)
     if cfg.data.zero_shot:
         config["data"]["zero_shot"] = OmegaConf.to_container(cfg.data.zero_shot, resolve=True)
@@ -149,9 +157,11 @@ def evaluate(cfg: DictConfig) -> None:
     pairs = active_pairs(config, binder)
     datamodule = make_datamodule(config, binder, pairs, trust=trust)
     main_file = run_dir / "metrics.json"
-    of_training = json.loads(main_file.read_text())["seconds"] if main_file.is_file() else {}
-    is_main = cfg.split == config["evaluation"]["split"]
-    seconds = of_training if is_main else {"setup": time.perf_counter() - started}
+    seconds: dict[str, float] = {}
+    if cfg.split == config["evaluation"]["split"] and main_file.is_file():  # this takes the place of its evaluation
+        of_training = json.loads(main_file.read_text())["seconds"]
+        seconds = {name: took for name, took in of_training.items() if name not in ("evaluate", "total")}
+    started = time.perf_counter() - sum(seconds.values())
     evaluate_run(config, binder.to(best_device()), datamodule, pairs, run_dir, cfg.split, seconds, started, trust)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from bind.data.shards.patterns import absolute
 
 CONFIG_VERSION = 2
+LISTS_OF_NAMES = (("evaluation", "modalities"), ("fusion", "inputs"), ("anchor", "train"))
 
 
 def prepare_run_dir(cfg: DictConfig) -> tuple[Path, dict[str, Any]]:
@@ -30,6 +31,10 @@ def prepare_run_dir(cfg: DictConfig) -> tuple[Path, dict[str, Any]]:
         if cfg.data.get("shards"):
             cfg.data.shards = absolute(cfg.data.shards)
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    config["modalities"] = listed(config["modalities"])
+    for group, key in LISTS_OF_NAMES:
+        if isinstance((config[group] or {}).get(key), str):
+            config[group][key] = listed(config[group][key])
     config = {"version": CONFIG_VERSION, **{k: v for k, v in config.items() if k not in ("experiment", "debug")}}
     return run_dir, config
 
@@ -43,6 +48,13 @@ def open_run(run: str) -> tuple[Path, dict[str, Any]]:
     if config.get("version") != CONFIG_VERSION:
         raise ValueError(f"{path} has version {config.get('version')}; this bind reads {CONFIG_VERSION}")
     return Path(run).resolve(), config
+
+
+def listed(value: Any) -> list[Any]:
+    """What a key that takes several was given: one value, `modalities=audio`, is a list of one; null is none."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple | ListConfig) else [value]
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -16,6 +16,7 @@ import torch
 
 import bind.run
 from bind.cli import HOME, JobFailed, main, run_job
+from bind.run_dir import prepare_run_dir
 from bind.studies.embed import embed
 
 NO_TRAINING = {"trainer.max_steps": 0}
@@ -174,7 +175,8 @@ def test_pairs_that_never_meet_in_a_row(own_recordings, tmp_path, refused):
         ({"data.batch_size": 99}, ["data.batch_size=99 is larger than the 12 training samples", "data.batch_size=12"]),
         ({"data.batch_size": 0}, ["data.batch_size=0: give a number of rows"]),
         ({"data.num_workers": "all"}, ["data.num_workers=all: give a number of processes"]),
-        ({"modalities": ["audoi"]}, ["modalities=['audoi']: audoi has no encoder"]),
+        ({"modalities": ["audoi"]}, ["modalities=['audoi']: audoi has no encoder; did you mean audio?"]),
+        ({"modalities": "audoi"}, ["modalities=['audoi']: audoi has no encoder; did you mean audio?"]),
         ({"modalities": ["audio"]}, ["fusion.inputs", "imu"]),
         ({"fusion.inputs": ["audio"]}, ["fusion.inputs needs at least two modalities"]),
         ({"evaluation.modalities": ["audio", "imgae"]}, ["evaluation.modalities: imgae", "'image', 'text', 'audio'"]),
@@ -185,6 +187,8 @@ def test_pairs_that_never_meet_in_a_row(own_recordings, tmp_path, refused):
         ({"pairs.audio": {"weight": 1.0}}, ["pairs.audio: name a pair A-B"]),
         ({"loss.temperature": 5.0}, ["temperature=5.0: choose a value from 0.01 to 1"]),
         ({"loss.same_group": "postive"}, ["postive", "ignore", "positive"]),
+        ({"optimizer.lr": "abc"}, ["optimizer.lr=abc: give a number above 0"]),
+        ({"seed": "abc"}, ["seed=abc: give a whole number"]),
         ({"optimizer.learning_rate": 1.0}, ["optimizer: ", "'learning_rate'", "configs/train.yaml"]),
         ({"encoder.audio.widht": 3}, ["AudioCNN", "'widht'", "width"]),
         ({"encoder.audio._target_": "bind.encoders.Audio"}, ["bind.encoders.Audio can't be imported"]),
@@ -204,6 +208,14 @@ def test_a_wrong_value_names_its_key_and_what_to_do(values, said, recordings, tm
     message = refused(bind.run.train, runs.fused_config(recordings, tmp_path / "run", **values))
     for part in said:
         assert part in message
+
+
+def test_one_name_is_a_list_of_one(tmp_path):
+    values = {"modalities": "audio", "evaluation.modalities": "image", "anchor.train": "text"}
+    _, config = prepare_run_dir(runs.config(run_dir=str(tmp_path), **values))
+    assert config["modalities"] == ["audio"]
+    assert config["evaluation"]["modalities"] == ["image"]
+    assert config["anchor"]["train"] == ["text"]
 
 
 def test_a_modality_whose_encoder_is_not_chosen_is_left_out_and_that_is_said(recordings, tmp_path, caplog, no_pictures):
@@ -274,6 +286,7 @@ def test_a_run_of_another_version_is_refused(recorded_run, tmp_path, refused):
         ({"run": "gone"}, "run=gone: no config.yaml there"),
         ({"modalities": ["audoi"]}, "modalities: audoi unknown to "),
         ({"modalities": ["depth"]}, "modalities: depth unknown to "),
+        ({"modalities": "depth"}, "modalities: depth unknown to "),
     ],
 )
 def test_embed_refuses(values, said, recordings, recorded_run, tmp_path, refused):
@@ -340,7 +353,7 @@ def test_a_key_of_a_chosen_group_is_known(as_command, capsys):
 
 def test_an_unknown_command_says_which_there_are(as_command, capsys):
     assert as_command(main, "tarin") == 2
-    assert "unknown command 'tarin'" in capsys.readouterr().err
+    assert "unknown command 'tarin'; did you mean train?" in capsys.readouterr().err
 
 
 def test_a_misspelt_key_fails_before_the_heavy_imports(tmp_path):

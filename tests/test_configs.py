@@ -14,7 +14,7 @@ from PIL import Image
 
 from bind.anchors.dual_encoder import PretrainedAnchor
 from bind.build import ANY_CLASS, locate_class
-from bind.cli import CONFIG_DIR, flat
+from bind.cli import COMMANDS, CONFIG_DIR, flat, main
 from bind.module import BindingModule
 from bind.run import evaluate, train
 
@@ -115,6 +115,16 @@ def test_the_other_commands_compose(name):
     needed = {name: {"run"} for name in ("evaluate", "probe", "robustness")}
     needed |= {"embed": {"run", "manifest", "out"}, "pack": {"manifest", "out"}}
     assert unset == needed.get(name, set())
+
+
+@pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if command.is_hydra])
+def test_help_is_the_commands_own(name, as_command, capsys):
+    assert as_command(main, name, "--help") == 0
+    shown = capsys.readouterr().out
+    assert f"\nbindspace {name} " in shown
+    assert "powered by Hydra" not in shown
+    values = OmegaConf.to_container(runs.config(name=name))
+    assert all(f"\n{key}:" in shown for key in values)
 
 
 # One step of every experiment

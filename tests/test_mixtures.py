@@ -52,6 +52,14 @@ def test_a_source_of_weight_0_is_evaluated_but_not_trained(tables, tmp_path, cap
     assert "imu_to_image" in json.loads((tmp_path / "metrics.json").read_text())["retrieval"]
 
 
+@pytest.mark.parametrize(("max_steps", "is_told"), [(80, True), (1, False), (-1, False)])
+def test_epochs_that_end_before_the_steps_asked_for_are_told(max_steps, is_told, tables, tmp_path, capsys):
+    values = {"data.steps_per_epoch": 2, "trainer.max_epochs": 2, "trainer.max_steps": max_steps}
+    train(mixture(tables, tmp_path, **values))
+    told = "stops at trainer.max_epochs=2, step 4, before trainer.max_steps=80; raise trainer.max_epochs for more"
+    assert (told in capsys.readouterr().out) == is_told
+
+
 def test_a_mixture_of_nothing_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"\+data\.manifests\.NAME=FILE"):
         train(mixture({}, tmp_path))

@@ -68,6 +68,26 @@ def test_a_source_without_any_pair_is_named(binder):
         module.training_step(batch, 0)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("lr", "abc"),
+        ("lr", 0),
+        ("lr", float("nan")),
+        ("lr", float("inf")),
+        ("weight_decay", -0.1),
+        ("warmup_fraction", 1.5),
+        ("lr_end_fraction", None),
+        ("betas", [0.9]),
+        ("betas", "ab"),
+        ("betas", [0.9, 1.0]),
+    ],
+)
+def test_a_number_of_the_optimizer_that_can_not_be_names_its_key(key, value, binder):
+    with pytest.raises(ValueError, match=rf"^optimizer\.{key}="):
+        BindingModule(binder, [IMU_IMAGE], **{key: value})
+
+
 def test_pairs_that_can_not_be_trained_are_refused(binder):
     with pytest.raises(ValueError, match="no pair to train on"):
         BindingModule(binder, [])

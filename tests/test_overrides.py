@@ -52,6 +52,30 @@ def test_the_users_mistake_is_all_that_is_said(arguments, said, as_command, caps
     assert all(line.startswith(start) for line, start in zip(lines, said, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "pairs.imu-text.weight=1"], "pairs.imu-text.weight: write +pairs.imu-text.weight=1 for a new one"),
+        (
+            ["train", "pairs.audio-imgae.weight=2"],
+            "pairs.audio-imgae.weight: did you mean pairs.audio-image.weight? "
+            "If not, write +pairs.audio-imgae.weight=2 for a new one",
+        ),
+        (["train", "data.manifests.third=x.csv"], "data.manifests.third: write +data.manifests.third=x.csv for a new"),
+        (["train", "data.weights.motion=2"], "data.weights.motion: write +data.weights.motion=2 for a new one"),
+        (["train", "trainer.max_steps", "seed=1"], "trainer.max_steps: write trainer.max_steps=VALUE"),
+        (["train", "+pairs.imu-text.weight"], "+pairs.imu-text.weight: write +pairs.imu-text.weight=VALUE"),
+        (["train", "seed"], "seed: write seed=VALUE"),
+        (["leakage", "runs/b"], "runs/b: write KEY=VALUE; did you mean run=runs/b?"),
+        (["leakage", "run=runs/a", "runs/b"], "runs/b: write KEY=VALUE"),
+    ],
+)
+def test_a_new_name_or_a_value_that_is_missing_is_shown_as_it_is_written(arguments, said, as_command, capsys):
+    assert as_command(main, *arguments) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {said}")
+
+
 def test_what_is_no_misspelling_keeps_hydras_words(as_command, capsys):
     assert as_command(main, "train", "data.batch_size=[") == 1
     assert "no viable alternative at input" in capsys.readouterr().err

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+# A resample of so few clusters is nearly the sample itself: with fewer the percentiles lie far too close together.
+MIN_CLUSTERS = 10
 _DRAWS_AT_ONCE = 1 << 22
 
 

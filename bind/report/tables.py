@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import StringIO
 from typing import Any
@@ -11,6 +11,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from bind.metrics.bootstrap import MIN_CLUSTERS
 
 _MISSING = "–"
 _LEFT_OUT_FIRST = ("mAP", "R@5", "median\nrank", "recall\n@10", "95 % CI", "ceiling", "top-5", "R@10", "queries\n/pool")
@@ -98,12 +100,19 @@ def kind_of(entry: Mapping[str, Any]) -> str:
 
 
 def resampled_note(figure: str, entries: Iterable[Mapping[str, Any]]) -> str:
-    """What the intervals are over, such as "bootstrap over 9 owners"."""
-    found = {(e.get("resampled", "queries"), e.get("clusters")) for e in entries}
-    names = sorted({name for name, _ in found})
-    if len(found) == 1 and (size := next(iter(found))[1]) is not None:
-        names = [f"{size} {names[0]}"]
-    return f"{figure}: bootstrap over " + " or ".join(names)
+    """What the intervals are over, such as "bootstrap over 40–115 groups or 12 owners", and whether that is too few."""
+    sizes: dict[str, list[int]] = {}
+    for entry in entries:
+        known = [entry["clusters"]] if "clusters" in entry else []
+        sizes.setdefault(entry.get("resampled", "queries"), []).extend(known)
+    over = " or ".join(f"{_range(found)} {name}".lstrip() for name, found in sorted(sizes.items()))
+    few = any(size < MIN_CLUSTERS for found in sizes.values() for size in found)
+    note = f" (under {MIN_CLUSTERS}: too few for an honest interval)" if few else ""
+    return f"{figure}: bootstrap over {over}{note}"
+
+
+def _range(sizes: Sequence[int]) -> str:
+    return "–".join(map(str, sorted({min(sizes), max(sizes)}))) if sizes else ""
 
 
 def zero_shot_cells(metrics: Mapping[str, Any]) -> Cells:

@@ -20,6 +20,7 @@ from bind.callbacks.stop import is_first_process
 from bind.data.workers import outlive_signals
 from bind.parts import make_sources
 from bind.report.tables import Cells, print_cells
+from bind.run_dir import listed
 from bind.studies.on_ray import connected, spread
 from bind.types import Source
 
@@ -38,8 +39,8 @@ def cache(cfg: DictConfig) -> None:
         raise ValueError("cache.dir=null keeps nothing: name a folder")
     sources = list(make_sources(config, ANY_CLASS).values())
     anchor = build(config["anchor"], trust=ANY_CLASS)
-    splits = [config["split"]] if isinstance(config["split"], str) else config["split"]
-    wanted = config["modalities"] or anchor.modalities
+    splits = listed(config["split"])
+    wanted = listed(config["modalities"]) or anchor.modalities
     places = [
         (position, split, modality)
         for split in splits

@@ -12,6 +12,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from bind.report.tables import Cells, print_cells
+from bind.run_dir import listed
 
 ABOUT = "about.json"
 
@@ -38,9 +39,10 @@ def cached(cfg: DictConfig) -> None:
     """
     root = Path(cfg.dir).expanduser()
     entries = entries_in(root)
-    if unknown := [name for name in cfg.delete if not any(is_of(entry, name) for entry in entries)]:
+    named = listed(cfg.delete)
+    if unknown := [name for name in named if not any(is_of(entry, name) for entry in entries)]:
         raise ValueError(f"delete: {', '.join(unknown)} not in {root}; `bindspace cached` lists what is")
-    deleted = [entry for entry in entries if any(is_of(entry, name) for name in cfg.delete)]
+    deleted = [entry for entry in entries if any(is_of(entry, name) for name in named)]
     for entry in deleted:
         shutil.rmtree(root / entry.folder)
         with contextlib.suppress(OSError):  # others of this anchor are left

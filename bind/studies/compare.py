@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from bind.evaluation import QueryResults
-from bind.metrics.bootstrap import interval, resampled_means, resampled_medians
+from bind.metrics.bootstrap import MIN_CLUSTERS, interval, resampled_means, resampled_medians
 from bind.report.queries import read_queries
 from bind.report.tables import Cells, pair_of, print_cells, readable
 
@@ -22,7 +22,10 @@ LOWER_IS_BETTER = ("median_rank", "mean_rank")
 
 @dataclass(frozen=True)
 class Difference:
-    """A figure of two runs, `b - a`, its 95 % interval and which run it says is `better` ("" where it cannot tell)."""
+    """A figure of two runs, `b - a`, its 95 % interval and which run it says is `better` ("" where it cannot tell).
+
+    Fewer than `MIN_CLUSTERS` clusters never tell.
+    """
 
     task: str
     figure: str
@@ -149,8 +152,8 @@ def differences(task: str, a: QueryResults, b: QueryResults) -> list[Difference]
     found = []
     for figure, mean_a, mean_b, draws in rows:
         lo, hi = interval(draws)
-        above = "A" if figure in LOWER_IS_BETTER else "B"
-        better = above if lo > 0 else {"A": "B", "B": "A"}[above] if hi < 0 else ""
+        above, below = "AB" if figure in LOWER_IS_BETTER else "BA"
+        better = "" if num_clusters < MIN_CLUSTERS else above if lo > 0 else below if hi < 0 else ""
         difference = float(mean_b - mean_a)
         about = {"queries": len(same), "clusters": num_clusters, "resampled": a.resampled}
         found.append(
@@ -173,17 +176,24 @@ def cells(found: Sequence[Difference], figures: Sequence[str], split_name: str) 
         ranks = d.figure in LOWER_IS_BETTER
         row = [f"{x:.1f}" if ranks else f"{x:.3f}" for x in (d.a, d.b)]
         row += [f"{x:+.1f}" if ranks else f"{x:+.3f}" for x in (d.difference, *d.ci95)]
+        verdict = f"too few {d.resampled} to tell" if d.clusters < MIN_CLUSTERS else d.better or "–"
         sizes = f"{d.queries}/{d.clusters} {d.resampled}"
-        sections.setdefault(d.figure, []).append(
-            (_label(d.task), *row[:3], f"{row[3]} … {row[4]}", d.better or "–", sizes)
+        sections.setdefault(d.figure, []).append((_label(d.task), *row[:3], f"{row[3]} … {row[4]}", verdict, sizes))
+    told = [d for d in shown if d.clusters >= MIN_CLUSTERS]
+    untold = {d.task for d in shown} - {d.task for d in told}
+    verdicts, notes = [], ["95 % CI: paired bootstrap over what is named last, the same resamples for A and B"]
+    if told or not shown:
+        verdicts.append(f"{sum(bool(d.better) for d in told)} of {len(told)} differences are real")
+        notes.append(
+            "real, and better: the interval is without 0; of 20 differences that are nothing but chance about one "
+            "looks real"
         )
-    num_real = sum(bool(d.better) for d in shown)
+    if untold:
+        verdicts.append(f"{len(untold)} task{'s' if len(untold) > 1 else ''} cannot be told")
+        notes.append(f"too few to tell: of under {MIN_CLUSTERS} the interval is far too narrow")
     return Cells(
-        title=f"B − A, {split_name} split: {num_real} of {len(shown)} differences are real",
-        caption=(
-            "95 % CI: paired bootstrap over what is named last, the same resamples for A and B; real, and better: the "
-            "interval is without 0; of 20 differences that are nothing but chance about one looks real"
-        ),
+        title=f"B − A, {split_name} split: {', '.join(verdicts)}",
+        caption="; ".join(notes),
         headers=("task", "A", "B", "B − A", "95 % CI", "better", "queries/resampled"),
         sections=sections,
     )

@@ -15,7 +15,7 @@ from bind.data.manifest import ManifestSource
 from bind.embed import best_device, embed_split
 from bind.evaluation import parts_of
 from bind.model import Binder
-from bind.run_dir import open_run
+from bind.run_dir import listed, open_run
 
 
 def embed(cfg: DictConfig) -> None:
@@ -36,7 +36,7 @@ def embed(cfg: DictConfig) -> None:
     fused = [binder.fused_modality or ""] if isinstance(binder.fusion, torch.nn.Module) else []
     known = [*binder.modalities, *fused]
     possible = [m for m in known if set(parts_of(m, binder)) <= set(source.modalities())]
-    modalities = list(cfg.modalities or possible)
+    modalities = listed(cfg.modalities) or possible
     if unknown := [m for m in modalities if m not in known]:
         raise ValueError(f"modalities: {', '.join(unknown)} unknown to {run_dir}; it embeds {', '.join(known)}")
     inputs = list(dict.fromkeys(part for m in modalities for part in parts_of(m, binder)))

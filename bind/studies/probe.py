@@ -26,7 +26,7 @@ from bind.model import Binder
 from bind.parts import active_pairs, make_datamodule
 from bind.report.probe import plot_probe, probe_cells
 from bind.report.tables import print_cells
-from bind.run_dir import open_run, write_atomically
+from bind.run_dir import listed, open_run, write_atomically
 from bind.types import Modality
 
 log = logging.getLogger("bind")
@@ -53,9 +53,10 @@ def probe(cfg: DictConfig) -> None:
     Raises:
         ValueError: where there is nothing to learn from, or the run can't be used.
     """
-    ks, draws = sorted(set(cfg.k)), int(cfg.draws)
-    if not ks or min(ks) < 1 or draws < 1:
-        raise ValueError(f"k={list(cfg.k)} draws={draws}: pass numbers of at least 1, such as k=[1,4,16] draws=5")
+    ks, draws = listed(cfg.k), cfg.draws
+    if not ks or not all(isinstance(n, int) and n >= 1 for n in (*ks, draws)):
+        raise ValueError(f"k={ks} draws={draws}: pass numbers of at least 1, such as k=[1,4,16] draws=5")
+    ks = sorted(set(ks))
     if cfg.split in ("train", "val"):
         raise ValueError(
             f"split={cfg.split}: a probe learns from train and val; pass another split, such as split=test"

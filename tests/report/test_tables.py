@@ -71,8 +71,25 @@ def test_the_footnote_says_what_a_hit_is_and_what_was_resampled():
     caption = retrieval_cells({"retrieval": {"a_to_b": nine, "b_to_a": nine}}).caption
     assert "R@k: share of queries with an item of their group among the first k" in caption
     assert "bootstrap over 9 owners" in caption
-    mixed = {"a_to_b": nine, "text_to_a": entry(resampled="groups", clusters=12)}
-    assert "bootstrap over groups or owners" in retrieval_cells({"retrieval": mixed}).caption
+
+
+@pytest.mark.parametrize(
+    ("resampled", "note"),
+    [
+        ([("groups", 115), ("groups", 115)], "115 groups"),
+        ([("owners", 10), ("owners", 10)], "10 owners"),
+        ([("owners", 9), ("owners", 9)], "9 owners (under 10: too few for an honest interval)"),
+        ([("owners", 12), ("owners", 100), ("owners", 30)], "12–100 owners"),
+        ([("owners", 12), ("groups", 115), ("owners", 40)], "115 groups or 12–40 owners"),
+        ([("owners", 2), ("groups", 115)], "115 groups or 2 owners (under 10: too few for an honest interval)"),
+    ],
+)
+def test_the_footnote_says_of_how_many_the_intervals_are(resampled, note):
+    entries = {f"a{i}_to_b": entry(resampled=name, clusters=n) for i, (name, n) in enumerate(resampled)}
+    caption = retrieval_cells({"retrieval": entries}).caption
+    assert caption.endswith(f"; 95 % CI of R@1: bootstrap over {note}")
+    few = {"audio": {"top1": 0.5, "num_classes": 4, "chance": 0.25, "queries": 9, "resampled": "owners", "clusters": 2}}
+    assert "bootstrap over 2 owners (under 10: too few" in zero_shot_cells({"zero_shot": few}).caption
 
 
 def test_the_summary_is_a_sentence_where_there_is_a_ratio():

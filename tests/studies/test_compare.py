@@ -87,6 +87,33 @@ def test_a_difference_of_one_owner_is_not_real(tmp_path):
     assert by_figure(compare_runs(*runs)[1])["R@1"].better == "B"
 
 
+def test_a_difference_over_few_owners_is_shown_without_a_verdict(tmp_path, capsys):
+    better = {}
+    for num_owners in (2, 9, 10):
+        owners = np.arange(NUM) % num_owners
+        tasks = [{"x_to_y": results(rate, seed=1, clusters=owners), "y_to_x": results(rate)} for rate in (0.2, 0.9)]
+        runs = [run(tmp_path / f"{name}{num_owners}", t) for name, t in zip("ab", tasks, strict=True)]
+        found = [d for d in compare_runs(*runs)[1] if d.figure == "R@1"]
+        assert min(d.ci95[0] for d in found) > 0
+        better[num_owners] = [d.better for d in found]
+    assert better == {2: ["", "B"], 9: ["", "B"], 10: ["B", "B"]}
+    main([str(tmp_path / "a2"), str(tmp_path / "b2"), "--figures", "R@1,map"])
+    text = capsys.readouterr().out
+    assert "test split: 2 of 2 differences are real, 1 task cannot be told\n" in text
+    assert "of under 10 the interval is far too narrow" in " ".join(text.split())
+    shown = [line for line in text.splitlines() if "x → y" in line]
+    assert len(shown) == 2
+    assert all(" … " in line for line in shown)
+    assert all(line.split()[-7:] == ["too", "few", "owners", "to", "tell", "60/2", "owners"] for line in shown)
+    alone = [
+        run(tmp_path / n, {"x_to_y": results(r, clusters=np.arange(NUM) % 3)}) for n, r in (("c", 0.2), ("d", 0.9))
+    ]
+    main([*map(str, alone), "--figures", "R@1"])
+    text = capsys.readouterr().out
+    assert "test split: 1 task cannot be told\n" in text
+    assert "differences are real" not in text
+
+
 def test_tasks_that_cannot_be_paired_are_named_with_the_reason(tmp_path):
     fewer = results(0.5)
     fewer = replace(

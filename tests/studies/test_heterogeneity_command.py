@@ -194,11 +194,22 @@ def test_encoders_whose_trunks_differ_are_refused_with_what_fits(toy_run, as_com
     assert "encoder/audio=transformer encoder/imu=transformer" in told
 
 
+def test_one_trunk_is_not_compared_with_itself(tmp_path, as_command, capsys, monkeypatch):
+    monkeypatch.setattr("bind.results.draw_run", lambda *args, **kwargs: {})
+    choices = [f"encoder/{m}=transformer" for m in MODALITIES]
+    shared = {"run_dir": str(tmp_path), "modalities": ["audio", "imu"], "encoder.imu.share": "audio"}
+    train(runs.config(*choices, **TINY | shared))
+    assert as_command(main, "heterogeneity", f"run={tmp_path}") == 1
+    assert "encoder.imu.share=audio: one trunk can't be compared with itself" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("option", "told"),
     [
         ("seeds=[0]", "two or more that differ"),
         ("seeds=[1,1]", "two or more that differ"),
+        ("seeds=2", "seeds=[2]: give two or more that differ, such as seeds=[0,1,2]"),
+        ("seeds=[0,x]", "seeds=[0, 'x']: give two or more that differ, such"),
         ("steps=0", "steps=0: give a number of at least 1"),
         ("fusion_steps=1.5", "fusion_steps=1.5"),
         ("run=/nowhere", "no config.yaml there"),

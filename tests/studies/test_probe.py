@@ -86,6 +86,25 @@ def test_the_command_writes_a_table_a_file_and_a_plot(finished, as_command, caps
     assert Image.open(finished / "run" / "probe.png").size[0] > 500
 
 
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("k=abc", "k=['abc'] draws=5: pass numbers of at least 1"),
+        ("k=[1,x]", "k=[1, 'x'] draws=5"),
+        ("k=0", "k=[0] draws=5"),
+        ("draws=x", "draws=x: pass numbers of at least 1, such as k=[1,4,16] draws=5"),
+    ],
+)
+def test_what_is_no_number_of_examples_is_refused(option, told, as_command, capsys):
+    assert as_command(main, "probe", "run=nowhere", option) == 1
+    assert told in capsys.readouterr().err
+
+
+def test_one_number_of_examples_needs_no_brackets(as_command, capsys):
+    assert as_command(main, "probe", "run=nowhere", "k=4") == 1
+    assert "run=nowhere: no config.yaml there" in capsys.readouterr().err
+
+
 def test_other_prompts_evaluate_a_finished_run(finished, as_command):
     sets = "+data.zero_shot.many={modalities: [audio, imu], templates: ['a {}'], classes: null, multi_label: true}"
     assert as_command(main, "evaluate", f"run={finished / 'run'}", sets) == 0

@@ -18,7 +18,7 @@ from bind.model import Binder
 from bind.parts import active_pairs
 from bind.report.heterogeneity import heterogeneity_cells, plot_heterogeneity
 from bind.report.tables import print_cells
-from bind.run_dir import open_run, write_atomically
+from bind.run_dir import listed, open_run, write_atomically
 from bind.studies.heterogeneity.advice import advice
 from bind.studies.heterogeneity.fused import fused_tasks, fusion_transfer, learned_fusions
 from bind.studies.heterogeneity.starts import bits_of_starts, fine_tune, make_learner, start_from
@@ -34,13 +34,20 @@ def heterogeneity(cfg: DictConfig) -> None:
     Raises:
         ValueError: where encoders have trunks that do not fit each other, or the run can't be used.
     """
-    seeds, counts = list(cfg.seeds), {name: cfg[name] for name in ("steps", "fusion_steps", "fusion_batches")}
-    if len(set(seeds)) < 2:
-        raise ValueError(f"seeds={seeds}: give two or more that differ; one says nothing of the spread")
+    seeds, counts = listed(cfg.seeds), {name: cfg[name] for name in ("steps", "fusion_steps", "fusion_batches")}
+    if len(set(seeds)) < 2 or not all(isinstance(seed, int) and seed >= 0 for seed in seeds):
+        raise ValueError(
+            f"seeds={seeds}: give two or more that differ, such as seeds=[0,1,2]; one says nothing of the spread"
+        )
     if wrong := [f"{name}={count}" for name, count in counts.items() if not isinstance(count, int) or count < 1]:
         raise ValueError(f"{' '.join(wrong)}: give a number of at least 1")
     run_dir, config = open_run(cfg.run)
     binder = Binder.load(run_dir, trust=list(cfg.trust)).to(best_device())
+    if binder.share:
+        keys = " ".join(f"encoder.{modality}.share={owner}" for modality, owner in binder.share.items())
+        raise ValueError(
+            f"run={cfg.run} has {keys}: one trunk can't be compared with itself; take a run with a trunk each"
+        )
     parts = RunParts.of(config, binder, list(cfg.trust))
     tasks = tasks_of(active_pairs(config, binder), binder)
     refuse_unlike(parts, tasks, with_head=cfg.head)
