@@ -129,9 +129,11 @@ def tell_mixture(trainer: L.Trainer, datamodule: BindDataModule, pairs: Mapping[
     plan = datamodule.train_plan(world_size=trainer.world_size)
     limit = trainer.limit_train_batches
     per_epoch = min(limit, len(plan)) if isinstance(limit, int) else int(limit * len(plan))
-    num_batches = per_epoch * max(1, trainer.max_epochs or 1)
+    is_endless = (trainer.max_epochs or 0) < 1
+    num_batches = per_epoch if is_endless else per_epoch * (trainer.max_epochs or 1)
     if trainer.max_steps > 0:
-        num_batches = min(num_batches, trainer.max_steps * trainer.accumulate_grad_batches)
+        limit_by_steps = trainer.max_steps * trainer.accumulate_grad_batches
+        num_batches = limit_by_steps if is_endless else min(num_batches, limit_by_steps)
         steps = math.ceil(per_epoch / trainer.accumulate_grad_batches) * (trainer.max_epochs or 0)
         if 0 < steps < trainer.max_steps:
             print(

@@ -16,7 +16,7 @@ from bind.build import build
 from bind.embedded import EmbeddedSplit
 from bind.metrics.usable_information import UsableInformation, usable_information
 from bind.model import Binder
-from bind.module import BindingModule, parameter_groups
+from bind.module import BindingModule, parameter_groups, reseed
 from bind.studies.heterogeneity.tasks import RunParts, Task
 from bind.trunks import copy_trunk
 from bind.types import Batch, Embeddings, Modality
@@ -63,9 +63,9 @@ def start_from(
 @contextmanager
 def random_state(seed: int, binder: Binder) -> Iterator[None]:
     """Torch's generators seeded inside, as before outside."""
-    devices = [p.device for p in binder.parameters() if p.device.type == "cuda"][:1]
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
+    device = next(binder.parameters()).device
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        reseed(seed, device)
         yield
 
 
