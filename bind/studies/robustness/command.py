@@ -18,7 +18,7 @@ from bind.parts import active_pairs, make_datamodule
 from bind.report.robustness import plot_robustness
 from bind.report.robustness_cells import fusion_cells, noise_cells
 from bind.report.tables import print_cells
-from bind.run_dir import open_run, write_atomically
+from bind.run_dir import listed, open_run, write_atomically
 from bind.studies.robustness.embed import Disturber
 from bind.studies.robustness.figures import FusedQueries
 from bind.studies.robustness.heads import heads_of
@@ -41,8 +41,8 @@ def robustness(cfg: DictConfig) -> None:
     """
     run_dir, config = open_run(cfg.run)
     options: Any = OmegaConf.to_container(cfg, resolve=True)
-    levels = {name: KINDS[name].ordered(name, listed(given) or []) for name, given in options["levels"].items()}
-    shares = checked_shares(listed(options["missing_shares"]) or [])
+    levels = {name: KINDS[name].ordered(name, listed(given)) for name, given in options["levels"].items()}
+    shares = checked_shares(listed(options["missing_shares"]))
     split_name, seed = options["split"] or config["evaluation"]["split"], options["seed"]
     binder = Binder.load(run_dir, trust=options["trust"]).to(best_device())
     pairs = active_pairs(config, binder)
@@ -50,10 +50,12 @@ def robustness(cfg: DictConfig) -> None:
     modalities = datamodule.evaluation_modalities
     kinds = {
         (modality, kind): possible_levels(kind, levels[kind], binder.transforms[modality])
-        for modality, kind in chosen_kinds(listed(options["kinds"]), modalities, binder.transforms)
+        for modality, kind in chosen_kinds(
+            None if options["kinds"] is None else listed(options["kinds"]), modalities, binder.transforms
+        )
         if levels[kind]
     }
-    inputs = chosen_inputs(listed(options["inputs"]), binder, modalities)
+    inputs = chosen_inputs(None if options["inputs"] is None else listed(options["inputs"]), binder, modalities)
     if not kinds and not inputs:
         raise ValueError("nothing to study: choose kinds= or inputs=; bindspace robustness --help lists them")
 
@@ -100,11 +102,6 @@ def robustness(cfg: DictConfig) -> None:
     for cells in (*noise_cells(found), *fusion_cells(found)):
         print_cells(cells)
     print(*(path, *pngs.values()), sep="\n")
-
-
-def listed(given: Any) -> list[Any] | None:
-    """What a key was given as a list; `kinds=audio_snr_db` is one of one."""
-    return given if given is None or isinstance(given, list) else [given]
 
 
 def checked_shares(shares: Sequence[Any]) -> list[float]:
