@@ -2,8 +2,8 @@
 
 import sys
 
-from bind.cli import CONFIG_DIR, run_train, sweeps, tell_interrupt
-from bind.overrides import suggestions
+from bind.commands.cli import CONFIG_DIR, run_train, sweeps, tell_interrupt
+from bind.commands.overrides import suggestions
 
 sys.excepthook = tell_interrupt  # before the imports that take time
 

@@ -23,17 +23,17 @@ from omegaconf import OmegaConf
 from torch import Tensor
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
 
-from bind.anchors.cache_build import CacheOptions, build_cache
-from bind.anchors.cache_fill import Engine
-from bind.anchors.cache_store import CacheFolder, Origin
 from bind.anchors.dual_encoder import Anchor
 from bind.anchors.scratch import byte_level_tokenizer
 from bind.build import ANY_CLASS
-from bind.cli import CONFIG_DIR
+from bind.cache.build import CacheOptions, build_cache
+from bind.cache.fill import Engine
+from bind.cache.store import CacheFolder, Origin
+from bind.commands.cli import CONFIG_DIR
 from bind.data.dataset import BatchDataset
-from bind.model import Binder
-from bind.module import BindingModule, parameter_groups
-from bind.parts import binder_config, make_datamodule
+from bind.model.binder import Binder
+from bind.runs.parts import binder_config, make_datamodule
+from bind.training.module import BindingModule, parameter_groups
 from bind.types import EmbeddingCache, Pair
 
 warnings.filterwarnings("ignore", message=".*self.log.*")  # steps are taken by hand, so that variants can take turns

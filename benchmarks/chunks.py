@@ -22,8 +22,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from watched import watched
 
-from bind.cli import CONFIG_DIR
-from bind.run import train
+from bind.commands.cli import CONFIG_DIR
+from bind.runs.jobs import train
 
 WARM_UP_STEPS = 2
 # A chunk draws random numbers of its own; without any, the losses agree.

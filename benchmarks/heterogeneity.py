@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 from hydra import compose, initialize_config_dir
 
-from bind.cli import CONFIG_DIR
+from bind.commands.cli import CONFIG_DIR
 from bind.metrics.heterogeneity import Heterogeneity
-from bind.model import Binder
-from bind.parts import active_pairs
-from bind.run import train
-from bind.run_dir import open_run
+from bind.model.binder import Binder
+from bind.runs.directory import open_run
+from bind.runs.jobs import train
+from bind.runs.parts import active_pairs
 from bind.studies.heterogeneity.starts import bits_of_starts
 from bind.studies.heterogeneity.tasks import RunParts, tasks_of
 

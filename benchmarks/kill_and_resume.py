@@ -38,7 +38,7 @@ OVERRIDES = [
     "trainer.accelerator=cpu", "trainer.max_epochs=6", "trainer.log_every_n_steps=1",
     "trainer.enable_progress_bar=false", "evaluation.num_gallery_queries=0", "callbacks.last.every_n_train_steps=1",
 ]  # fmt: skip
-SPOKEN = "+data.sources.spoken={{_target_:bind.data.manifest.ManifestSource,manifest:{}}}"
+SPOKEN = "+data.sources.spoken={{_target_:bind.data.sources.manifest.ManifestSource,manifest:{}}}"
 WHERE = "+callbacks.where={{_target_:kill_and_resume.Where,path:{}}}"
 
 

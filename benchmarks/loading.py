@@ -27,18 +27,18 @@ import soundfile
 import torch
 from PIL import Image
 
-from bind.anchors.processors import open_image
 from bind.data.dataset import BatchDataset
-from bind.data.manifest import ManifestSource
 from bind.data.plan import BatchPlan, BatchRequest
-from bind.data.shards.remote import in_parallel, read_whole
-from bind.data.shards.source import ShardSource
-from bind.data.shards.writer import plan_shards, write_listing, write_shard
+from bind.data.sources.manifest import ManifestSource
+from bind.data.sources.shards.remote import in_parallel, read_whole
+from bind.data.sources.shards.source import ShardSource
+from bind.data.sources.shards.writer import plan_shards, write_listing, write_shard
 from bind.data.transforms.audio import AudioTransform
+from bind.media.pictures import open_image
 from bind.types import Clip, PackedFile
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from shard_cases import Server
+from support.shard_cases import Server
 
 MODALITIES = ("audio", "image", "text")
 BATCH_SIZE = 64

@@ -17,8 +17,8 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from bind.cli import CONFIG_DIR
-from bind.run import train
+from bind.commands.cli import CONFIG_DIR
+from bind.runs.jobs import train
 
 PAIRS = ("audio_to_image", "imu_to_image")
 QUIET = {
@@ -33,7 +33,13 @@ def source(name: str, modality: str, num_train: int) -> dict[str, Any]:
     """A toy source of recordings that never change, as real ones don't."""
     modalities = ["image", modality]
     counts = {"num_train": num_train, "num_val_queries": 4, "num_test_queries": 1}
-    return {"_target_": "bind.data.toy.ToySource", "name": name, "modalities": modalities, "fresh": [], **counts}
+    return {
+        "_target_": "bind.data.sources.toy.world.ToySource",
+        "name": name,
+        "modalities": modalities,
+        "fresh": [],
+        **counts,
+    }
 
 
 def recalls(num_sounds: int, num_motions: int, alpha: float, steps: int, seed: int) -> list[float]:

@@ -42,9 +42,9 @@ from bind.encoders.audio_cnn import AudioCNN
 from bind.encoders.heads import ProjectionHead
 from bind.losses import info_nce
 from bind.losses.grid import tile_rows
-from bind.model import Binder
-from bind.module import BindingModule
-from bind.sharding import ShardedStrategy
+from bind.model.binder import Binder
+from bind.training.module import BindingModule
+from bind.training.sharding import ShardedStrategy
 from bind.types import Batch, Pair
 
 SAMPLE_RATE_HZ = 16_000

@@ -21,7 +21,7 @@ import torch
 import torchaudio
 from torch import Tensor, nn
 
-from bind.data.toy import CARRIES, FACTORS, ToySource, render
+from bind.data.sources.toy.world import CARRIES, FACTORS, ToySource, render
 from bind.metrics.ceiling import carried_factors, pair_ceiling, share_of_ceiling
 
 ORDER = tuple(FACTORS)

@@ -1,4 +1,4 @@
-"""A callback in a run that a benchmark starts through bind.run, which makes its own trainer."""
+"""A callback in a run that a benchmark starts through bind.runs.jobs, which makes its own trainer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-from bind.cli import main
+from bind.commands.cli import main
 
 if __name__ == "__main__":
     main()

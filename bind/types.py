@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -15,6 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 Modality = str
 """A lower-case name such as `image`, `text`, `audio`, `imu` or `depth`: the only key used anywhere."""
@@ -241,10 +242,30 @@ class Encoder(Protocol):
     def __call__(self, x: Tensor) -> Tensor: ...
 
 
-class Tower(Protocol):
-    """One frozen side of the anchor: inputs of B_m values → unit embeddings (B_m, D)."""
+class FrozenTower(Protocol):
+    """What a feature cache computes with: frozen towers of some modalities, with the transforms that feed them.
 
-    def __call__(self, inputs: Inputs) -> Tensor: ...
+    `fingerprint` changes with the weights and with the preprocessing; `trainable` are the modalities whose vectors
+    training changes, which can't be cached; vectors have `dim` numbers.
+    """
+
+    name: str
+    dim: int
+    modalities: tuple[Modality, ...]
+    transforms: dict[Modality, Transform]
+
+    @property
+    def trainable(self) -> Sequence[Modality]: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def embed(self, modality: Modality, inputs: Inputs) -> Tensor:
+        """Unit embeddings (B_m, D) of processed inputs."""
+
+    def parameters(self) -> Iterator[Parameter]: ...
+
+    def to(self, device: torch.device) -> Any: ...
 
 
 class EmbeddingCache(Protocol):

@@ -240,7 +240,7 @@ def print_table(title: str, rows: Iterable[tuple[str, str]]) -> None:
 
 def write_manifest(rows: Iterable[dict[str, Any]], out: Path) -> Path:
     """Write `manifest.jsonl`, whole or not at all, and see that `ManifestSource` accepts it."""
-    from bind.data.manifest import ManifestSource
+    from bind.data.sources.manifest import ManifestSource
 
     path, unfinished = out / "manifest.jsonl", out / "unfinished.jsonl"
     with unfinished.open("w", encoding="utf-8") as file:

@@ -150,7 +150,7 @@ def resampled(path: Path, duration_seconds: float) -> tuple[np.ndarray, int]:
 
 def _stretches(time: np.ndarray, values_TC: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """First frame and values at 200 Hz of each stretch without a gap."""
-    from bind.data.resample import resample
+    from bind.media.resample import resample
 
     for part in np.split(np.arange(len(time)), np.flatnonzero(np.diff(time) > MAX_GAP_SECONDS) + 1):
         if len(part) < 2:

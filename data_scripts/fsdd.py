@@ -18,7 +18,7 @@ import numpy as np
 from common import arguments, print_table, refuse_bad, run, sound_problem, write_manifest
 from PIL import Image
 
-from bind.data.digits import DIGIT_WORDS, DigitScan, digit_captions, digit_image, digit_scans
+from bind.data.sources.digits import DIGIT_WORDS, DigitScan, digit_captions, digit_image, digit_scans
 
 TEST_SPEAKERS = ("theo", "lucas")
 VAL_SPEAKERS = ("yweweler",)

@@ -1,8 +1,13 @@
 import logging
 import os
 import sys
+from pathlib import Path
 
 import pytest
+
+TESTS = Path(__file__).parent
+# Processes that tests start find the package of this checkout and `support`.
+os.environ["PYTHONPATH"] = os.pathsep.join([str(TESTS), str(TESTS.parent), os.environ.get("PYTHONPATH", "")])
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as asked for are busy, before torch counts the cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -19,8 +24,7 @@ def anchor_cache(tmp_path_factory):
 @pytest.fixture(scope="session")
 def ranks(tmp_path_factory):
     """Results of every case of `two_ranks`, one dict per rank."""
-    import processes
-    import two_ranks
+    from support import processes, two_ranks
 
     return processes.run(two_ranks.run_all, two_ranks.WORLD_SIZE, tmp_path_factory.mktemp("two_ranks"))
 
@@ -28,7 +32,7 @@ def ranks(tmp_path_factory):
 @pytest.fixture(scope="session")
 def recordings(tmp_path_factory):
     """The manifest of a few recordings; do not write beside it."""
-    import runs
+    from support import runs
 
     return runs.write_recordings(tmp_path_factory.mktemp("recordings"))
 
@@ -36,9 +40,9 @@ def recordings(tmp_path_factory):
 @pytest.fixture(scope="session")
 def toy_run(tmp_path_factory):
     """The run directory of `debug=tiny`, pictures and all."""
-    import runs
+    from support import runs
 
-    from bind.run import train
+    from bind.runs.jobs import train
 
     run_dir = tmp_path_factory.mktemp("runs") / "toy"
     train(runs.config("debug=tiny", **runs.QUICK | {"run_dir": str(run_dir), "evaluation.num_gallery_queries": 2}))
@@ -48,9 +52,9 @@ def toy_run(tmp_path_factory):
 @pytest.fixture(scope="session")
 def recorded_run(tmp_path_factory, recordings):
     """The run directory of two epochs on `recordings` with attention fusion."""
-    import runs
+    from support import runs
 
-    from bind.run import train
+    from bind.runs.jobs import train
 
     run_dir = tmp_path_factory.mktemp("runs") / "recorded"
     train(runs.fused_config(recordings, run_dir))
@@ -60,7 +64,7 @@ def recorded_run(tmp_path_factory, recordings):
 @pytest.fixture
 def no_pictures(monkeypatch):
     """Reports without figures, which take longer than these trainings."""
-    monkeypatch.setattr("bind.results.draw_run", lambda *args, **kwargs: {})
+    monkeypatch.setattr("bind.runs.evaluation.draw_run", lambda *args, **kwargs: {})
 
 
 @pytest.fixture

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import runs
 import soundfile
 import torch
+from support import runs
 
-import bind.run
-from bind.cli import HOME, JobFailed, main, run_job
-from bind.run_dir import prepare_run_dir
-from bind.studies.embed import embed
+import bind.runs.jobs
+from bind.commands.cli import TRAIN_SCRIPT, JobFailed, main, run_job
+from bind.commands.embed import embed
+from bind.runs.directory import prepare_run_dir
 
 NO_TRAINING = {"trainer.max_steps": 0}
 
@@ -66,7 +66,7 @@ def test_a_corrupt_wav_names_the_file_also_from_a_worker(num_workers, own_record
     for path in own_recordings.parent.glob("train*.wav"):
         path.write_bytes(b"RIFF, but nothing like it")
     config = runs.fused_config(own_recordings, tmp_path / "run", **{"data.num_workers": num_workers})
-    message = refused(bind.run.train, config)
+    message = refused(bind.runs.jobs.train, config)
     assert "train" in message
     assert ".wav: not readable as sound" in message
     assert "Replace the file or drop its row" in message
@@ -74,11 +74,11 @@ def test_a_corrupt_wav_names_the_file_also_from_a_worker(num_workers, own_record
 
 
 def test_stereo_at_another_rate_is_converted_and_said(own_recordings, tmp_path, caplog, monkeypatch, no_pictures):
-    monkeypatch.setattr("bind.data.notices._said", set())
+    monkeypatch.setattr("bind.media.notices._said", set())
     for path in own_recordings.parent.glob("*.wav"):
         soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, (22_050 // 2, 2)), 22_050)
     with caplog.at_level(logging.WARNING, "bind.data"):
-        bind.run.train(runs.fused_config(own_recordings, tmp_path / "run", **NO_TRAINING))
+        bind.runs.jobs.train(runs.fused_config(own_recordings, tmp_path / "run", **NO_TRAINING))
     assert "22050 Hz is resampled to 16000 Hz (first: " in caplog.text
     assert "2 channels is averaged to one" in caplog.text
 
@@ -108,7 +108,7 @@ def not_a_number(path):
 def test_a_spoilt_sensor_file_is_named(spoil, said, own_recordings, tmp_path, refused):
     for path in own_recordings.parent.glob("train*.npy"):
         spoil(path)
-    message = refused(bind.run.train, runs.fused_config(own_recordings, tmp_path / "run"))
+    message = refused(bind.runs.jobs.train, runs.fused_config(own_recordings, tmp_path / "run"))
     assert "train" in message
     assert ".npy" in message
     assert said in message
@@ -151,7 +151,7 @@ def test_a_spoilt_sensor_file_is_named(spoil, said, own_recordings, tmp_path, re
 )
 def test_a_wrong_manifest_says_what_and_where(change, said, own_recordings, tmp_path, refused):
     manifest = change_rows(own_recordings, change)
-    message = refused(bind.run.train, runs.fused_config(manifest, tmp_path / "run"))
+    message = refused(bind.runs.jobs.train, runs.fused_config(manifest, tmp_path / "run"))
     for part in said:
         assert part in message
     assert not (tmp_path / "run" / "config.yaml").exists()
@@ -159,7 +159,7 @@ def test_a_wrong_manifest_says_what_and_where(change, said, own_recordings, tmp_
 
 def test_pairs_that_never_meet_in_a_row(own_recordings, tmp_path, refused):
     change_rows(own_recordings, lambda row: drop("image" if "audio" in row else "audio")(row))
-    message = refused(bind.run.train, runs.fused_config(own_recordings, tmp_path / "run"))
+    message = refused(bind.runs.jobs.train, runs.fused_config(own_recordings, tmp_path / "run"))
     assert "pairs.audio-image: no sample in split 'train'" in message
     assert "put what belongs together in one row" in message
 
@@ -205,7 +205,7 @@ def test_pairs_that_never_meet_in_a_row(own_recordings, tmp_path, refused):
     ids=lambda case: "+".join(f"{key}={value}" for key, value in case.items()) if isinstance(case, dict) else "",
 )
 def test_a_wrong_value_names_its_key_and_what_to_do(values, said, recordings, tmp_path, refused):
-    message = refused(bind.run.train, runs.fused_config(recordings, tmp_path / "run", **values))
+    message = refused(bind.runs.jobs.train, runs.fused_config(recordings, tmp_path / "run", **values))
     for part in said:
         assert part in message
 
@@ -220,7 +220,7 @@ def test_one_name_is_a_list_of_one(tmp_path):
 
 def test_a_modality_whose_encoder_is_not_chosen_is_left_out_and_that_is_said(recordings, tmp_path, caplog, no_pictures):
     with caplog.at_level(logging.DEBUG, "bind"):
-        bind.run.train(runs.fused_config(recordings, tmp_path, **NO_TRAINING))
+        bind.runs.jobs.train(runs.fused_config(recordings, tmp_path, **NO_TRAINING))
     assert "pairs.depth-image is left out: depth not in modalities=['audio', 'imu']" in caplog.text
 
 
@@ -229,7 +229,7 @@ def test_a_damaged_checkpoint_is_refused(recordings, recorded_run, tmp_path, ref
     whole = (recorded_run / "checkpoints" / "last.ckpt").read_bytes()
     damaged.write_bytes(whole[: len(whole) // 2])
     for key in ("ckpt", "init_from"):
-        message = refused(bind.run.train, runs.fused_config(recordings, tmp_path / "run", **{key: str(damaged)}))
+        message = refused(bind.runs.jobs.train, runs.fused_config(recordings, tmp_path / "run", **{key: str(damaged)}))
         assert f"{damaged}: not a whole checkpoint" in message
         assert "use another one" in message
 
@@ -237,7 +237,7 @@ def test_a_damaged_checkpoint_is_refused(recordings, recorded_run, tmp_path, ref
 def test_a_file_that_is_no_checkpoint_is_refused(recordings, tmp_path, refused):
     other = tmp_path / "other.ckpt"
     torch.save({"weights": torch.ones(2)}, other)
-    message = refused(bind.run.train, runs.fused_config(recordings, tmp_path / "run", ckpt=str(other)))
+    message = refused(bind.runs.jobs.train, runs.fused_config(recordings, tmp_path / "run", ckpt=str(other)))
     assert f"{other}: no checkpoint of a training; for weights alone pass init_from=" in message
 
 
@@ -245,7 +245,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(recordings, tmp_path, refused):
 def test_a_checkpoint_of_another_architecture_is_refused(key, recordings, recorded_run, tmp_path, refused):
     last = str(recorded_run / "checkpoints" / "last.ckpt")
     config = runs.fused_config(recordings, tmp_path / "run", **{key: last, "encoder.imu.width": 16})
-    message = refused(bind.run.train, config)
+    message = refused(bind.runs.jobs.train, config)
     assert f"{last}: these weights belong to another architecture" in message
     assert "encoders.imu" in message
 
@@ -262,19 +262,21 @@ def test_a_checkpoint_of_another_architecture_is_refused(key, recordings, record
     ],
 )
 def test_evaluate_refuses(values, said, recorded_run, refused):
-    assert said in refused(bind.run.evaluate, runs.config(name="evaluate", **{"run": str(recorded_run), **values}))
+    assert said in refused(
+        bind.runs.jobs.evaluate, runs.config(name="evaluate", **{"run": str(recorded_run), **values})
+    )
 
 
 def test_a_run_that_did_not_finish_can_not_be_evaluated(recorded_run, tmp_path, refused):
     shutil.copy(recorded_run / "config.yaml", tmp_path)
-    message = refused(bind.run.evaluate, runs.config(name="evaluate", run=str(tmp_path)))
+    message = refused(bind.runs.jobs.evaluate, runs.config(name="evaluate", run=str(tmp_path)))
     assert f"{tmp_path} holds no binder.json: pass a run directory that finished" in message
 
 
 def test_a_run_of_another_version_is_refused(recorded_run, tmp_path, refused):
     text = (recorded_run / "config.yaml").read_text()
     (tmp_path / "config.yaml").write_text(text.replace("version: 2\n", "version: 99\n", 1))
-    message = refused(bind.run.evaluate, runs.config(name="evaluate", run=str(tmp_path)))
+    message = refused(bind.runs.jobs.evaluate, runs.config(name="evaluate", run=str(tmp_path)))
     assert "config.yaml has version 99; this bind reads 2" in message
 
 
@@ -357,7 +359,7 @@ def test_an_unknown_command_says_which_there_are(as_command, capsys):
 
 
 def test_a_misspelt_key_fails_before_the_heavy_imports(tmp_path):
-    done = start([str(HOME / "train.py"), "data.batchsize=3"], tmp_path, "-X", "importtime")
+    done = start([str(TRAIN_SCRIPT), "data.batchsize=3"], tmp_path, "-X", "importtime")
     assert done.returncode == 1
     assert "data.batchsize: did you mean data.batch_size?" in done.stderr
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time")}

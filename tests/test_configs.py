@@ -7,16 +7,16 @@ from pathlib import Path
 import lightning as L
 import numpy as np
 import pytest
-import runs
 import soundfile
 from omegaconf import OmegaConf
 from PIL import Image
+from support import runs
 
 from bind.anchors.dual_encoder import PretrainedAnchor
 from bind.build import ANY_CLASS, locate_class
-from bind.cli import COMMANDS, CONFIG_DIR, flat, main
-from bind.module import BindingModule
-from bind.run import evaluate, train
+from bind.commands.cli import COMMANDS, CONFIG_DIR, flat, main
+from bind.runs.jobs import evaluate, train
+from bind.training.module import BindingModule
 
 EXPERIMENTS = sorted(path.stem for path in (CONFIG_DIR / "experiment").glob("*.yaml"))
 CHOICES = sorted(

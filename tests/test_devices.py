@@ -9,19 +9,17 @@ import sys
 from pathlib import Path
 
 import pytest
-import runs
-import tiny
 import torch
-import two_trainers
 from lightning.fabric.plugins.environments import SLURMEnvironment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.strategies import DDPStrategy
 from omegaconf import OmegaConf
+from support import runs, tiny, two_trainers
 
-from bind.fit import make_trainer
-from bind.model import Binder
-from bind.module import BindingModule
-from bind.sharding import ShardedStrategy
+from bind.model.binder import Binder
+from bind.training.module import BindingModule
+from bind.training.sharding import ShardedStrategy
+from bind.training.trainer import make_trainer
 from bind.types import Pair
 
 PAIRS = ("audio-image", "imu-image", "audio-imu", "audio_and_imu-image")
@@ -43,7 +41,7 @@ def folder(tmp_path_factory):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-    command = [sys.executable, two_trainers.__file__, str(folder)]
+    command = [sys.executable, "-m", two_trainers.__name__, str(folder)]
     logs = [(folder / f"log{rank}").open("w+") for rank in range(two_trainers.WORLD_SIZE)]
     processes = [
         subprocess.Popen(command, env=as_srun(rank, port), cwd=folder, stdout=log, stderr=log)
@@ -51,7 +49,7 @@ def folder(tmp_path_factory):
     ]
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("bind.results.draw_run", lambda *args, **kwargs: {})
+            patch.setattr("bind.runs.evaluation.draw_run", lambda *args, **kwargs: {})
             two_trainers.train(folder / "one")
             two_trainers.train(folder / "one_trunk", one_trunk=True)
             for process, log in zip(processes, logs, strict=True):

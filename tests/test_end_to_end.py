@@ -1,7 +1,6 @@
 """Whole runs in one process: what lies in a run directory, and what is done with it afterwards."""
 
 import csv
-import json
 import logging
 import math
 import shutil
@@ -9,16 +8,17 @@ import shutil
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import runs
 import torch
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
+from support import runs
+from support.finished import assert_equal, figures_of, metrics_of, weights_of
 
-from bind.cli import main
-from bind.data.manifest import ManifestSource
-from bind.model import Binder
-from bind.run import evaluate, train
-from bind.studies.embed import embed
+from bind.commands.cli import main
+from bind.commands.embed import embed
+from bind.data.sources.manifest import ManifestSource
+from bind.model.binder import Binder
+from bind.runs.jobs import evaluate, train
 from bind.types import Clip
 
 RETRIEVAL_KEYS = {"R@1", "R@5", "R@10", "median_rank", "mrr", "map", "queries", "pool"}
@@ -28,38 +28,9 @@ EVERY_SECOND_STEP = {"callbacks.last.every_n_train_steps": 2}
 PNG = b"\x89PNG\r\n"
 
 
-def metrics_of(run_dir, name="metrics.json"):
-    return json.loads((run_dir / name).read_text())
-
-
-def figures_of(run_dir, name="metrics.json"):
-    return {key: value for key, value in metrics_of(run_dir, name).items() if key != "seconds"}
-
-
 def logged(run_dir):
     with (run_dir / "logs" / "metrics.csv").open(newline="") as file:
         return list(csv.DictReader(file))
-
-
-def weights_of(checkpoint):
-    """Everything a training goes on from: weights, optimizer and schedule."""
-    loaded = torch.load(checkpoint, weights_only=True)
-    return {key: loaded[key] for key in ("state_dict", "optimizer_states", "lr_schedulers", "global_step")}
-
-
-def assert_equal(a, b):
-    if isinstance(a, torch.Tensor):
-        assert torch.equal(a, b)
-    elif isinstance(a, dict):
-        assert a.keys() == b.keys()
-        for key in a:
-            assert_equal(a[key], b[key])
-    elif isinstance(a, list):
-        assert len(a) == len(b)
-        for x, y in zip(a, b, strict=True):
-            assert_equal(x, y)
-    else:
-        assert a == b
 
 
 # What a run leaves
@@ -251,7 +222,7 @@ def test_a_warm_start_takes_the_weights_of(place, recordings, recorded_run, tmp_
 def test_a_resumed_run_equals_an_uninterrupted_one(
     pulled_after, values, recordings, recorded_run, tmp_path, no_pictures
 ):
-    plug = {"callbacks.plug": {"_target_": "runs.PullPlug", "step": pulled_after}}
+    plug = {"callbacks.plug": {"_target_": "support.runs.PullPlug", "step": pulled_after}}
     with pytest.raises(runs.PulledPlugError):
         train(runs.fused_config(recordings, tmp_path, **values, **plug))
     last = tmp_path / "checkpoints" / "last.ckpt"

@@ -1,6 +1,7 @@
 """The house plan as a test: which room may import which, and where the heavy libraries may appear."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,49 +11,32 @@ import pytest
 import bind
 
 PACKAGE = Path(bind.__file__).parent
-FLOORS = {
-    "types": 0,
-    "distributed": 0,
-    "build": 0,
-    "clips": 0,
-    "video": 0,
-    "losses": 1,
-    "metrics": 1,
-    "fusion": 1,
-    "encoders": 1,
-    "anchors": 1,
-    "data": 1,
-    "chunks": 1,
-    "trunks": 1,
-    "model": 2,
-    "sharding": 2,
-    "embedded": 2,
-    "label_sets": 2,
-    "module": 3,
-    "evaluation": 3,
-    "embed": 3,
-    "callbacks": 4,
-    "report": 4,
-    "search": 4,
-    "serve": 4,
-    "parts": 4,
-    "run_dir": 4,
-    "leakage": 5,
-    "resume": 5,
-    "fit": 6,
-    "results": 6,
-    "run": 7,
-    "studies": 8,
-    "overrides": 8,
-    "cli": 9,
-    "__main__": 10,
-}
+PAGE = PACKAGE.parent / "docs" / "architecture.md"
+
+
+def floors_of(page: str) -> dict[str, int]:
+    """Room → floor, of the first fenced tree of a page: `  room/    what is in it   3`, the number ends the entry."""
+    (tree, *_) = re.findall(r"```text\n(.*?)```", page, flags=re.DOTALL)
+    package = tree.partition("\nbind/\n")[2]
+    entries = re.findall(r"^  (\w.*?(?:\n {3,}.*?)*)\s(\d+)$", package, flags=re.MULTILINE)
+    floors = {}
+    for entry, floor in entries:
+        names = re.findall(r"\w+(?=\.py)", entry) if entry.split()[0].endswith(".py") else [entry.split("/")[0]]
+        floors |= dict.fromkeys(names, int(floor))
+    return floors
+
+
+FLOORS = {**floors_of(PAGE.read_text()), "__main__": 10}
 ALLOWED_IN = {
-    "hydra": ("resume", "fit", "run", "run_dir", "studies", "overrides", "cli"),
-    "omegaconf": ("fit", "run", "run_dir", "studies", "overrides", "cli"),
-    "lightning": ("data.datamodule", "sharding", "module", "callbacks", "fit", "run", "studies"),
-    "transformers": ("anchors", "encoders.hf"),
-    "tokenizers": ("anchors",),
+    "hydra": ("commands", "runs", "studies", "training"),
+    "omegaconf": ("commands", "runs", "studies", "training"),
+    "lightning": ("data.datamodule", "training", "runs", "studies"),
+    "transformers": ("anchors", "encoders.pretrained", "data.transforms.pretrained"),
+    "tokenizers": ("anchors", "encoders.pretrained", "data.transforms.pretrained"),
+    "obstore": ("data.sources.shards",),
+    "av": ("media",),
+    "soundfile": ("media",),
+    "ray": ("commands", "runs"),
     "wandb": (),
 }
 MODULES = {
@@ -117,16 +101,16 @@ def test_a_room_imports_from_lower_floors_only(module):
     ("module", "source"),
     [
         ("losses.info_nce", "from bind.metrics import retrieval"),
-        ("data.plan", "def f():\n    from bind.anchors.cache import InMemoryCache"),
-        ("types", "import bind.model"),
-        ("model", "from bind.embedded import EmbeddedSplit"),
-        ("module", "from bind import run"),
+        ("data.plan", "def f():\n    from bind.cache.lookup import InMemoryCache"),
+        ("types", "import bind.model.binder"),
+        ("model", "from bind.evaluation.embedded import EmbeddedSplit"),
+        ("training.module", "from bind import runs"),
         ("losses.info_nce", "import lightning as L"),
-        ("data.manifest", "import lightning.pytorch"),
+        ("data.sources.manifest", "import lightning.pytorch"),
         ("encoders.imu_cnn", "from transformers import AutoModel"),
-        ("model", "from omegaconf import DictConfig"),
-        ("run", "import wandb"),
-        ("model", "from bind.cellar import wine"),
+        ("model.binder", "from omegaconf import DictConfig"),
+        ("runs.jobs", "import wandb"),
+        ("model.binder", "from bind.cellar import wine"),
     ],
 )
 def test_the_walk_sees_what_is_wrong(module, source):
@@ -138,9 +122,9 @@ def test_the_walk_sees_what_is_wrong(module, source):
     [
         ("losses.info_nce", "from bind.distributed import rank\nfrom bind.losses.temperature import Temperature"),
         ("data.datamodule", "import lightning as L"),
-        ("encoders.hf", "from transformers import AutoModel"),
+        ("encoders.pretrained.clap", "from transformers import AutoModel"),
         ("studies.doctor", "import hydra"),
-        ("model", "if TYPE_CHECKING:\n    from bind.run import train"),
+        ("model", "if TYPE_CHECKING:\n    from bind.runs.jobs import train"),
     ],
 )
 def test_the_walk_allows_what_the_plan_allows(module, source):
@@ -156,6 +140,6 @@ def test_importing_bind_is_cheap():
 
 
 def test_the_command_line_answers_without_heavy_imports():
-    code = "import bind.cli, sys; print(sorted({'torch', 'transformers', 'lightning'} & set(sys.modules)))"
+    code = "import bind.commands.cli, sys; print(sorted({'torch', 'transformers', 'lightning'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
     assert done.stdout.strip() == "[]"

@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from runs import RECORDED, config, read_manifest, write_manifest
+from support.runs import RECORDED, config, read_manifest, write_manifest
 
-from bind.run import train
+from bind.runs.jobs import train
 
 
 @pytest.fixture(scope="module")

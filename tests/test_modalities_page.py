@@ -6,12 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import runs
-import tiny
 import torch
 from omegaconf import OmegaConf
+from support import runs, tiny
 
-from bind.model import Binder
+from bind.model.binder import Binder
 from bind.types import Encoder, Transform
 
 PAGE = (Path(__file__).parents[1] / "docs" / "modalities.md").read_text()

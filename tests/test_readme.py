@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import runs
 import yaml
 from hydra import compose, initialize_config_dir
 from PIL import Image
+from support import runs
 
-from bind.cli import COMMANDS, CONFIG_DIR
-from bind.run import train
+from bind.commands.cli import COMMANDS, CONFIG_DIR
+from bind.runs.jobs import train
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -8,20 +8,19 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-import rank_config
-import runs
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.conf import ConfigSourceInfo
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf, open_dict, read_write
+from support import rank_config, runs
+from support.runs import assigned
 
-from bind.cli import CONFIG_DIR, HOME, SWEEP_PLUGINS, be_train_py, main
-from bind.run import train
-from bind.studies.sweep_jobs import read_jobs, recorded
+from bind.commands.cli import CONFIG_DIR, SWEEP_PLUGINS, TRAIN_SCRIPT, be_train_py, main
+from bind.runs.jobs import train
+from bind.studies.sweeps.jobs import read_jobs, recorded
 
 UNMASKED = {
     "encoder.audio.dropout": 0.0,
@@ -29,10 +28,6 @@ UNMASKED = {
     "encoder.audio.num_mel_masks": 0,
     "encoder.imu.dropout": 0.0,
 }
-
-
-def assigned(values):
-    return [f"{key}={json.dumps(value)}" for key, value in values.items()]
 
 
 def column(run_dir, name):
@@ -47,10 +42,8 @@ def table(folder):
 
 def start(arguments, folder):
     """Exit status, stdout and stderr of `python train.py`; no process of it is left behind."""
-    command = [sys.executable, str(HOME / "train.py"), *arguments]
+    command = [sys.executable, str(TRAIN_SCRIPT), *arguments]
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
-    search = os.pathsep.join([str(Path(__file__).parent), str(HOME), os.environ.get("PYTHONPATH", "")])
-    options["env"] = {**os.environ, "PYTHONPATH": search}
     with subprocess.Popen(command, cwd=folder, **options) as process:
         try:
             out, err = process.communicate(timeout=250)
@@ -152,7 +145,7 @@ def test_a_job_that_fails_with_other_processes_ends_the_sweep(recordings, tmp_pa
         raise ValueError("a file is broken")
 
     monkeypatch.delenv("LOCAL_RANK", raising=False)
-    monkeypatch.setattr("bind.run.fit", fit)
+    monkeypatch.setattr("bind.runs.jobs.fit", fit)
     values = runs.RECORDED | {"data.manifest": str(recordings)}
     stopped = as_command(main, "train", "-m", "data=manifest", "hydra.sweep.dir=sweep", "seed=0,1", *assigned(values))
     assert stopped == "error: a file is broken\nthe rest of the sweep is not run"
@@ -177,7 +170,7 @@ def test_a_choice_composes_where_its_extra_is_installed(choice):
 
 @pytest.mark.parametrize("chosen", ["optuna", "[joblib,optuna]"])
 def test_a_choice_that_is_not_installed_says_how_to_install_it(chosen, as_command, capfd, monkeypatch):
-    monkeypatch.setattr("bind.cli.SWEEP_PLUGINS", {"optuna": "hydra-no-such-sweeper"})
+    monkeypatch.setattr("bind.commands.cli.SWEEP_PLUGINS", {"optuna": "hydra-no-such-sweeper"})
     assert as_command(main, "train", "-m", f"sweep={chosen}", "seed=0,1") == 1
     assert capfd.readouterr().err == (
         'error: sweep=optuna needs hydra-no-such-sweeper: pip install "bindspace[optuna]"\n'
@@ -219,7 +212,7 @@ def test_a_job_in_a_process_of_a_launcher_starts_train_py_for_its_other_processe
     monkeypatch.setattr(sys, "argv", ["/lib/submitit/core/_submit.py", "folder", "--flag"])
     monkeypatch.setattr(sys.modules["__main__"], "__spec__", "submitit.core._submit")
     be_train_py()
-    assert sys.argv == [str(HOME / "train.py"), "--config-name=train", "--config-dir=/mine/conf"]
+    assert sys.argv == [str(TRAIN_SCRIPT), "--config-name=train", "--config-dir=/mine/conf"]
     assert sys.modules["__main__"].__spec__ is None
     monkeypatch.setattr(sys, "argv", [sys.argv[0], "-m", "seed=1,2"])
     be_train_py()

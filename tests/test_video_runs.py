@@ -5,11 +5,10 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import runs
-import videos
+from support import runs, videos
 
-from bind.run import evaluate, train
-from bind.studies.embed import embed
+from bind.commands.embed import embed
+from bind.runs.jobs import evaluate, train
 
 COLOURS = [(250, 10, 10), (10, 250, 10), (10, 10, 250), (250, 250, 10)]
 TINY = {

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
-from bind.types import Clip
-from bind.video import VIDEO_SUFFIXES, open_video
+from bind.media.pictures import open_image
+from bind.media.video import open_video
 
 NUM_VIDEO_FRAMES = 8
 """Frames whose embeddings stand for a video."""
@@ -88,29 +87,3 @@ class TextTransform:
         # Truncation and padding are those of the latest call; ours are `max_tokens`.
         described = {k: v for k, v in json.loads(backend.to_str()).items() if k not in ("truncation", "padding")}
         return json.dumps(described, sort_keys=True), self.max_tokens
-
-
-def open_image(value: Any) -> Image.Image:
-    """An RGB picture from a path, a `Clip`, a PIL image or a uint8 array (H, W, 3); of a video the middle frame.
-
-    Raises:
-        ValueError: naming the file, where it is missing or no picture.
-    """
-    if isinstance(value, Image.Image):
-        return value.convert("RGB")
-    if isinstance(value, np.ndarray):
-        if value.dtype != np.uint8 or value.ndim != 3 or value.shape[2] != 3:
-            raise ValueError(f"an image array must be uint8 (H, W, 3), got {value.dtype} {value.shape}")
-        return Image.fromarray(value)
-    clip = value if isinstance(value, Clip) else Clip(Path(value))
-    path = clip.path
-    if path.suffix.lower() in VIDEO_SUFFIXES:
-        with open_video(clip) as video:
-            return Image.fromarray(video.frames([video.seconds / 2])[0])
-    try:
-        with Image.open(clip.file) as image:
-            return image.convert("RGB")
-    except FileNotFoundError as error:
-        raise ValueError(f"{path}: no such image; check the manifest's image column") from error
-    except (UnidentifiedImageError, OSError) as error:
-        raise ValueError(f"{path}: not a readable picture ({error}); replace it or drop its row") from error

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bind.clips import collate_clips
+from bind.data.collate import collate_clips
 from bind.data.plan import BatchRequest
 from bind.types import Batch, EmbeddingCache, Modality, Source, Transform
 

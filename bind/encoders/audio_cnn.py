@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from bind.encoders.blocks import ConvBlock1d, ConvBlock2d, Pooling, pooling, was_named
 from bind.encoders.mel import LogMel, SpecAugment
+from bind.layers import ConvBlock1d, ConvBlock2d, Pooling, pooling, was_named
 
 
 class AudioCNN(nn.Module):

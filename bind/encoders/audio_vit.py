@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from bind.encoders.blocks import TransformerTrunk, was_named
 from bind.encoders.mel import KaldiFbank, SpecAugment
+from bind.layers import TransformerTrunk, was_named
 
 
 class AudioViT(nn.Module):

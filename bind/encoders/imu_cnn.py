@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from bind.encoders.blocks import ConvBlock1d, Pooling, pooling, was_named
+from bind.layers import ConvBlock1d, Pooling, pooling, was_named
 
 
 class ImuCNN(nn.Module):

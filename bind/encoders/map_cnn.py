@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from bind.encoders.blocks import ConvBlock2d, Pooling, pooling, was_named
+from bind.layers import ConvBlock2d, Pooling, pooling, was_named
 
 
 class MapCNN(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from bind.encoders.blocks import TransformerTrunk, was_named
+from bind.layers import TransformerTrunk, was_named
 
 
 class MapViT(nn.Module):

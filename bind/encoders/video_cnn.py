@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from bind.encoders.blocks import Pooling, group_norm, pooling, was_named
+from bind.layers import Pooling, group_norm, pooling, was_named
 
 
 class VideoCNN(nn.Module):

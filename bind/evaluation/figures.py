@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bind.embedded import EmbeddedSplit
+from bind.evaluation.embedded import EmbeddedSplit
 from bind.evaluation.fused import add_plain_sum, fused_sides
 from bind.evaluation.queries import QueryResults
 from bind.evaluation.retrieval import retrieval_figures
@@ -13,7 +13,7 @@ from bind.evaluation.split import Evaluation
 from bind.evaluation.zero_shot import zero_shot_figures
 from bind.metrics.geometry import space
 from bind.metrics.transfer import transfer
-from bind.model import Binder
+from bind.model.binder import Binder
 from bind.types import Embeddings, Pair, Source
 
 

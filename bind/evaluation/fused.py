@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from bind.embedded import EmbeddedSplit
+from bind.evaluation.embedded import EmbeddedSplit
 from bind.fusion.early import EarlyFusion
-from bind.model import Binder
+from bind.model.binder import Binder
 from bind.types import Modality
 
 

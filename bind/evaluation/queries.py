@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bind.embedded import EmbeddedSplit
+from bind.evaluation.embedded import EmbeddedSplit
 from bind.metrics import Ranking
 from bind.types import Modality
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bind.embedded import EmbeddedSplit
+from bind.evaluation.embedded import EmbeddedSplit
 from bind.evaluation.fused import parts_of
 from bind.evaluation.queries import Items, query_results
 from bind.evaluation.rank import rank_pair
@@ -17,7 +17,7 @@ from bind.fusion.late import LateFusion
 from bind.metrics import Ranking
 from bind.metrics.bootstrap import resampled_means
 from bind.metrics.ceiling import pair_ceiling, share_of_ceiling
-from bind.model import Binder
+from bind.model.binder import Binder
 from bind.types import Modality, Pair
 
 log = logging.getLogger("bind")

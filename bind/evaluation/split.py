@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bind.embedded import EmbeddedSplit
+from bind.evaluation.embedded import EmbeddedSplit
 from bind.evaluation.fused import parts_of
 from bind.evaluation.queries import QueryResults
 from bind.metrics.clusters import owner_clusters, resampled_together
-from bind.model import Binder
+from bind.model.binder import Binder
 from bind.types import Modality, Sample, Source
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from bind.evaluation.fused import parts_of
+from bind.evaluation.label_sets import LabelSet
 from bind.evaluation.queries import items, query_results
 from bind.evaluation.split import Evaluation
-from bind.label_sets import LabelSet
 from bind.metrics.multi_label import multi_label
 from bind.metrics.zero_shot import per_class, predicted_classes, rank_classes, zero_shot_summary
 

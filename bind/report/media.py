@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bind.media.sound_writer import encode_for_browsers
 from bind.report.style import DEPTH, SPECTROGRAM, coloured
 from bind.types import SensorRecording, Waveform
 
@@ -67,7 +68,6 @@ def _picture(pixels: np.ndarray) -> dict[str, Any]:
 
 
 def _sound(sound: Waveform) -> dict[str, Any]:
-    import soundfile
     from PIL import Image
     from scipy.signal import resample_poly
 
@@ -77,11 +77,8 @@ def _sound(sound: Waveform) -> dict[str, Any]:
     if rate != sound.sample_rate_hz:
         common = math.gcd(rate, sound.sample_rate_hz)
         mono = resample_poly(mono, rate // common, sound.sample_rate_hz // common)
-    file = io.BytesIO()
-    # Every browser plays MP3; a system's own libsndfile may be built without it.
-    kind = "MP3" if "MP3" in soundfile.available_formats() else "WAV"
-    soundfile.write(file, np.clip(mono, -1.0, 1.0), rate, format=kind)
-    src = f"data:audio/{'mpeg' if kind == 'MP3' else 'wav'};base64," + _base64(file.getvalue())
+    media_type, content = encode_for_browsers(mono, rate)
+    src = f"data:{media_type};base64,{_base64(content)}"
     decibels, seconds, highest_hz = spectrogram(Waveform(kept, sound.sample_rate_hz))
     pixels = Image.fromarray(coloured(1 + decibels[::-1] / 80, SPECTROGRAM)).resize((LARGEST_SIDE_PX, 80))
     shown = _picture(np.asarray(pixels))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from bind.embedded import EmbeddedSplit
+from bind.evaluation.embedded import EmbeddedSplit
 from bind.metrics import top_k
 from bind.types import Modality, Pair
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bind.embedded import EmbeddedSplit
+from bind.evaluation.embedded import EmbeddedSplit
 from bind.types import Modality
 
 SEED = 0  # of the samples that are shown and of UMAP: the page of a run is always the same

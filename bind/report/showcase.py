@@ -11,7 +11,6 @@ from bind.report.curves import plot_curves
 from bind.report.gallery import Query, Result, plot_gallery
 from bind.report.matrix import plot_matrix
 from bind.report.nearest import NUM_RESULTS, Asked, Gallery
-from bind.report.robustness import drawn_robustness
 from bind.report.values import SplitValues
 
 
@@ -29,7 +28,6 @@ def draw_run(
         if "top1" in entry:
             png = run_dir / f"confusion_{key.replace('/', '_')}{suffix}.png"
             pngs[f"What classes were taken for: {key}"] = plot_confusion(key, entry, metrics["split"], png)
-    pngs |= drawn_robustness(run_dir, suffix)
     for gallery in galleries:
         png = run_dir / f"gallery_{gallery.query}_to_{gallery.pool}{suffix}.png"
         title = f"{gallery.query} → {gallery.pool}: top {NUM_RESULTS} of the pool"

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from bind.anchors.processors import open_image
-from bind.embedded import EmbeddedSplit
+from bind.evaluation.embedded import EmbeddedSplit
+from bind.media.pictures import open_image
 from bind.report.style import DEPTH, coloured
 from bind.types import Clip, Modality, Sample, SensorRecording, Source, Transform, Waveform
 

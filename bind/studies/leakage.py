@@ -6,13 +6,14 @@ import json
 
 from omegaconf import DictConfig
 
-from bind.embed import best_device
-from bind.leakage import audit_run, without_leaked
-from bind.model import Binder
-from bind.parts import active_pairs, make_datamodule
+from bind.evaluation.embed import best_device
+from bind.files import write_atomically
+from bind.model.binder import Binder
 from bind.report.queries import read_queries
 from bind.report.tables import leakage_cells, leakage_note, print_cells
-from bind.run_dir import open_run, write_atomically
+from bind.runs.directory import open_run
+from bind.runs.leakage import audit_run, without_leaked
+from bind.runs.parts import active_pairs, make_datamodule
 
 
 def leakage(cfg: DictConfig) -> None:

@@ -3,10 +3,10 @@ import shutil
 
 import numpy as np
 import pytest
-import tiny
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from support import tiny
 from transformers import AutoTokenizer, BertConfig, BertModel, Siglip2ImageProcessorPil
 
 from bind.anchors.dual_encoder import Anchor, PretrainedAnchor

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bind.anchors.processors import TextTransform, open_image
+from bind.anchors.processors import TextTransform
 from bind.anchors.scratch import byte_level_tokenizer
+from bind.media.pictures import open_image
 from bind.types import Clip
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 
 from bind.anchors.dual_encoder import TOY_FOLDER, PretrainedAnchor
-from bind.data.digits import DIGIT_WORDS
-from bind.data.scans import ScanSource
-from bind.data.toy import ToySource
+from bind.data.sources.digits import DIGIT_WORDS
+from bind.data.sources.scans import ScanSource
+from bind.data.sources.toy.world import ToySource
 from bind.metrics import class_embeddings, retrieval, zero_shot
 
 WEIGHTS = TOY_FOLDER / "model.safetensors"

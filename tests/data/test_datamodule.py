@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 from bind.data.datamodule import BindDataModule
-from bind.data.toy import ToySource
+from bind.data.sources.toy.world import ToySource
 
 
 def datamodule(**options):

@@ -6,9 +6,9 @@ import common
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from trees import write_csv
+from support.trees import write_csv
 
-from bind.data.manifest import ManifestSource
+from bind.data.sources.manifest import ManifestSource
 
 SCRIPTS = sorted(path.stem for path in Path(common.__file__).parent.glob("*.py"))
 SCRIPTS = [name for name in SCRIPTS if name not in ("common", "youtube")]

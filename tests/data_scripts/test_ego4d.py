@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from trees import converted, dropped, sizes, write_csv
+from support.trees import converted, dropped, sizes, write_csv
 
 from bind.data.transforms.imu import ImuTransform
 

@@ -10,8 +10,8 @@ import pytest
 import soundfile
 from PIL import Image
 
-from bind.data.digits import digit_image, digit_scans
-from bind.data.manifest import ManifestSource
+from bind.data.sources.digits import digit_image, digit_scans
+from bind.data.sources.manifest import ManifestSource
 from bind.data.transforms.audio import AudioTransform
 
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")

@@ -4,7 +4,7 @@ import hapt
 import numpy as np
 import pytest
 
-from bind.data.manifest import ManifestSource
+from bind.data.sources.manifest import ManifestSource
 from bind.data.transforms.imu import ImuTransform
 
 NAMES = "\n".join(f"{number} {name} " for number, name in enumerate(hapt.ACTIVITIES, start=1)) + "\n"

@@ -8,7 +8,7 @@ import sun_rgbd
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from trees import converted, dropped, sizes, write_picture
+from support.trees import converted, dropped, sizes, write_picture
 
 from bind.data.transforms.depth import DepthTransform
 

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from trees import converted, dropped, sizes, write_csv, write_sound
+from support.trees import converted, dropped, sizes, write_csv, write_sound
 
 ESC50 = ["filename", "fold", "target", "category", "esc10", "src_file", "take"]
 SEGMENTS = (

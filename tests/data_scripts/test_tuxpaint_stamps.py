@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tuxpaint_stamps
 from PIL import Image
-from trees import converted, dropped, sizes, write_sound
+from support.trees import converted, dropped, sizes, write_sound
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="12pt" height="12pt"><rect width="5" height="5" fill="red"/></svg>'
 

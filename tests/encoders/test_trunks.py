@@ -15,7 +15,7 @@ from bind.encoders.imu_transformer import ImuTransformer
 from bind.encoders.map_cnn import MapCNN
 from bind.encoders.map_vit import MapViT
 from bind.encoders.video_cnn import VideoCNN
-from bind.trunks import copy_trunk
+from bind.model.trunks import copy_trunk
 from bind.types import Encoder
 
 TRUNKS = {

@@ -2,16 +2,16 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-import tiny
 import torch
+from support import tiny
 from torch.nn.functional import normalize
 
-from bind.data.toy import ToySource
-from bind.embedded import EmbeddedSplit
+from bind.data.sources.toy.world import ToySource
 from bind.evaluation import evaluate_split
+from bind.evaluation.embedded import EmbeddedSplit
 from bind.fusion.late import LateFusion
 from bind.metrics import retrieval
-from bind.model import Binder
+from bind.model.binder import Binder
 from bind.types import Pair, Sample
 
 CAPTIONS = ("a person {}", "someone is {}")

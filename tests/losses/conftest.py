@@ -1,6 +1,5 @@
-import loss_cases
-import processes
 import pytest
+from support import loss_cases, processes
 
 
 @pytest.fixture(scope="session")

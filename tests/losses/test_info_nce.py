@@ -2,8 +2,8 @@ import math
 
 import pytest
 import torch
-from loss_cases import assert_close, unit
-from naive_losses import info_nce as naive
+from support.loss_cases import assert_close, unit
+from support.naive_losses import info_nce as naive
 
 from bind.losses import InfoNCE, info_nce
 

@@ -1,12 +1,11 @@
 """What holds for every loss over pairs."""
 
-import loss_cases
 import pytest
 import torch
-import two_ranks
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loss_cases import LOSS_CASES, LOSSES, LossCase, assert_close, unit
+from support import loss_cases, two_ranks
+from support.loss_cases import LOSS_CASES, LOSSES, LossCase, assert_close, unit
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 

@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from loss_cases import unit
+from support.loss_cases import unit
 
 from bind.losses import Sigmoid, sigmoid_loss
 

@@ -8,14 +8,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, ndcg_score
 from torch.nn.functional import normalize
 
-from bind.metrics import (
-    COSINE_TIE_TOLERANCE,
-    rank_by_cosine,
-    rank_by_scores,
-    retrieval,
-    tiles,
-    top_k,
-)
+from bind.metrics import COSINE_TIE_TOLERANCE, rank_by_cosine, rank_by_scores, retrieval, tiles, top_k
 from bind.metrics.cosine import full_fp32
 
 

@@ -1,10 +1,10 @@
 import json
 from collections import Counter
 
-import pages
 import pytest
+from support import pages
 
-from bind.data.manifest import ManifestSource
+from bind.data.sources.manifest import ManifestSource
 from bind.report import exhibit as exhibit_file
 from bind.report.exhibit import exhibit
 

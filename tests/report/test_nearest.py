@@ -1,8 +1,8 @@
-import pages
 import pytest
 import torch
+from support import pages
 
-from bind.data.toy import ToySource
+from bind.data.sources.toy.world import ToySource
 from bind.report.nearest import NUM_GALLERIES, NUM_RESULTS, galleries, telling_pairs
 from bind.types import Pair
 

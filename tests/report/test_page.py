@@ -5,14 +5,13 @@ import math
 from contextlib import contextmanager
 from io import BytesIO
 
-import browser as chromium
 import numpy as np
-import pages
 import pytest
-import runs
 from PIL import Image
+from support import browser as chromium
+from support import pages, runs
 
-from bind.data.manifest import ManifestSource
+from bind.data.sources.manifest import ManifestSource
 
 NASTY = '</script><script>document.title = "broken"</script><img src=x onerror=document.title="broken">'
 

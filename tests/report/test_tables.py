@@ -3,14 +3,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from bind.report.tables import (
-    class_cells,
-    pair_of,
-    print_tables,
-    retrieval_cells,
-    summary_note,
-    zero_shot_cells,
-)
+from bind.report.tables import class_cells, pair_of, print_tables, retrieval_cells, summary_note, zero_shot_cells
 
 
 def entry(r1=0.5, *, trained=True, **more):

@@ -1,13 +1,13 @@
 import numpy as np
-import pages
 import pytest
 import torch
+from support import pages
 
-from bind.data.manifest import ManifestSource
-from bind.data.toy import ToySource
+from bind.data.sources.manifest import ManifestSource
+from bind.data.sources.toy.world import ToySource
 from bind.data.transforms.audio import AudioTransform
 from bind.data.transforms.depth import DepthTransform
-from bind.embedded import EmbeddedSplit
+from bind.evaluation.embedded import EmbeddedSplit
 from bind.report.values import SplitValues, drawable
 from bind.types import Clip, SensorRecording, Waveform
 

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bind.data.notices import say_once
-from bind.data.recordings import Recording, open_audio
-from bind.data.resample import rate_ratio, read_resampled
 from bind.data.transforms.options import Range, ordered
-from bind.data.windows import checked_num_clips, window_starts
+from bind.media.audio import open_audio
+from bind.media.notices import say_once
+from bind.media.recording import Recording
+from bind.media.resample import rate_ratio, read_resampled
+from bind.media.windows import checked_num_clips, window_starts
 from bind.types import Clip, Waveform
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bind.data.transforms.square import finite_map, middle_square, read_pixels
+from bind.data.transforms.square import finite_map, middle_square
+from bind.media.pictures import read_pixels
 from bind.types import Clip
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bind.data.notices import say_once
-from bind.data.recordings import Recording, open_sensor
-from bind.data.resample import rate_ratio, read_resampled
 from bind.data.transforms.options import Range, ordered
+from bind.media.notices import say_once
+from bind.media.recording import Recording
+from bind.media.resample import rate_ratio, read_resampled
+from bind.media.sensor import open_sensor
 from bind.types import Clip, SensorRecording
 
 SI_FACTORS = {

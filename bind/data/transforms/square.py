@@ -6,32 +6,6 @@ import numpy as np
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from bind.types import Clip
-
-
-def read_pixels(clip: Clip) -> np.ndarray:
-    """The numbers of a picture (H, W) or (H, W, C), uint8 or uint16 as stored, or of an `.npy` array.
-
-    Raises:
-        ValueError: names the file that is missing or not readable.
-    """
-    if clip.path.suffix.lower() == ".npy":
-        try:
-            return np.load(clip.file, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise ValueError(f"{clip}: not readable as .npy ({error}). Replace the file or drop its row") from error
-    from PIL import Image
-
-    try:
-        with Image.open(clip.file) as image:
-            # A palette's numbers are no measurements.
-            pixels = np.asarray(image.convert("RGB") if image.mode == "P" else image)
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"{clip}: not readable as a picture ({error}). Replace the file or drop its row") from error
-    if pixels.dtype == np.int32 and 0 <= pixels.min() <= pixels.max() < 2**16:
-        return pixels.astype(np.uint16)  # Pillow opens some 16-bit files as 32-bit numbers
-    return pixels
-
 
 def middle_square(x_CHW: Tensor, size_px: int) -> Tensor:
     """(C, H, W) → (C, S, S): scaled to the shorter side, smoothed where it shrinks, and cut to its middle."""

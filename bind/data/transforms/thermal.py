@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bind.data.transforms.square import finite_map, middle_square, read_pixels
+from bind.data.transforms.square import finite_map, middle_square
+from bind.media.pictures import read_pixels
 from bind.types import Clip
 
 FULL_SCALE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bind.data.windows import checked_num_clips, window_starts
+from bind.media.video import ROUNDING_SECONDS, Video, open_video
+from bind.media.windows import checked_num_clips, window_starts
 from bind.types import Clip
-from bind.video import ROUNDING_SECONDS, Video, open_video
 
 
 class VideoTransform:

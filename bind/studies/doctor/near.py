@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from bind.anchors.copies import NUM_COPIES, copy_thresholds, embed_with_thumbnails
-from bind.anchors.processors import open_image
+from bind.media.pictures import open_image
 from bind.studies.doctor.duplicates import name_of
 from bind.studies.doctor.findings import Finding, Item, Kind
 

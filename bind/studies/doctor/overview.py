@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bind.data.manifest import SPLITS
+from bind.data.sources.manifest import SPLITS
 from bind.studies.doctor.examine import Task
 from bind.studies.doctor.findings import FileFacts
 from bind.types import Modality, Sample

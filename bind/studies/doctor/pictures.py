@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from bind.anchors.processors import open_image
+from bind.media.pictures import open_image
 from bind.studies.doctor.findings import MANY, Fault, FileFacts, Kind, StretchFacts
 from bind.studies.doctor.reading import CLIPPED, digest_of
 from bind.types import Clip, Modality

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bind.data.recordings import STEP_RANGE, check_sensor_shape, read_sensor_array, read_sensor_table, span_frames
+from bind.media.recording import span_frames
+from bind.media.sensor import STEP_RANGE, check_sensor_shape, read_sensor_array, read_sensor_table
 from bind.studies.doctor.envelope import motion_envelope
 from bind.studies.doctor.findings import MANY, Fault, FileFacts, Kind, StretchFacts
 from bind.studies.doctor.gravity import motion_of

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
+from pathlib import Path
+from typing import cast
 
 import numpy as np
 
-from bind.data.recordings import span_frames
+from bind.media.audio import SoundBlocks
+from bind.media.recording import span_frames
 from bind.studies.doctor.envelope import ENVELOPE_HZ, MAX_ENVELOPE_SECONDS
 from bind.studies.doctor.findings import MANY, Fault, FileFacts, Kind, StretchFacts
 from bind.studies.doctor.reading import CLIPPED, MIN_CLIPPED_SHARE, NOT_FINITE, num_in_runs, unreadable
@@ -77,26 +80,17 @@ class SoundMeter:
 
 def examine_sound(clips: list[Clip], with_envelope: bool) -> FileFacts:
     """The clips of one sound file, read in blocks of 16 s at 16 kHz: memory does not grow with its length."""
-    import soundfile
-
-    with soundfile.SoundFile(clips[0].path) as file:
+    with SoundBlocks(cast(Path, clips[0].path)) as file:
         facts = [_examine_stretch(file, clip, with_envelope) for clip in clips]
-        return FileFacts(facts, rate_hz=file.samplerate)
+        return FileFacts(facts, rate_hz=file.sample_rate_hz)
 
 
-def _examine_stretch(file: object, clip: Clip, with_envelope: bool) -> StretchFacts:
-    import soundfile
-
-    assert isinstance(file, soundfile.SoundFile)
+def _examine_stretch(file: SoundBlocks, clip: Clip, with_envelope: bool) -> StretchFacts:
     try:
-        first, last = span_frames(clip, file.samplerate, file.frames)
-        meter = SoundMeter(file.samplerate, last - first, with_envelope)
-        file.seek(first)
-        while meter.num_frames < last - first:
-            block = file.read(min(BLOCK_FRAMES, last - first - meter.num_frames), dtype="float32", always_2d=True)
-            if not len(block):
-                raise ValueError(f"ends early, after {meter.num_frames} of {last - first} frames")
-            meter.add(block)
-    except (ValueError, soundfile.SoundFileError) as error:
+        first, last = span_frames(clip, file.sample_rate_hz, file.num_frames)
+        meter = SoundMeter(file.sample_rate_hz, last - first, with_envelope)
+        for block_TC in file.read(first, last, BLOCK_FRAMES):
+            meter.add(block_TC)
+    except ValueError as error:
         return StretchFacts(faults=[unreadable(error, str(clip))])
     return meter.facts()

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from bind.data.manifest import SPLITS, RowReader, modality_columns
-from bind.data.rows import read_rows
-from bind.data.splits import shared_owners, shared_spans
+from bind.data.sources.manifest import SPLITS, RowReader, modality_columns
+from bind.data.sources.rows import read_rows
+from bind.data.sources.splits import shared_owners, shared_spans
 from bind.studies.doctor.duplicates import name_of
 from bind.studies.doctor.findings import Finding, Kind
 from bind.types import Clip, Sample

@@ -12,15 +12,16 @@ import numpy as np
 from omegaconf import DictConfig
 from rich.progress import Progress
 
-from bind.embed import best_device
+from bind.evaluation.embed import best_device
+from bind.files import write_atomically
 from bind.metrics.heterogeneity import Heterogeneity, clusters
-from bind.model import Binder
-from bind.parts import active_pairs
-from bind.report.heterogeneity import heterogeneity_cells, plot_heterogeneity
+from bind.model.binder import Binder
 from bind.report.tables import print_cells
-from bind.run_dir import listed, open_run, write_atomically
+from bind.runs.directory import listed, open_run
+from bind.runs.parts import active_pairs
 from bind.studies.heterogeneity.advice import advice
 from bind.studies.heterogeneity.fused import fused_tasks, fusion_transfer, learned_fusions
+from bind.studies.heterogeneity.show import heterogeneity_cells, plot_heterogeneity
 from bind.studies.heterogeneity.starts import bits_of_starts, fine_tune, make_learner, start_from
 from bind.studies.heterogeneity.tasks import SPLIT, RunParts, Task, tasks_of
 

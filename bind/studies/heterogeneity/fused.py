@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bind.build import build
-from bind.embedded import EmbeddedSplit
+from bind.evaluation.embedded import EmbeddedSplit
 from bind.fusion.attention import AttentionFusion
 from bind.fusion.early import EarlyFusion
 from bind.fusion.inputs import fused_name

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 
 from bind.build import build
-from bind.embedded import EmbeddedSplit
+from bind.evaluation.embedded import EmbeddedSplit
 from bind.metrics.usable_information import UsableInformation, usable_information
-from bind.model import Binder
-from bind.module import BindingModule, parameter_groups, reseed
+from bind.model.binder import Binder
+from bind.model.trunks import copy_trunk
 from bind.studies.heterogeneity.tasks import RunParts, Task
-from bind.trunks import copy_trunk
+from bind.training.module import BindingModule, parameter_groups, reseed
 from bind.types import Batch, Embeddings, Modality
 
 PRESETS = "encoder/audio=transformer encoder/imu=transformer encoder/depth=transformer encoder/thermal=transformer"

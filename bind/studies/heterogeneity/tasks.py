@@ -10,12 +10,12 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from bind.anchors.cache_build import CacheOptions
+from bind.cache.build import CacheOptions
 from bind.data.datamodule import BindDataModule
 from bind.data.plan import BatchRequest, EvaluationPlan
 from bind.data.workers import outlive_signals
-from bind.model import Binder
-from bind.parts import active_pairs, fill_cache, make_datamodule
+from bind.model.binder import Binder
+from bind.runs.parts import active_pairs, fill_cache, make_datamodule
 from bind.types import Modality, Pair
 
 log = logging.getLogger("bind")

@@ -11,19 +11,20 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from rich.progress import Progress
 
-from bind.embed import best_device, embed_split
 from bind.evaluation import Evaluation
-from bind.model import Binder, fusion_inputs
-from bind.parts import active_pairs, make_datamodule
-from bind.report.robustness import plot_robustness
-from bind.report.robustness_cells import fusion_cells, noise_cells
+from bind.evaluation.embed import best_device, embed_split
+from bind.files import write_atomically
+from bind.model.binder import Binder, fusion_inputs
 from bind.report.tables import print_cells
-from bind.run_dir import listed, open_run, write_atomically
+from bind.runs.directory import listed, open_run
+from bind.runs.parts import active_pairs, make_datamodule
+from bind.studies.robustness.cells import fusion_cells, noise_cells
 from bind.studies.robustness.embed import Disturber
 from bind.studies.robustness.figures import FusedQueries
 from bind.studies.robustness.heads import heads_of
 from bind.studies.robustness.kinds import KINDS, chosen_kinds, possible_levels
 from bind.studies.robustness.measure import curve, fused_curves, missing_curves, noise_curves
+from bind.studies.robustness.show import plot_robustness
 from bind.studies.robustness.tasks import tasks_of
 from bind.types import Modality
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from bind.data.datamodule import BindDataModule
-from bind.embedded import EmbeddedSplit
-from bind.model import Binder
+from bind.evaluation.embedded import EmbeddedSplit
+from bind.model.binder import Binder
 from bind.studies.robustness.source import DisturbedSource
 from bind.types import Embeddings, Modality
 

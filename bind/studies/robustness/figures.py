@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bind.embedded import EmbeddedSplit
+from bind.evaluation.embedded import EmbeddedSplit
 from bind.metrics import rank_by_cosine
 from bind.metrics.bootstrap import interval, resampled_means
-from bind.report.robustness import PLAIN_SUM
 from bind.studies.robustness.heads import Head, Presence, Vectors
+from bind.studies.robustness.show import PLAIN_SUM
 from bind.studies.robustness.tasks import Task
 from bind.types import Embeddings, Modality, stable_id
 

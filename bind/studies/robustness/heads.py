@@ -13,7 +13,7 @@ from bind.fusion.attention import AttentionFusion
 from bind.fusion.early import EarlyFusion
 from bind.fusion.late import LateFusion
 from bind.metrics import COSINE_TIE_TOLERANCE, rank_by_cosine, rank_by_scores
-from bind.report.robustness import PLAIN_SUM
+from bind.studies.robustness.show import PLAIN_SUM
 from bind.studies.robustness.tasks import Task
 from bind.types import Modality
 

@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from bind.anchors.processors import ImageTransform, open_image
-from bind.data.disturb import picture, sensor, sound
-from bind.data.recordings import open_audio, open_sensor
+from bind.anchors.processors import ImageTransform
 from bind.data.transforms.audio import AudioTransform
 from bind.data.transforms.depth import DepthTransform
 from bind.data.transforms.imu import ImuTransform
-from bind.data.transforms.square import read_pixels
+from bind.media.audio import open_audio
+from bind.media.pictures import open_image, read_pixels
+from bind.media.sensor import open_sensor
+from bind.studies.robustness.disturb import picture, sensor, sound
 from bind.types import Clip, Modality, SensorRecording, Transform, Waveform
 
 log = logging.getLogger("bind")

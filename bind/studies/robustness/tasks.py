@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from bind.evaluation import Evaluation
+from bind.evaluation.label_sets import LabelSet
 from bind.evaluation.queries import items
-from bind.label_sets import LabelSet
 from bind.metrics.ceiling import pair_ceiling
 from bind.types import Modality, Pair
 

@@ -5,8 +5,8 @@ import pytest
 import soundfile
 import torch
 
-from bind.data import notices
 from bind.data.transforms.audio import AudioTransform
+from bind.media import notices
 from bind.types import Clip, Waveform
 
 RATE_HZ = 16_000

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-import videos
+from support import videos
 
 from bind.data.transforms.video import VideoTransform
 from bind.types import Clip

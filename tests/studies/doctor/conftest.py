@@ -1,7 +1,7 @@
 import shutil
 
 import pytest
-from planted import World, write_world
+from support.planted import World, write_world
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bind.cli import COMMANDS, main
+from bind.commands.cli import COMMANDS, main
 from bind.studies.doctor.diagnose import diagnose
 from bind.studies.doctor.show import show
 

@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from planted import COLUMNS, write_motion, write_rows
+from support.planted import COLUMNS, write_motion, write_rows
 
 from bind.studies.doctor.diagnose import diagnose
 

@@ -3,9 +3,9 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planted import write_motion, write_rows
+from support.planted import write_motion, write_rows
 
-from bind.data.toy import ToySource
+from bind.data.sources.toy.world import ToySource
 from bind.studies.doctor.diagnose import diagnose
 from bind.studies.doctor.envelope import motion_envelope
 from bind.studies.doctor.offsets import lag_correlation, offsets

@@ -3,14 +3,14 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from bind.embedded import EmbeddedSplit
+from bind.evaluation.embedded import EmbeddedSplit
 from bind.fusion.attention import AttentionFusion
 from bind.fusion.early import EarlyFusion
 from bind.fusion.late import LateFusion
 from bind.metrics.bootstrap import bootstrap_ci
-from bind.report.robustness import PLAIN_SUM
 from bind.studies.robustness.figures import FusedQueries, luck, point, summaries
 from bind.studies.robustness.heads import heads_of
+from bind.studies.robustness.show import PLAIN_SUM
 from bind.studies.robustness.tasks import Task
 
 INPUTS = ("audio", "imu")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from bind.data.toy import ToySource
+from bind.data.sources.toy.world import ToySource
 from bind.data.transforms.audio import AudioTransform
 from bind.data.transforms.depth import DepthTransform
 from bind.data.transforms.imu import ImuTransform

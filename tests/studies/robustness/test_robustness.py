@@ -3,17 +3,17 @@ import os
 import shutil
 
 import pytest
-import runs
 import torch
 from PIL import Image
+from support import runs
 
-from bind.cli import main
-from bind.embed import embed_split
-from bind.model import Binder
-from bind.parts import active_pairs, make_datamodule
-from bind.report.robustness import drawn_robustness
-from bind.report.robustness_cells import half_at
-from bind.run_dir import open_run
+from bind.commands.cli import main
+from bind.evaluation.embed import embed_split
+from bind.model.binder import Binder
+from bind.runs.directory import open_run
+from bind.runs.figures import drawn_robustness
+from bind.runs.parts import active_pairs, make_datamodule
+from bind.studies.robustness.cells import half_at
 from bind.studies.robustness.command import robustness
 from bind.studies.robustness.embed import Disturber
 from bind.studies.robustness.kinds import KINDS

@@ -1,0 +1,224 @@
+"""The anchor cache of a mixture: opened where it is there, embedded where it is not, by any number of processes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from bind.cache.fill import Engine, Job
+from bind.cache.lookup import AnchorCache, CachedEmbeddings, Place, RowsInMemory, index_of
+from bind.cache.store import PART_SIZE, CacheFolder, Origin
+from bind.media.views import VIEW_RECIPE
+from bind.types import FrozenTower, Modality, Source
+
+log = logging.getLogger("bind")
+
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class CacheOptions:
+    """The `cache` part of a config.
+
+    Args:
+        dir: folder of all anchor caches; None keeps vectors in memory, for this process and run.
+        views: of every training picture, see `bind.media.views`.
+        build: embed what is missing; False refuses to start without a finished cache.
+        part_size: samples that are written at a time, and lost at most where a process is killed.
+    """
+
+    dir: Path | None = None
+    views: int = 1
+    build: bool = True
+    part_size: int = PART_SIZE
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> CacheOptions:
+        """From a config's plain values; ValueError for views that are no count."""
+        folder, views = config["dir"], config["views"]
+        if not isinstance(views, int) or views < 1:
+            raise ValueError(f"cache.views={views}: give a number of views per picture, 1 for the plain one")
+        return cls(None if folder is None else Path(folder).expanduser().resolve(), views, config["build"])
+
+
+def cacheable(source: Source, split: str, modalities: Iterable[Modality], anchor: FrozenTower) -> list[Modality]:
+    """Those of `modalities` whose vectors stay the same: of a frozen tower, of values that are not drawn afresh."""
+    if not source.samples(split):
+        return []
+    fresh = getattr(source, "fresh", ()) if split == "train" else ()
+    frozen = [m for m in anchor.modalities if m not in anchor.trainable and m not in fresh]
+    return [m for m in modalities if m in frozen and m in source.modalities()]
+
+
+def build_cache(
+    anchor: FrozenTower,
+    sources: Sequence[Source],
+    places: Iterable[Place],
+    options: CacheOptions,
+    engine: Engine,
+    *,
+    show: bool = True,
+) -> AnchorCache:
+    """Open what is cached of `places` and embed what is missing, once, whichever process comes to it first.
+
+    Args:
+        anchor: its towers run where it lies.
+        sources: the mixture.
+        places: what to cache of it.
+        options: where, and how many views.
+        engine: how batches are run.
+        show: progress bar, and why a cache that comes close can't be used.
+
+    Raises:
+        ValueError: for a tower that trains; a cache that is stale, foreign, damaged or not to be built; a place that
+            can't be written or has no room; two keys with one hash.
+    """
+    places = list(places)
+    if opened := sorted({m for _, _, m in places} & set(anchor.trainable)):
+        raise ValueError(f"anchor.train={opened}: embeddings of towers that train can't be cached")
+    fingerprint = anchor.fingerprint if places and options.dir else ""
+    entries, num_found = {}, 0
+    with _progress(show) as progress:
+        for position, split, modality in places:
+            source = sources[position]
+            num_views = options.views if (split, modality) == ("train", "image") else 1
+            job = Job(source, split, modality, anchor.transforms[modality], num_views)
+            filling = _Filling(job, anchor, engine, progress)
+            if options.dir is None:
+                entries[position, split, modality] = filling.in_memory()
+                continue
+            origin = Origin(
+                anchor=anchor.name,
+                source=source.name,
+                anchor_fingerprint=fingerprint,
+                content=source.content_hash(split, modality),
+                split=split,
+                modality=modality,
+                num_samples=len(source.samples(split)),
+                num_views=num_views,
+                views=VIEW_RECIPE if num_views > 1 else "plain",
+                dim=anchor.dim,
+                part_size=options.part_size,
+            )
+            folder = CacheFolder(options.dir, origin)
+            if folder.is_finished:
+                num_found += 1
+            else:
+                _tell_why(folder, options, show)
+                filling.on_disk(folder)
+            entries[position, split, modality] = folder.open()
+    if show and options.dir and places:
+        log.info("anchor cache: found %d of %d (source, split, modality) in %s", num_found, len(places), options.dir)
+    return AnchorCache(entries)
+
+
+def _tell_why(folder: CacheFolder, options: CacheOptions, show: bool) -> None:
+    """Why `folder` is to be filled although others are there; with `build=False` as a ValueError."""
+    assert options.dir is not None
+    other = _closest_other(options.dir, folder.origin)
+    if not options.build:
+        raise ValueError(
+            f"cache.build=false, but {options.dir} has no finished vectors of {folder.origin.modality} of "
+            f"{folder.origin.split}{f': {other}' if other else ''}. Run bindspace cache with this anchor and data, or "
+            "set cache.build=true"
+        )
+    if other and show:
+        log.info("anchor cache: %s; it stays there, unused", other)
+
+
+class _Filling:
+    """One place of the cache being filled, with its progress bar."""
+
+    def __init__(self, job: Job, anchor: FrozenTower, engine: Engine, progress: Progress) -> None:
+        self.job, self.anchor, self.engine, self.progress = job, anchor, engine, progress
+        self.samples = job.source.samples(job.split)
+        self.task: TaskID | None = None
+
+    @property
+    def num_bytes(self) -> int:
+        """Of the vectors; a source that makes values when asked counts with one per sample."""
+        num_values = sum(len(sample.values.get(self.job.modality, ())) for sample in self.samples)
+        return (num_values or len(self.samples)) * self.job.num_views * self.anchor.dim * 2
+
+    @contextlib.contextmanager
+    def _begun(self, where: str) -> Iterator[list[str]]:
+        """The keys of the samples; two with one hash are refused before any work."""
+        keys = [sample.key for sample in self.samples]
+        index_of(keys, np.zeros(len(keys)))
+        title = f"anchor: {self.job.modality} of {self.job.split}, {in_words(self.num_bytes)} → {where}"
+        self.task = self.progress.add_task(title, total=len(keys))
+        yield keys
+        self.progress.remove_task(self.task)
+
+    def _advance(self, num_samples: int) -> None:
+        assert self.task is not None
+        self.progress.advance(self.task, num_samples)
+
+    def in_memory(self) -> CachedEmbeddings:
+        with self._begun("memory") as keys:
+            parts = self.engine.embed_parts(self.job, self.anchor, [0], [len(keys)], self._advance)
+            [(_, counts, z_RKD)] = parts
+        return CachedEmbeddings(*index_of(keys, counts), RowsInMemory(z_RKD))
+
+    def on_disk(self, folder: CacheFolder) -> None:
+        left = self.num_bytes * len(folder.missing_parts()) // len(folder.sizes)
+        with self._begun(str(folder.path)) as keys, folder.open_for_writing(left):
+            while missing := folder.missing_parts():
+                there = sum(folder.sizes) - sum(folder.sizes[part] for part in missing)
+                assert self.task is not None
+                self.progress.update(self.task, completed=there)
+                if not self.engine.fill(self.job, self.anchor, folder, missing, self._advance):
+                    time.sleep(POLL_SECONDS)  # what is missing is being made by other processes
+            folder.finish(keys)
+
+
+def _closest_other(root: Path, origin: Origin) -> str:
+    """What the closest folder of a source of this name, split and modality was made from; "" where there is none."""
+    found = []
+    for about in root.glob(f"*/{origin.split}-{origin.modality}-*/about.json"):
+        described = json.loads(about.read_text())
+        if about.parent != root / origin.folder_name and described["source"] == origin.source:
+            found.append((origin.differences(described), about.parent))
+    if not found:
+        return ""
+    differences, folder = min(found, key=lambda each: (len(each[0]), str(each[1])))
+    return f"{folder} was made from {' and '.join(differences)}"
+
+
+def in_words(num_bytes: int) -> str:
+    """Such as `8.2 MB`."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if num_bytes >= size:
+            return f"{num_bytes / size:.1f} {unit}"
+    return f"{num_bytes} bytes"
+
+
+def _progress(show: bool) -> Progress:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, transient=True, disable=not show)

@@ -1,0 +1,121 @@
+"""The job of `bindspace cache`: run the anchor over data before any training does."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from bind.build import ANY_CLASS, build
+from bind.cache.build import CacheOptions, build_cache, cacheable, in_words
+from bind.cache.fill import Engine, Job
+from bind.cache.lookup import AnchorCache, Place
+from bind.cache.store import CacheFolder, RowsInFiles
+from bind.commands.on_ray import connected, spread
+from bind.data.workers import outlive_signals
+from bind.report.tables import Cells, print_cells
+from bind.runs.directory import listed
+from bind.runs.parts import make_sources
+from bind.training.callbacks.stop import is_first_process
+from bind.types import FrozenTower, Source
+
+
+def cache(cfg: DictConfig) -> None:
+    """Fill the anchor cache with what a training of the same anchor and data will look up, and say where it lies.
+
+    Any number of processes may do this at once; each makes parts that no other has begun.
+
+    Raises:
+        ValueError: for data, an anchor or a place that can't be used, or where nothing can be cached.
+    """
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    options = CacheOptions.of({**config["cache"], "build": True})
+    if options.dir is None:
+        raise ValueError("cache.dir=null keeps nothing: name a folder")
+    sources = list(make_sources(config, ANY_CLASS).values())
+    anchor = build(config["anchor"], trust=ANY_CLASS)
+    splits = listed(config["split"])
+    wanted = listed(config["modalities"]) or anchor.modalities
+    places = [
+        (position, split, modality)
+        for split in splits
+        for position, source in enumerate(sources)
+        for modality in cacheable(source, split, wanted, anchor)
+    ]
+    if not places:
+        carried = sorted({m for source in sources for m in source.modalities()})
+        raise ValueError(
+            f"nothing to cache: the anchor embeds {', '.join(anchor.modalities)}, the data carries "
+            f"{', '.join(carried)}, asked for are {', '.join(wanted)}; towers that train "
+            f"(anchor.train={list(anchor.trainable)}) and what is drawn anew at every step are not kept"
+        )
+    with connected(config["engine"], config["ray_address"]):
+        if config["engine"] == "ray":
+            engine: Engine = RayEngine(config["batch_size"], config["num_workers"], outlive_signals)
+        else:
+            engine = Engine(config["batch_size"], config["num_workers"], outlive_signals)
+            anchor.to(own_device())
+        made = build_cache(anchor, sources, places, options, engine, show=is_first_process())
+    if is_first_process():
+        print_cells(cells(made, sources, anchor.name))
+        for rows in files_of(made).values():
+            print(rows.folder)
+
+
+class RayEngine(Engine):
+    """Fills parts of the cache on a cluster, each worker by what `Engine` does in one process."""
+
+    def fill(
+        self, job: Job, anchor: FrozenTower, folder: CacheFolder, parts: Sequence[int], advance: Callable[[int], None]
+    ) -> bool:
+        local = Engine(self.batch_size, self.num_workers, self.worker_init_fn)
+        begin = functools.partial(_begin, local, job, anchor, folder)
+        made = 0
+        for num_samples in spread(begin, parts, num_cpus=1 + self.num_workers, use_gpus=True):
+            advance(num_samples)
+            made += num_samples
+        return made > 0
+
+
+def _begin(engine: Engine, job: Job, anchor: FrozenTower, folder: CacheFolder) -> Callable[[int], int]:
+    """In a worker: the anchor on its device, and the function that fills a part and counts what it has embedded."""
+    anchor.to(own_device())
+
+    def fill(part: int) -> int:
+        done: list[int] = []
+        with folder.open_for_writing(0):
+            engine.fill(job, anchor, folder, [part], done.append)
+        return sum(done)
+
+    return fill
+
+
+def own_device() -> torch.device:
+    """The GPU of this process among those that a launcher such as torchrun has started here; else the CPU."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
+
+
+def files_of(made: AnchorCache) -> dict[Place, RowsInFiles]:
+    return {place: entry.rows for place, entry in made.entries.items() if isinstance(entry.rows, RowsInFiles)}
+
+
+def cells(made: AnchorCache, sources: list[Source], anchor: str) -> Cells:
+    """One row per source, split and modality."""
+    sections: dict[str, list[tuple[str, ...]]] = {}
+    for (position, split, modality), rows in files_of(made).items():
+        num_samples = len(sources[position].samples(split))
+        num_values, num_views, _ = rows.shape
+        row = (f"{split} {modality}", f"{num_samples:,}", f"{num_values:,}", str(num_views), in_words(rows.num_bytes()))
+        sections.setdefault(sources[position].name, []).append(row)
+    return Cells(
+        title=f"Anchor cache of {anchor}",
+        caption="vectors = values × views, fp16",
+        headers=("", "samples", "values", "views", "on disk"),
+        sections=sections,
+    )

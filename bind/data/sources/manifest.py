@@ -1,0 +1,256 @@
+"""Own data through one table: a row per sample, a column per modality."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bind.data.sources.content import hash_of_files
+from bind.data.sources.rows import read_rows
+from bind.data.sources.splits import name_some, refuse_shared_owners, refuse_shared_spans
+from bind.types import Clip, Modality, Sample
+
+logger = logging.getLogger("bind.data")
+
+SPLITS = ("train", "val", "test")
+ABOUT_THE_SAMPLE = ("key", "split", "group", "owner", "label")
+SPAN_ENDS = ("_start_seconds", "_end_seconds")
+
+
+class ManifestSource:
+    """The samples of a CSV, JSONL or Parquet table.
+
+    Columns: `key`, `split` (`train`, `val` or `test`; rows of other splits are never loaded), optional `group`,
+    `owner` and `label`, and one column per modality. A cell of `text` is the text itself; any other cell is a path
+    relative to the manifest. An empty cell means that the sample lacks the modality. Several owners, captions or
+    files are a list in JSONL and Parquet and are separated by "|" in CSV, so captions that contain "|" need JSONL or
+    Parquet. `{modality}_start_seconds` and `{modality}_end_seconds` cut a span out of a recording, one per file.
+
+    Args:
+        manifest: path of the table.
+        name: what logs call this dataset; by default its file name, or its folder's where the file is `manifest.*`.
+
+    Raises:
+        ValueError: names the file and the row or key, for everything a table can get wrong: no such file, missing
+            columns, repeated keys, files that do not exist, samples without any modality, and splits that share an
+            owner or a stretch of a file.
+    """
+
+    def __init__(self, manifest: str | Path, name: str | None = None) -> None:
+        self.path = Path(manifest)
+        stem = self.path.stem
+        self.name = name or (self.path.resolve().parent.name if stem == "manifest" else stem)
+        columns, rows = read_rows(self.path)
+        self._columns = modality_columns(self.path, columns)
+
+        reader = RowReader(self.path, self._columns)
+        everything = [reader.sample(place, cells) for place, cells in rows]
+        self._refuse_repeated_keys(everything)
+        loaded = [sample for sample in everything if sample.split in SPLITS]
+        self._refuse_empty_samples(loaded)
+        self._refuse_missing_files(loaded)
+        refuse_shared_owners(loaded, str(self.path))
+        refuse_shared_spans(loaded, str(self.path))
+
+        self._samples = {split: [sample for sample in loaded if sample.split == split] for split in SPLITS}
+        self._other_splits = Counter(sample.split for sample in everything if sample.split not in SPLITS)
+        if self._other_splits:
+            logger.warning("%s: rows of other splits are not loaded: %s", self.path, _counts(self._other_splits))
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that have rows, of `train`, `val` and `test`."""
+        return tuple(split for split, samples in self._samples.items() if samples)
+
+    def modalities(self) -> tuple[Modality, ...]:
+        """Modalities that at least one loaded sample has, in the order of the columns."""
+        found = {m for samples in self._samples.values() for sample in samples for m in sample.values}
+        return tuple(m for m in self._columns if m in found)
+
+    def samples(self, split: str) -> Sequence[Sample]:
+        """The samples of `split` in the order of the table; ValueError where it has none."""
+        if not self._samples.get(split):
+            found = Counter({name: len(samples) for name, samples in self._samples.items()}) + self._other_splits
+            raise ValueError(
+                f"{self.path}: no rows with split {split!r}; rows per split: {_counts(found)}. "
+                f"The splits that are read are {', '.join(SPLITS)}"
+            )
+        return self._samples[split]
+
+    def content_hash(self, split: str, modality: Modality) -> str:
+        """See `bind.data.sources.content.hash_of_files`; the manifest may lie elsewhere, with its files."""
+        return hash_of_files(self.samples(split), modality, self.path.parent)
+
+    def fetch(
+        self,
+        split: str,
+        indices: Sequence[int],
+        modalities: Sequence[Modality],
+        rngs: Sequence[np.random.Generator] | None,
+    ) -> list[dict[Modality, list[Any]]]:
+        """`Clip`s and texts of these samples; a modality that a sample lacks is left out. Decoding is the transform's.
+
+        `rngs` has no part in it: what is on disk does not vary.
+        """
+        samples = self.samples(split)
+        return [{m: list(samples[i].values[m]) for m in modalities if m in samples[i].values} for i in indices]
+
+    def require_modalities(self, names: Sequence[Modality], split: str | None = None) -> None:
+        """Raise ValueError, with the closest name there is, unless some sample (of `split`) has each of `names`."""
+        if split is None:
+            found = self.modalities()
+        else:
+            found = tuple({m: None for sample in self.samples(split) for m in sample.values})
+        for name in names:
+            if name in found:
+                continue
+            where = f"{self.path}: " + (f"no row of split {split!r}" if split else "no row")
+            close = difflib.get_close_matches(name, found, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            raise ValueError(
+                f"{where} has the modality {name!r}; {hint}It has {', '.join(found)}. "
+                f"Add a column {name!r} or choose among these modalities"
+            )
+
+    def _refuse_repeated_keys(self, samples: list[Sample]) -> None:
+        repeated = [f"{key!r} ({n} times)" for key, n in Counter(s.key for s in samples).items() if n > 1]
+        if repeated:
+            raise ValueError(f"{self.path}: keys must be unique, these are not: {name_some(repeated)}")
+
+    def _refuse_empty_samples(self, samples: list[Sample]) -> None:
+        empty = [repr(sample.key) for sample in samples if not sample.values]
+        if empty:
+            raise ValueError(
+                f"{self.path}: {len(empty)} row(s) have no modality at all: key {name_some(empty)}. Fill a cell under "
+                f"one of {', '.join(self._columns)}, or delete these rows"
+            )
+
+    def _refuse_missing_files(self, samples: list[Sample]) -> None:
+        first_use: dict[Path, str] = {}
+        for sample in samples:
+            for modality, values in sample.values.items():
+                for value in values:
+                    if isinstance(value, Clip) and isinstance(value.path, Path):
+                        first_use.setdefault(value.path, f"{modality} of key {sample.key!r}")
+        missing = [f"{path} ({use})" for path, use in first_use.items() if not path.is_file()]
+        if missing:
+            raise ValueError(
+                f"{self.path}: {len(missing)} of {len(first_use)} files do not exist: {name_some(missing)}. "
+                "Paths are relative to the manifest's folder; every column other than "
+                f"{', '.join(ABOUT_THE_SAMPLE)} and text holds paths"
+            )
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
+
+
+def modality_columns(path: Path, columns: list[str]) -> list[Modality]:
+    """The columns that hold modalities; ValueError where `key` or `split` is missing or a name is no modality's."""
+    for needed in ("key", "split"):
+        if needed not in columns:
+            close = difflib.get_close_matches(needed, [column.lower() for column in columns], n=1)
+            hint = f" (is it {close[0]!r}? rename it)" if close else ""
+            raise ValueError(f"{path}: the column {needed!r} is missing{hint}; there are {', '.join(columns)}")
+    spans = [column for column in columns if column.endswith(SPAN_ENDS)]
+    modalities = [column for column in columns if column not in ABOUT_THE_SAMPLE and column not in spans]
+    for column in modalities:
+        absent = [name for name in ABOUT_THE_SAMPLE if name not in columns]
+        close = difflib.get_close_matches(column.lower(), absent, n=1, cutoff=0.8)
+        if close:
+            raise ValueError(f"{path}: column {column!r} would be read as a modality; rename it to {close[0]!r}")
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", column):
+            raise ValueError(
+                f"{path}: column {column!r} is no modality: names are lower-case letters, digits and underscores"
+            )
+    if not modalities:
+        raise ValueError(f"{path}: there is no column of any modality; add one, such as image, text or audio")
+    for column in spans:
+        modality = re.sub("|".join(SPAN_ENDS), "", column)
+        if modality not in modalities or modality == "text":
+            raise ValueError(
+                f"{path}: column {column!r} belongs to no modality that has files: "
+                f"{', '.join(m for m in modalities if m != 'text') or 'there is none'}"
+            )
+    return modalities
+
+
+class RowReader:
+    """Turns the cells of a row into a `Sample`; ValueError, naming the row, for cells that make none."""
+
+    def __init__(self, manifest: Path, modalities: list[Modality]) -> None:
+        self.manifest = manifest
+        self.modalities = modalities
+        self.separator = "|" if manifest.suffix.lower() == ".csv" else None
+        self._paths: dict[str, Path] = {}
+
+    def sample(self, place: str, cells: dict[str, Any]) -> Sample:
+        where = f"{self.manifest} {place}"
+        key, split = (self._one(where, cells, column) for column in ("key", "split"))
+        if key is None or split is None:
+            raise ValueError(f"{where}: every row needs a key and a split")
+        values = {m: self._values(f"{where} (key {key!r})", m, cells) for m in self.modalities}
+        return Sample(
+            key=key,
+            split=split,
+            values={m: v for m, v in values.items() if v},
+            group=self._one(where, cells, "group"),
+            owners=tuple(self._several(where, "owner", cells.get("owner"))),
+            label=self._one(where, cells, "label"),
+        )
+
+    def _one(self, where: str, cells: dict[str, Any], column: str) -> str | None:
+        cell = cells.get(column)
+        if type(cell) is int:
+            cell = str(cell)
+        if cell is not None and not isinstance(cell, str):
+            raise ValueError(f"{where}: {column!r} must be one text, not {cell!r}")
+        return (cell or "").strip() or None
+
+    def _several(self, where: str, column: str, cell: Any) -> list[str]:
+        if isinstance(cell, str) and self.separator:
+            cell = cell.split(self.separator)
+        items = [] if cell is None else cell if isinstance(cell, list) else [cell]
+        items = [str(item) if type(item) is int else item for item in items]
+        if not all(isinstance(item, str) for item in items):
+            raise ValueError(f"{where}: {column!r} must be a text or a list of texts, not {cell!r}")
+        return [item.strip() for item in items if item.strip()]
+
+    def _values(self, where: str, modality: Modality, cells: dict[str, Any]) -> list[Any]:
+        items = self._several(where, modality, cells.get(modality))
+        if modality == "text":
+            return items
+        starts, ends = (self._times(where, modality + end, cells, len(items)) for end in SPAN_ENDS)
+        for start, end in zip(starts, ends, strict=True):
+            if end is not None and end <= (start or 0.0):
+                raise ValueError(f"{where}: the span of {modality!r} ends at {end:g} s, before its start")
+        return [Clip(self._path(i), s, e) for i, s, e in zip(items, starts, ends, strict=True)]
+
+    def _times(self, where: str, column: str, cells: dict[str, Any], num_files: int) -> list[float | None]:
+        cell = cells.get(column)
+        if cell is None or cell == "":
+            return [None] * num_files
+        if isinstance(cell, str):
+            cell = cell.split("|")
+        try:
+            times = [float(time) for time in (cell if isinstance(cell, list) else [cell])]
+        except (TypeError, ValueError):
+            raise ValueError(f"{where}: {column!r} must be seconds, not {cell!r}") from None
+        if not all(math.isfinite(time) and time >= 0 for time in times):
+            raise ValueError(f"{where}: {column!r} must be finite and not negative, not {cell!r}")
+        if len(times) != num_files:
+            raise ValueError(f"{where}: {column!r} has {len(times)} time(s) for {num_files} file(s)")
+        return list(times)
+
+    def _path(self, text: str) -> Path:
+        if text not in self._paths:
+            self._paths[text] = self.manifest.parent / text
+        return self._paths[text]

@@ -1,0 +1,86 @@
+"""The index of a shard: beside it where there is one, else made once and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import cast
+
+from rich.progress import track
+
+from bind.data.sources.shards.remote import file_size, in_parallel, is_remote, open_stream, read_whole, shown
+from bind.data.sources.shards.tar_index import TarIndex, index_tar
+from bind.files import write_whole
+
+logger = logging.getLogger("bind.data")
+
+SUFFIX = ".index.parquet"
+
+
+def load_indices(shards: list[str], cache_dir: Path) -> list[TarIndex]:
+    """The index of each shard; those that have none are read once, whole, and their index is kept.
+
+    It is kept beside a local shard, and in `cache_dir` where the shard is remote or its folder may not be written.
+
+    Raises:
+        ValueError: naming the shard, where its index does not fit it, or as in `index_tar`.
+    """
+    found = in_parallel(lambda shard: _known_index(shard, cache_dir), shards)
+    missing = [shard for shard, index in zip(shards, found, strict=True) if index is None]
+    if missing:
+        logger.warning("%d shard(s) have no index and are read once (first: %s)", len(missing), shown(missing[0]))
+        for shard in track(missing, "index shards", transient=True, disable=not sys.stdout.isatty()):
+            found[shards.index(shard)] = _make_index(shard, cache_dir)
+    return cast(list[TarIndex], found)
+
+
+def index_name(shard: str) -> str:
+    """Where a shard's index lies: `a/000.tar?token` → `a/000.index.parquet?token`."""
+    name, mark, query = shard.partition("?") if is_remote(shard) else (shard, "", "")
+    return name.removesuffix(".tar") + SUFFIX + mark + query
+
+
+def _cached(shard: str, cache_dir: Path) -> Path:
+    place = shard.partition("?")[0] if is_remote(shard) else os.path.abspath(shard)
+    return cache_dir / (hashlib.blake2b(place.encode(), digest_size=16).hexdigest() + SUFFIX)
+
+
+def _known_index(shard: str, cache_dir: Path) -> TarIndex | None:
+    beside, cached = index_name(shard), _cached(shard, cache_dir)
+    content = read_whole(beside, missing_ok=True)
+    where = beside
+    if content is None and cached.is_file():
+        content, where = cached.read_bytes(), str(cached)
+    if content is None:
+        return None
+    index = TarIndex.from_bytes(content, where)
+    if is_remote(shard) and index.plan:
+        return index  # its size is compared at the first read
+    size = file_size(shard)
+    older = not is_remote(shard) and os.stat(where).st_mtime_ns < os.stat(shard).st_mtime_ns
+    if index.plan and size != index.num_bytes:
+        raise ValueError(
+            f"{shard}: has {size} bytes where {where} says {index.num_bytes}: cut off or written again. Pack it again"
+        )
+    if not index.plan and (size != index.num_bytes or older):
+        logger.warning("%s: changed since it was indexed", shown(shard))
+        return None
+    return index
+
+
+def _make_index(shard: str, cache_dir: Path) -> TarIndex:
+    with open_stream(shard) as stream:
+        index, keyless = index_tar(stream, shown(shard))
+    if keyless:
+        logger.warning(
+            "%s: %d member(s) have no key and are left out (first: %s)", shown(shard), len(keyless), keyless[0]
+        )
+    place = Path(index_name(shard))
+    if is_remote(shard) or not os.access(place.parent, os.W_OK):
+        place = _cached(shard, cache_dir)
+        place.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(place, index.to_bytes())
+    return index

@@ -1,0 +1,227 @@
+"""Packed data read like a list: every sample at its place, in as few range reads as a batch needs."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bind.data.leakage.same_files import StoredFile
+from bind.data.sources.shards.indexed import load_indices
+from bind.data.sources.shards.members import Members
+from bind.data.sources.shards.names import MODALITY_OF_EXTENSION
+from bind.data.sources.shards.patterns import Shards, find_shards
+from bind.data.sources.shards.remote import read_range
+from bind.data.sources.shards.tar_index import TarIndex
+from bind.data.sources.shards.values import Member, sample_values
+from bind.data.sources.splits import refuse_shared_owners
+from bind.types import Modality, Sample
+
+logger = logging.getLogger("bind.data")
+
+SPLITS = ("train", "val", "test")
+CACHE_DIR = "~/.cache/bindspace/shards"
+
+
+class ShardSource:
+    """Samples of WebDataset tars, through their indices: of `bindspace pack`, or of anyone (indexed once).
+
+    Args:
+        shards: where they lie; or one of these per split, for shards that do not say which split they belong to.
+            Without a split, a sample of such shards is one of `train`.
+        name: what logs call this dataset; by default its folder's name.
+        block_samples: how many neighbours stay together when training shuffles, to be had in one read; 1 shuffles
+            freely.
+        extensions: suffix of members → modality, besides what is usual: jpg is image, txt is text, wav and flac are
+            audio, mp4 is video; `{key}.audio.wav` needs none.
+        cache_dir: where indices go that can't lie beside their shard.
+
+    Raises:
+        ValueError: naming shard and member: shards that are missing, damaged or not to be trusted, keys that come
+            twice, owners in two splits.
+    """
+
+    def __init__(
+        self,
+        shards: Shards | Mapping[str, Shards],
+        name: str | None = None,
+        *,
+        block_samples: int = 16,
+        extensions: Mapping[str, Modality] | None = None,
+        cache_dir: str | Path = CACHE_DIR,
+    ) -> None:
+        if block_samples < 1:
+            raise ValueError(f"data.block_samples={block_samples}: give a number of samples, 1 to shuffle them freely")
+        self.block_samples = block_samples
+        by_split: Mapping[Any, Shards] = shards if isinstance(shards, Mapping) else {None: shards}
+        found = [(shard, split) for split, pattern in by_split.items() for shard in find_shards(pattern)]
+        paths = [shard for shard, _ in found]
+        self.path = paths[0].rpartition("/")[0] or "."
+        self.name = name or self.path.rpartition("/")[2]
+        indices = load_indices(paths, Path(cache_dir).expanduser())
+        self._members = Members(paths, indices, {**MODALITY_OF_EXTENSION, **(extensions or {})})
+        self._refuse_repeated_keys()
+        self._tell_unknown()
+        self._samples: dict[str, list[Sample]] = {split: [] for split in SPLITS}
+        self._rows: dict[str, list[int]] = {split: [] for split in SPLITS}
+        self._modalities: dict[Modality, None] = {}
+        self._make_samples(indices, [split for _, split in found])
+        if len(self.splits) > 1:
+            refuse_shared_owners((s for samples in self._samples.values() for s in samples), self.path)
+
+    def _refuse_repeated_keys(self) -> None:
+        members = self._members
+        row_of_key: dict[str, int] = {}
+        for row, key in enumerate(members.keys):
+            if (first := row_of_key.setdefault(key, row)) != row:
+                places = [members.shards[members.shard_of_row[r]] for r in (first, row)]
+                raise ValueError(
+                    f"the key {key!r} comes twice, in {places[0]} and {places[1]}: keys are unique, so leave one of "
+                    "the shards out, or pack them from one manifest"
+                )
+
+    def _tell_unknown(self) -> None:
+        texts = zip(self._members.suffix_texts, self._members.suffixes, strict=True)
+        if unknown := [text for text, suffix in texts if suffix is None]:
+            logger.warning(
+                "%s: members .%s are of no known modality and are not loaded; data.extensions={%s: audio} would make "
+                "them one",
+                self.path,
+                ", .".join(unknown),
+                unknown[0],
+            )
+
+    def _make_samples(self, indices: Sequence[TarIndex], splits: Sequence[str | None]) -> None:
+        members = self._members
+        carried: dict[bytes, dict[Modality, tuple[Any, ...]]] = {}
+        others: Counter[str] = Counter()
+        place = 0
+        for shard, index, asked in zip(members.shards, indices, splits, strict=True):
+            about = zip(index.key, index.split, index.group, index.label, index.owners, strict=True)
+            for row, (key, own, group, label, owners) in enumerate(about, place):
+                if asked and own and asked != own:
+                    raise ValueError(
+                        f"{shard}: the sample {key!r} is of the split {own!r}; list the shard as data.shards.{own}"
+                    )
+                suffix_ids = members.suffix_ids(row)
+                # Samples with members of the same kinds share one mapping: a million of them stay small.
+                if (kinds := suffix_ids.tobytes()) not in carried:
+                    parsed = [members.suffixes[i] for i in suffix_ids]
+                    carried[kinds] = {suffix.modality: () for suffix in parsed if suffix is not None}
+                values = carried[kinds]
+                if not values:
+                    raise ValueError(
+                        f"{shard}: no member of the sample {key!r} is of a known modality; say what they are in "
+                        "data.extensions"
+                    )
+                split = own or asked or "train"
+                if split not in SPLITS:
+                    others[split] += 1
+                    continue
+                self._modalities.update(dict.fromkeys(values))
+                self._samples[split].append(Sample(key, split, values, group, tuple(owners), label))
+                self._rows[split].append(row)
+            place += len(index)
+        if others:
+            logger.warning("%s: samples of other splits are not loaded: %s", self.path, dict(others))
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that have samples, of `train`, `val` and `test`."""
+        return tuple(split for split, samples in self._samples.items() if samples)
+
+    def modalities(self) -> tuple[Modality, ...]:
+        """Modalities that at least one sample has, in the order they were met."""
+        return tuple(self._modalities)
+
+    def samples(self, split: str) -> Sequence[Sample]:
+        """The samples of `split` in the order of the shards; ValueError where there are none."""
+        if not self._samples.get(split):
+            raise ValueError(
+                f"{self.path}: no samples of the split {split!r}; there are {', '.join(self.splits)}. Pack a manifest "
+                "that has it, or say which shards are: data.shards={train: PATTERN, val: PATTERN, test: PATTERN}"
+            )
+        return self._samples[split]
+
+    def training_order(self, rng: np.random.Generator, size: int) -> np.ndarray:
+        """A permutation (size,) int64 of blocks of `block_samples` neighbours.
+
+        Where the first block ends is drawn, too: no two samples always share a batch.
+        """
+        if self.block_samples == 1:
+            return rng.permutation(size)
+        blocks = np.split(np.arange(size), np.arange(1 + rng.integers(self.block_samples), size, self.block_samples))
+        return np.concatenate([blocks[i] for i in rng.permutation(len(blocks))])
+
+    def content_hash(self, split: str, modality: Modality) -> str:
+        """A hash of the keys of `split` and of kind, size, checksum and span of every member of `modality`."""
+        members, rows = self._members, np.array(self._rows[split], dtype=np.int64)
+        counts = np.diff(members.first)[rows]
+        starts = np.cumsum(counts) - counts
+        places = np.repeat(members.first[rows] - starts, counts) + np.arange(counts.sum())
+        wanted = np.array([suffix is not None and suffix.modality == modality for suffix in members.suffixes])
+        kept = wanted[members.suffix_id[places]]
+        digest = hashlib.blake2b(digest_size=16)
+        digest.update("\n".join(sample.key for sample in self.samples(split)).encode())
+        digest.update("\n".join(members.suffix_texts[i] for i in members.suffix_id[places[kept]]).encode())
+        digest.update(np.repeat(np.arange(len(rows)), counts)[kept].astype("<i8").tobytes())
+        for name in ("size", "crc32", "start_seconds", "end_seconds"):
+            digest.update(members.columns[name][places[kept]].astype("<f8").tobytes())
+        return digest.hexdigest()
+
+    def stored(
+        self, split: str, modalities: Sequence[Modality]
+    ) -> Iterator[tuple[int, StoredFile, float | None, float | None]]:
+        """Place of the sample, file, start and end in seconds of every member of `modalities` but texts."""
+        table = self._members
+        offsets, sizes = table.columns["offset"], table.columns["size"]
+        for index, row in enumerate(self._rows[split]):
+            shard = int(table.shard_of_row[row])
+            for member, suffix in table.of(row, modalities).items():
+                if suffix.modality == "text" or suffix.extension == "json":  # beside an array, alike for many of them
+                    continue
+                path, offset = table.shards[shard], int(offsets[member])
+                name = f"{table.shown[shard]}: {table.keys[row]}.{table.suffix_texts[table.suffix_id[member]]}"
+                read = functools.partial(_read_member, path, offset, table.num_bytes[shard])
+                yield (
+                    index,
+                    StoredFile(name, (path, offset), int(sizes[member]), suffix.modality, read),
+                    *table.span(member),
+                )
+
+    def fetch(
+        self,
+        split: str,
+        indices: Sequence[int],
+        modalities: Sequence[Modality],
+        rngs: Sequence[np.random.Generator] | None,
+    ) -> list[dict[Modality, list[Any]]]:
+        """Texts, and `Clip`s of packed files, of these samples; only members of `modalities` are read.
+
+        `rngs` has no part in it: what is packed does not vary.
+
+        Raises:
+            ValueError: naming shard and member, where one can't be read or is not what its index says.
+        """
+        table, rows = self._members, [self._rows[split][index] for index in indices]
+        chosen = [table.of(row, modalities) for row in rows]
+        contents = table.read([member for members in chosen for member in members])
+        return [
+            sample_values(
+                [
+                    Member(name, suffix, contents[m], table.span(m))
+                    for name, (m, suffix) in zip(table.names(row, members), members.items(), strict=True)
+                ]
+            )
+            for row, members in zip(rows, chosen, strict=True)
+        ]
+
+
+def _read_member(shard: str, offset: int, num_bytes: int, start: int, stop: int) -> bytes:
+    return read_range(shard, offset + start, offset + stop, num_bytes)

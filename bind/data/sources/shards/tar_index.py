@@ -1,0 +1,241 @@
+"""Where everything lies in a tar: what its samples are about, and the offset, size and checksum of every member."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import tarfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+
+from bind.data.sources.shards.names import META, escape, split_name
+
+VERSION = 1
+MAX_MEMBER_BYTES = 2**30
+MAX_META_BYTES = 2**20
+CHUNK_BYTES = 2**20
+BLOCK_BYTES = 512
+
+MEMBER_TYPES = {
+    "offset": np.int64,
+    "size": np.int64,
+    "crc32": np.int64,
+    "start_seconds": np.float64,
+    "end_seconds": np.float64,
+}
+"""Columns with one number per member; a time that is NaN was not given."""
+
+
+@dataclass
+class TarIndex:
+    """N samples with M members in all; those of sample i are `first[i]` to `first[i + 1]`, in the order of the tar.
+
+    `split` is None where the shard does not say; `suffix` is what follows the key in the members' names.
+    """
+
+    num_bytes: int
+    plan: str = ""
+    key: list[str] = field(default_factory=list)
+    split: list[str | None] = field(default_factory=list)
+    group: list[str | None] = field(default_factory=list)
+    label: list[str | None] = field(default_factory=list)
+    owners: list[list[str]] = field(default_factory=list)
+    first: np.ndarray = field(default_factory=lambda: np.zeros(1, np.int64))
+    suffix: np.ndarray = field(default_factory=lambda: np.zeros(0, object))
+    members: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+    def to_bytes(self) -> bytes:
+        """As a Parquet file: a row per sample, lists of members, and what is about the tar in its metadata."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        header = {"version": VERSION, "num_bytes": self.num_bytes, "plan": self.plan}
+        rows = pa.array(self.first, pa.int64()).cast(pa.int32())
+        lists = {"suffix": pa.array(self.suffix, pa.string())}
+        lists |= {name: pa.array(self.members[name]) for name in MEMBER_TYPES}
+        columns = {name: pa.array(getattr(self, name), pa.string()) for name in ("key", "split", "group", "label")}
+        columns["owners"] = pa.array(self.owners, pa.list_(pa.string()))
+        columns |= {name: pa.ListArray.from_arrays(rows, values) for name, values in lists.items()}
+        table = pa.table(columns).replace_schema_metadata({"bindspace": json.dumps(header)})
+        file = io.BytesIO()
+        pq.write_table(table, file, compression="zstd")
+        return file.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes, where: str) -> TarIndex:
+        """Read what `to_bytes` wrote; ValueError, naming `where`, for anything else and for members outside the tar."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            table = pq.read_table(io.BytesIO(content))
+            header = json.loads((table.schema.metadata or {})[b"bindspace"])
+            if header["version"] != VERSION:
+                raise ValueError(f"version {header['version']}, this bind reads {VERSION}")
+            suffixes = table["suffix"].combine_chunks()
+            flat = {name: table[name].combine_chunks().flatten().to_numpy() for name in MEMBER_TYPES}
+            index = cls(
+                num_bytes=int(header["num_bytes"]),
+                plan=str(header["plan"]),
+                **{name: table[name].to_pylist() for name in ("key", "split", "group", "label", "owners")},
+                first=suffixes.offsets.to_numpy().astype(np.int64),
+                suffix=_shared_strings(suffixes.flatten().dictionary_encode()),
+                members={name: flat[name].astype(kind) for name, kind in MEMBER_TYPES.items()},
+            )
+            index._refuse_nonsense()
+        except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ValueError(
+                f"{where}: no index of a shard ({error}). Delete it to have the shard indexed again"
+            ) from error
+        return index
+
+    def _refuse_nonsense(self) -> None:
+        first, offset, size = self.first, self.members["offset"], self.members["size"]
+        if len(first) != len(self) + 1 or first[0] != 0 or first[-1] != len(offset) or np.any(np.diff(first) < 0):
+            raise ValueError("its lists do not fit together")
+        if None in self.key or any(owners is None for owners in self.owners):
+            raise ValueError("a sample has no key or no owners")
+        if any(len(values) != len(self.suffix) for values in self.members.values()):
+            raise ValueError("its members lack numbers")
+        bad = (offset < BLOCK_BYTES) | (size < 0) | (size > MAX_MEMBER_BYTES) | (offset > self.num_bytes - size)
+        if bad.any():
+            raise ValueError(f"member {int(bad.argmax())} lies outside the tar's {self.num_bytes} bytes")
+
+
+def _shared_strings(encoded: Any) -> np.ndarray:
+    """Strings as objects, each text once in memory."""
+    if encoded.null_count:
+        raise ValueError("a member has no name")
+    return np.array(encoded.dictionary.to_pylist(), dtype=object)[encoded.indices.to_numpy()]
+
+
+def index_tar(stream: BinaryIO, where: str, plan: str = "") -> tuple[TarIndex, list[str]]:
+    """Read a tar from its first to its last byte; the index, and the names of members that have no key.
+
+    Raises:
+        ValueError: naming shard and member: a tar that is cut off or none at all, names that leave the folder, links,
+            absurd sizes, a member or a key that comes twice, metadata that is none.
+    """
+    counted = _Counted(stream)
+    index, rows, keyless = TarIndex(0, plan), _Rows(where), []
+    try:
+        with tarfile.open(fileobj=cast(Any, counted), mode="r|", bufsize=CHUNK_BYTES) as tar:
+            for info in tar:
+                if info.isdir():
+                    continue
+                named = split_name(info.name, where)
+                if not info.isreg() or info.sparse is not None:
+                    raise ValueError(f"{where}: the member {info.name!r} is no plain file. Do not trust this shard")
+                if not 0 <= info.size <= MAX_MEMBER_BYTES:
+                    raise ValueError(
+                        f"{where}: the member {info.name!r} claims {info.size} bytes; up to {MAX_MEMBER_BYTES} are read"
+                    )
+                content = cast(BinaryIO, tar.extractfile(info))
+                if named is None:
+                    keyless.append(info.name)
+                else:
+                    rows.add(info, *named, content)
+            end = tar.offset
+    except tarfile.TarError as error:
+        raise ValueError(f"{where}: not a whole tar ({error}). Fetch or pack it again") from error
+    while counted.read(CHUNK_BYTES):
+        pass
+    if counted.num_bytes < end + BLOCK_BYTES:
+        raise ValueError(f"{where}: the tar is cut off after {counted.num_bytes} bytes. Fetch or pack it again")
+    if not rows.key:
+        raise ValueError(f"{where}: there is no sample in it; members are named KEY.EXTENSION")
+    rows.fill(index)
+    index.num_bytes = counted.num_bytes
+    return index, keyless
+
+
+class _Counted:
+    """A stream that counts what was read."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.stream = stream
+        self.num_bytes = 0
+
+    def read(self, size: int) -> bytes:
+        content = self.stream.read(size)
+        self.num_bytes += len(content)
+        return content
+
+
+class _Rows:
+    """Samples as their members come by."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.key: dict[str, None] = {}
+        self.meta: list[dict[str, Any]] = []
+        self.suffixes: list[dict[str, tuple[int, int, int]]] = []
+
+    def add(self, info: tarfile.TarInfo, key: str, suffix: str, content: BinaryIO) -> None:
+        if not self.key or key != next(reversed(self.key)):
+            if key in self.key:
+                raise ValueError(
+                    f"{self.where}: the key {key!r} comes again at {info.name!r}; members of one sample lie together, "
+                    "and keys are unique"
+                )
+            self.key[key] = None
+            self.meta.append({})
+            self.suffixes.append({})
+        if suffix in self.suffixes[-1] or (suffix == META and self.meta[-1]):
+            raise ValueError(f"{self.where}: the member {info.name!r} comes twice")
+        if suffix == META:
+            self.meta[-1] = parse_meta(content.read(MAX_META_BYTES + 1), f"{self.where}: {info.name}", key)
+            return
+        crc = 0
+        for chunk in _chunks(content):
+            crc = zlib.crc32(chunk, crc)
+        self.suffixes[-1][suffix] = (info.offset_data, info.size, crc)
+
+    def fill(self, index: TarIndex) -> None:
+        index.key = [meta.get("key", key) for key, meta in zip(self.key, self.meta, strict=True)]
+        for name in ("split", "group", "label"):
+            setattr(index, name, [meta.get(name) for meta in self.meta])
+        index.owners = [meta.get("owners", []) for meta in self.meta]
+        index.first = np.cumsum([0, *map(len, self.suffixes)])
+        flat = [
+            (suffix, *place, *meta.get("spans", {}).get(suffix, (None, None)))
+            for meta, found in zip(self.meta, self.suffixes, strict=True)
+            for suffix, place in found.items()
+        ]
+        index.suffix = np.array([row[0] for row in flat], dtype=object)
+        for column, (name, kind) in enumerate(MEMBER_TYPES.items(), start=1):
+            index.members[name] = np.array([math.nan if row[column] is None else row[column] for row in flat], kind)
+
+
+def _chunks(content: BinaryIO) -> Iterator[bytes]:
+    while chunk := content.read(CHUNK_BYTES):
+        yield chunk
+
+
+def parse_meta(content: bytes, where: str, key: str) -> dict[str, Any]:
+    """What `{key}.meta.json` says: key, split, group, label (texts or absent), owners, and spans by suffix."""
+    try:
+        if len(content) > MAX_META_BYTES:
+            raise ValueError(f"more than {MAX_META_BYTES} bytes")
+        meta = json.loads(content)
+        texts = [meta.get(name) for name in ("split", "group", "label")]
+        if not isinstance(meta.get("key"), str) or key not in (meta["key"], escape(meta["key"])):
+            raise ValueError(f"its key is {meta.get('key')!r}")
+        if not all(t is None or isinstance(t, str) for t in texts):
+            raise ValueError("split, group and label are texts")
+        if not all(isinstance(owner, str) for owner in meta.get("owners", [])):
+            raise ValueError("owners are texts")
+        for span in meta.get("spans", {}).values():
+            if len(span) != 2 or not all(t is None or math.isfinite(t) for t in span):
+                raise ValueError("a span is [start, end] in seconds")
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ValueError(f"{where}: not the metadata of a sample ({error})") from error
+    return dict(meta)

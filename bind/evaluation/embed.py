@@ -1,0 +1,32 @@
+"""A whole split through a Binder, in this process."""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+from rich.progress import track
+
+from bind.data.datamodule import BindDataModule
+from bind.evaluation.embedded import EmbeddedSplit
+from bind.model.binder import Binder
+from bind.types import Embeddings
+
+
+def best_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def embed_split(datamodule: BindDataModule, binder: Binder, split_name: str) -> EmbeddedSplit:
+    """Every sample of a split through the Binder, in this process, with a progress bar."""
+    device = next(binder.parameters()).device
+    binder.eval()
+    loader = datamodule.evaluation_dataloader(split_name)
+    parts = []
+    with torch.inference_mode():
+        for batch in track(loader, f"embed {split_name}", len(loader), transient=True, disable=not sys.stdout.isatty()):
+            embeddings = binder(batch.to(device))
+            parts.append(
+                (batch, Embeddings({m: z.cpu() for m, z in embeddings.z.items()}, embeddings.rows, len(batch)))
+            )
+    return EmbeddedSplit.collect(parts)

@@ -1,0 +1,322 @@
+"""The Binder: one anchor, one encoder and head per new modality, and perhaps a fusion, in one space."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bind.build import build, locate_class
+from bind.data.collate import collate_clips
+from bind.model.chunks import encode_in_chunks
+from bind.model.clips import average_clips
+from bind.model.trunks import share_trunks
+from bind.types import Batch, Embeddings, Inputs, Modality, Transform
+
+CONFIG_NAME = "binder.json"
+WEIGHTS_NAME = "model.safetensors"
+CONFIG_VERSION = 1
+
+
+class Binder(nn.Module):
+    """Embeds every modality it knows into the anchor's space, as unit vectors.
+
+    Args:
+        anchor: the frozen dual encoder (`bind.anchors.dual_encoder.Anchor`).
+        encoders: modality → trunk, (B_m, …) → (B_m, F).
+        heads: modality → head, (B_m, F) → unit (B_m, D).
+        transforms: modality → transform of a file or value, for `embed`; the anchor adds its own.
+        fusion: has `inputs`; a module makes one vector of several, late fusion combines scores only.
+        config: the plain dict that `from_config` rebuilds this Binder from; needed by `save`.
+        share: modality → the one whose encoder's trunk it uses from now on, see `share_trunks`.
+    """
+
+    def __init__(
+        self,
+        anchor: Any,
+        encoders: Mapping[Modality, nn.Module],
+        heads: Mapping[Modality, nn.Module],
+        transforms: Mapping[Modality, Transform],
+        fusion: Any = None,
+        config: dict[str, Any] | None = None,
+        share: Mapping[Modality, Modality] | None = None,
+    ) -> None:
+        super().__init__()
+        self.anchor = anchor
+        # An encoder of one's own takes the place of a tower, also where the anchor's vectors are cached.
+        anchor.modalities = tuple(m for m in anchor.modalities if m not in encoders)
+        self.share = dict(share or {})
+        share_trunks(encoders, self.share)
+        self.encoders = nn.ModuleDict(encoders)
+        self.heads = nn.ModuleDict(heads)
+        self.fusion = fusion
+        self.transforms: dict[Modality, Transform] = {**anchor.transforms, **transforms}
+        self.config = config
+        missing = [m for m in fusion_inputs(fusion) if m not in self.modalities]
+        if missing:
+            raise ValueError(f"fusion.inputs: {missing} have no encoder; known modalities are {self.modalities}")
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], *, trust: Sequence[str] = ()) -> Binder:
+        """Build from `{"anchor", "modalities", "encoder", "head", "transform", "fusion"}` of plain dicts.
+
+        Raises:
+            ValueError: where a chosen modality has no encoder or transform, a part can't be built, or a trunk can't be
+                shared.
+        """
+        anchor = build(config["anchor"], trust=trust)
+        chosen = config["modalities"]
+        encoders, heads, transforms, share = {}, {}, {}, {}
+        for modality in chosen:
+            for part in ("encoder", "transform"):
+                if not config[part].get(modality):
+                    known = sorted(m for m, options in config[part].items() if options)
+                    close = difflib.get_close_matches(str(modality), known, n=1)
+                    hint = f"did you mean {close[0]}? If not, " if close else ""
+                    raise ValueError(
+                        f"modalities={list(chosen)}: {modality} has no {part}; {hint}add one with "
+                        f"+{part}/{modality}=NAME (known: {', '.join(known)})"
+                    )
+            options = dict(config["encoder"][modality])
+            if owner := options.pop("share", None):
+                share[modality] = owner
+            encoder = build(options, trust=trust)
+            encoders[modality] = encoder
+            heads[modality] = build(config["head"], trust=trust, num_features=encoder.num_features, dim=anchor.dim)
+            transforms[modality] = build(config["transform"][modality], trust=trust)
+        fusion = None
+        fusion_config = config.get("fusion") or {}
+        if fusion_config.get("_target_"):
+            if len(fusion_config.get("inputs") or []) < 2:
+                raise ValueError("fusion.inputs needs at least two modalities, for example fusion.inputs=[audio,imu]")
+            takes_dim = "dim" in inspect.signature(locate_class(fusion_config["_target_"], trust)).parameters
+            fusion = build(fusion_config, trust=trust, **({"dim": anchor.dim} if takes_dim else {}))
+        of_chosen = {part: {m: config[part][m] for m in chosen} for part in ("encoder", "transform")}
+        kept = {**config, **of_chosen, "version": CONFIG_VERSION}
+        return cls(anchor, encoders, heads, transforms, fusion, kept, share)
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """What can be embedded on its own: the anchor's modalities, then those with an encoder."""
+        return (*self.anchor.modalities, *self.encoders)
+
+    @property
+    def fused_modality(self) -> Modality | None:
+        """The name of the fusion's output, such as `audio_and_imu`."""
+        return "_and_".join(fusion_inputs(self.fusion)) if self.fusion is not None else None
+
+    @property
+    def dim(self) -> int:
+        return self.anchor.dim
+
+    def is_trainable(self, modality: Modality) -> bool:
+        return modality in self.encoders or modality in self.anchor.trainable
+
+    def encode(self, modality: Modality, inputs: Inputs) -> Tensor:
+        """Unit embeddings (B_m, D) of collated `inputs` of one modality."""
+        if modality in self.encoders:
+            return self.heads[modality](self.encoders[modality](inputs))
+        return self.anchor.embed(modality, inputs)
+
+    def forward(self, batch: Batch, chunk_size: int | None = None) -> Embeddings:
+        """Embed what the batch holds; a modality its source carries but no row has gives (0, D).
+
+        With `chunk_size`, that many rows' activations are in memory at a time, see `encode_in_chunks`.
+        """
+        z: dict[Modality, Tensor] = {}
+        rows: dict[Modality, Tensor] = {}
+        for modality in batch.modalities:
+            if modality in batch.cached:
+                z[modality] = batch.cached[modality]
+            elif modality in batch.inputs:
+                num_clips = batch.num_clips.get(modality)
+                # Clips in memory at a time: as many as there are rows, however many clips each of them has.
+                at_a_time = chunk_size if num_clips is None else chunk_size or len(batch)
+                encode = functools.partial(self.encode, modality)
+                z_m = average_clips(encode_in_chunks(encode, batch.inputs[modality], at_a_time), num_clips)
+                z[modality] = z_m[: len(batch.rows.get(modality, ()))]  # without a row that was borrowed
+            else:
+                # Other ranks may have rows: the collectives of the loss, backward too, must still be met here.
+                device = batch.group_ids_B.device
+                z[modality] = torch.zeros(0, self.dim, device=device, requires_grad=self.is_trainable(modality))
+            rows[modality] = batch.rows.get(modality, batch.group_ids_B.new_zeros(0))
+        embeddings = Embeddings(z, rows, len(batch))
+        if isinstance(self.fusion, nn.Module):  # late fusion combines scores and has no embedding
+            self._fuse(embeddings)
+        return embeddings
+
+    def _fuse(self, embeddings: Embeddings) -> None:
+        inputs = [m for m in fusion_inputs(self.fusion) if m in embeddings.z]
+        if len(inputs) < len(fusion_inputs(self.fusion)):
+            return
+        assert self.fusion is not None
+        assert self.fused_modality is not None
+        z_full, present = {}, {}
+        for modality in inputs:
+            (z_RD,), rows_R = embeddings.aligned([modality])
+            z_full[modality] = z_RD.new_zeros(embeddings.num_rows, self.dim).index_copy(0, rows_R, z_RD)
+            present[modality] = torch.zeros(embeddings.num_rows, dtype=torch.bool, device=z_RD.device)
+            present[modality][rows_R] = True
+        any_R = torch.stack(list(present.values())).any(dim=0).nonzero().flatten()
+        embeddings.z[self.fused_modality] = self.fusion(
+            {m: z[any_R] for m, z in z_full.items()}, {m: p[any_R] for m, p in present.items()}
+        )
+        embeddings.rows[self.fused_modality] = any_R
+
+    @torch.no_grad()
+    def embed(self, modality: Modality, values: Iterable[Any], batch_size: int = 64) -> Tensor:
+        """Unit vectors (N, D) of files (paths) or values (text, arrays) of one modality, deterministic.
+
+        Raises:
+            ValueError: for a modality this Binder does not know, or naming the file that can't be read.
+        """
+        if isinstance(values, str | Path):
+            raise ValueError(f"pass a list of values: binder.embed({modality!r}, [{str(values)!r}])")
+        if modality not in self.modalities:
+            raise ValueError(f"no encoder for {modality!r}; this binder knows {self.modalities}")
+        transform = self.transforms[modality]
+        device = next(self.parameters()).device
+        was_training = self.training
+        values = list(values)
+        parts = []
+        try:
+            self.eval()
+            for start in range(0, len(values), batch_size):
+                inputs, num_clips = collate_clips(
+                    transform, [transform(_as_value(modality, v), None) for v in values[start : start + batch_size]]
+                )
+                inputs = {k: x.to(device) for k, x in inputs.items()} if isinstance(inputs, dict) else inputs.to(device)
+                z = encode_in_chunks(functools.partial(self.encode, modality), inputs, batch_size)
+                parts.append(average_clips(z, None if num_clips is None else num_clips.to(device)))
+        finally:
+            self.train(was_training)
+        return torch.cat(parts) if parts else torch.zeros(0, self.dim, device=device)
+
+    def own_state_dict(self) -> dict[str, Tensor]:
+        """The weights this Binder brings: everything but towers that stayed as they were loaded.
+
+        A shared trunk goes by the name of the modality it belongs to.
+        """
+        left_out = [f"encoders.{modality}.trunk." for modality in self.share]
+        if not self.anchor.trainable:
+            left_out.append("anchor.")
+        return {name: tensor for name, tensor in self.state_dict().items() if not name.startswith(tuple(left_out))}
+
+    def load_own_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Load what `own_state_dict` gave.
+
+        Raises:
+            ValueError: naming the weights that are missing, unexpected or of another shape.
+        """
+        expected = set(self.own_state_dict())
+        for modality, owner in self.share.items():
+            if any(name.startswith(f"encoders.{modality}.") and name not in expected for name in state):
+                raise ValueError(
+                    f"these weights hold a trunk for {modality} alone: set encoder.{modality}.share=null, or start "
+                    f"with weights that were trained with encoder.{modality}.share={owner}"
+                )
+        try:
+            missing, unexpected = self.load_state_dict(dict(state), strict=False)
+        except RuntimeError as error:
+            raise ValueError(f"these weights belong to another architecture: {error}") from error
+        missing = [name for name in missing if name in expected]
+        if missing or unexpected:
+            raise ValueError(
+                f"these weights belong to another architecture: missing {missing}, unexpected {unexpected}"
+            )
+
+    def save(self, folder: Path | str) -> Path:
+        """Write weights (safetensors) and config for `Binder.load`; the frozen anchor goes by name and fingerprint."""
+        from safetensors.torch import save_file
+
+        if self.config is None:
+            raise ValueError("this Binder was put together by hand: build it with Binder.from_config to save it")
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.own_state_dict().items()}
+        save_file(state, folder / WEIGHTS_NAME)
+        described = {**self.config, "anchor_fingerprint": self.anchor.fingerprint}
+        (folder / CONFIG_NAME).write_text(json.dumps(described, indent=2) + "\n")
+        return folder
+
+    @classmethod
+    def load(cls, path_or_hub_id: Path | str, *, trust: Sequence[str] = ()) -> Binder:
+        """Load a run directory, a folder that `save` wrote, or such a folder on the hub.
+
+        Args:
+            path_or_hub_id: where from.
+            trust: packages besides `bind` whose classes its config may name.
+
+        Raises:
+            ValueError: where there is nothing to load, its config names classes that are not trusted, or the anchor on
+                this machine is not the one it was bound to.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        folder = _locate(path_or_hub_id)
+        config = json.loads((folder / CONFIG_NAME).read_text())
+        if config.get("version") != CONFIG_VERSION:
+            raise ValueError(
+                f"{folder / CONFIG_NAME}: version {config.get('version')}, this bind reads {CONFIG_VERSION}"
+            )
+        fingerprint = config.pop("anchor_fingerprint")
+        binder = cls.from_config(config, trust=trust)
+        if not binder.anchor.trainable and binder.anchor.fingerprint != fingerprint:
+            raise ValueError(
+                f"{folder} was bound to an anchor with fingerprint {fingerprint}, but {binder.anchor.name} here has "
+                f"{binder.anchor.fingerprint}: get the same weights, or train again"
+            )
+        try:
+            state = load_file(folder / WEIGHTS_NAME)
+        except (OSError, SafetensorError) as error:
+            raise ValueError(f"{folder / WEIGHTS_NAME} can't be read ({error}): copy the folder again") from error
+        binder.load_own_state_dict(state)
+        return binder.eval()
+
+
+def fusion_inputs(fusion: Any) -> tuple[Modality, ...]:
+    return tuple(getattr(fusion, "inputs", ()))
+
+
+def _as_value(modality: Modality, value: Any) -> Any:
+    from bind.types import Clip
+
+    if modality != "text" and isinstance(value, str | Path):
+        return Clip(Path(value))
+    return value
+
+
+def _locate(path_or_hub_id: Path | str) -> Path:
+    """The folder that holds the binder's config, from a run directory, such a folder, or the hub.
+
+    The hub is asked for `NAME/REPOSITORY` only, where NAME is neither a folder here nor `runs`.
+    """
+    path = Path(path_or_hub_id).expanduser()
+    for folder in (path, path / "binder"):
+        if (folder / CONFIG_NAME).is_file():
+            return folder
+    if path.exists():
+        raise ValueError(
+            f"{path} holds no {CONFIG_NAME}: pass a run directory that finished, or a folder Binder.save wrote"
+        )
+    if not re.fullmatch(r"(?!runs/)[A-Za-z0-9][\w.-]*/[\w.-]+", str(path_or_hub_id)) or path.parent.exists():
+        raise ValueError(f"{path_or_hub_id}: no such folder; pass a run directory, or NAME/REPOSITORY on the hub")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        folder = Path(snapshot_download(str(path_or_hub_id), allow_patterns=[CONFIG_NAME, WEIGHTS_NAME]))
+    except (OSError, HfHubHTTPError, HFValidationError) as error:
+        raise ValueError(f"{path_or_hub_id}: no such folder, and not reachable on the hub ({error})") from error
+    if not (folder / CONFIG_NAME).is_file():
+        raise ValueError(f"{path_or_hub_id}: this hub repository holds no {CONFIG_NAME}, so no binder")
+    return folder

@@ -1,0 +1,18 @@
+"""Several clips of one recording become one embedding."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+
+def average_clips(z_ND: Tensor, num_clips_B: Tensor | None) -> Tensor:
+    """Unit embeddings (N, D) of clips, those of a value in a row → unit embeddings (B, D) of the values.
+
+    Every clip counts the same: their unit vectors are averaged, and the mean is normalised once. The cosine with the
+    result is the mean of the clips' cosines, up to a factor of the value's own. ImageBind leaves that factor in.
+    """
+    if num_clips_B is None:
+        return z_ND
+    return normalize(torch.segment_reduce(z_ND, "mean", lengths=num_clips_B, axis=0), dim=-1)

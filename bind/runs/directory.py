@@ -1,0 +1,57 @@
+"""The run directory and the resolved config in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
+
+from bind.data.sources.shards.patterns import absolute
+
+CONFIG_VERSION = 2
+LISTS_OF_NAMES = (("evaluation", "modalities"), ("fusion", "inputs"), ("anchor", "train"))
+
+
+def prepare_run_dir(cfg: DictConfig) -> tuple[Path, dict[str, Any]]:
+    """The run directory, and the resolved config as plain dicts."""
+    from hydra.core.hydra_config import HydraConfig
+
+    if HydraConfig.initialized():
+        with open_dict(cfg):
+            cfg.run_dir = HydraConfig.get().runtime.output_dir
+    run_dir = Path(cfg.run_dir).resolve()
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with open_dict(cfg):
+        cfg.run_dir = str(run_dir)
+        if cfg.data.get("manifest"):  # a run can be evaluated again from any folder
+            cfg.data.manifest = str(Path(cfg.data.manifest).resolve())
+        for name, path in cfg.data.get("manifests", {}).items():
+            cfg.data.manifests[name] = str(Path(path).resolve())
+        if cfg.data.get("shards"):
+            cfg.data.shards = absolute(cfg.data.shards)
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    config["modalities"] = listed(config["modalities"])
+    for group, key in LISTS_OF_NAMES:
+        if isinstance((config[group] or {}).get(key), str):
+            config[group][key] = listed(config[group][key])
+    config = {"version": CONFIG_VERSION, **{k: v for k, v in config.items() if k not in ("experiment", "debug")}}
+    return run_dir, config
+
+
+def open_run(run: str) -> tuple[Path, dict[str, Any]]:
+    """A finished run's directory and its resolved config."""
+    path = Path(run) / "config.yaml"
+    if not path.is_file():
+        raise ValueError(f"run={run}: no config.yaml there; pass a run directory, the last line that training printed")
+    config: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(path))  # type: ignore[assignment]
+    if config.get("version") != CONFIG_VERSION:
+        raise ValueError(f"{path} has version {config.get('version')}; this bind reads {CONFIG_VERSION}")
+    return Path(run).resolve(), config
+
+
+def listed(value: Any) -> list[Any]:
+    """What a key that takes several was given: one value, `modalities=audio`, is a list of one; null is none."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple | ListConfig) else [value]

@@ -1,0 +1,257 @@
+"""The leakage audit of a run: the evaluated split against all that its weights have ever been trained on."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from bind.anchors.copies import find_copies
+from bind.anchors.dual_encoder import Anchor
+from bind.cache.build import CacheOptions, build_cache, cacheable
+from bind.cache.fill import Engine
+from bind.data.datamodule import BindDataModule
+from bind.data.leakage.audit import Audit, Leak, Part, exact_audit
+from bind.data.mixture import source_weights
+from bind.data.workers import outlive_signals
+from bind.evaluation import QueryResults
+from bind.evaluation.embedded import EmbeddedSplit
+from bind.media.pictures import open_image
+from bind.metrics.bootstrap import bootstrap_ci
+from bind.runs.directory import open_run
+from bind.runs.parts import make_sources
+
+log = logging.getLogger("bind")
+
+MAX_PAIRS = 10**9
+"""Pairs of pictures that are compared beside a score without being asked for: ten seconds on two cores."""
+MAX_LOOKED_AT = 2_000
+"""Evaluated pictures whose nearest are opened beside a score: a minute of decoding photographs."""
+
+
+def audit_run(
+    config: Mapping[str, Any],
+    run_dir: Path,
+    datamodule: BindDataModule,
+    anchor: Anchor,
+    split_name: str,
+    trust: Sequence[str],
+    *,
+    embedded: EmbeddedSplit | None = None,
+    thorough: bool = False,
+) -> Audit:
+    """Everything in `bind.data.leakage.audit`, and pictures that are nearly the same as one trained on.
+
+    Beside a score (`thorough=False`) what would take long is left out, and said to be: reading more than
+    `evaluation.leakage_gb` to compare files of equal size, embedding training pictures that no cache holds, and
+    searching more than `MAX_PAIRS` pairs of pictures.
+
+    Args:
+        trust: packages whose classes the configs of those runs may name besides bind's own.
+        embedded: the evaluated split, where it is at hand.
+
+    Raises:
+        ValueError: where `thorough` and data can't be read any more; beside a score this is said instead.
+    """
+    try:
+        return _audit(config, run_dir, datamodule, anchor, split_name, trust, embedded, thorough)
+    except (ValueError, OSError) as error:  # a training of days must not end without its figures for this
+        if thorough:
+            raise
+        log.warning("the leakage audit stopped: %s", error)
+        num_samples = sum(len(source.samples(split_name)) for source in datamodule.sources)
+        return Audit(num_samples, [], not_checked=[f"anything: {error}"])
+
+
+def _audit(
+    config: Mapping[str, Any],
+    run_dir: Path,
+    datamodule: BindDataModule,
+    anchor: Anchor,
+    split_name: str,
+    trust: Sequence[str],
+    embedded: EmbeddedSplit | None,
+    thorough: bool,
+) -> Audit:
+    earlier, unknown = earlier_parts(config, run_dir, trust)
+    names = zip(datamodule.source_names, datamodule.sources, datamodule.weights, strict=True)
+    own = [(Part(name, source, "train", datamodule.train_modalities), weight) for name, source, weight in names]
+    trained = [part for part, weight in own if weight] + earlier
+    evaluated = [replace(part, split=split_name, modalities=datamodule.evaluation_modalities) for part, _ in own]
+    limit = config["evaluation"].get("leakage_gb", 1.0)
+    audit = exact_audit(evaluated, trained, float("inf") if thorough or limit is None else limit * 1e9)
+    audit.not_checked += unknown
+    options = CacheOptions.of(config["cache"])
+    vectors_of = functools.partial(_vectors_of, options, datamodule, anchor, embedded, thorough)
+    _compare_pictures(audit, evaluated, trained, vectors_of, anchor, thorough=thorough)
+    return audit
+
+
+def _vectors_of(
+    options: CacheOptions,
+    datamodule: BindDataModule,
+    anchor: Anchor,
+    embedded: EmbeddedSplit | None,
+    embed: bool,
+    part: Part,
+) -> Sequence[Tensor] | None:
+    """(V, D) of the pictures of each sample; None where they would have to be embedded although `embed` is False."""
+    keys = [sample.key for sample in part.source.samples(part.split)]
+    if embedded is not None and part.split != "train":
+        return _embedded_pictures(embedded, keys)
+    if datamodule.cache is not None and part.source in datamodule.sources:
+        position = datamodule.sources.index(part.source)
+        if (found := datamodule.cache.lookup("image", keys, source=position, split=part.split)) is not None:
+            return found
+    if not cacheable(part.source, part.split, ["image"], anchor) or not (embed or options.dir):
+        return None
+    engine = Engine(datamodule.evaluation_batch_size, datamodule.num_workers, outlive_signals)
+    try:
+        options = replace(options, build=embed)
+        made = build_cache(anchor, [part.source], [(0, part.split, "image")], options, engine, show=embed)
+    except ValueError:
+        if embed:
+            raise
+        return None
+    return made.lookup("image", keys, source=0, split=part.split)
+
+
+def earlier_parts(config: Mapping[str, Any], run_dir: Path, trust: Sequence[str]) -> tuple[list[Part], list[str]]:
+    """The training data of the runs that weights or anchor were taken from, and of those before; what can't be told."""
+    parts: list[Part] = []
+    notes: list[str] = []
+    seen = {run_dir.resolve()}
+    starts = _starts(config)
+    while starts:
+        start = starts.pop()
+        path = Path(start)
+        folder = next((p for p in (path, *list(path.parents)[:2]) if (p / "config.yaml").is_file()), None)
+        if folder is None or not path.exists():
+            notes.append(f"what {start} was trained on: there is no config.yaml of a run")
+        elif folder.resolve() not in seen:
+            seen.add(folder.resolve())
+            try:
+                _, its = open_run(str(folder))
+                sources = make_sources(its, trust)
+                weights = source_weights(list(sources), its["data"]["weights"])
+                for (name, source), weight in zip(sources.items(), weights, strict=True):
+                    if weight and source.samples("train"):
+                        parts.append(Part(f"{folder}: {name}", source, "train", source.modalities()))
+            except (ValueError, OSError, KeyError) as error:
+                notes.append(f"what {start} was trained on: {error}")
+            else:
+                starts += _starts(its)
+    return parts, notes
+
+
+def _starts(config: Mapping[str, Any]) -> list[str]:
+    """Where a run took weights from: `init_from`, a checkpoint, and the anchor."""
+    found = [config.get("init_from"), config.get("ckpt"), config["anchor"].get("pretrained")]
+    return [str(start) for start in found if start and start not in ("last", "auto")]
+
+
+def _embedded_pictures(embedded: EmbeddedSplit, keys: Sequence[str]) -> Sequence[Tensor] | None:
+    if "image" not in embedded.z:
+        return None
+    counts = torch.bincount(embedded.rows["image"], minlength=len(embedded.keys)).tolist()
+    vectors = dict(zip(embedded.keys, embedded.z["image"].split(counts), strict=True))
+    return [vectors[key] for key in keys]
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """The vectors (M, D) that the anchor has made of pictures, and the part, sample and value that each is of."""
+
+    z_MD: Tensor
+    places: list[tuple[Part, int, int]]
+
+    @classmethod
+    def of(cls, vectors: Sequence[tuple[Part, Sequence[Tensor]]]) -> _Pictures:
+        places = [(part, row, v) for part, found in vectors for row, z_VD in enumerate(found) for v in range(len(z_VD))]
+        z = [z_VD for _, found in vectors for z_VD in found]
+        return cls(torch.cat(z) if z else torch.zeros(0, 0), places)
+
+    def open(self, position: int) -> Image.Image:
+        part, row, value = self.places[position]
+        return open_image(part.source.fetch(part.split, [row], ["image"], None)[0]["image"][value])
+
+    def origin(self, position: int) -> tuple[str, str]:
+        """Source and key."""
+        part, row, _ = self.places[position]
+        return part.name, part.source.samples(part.split)[row].key
+
+
+def _compare_pictures(
+    audit: Audit,
+    evaluated: Sequence[Part],
+    trained: Sequence[Part],
+    vectors_of: Callable[[Part], Sequence[Tensor] | None],
+    anchor: Anchor,
+    *,
+    thorough: bool,
+) -> None:
+    evaluated, trained = ([p for p in parts if _has_pictures(p)] for parts in (evaluated, trained))
+    num_pairs = math.prod(sum(len(p.source.samples(p.split)) for p in side) for side in (evaluated, trained))
+    if not num_pairs:
+        return
+    what = "pictures that are nearly the same"
+    hint = "" if thorough else "; `bindspace leakage run=PATH` finds them"
+    if not thorough and num_pairs > MAX_PAIRS:
+        audit.not_checked.append(f"{what}: {num_pairs:,} pairs{hint}")
+        return
+    sides = []
+    for parts in (evaluated, trained):
+        vectors = [(part, vectors_of(part)) for part in parts]
+        for part in (part for part, found in vectors if found is None):
+            audit.not_checked.append(f"{what}, in {part.name}: no vectors of the {part.split} split are at hand{hint}")
+        sides.append(_Pictures.of([(part, found) for part, found in vectors if found is not None]))
+    ours, theirs = sides
+    if not ours.places or not theirs.places:
+        return
+    limit = None if thorough else MAX_LOOKED_AT
+    found, left_out = find_copies(ours.z_MD, theirs.z_MD, ours.open, theirs.open, anchor, limit)
+    if left_out:
+        audit.not_checked.append(f"{what}: {left_out} of those with close neighbours{hint}")
+    for i, j, cosine in found:
+        _, key = ours.origin(i)
+        if key not in audit.leaks["files"]:
+            audit.add("near", Leak(key, *theirs.origin(j), f"cosine {cosine:.3f}"))
+    numbers = f"{len(ours.places)} evaluated pictures against {len(theirs.places)}"
+    audit.checked["near"] = f"{numbers}, by the anchor and by thumbnails"
+
+
+def _has_pictures(part: Part) -> bool:
+    """Pictures that are made are not looked at: their combinations are compared."""
+    return (
+        "image" in part.modalities and "image" in part.source.modalities() and not hasattr(part.source, "factor_table")
+    )
+
+
+def without_leaked(queries: Mapping[str, QueryResults], leaked: set[str]) -> dict[str, dict[str, Any]]:
+    """Task → figures over the queries that did not leak, against the same pools; their number, and R@1's interval.
+
+    `R@1_with_leaked` is that of all queries.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for task, result in queries.items():
+        kept_Q = np.array([key not in leaked for key in result.keys], dtype=bool)
+        entry: dict[str, Any] = {
+            "queries": int(kept_Q.sum()),
+            "R@1_with_leaked": float(result.per_query["R@1"].mean()),
+        }
+        if kept_Q.any():
+            values = {name: values_Q[kept_Q] for name, values_Q in result.per_query.items()}
+            entry |= {name: float(values_Q.mean()) for name, values_Q in values.items()}
+            entry["median_rank"] = float(np.median(values["mean_rank"]))
+            entry["ci95_R@1"] = list(bootstrap_ci(values["R@1"], result.clusters_Q[kept_Q]))
+        found[task] = entry
+    return found

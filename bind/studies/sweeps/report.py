@@ -1,0 +1,147 @@
+"""The table of a sweep: what was tried, best first, in the terminal and as `sweep.csv`, with `sweep.png` beside it."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+from statistics import fmean, stdev
+
+from bind.report.tables import Cells, print_cells
+from bind.studies.sweeps.jobs import Job, changed, read_jobs
+
+_MISSING = "–"
+
+
+def main(arguments: list[str]) -> None:
+    """`bindspace sweep-report PATH`."""
+    if len(arguments) != 1 or arguments[0].startswith("-"):
+        print("usage: bindspace sweep-report PATH   (the folder that a sweep's last line named)", file=sys.stderr)
+        raise SystemExit(0 if arguments in (["-h"], ["--help"]) else 2)
+    report_sweep(Path(arguments[0]))
+
+
+def report_sweep(folder: Path) -> None:
+    """Write `sweep.csv` and `sweep.png` into a sweep's folder and print its tables.
+
+    Raises:
+        ValueError: no job of a sweep lies below `folder`.
+    """
+    from bind.studies.sweeps.plot import plot_sweep
+
+    jobs = read_jobs(folder)
+    write_csv(jobs, folder / "sweep.csv")
+    print_cells(job_cells(jobs))
+    if any(job.overrides.get("seed") != jobs[0].overrides.get("seed") for job in jobs):
+        print_cells(setting_cells(jobs))
+    for job in jobs:
+        if job.error:
+            print(f"job {job.name} failed: {job.error}")
+    plot_sweep(jobs, folder / "sweep.png")
+    print(f"sweep directory: {folder}")
+
+
+def job_cells(jobs: list[Job]) -> Cells:
+    """One row per job, as `read_jobs` orders them; a column per override that changed."""
+    keys, split = changed(jobs), _split(jobs)
+    same = [f"{key}={value}" for key, value in jobs[0].overrides.items() if key not in keys]
+    rows = [
+        (
+            str(rank) if job.score is not None else _MISSING,
+            job.name,
+            *(_short(job.overrides.get(key)) for key in keys),
+            _score(job.score),
+            _score(job.trained),
+            _score(job.emergent),
+            _MISSING if job.seconds is None else f"{job.seconds:.0f}",
+            job.status,
+        )
+        for rank, job in enumerate(jobs, start=1)
+    ]
+    caption = (
+        f"chosen by {_monitor(jobs)} (the best of each job) alone; the {split} columns, mean R@1 over the pairs, "
+        "are to be read, not chosen by"
+    )
+    return Cells(
+        title=f"Sweep, {len(jobs)} tried, best first",
+        caption=caption + ("; in all jobs: " + " ".join(same) if same else ""),
+        headers=("rank", "job", *map(_header, keys), *_figure_headers(jobs), "seconds", "status"),
+        sections={"": rows},
+    )
+
+
+def setting_cells(jobs: list[Job]) -> Cells:
+    """One row per setting that differs in more than the seed: mean ± standard deviation over its seeds."""
+    keys = [key for key in changed(jobs) if key != "seed"]
+    settings: dict[tuple[str, ...], list[Job]] = {}
+    for job in jobs:
+        settings.setdefault(tuple(_short(job.overrides.get(key)) for key in keys), []).append(job)
+    rows = {}
+    for values, group in settings.items():
+        scored = [job for job in group if job.score is not None]
+        figures = [[getattr(job, name) for job in scored] for name in ("score", "trained", "emergent")]
+        count = f"{len(scored)}" if len(scored) == len(group) else f"{len(scored)} of {len(group)}"
+        rows[values] = (_mean(figures[0]), (*(values or ("all jobs",)), *map(_mean_std, figures), count))
+    ordered = sorted(rows.values(), key=lambda row: -1.0 if row[0] is None else row[0], reverse=True)
+    return Cells(
+        title="Mean ± standard deviation over seeds, best first",
+        caption="n: jobs that are done",
+        headers=(*(map(_header, keys) if keys else ("setting",)), *_figure_headers(jobs), "n"),
+        sections={"": [row for _, row in ordered]},
+    )
+
+
+def write_csv(jobs: list[Job], path: Path) -> None:
+    """One line per job with every override and figure in full; an empty cell where there is none."""
+    keys, split = changed(jobs), _split(jobs)
+    names = [_monitor(jobs), f"{split}/mean_R@1/trained", f"{split}/mean_R@1/emergent", "seconds", "status", "error"]
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["rank", "job", *keys, *names])
+        for rank, job in enumerate(jobs, start=1):
+            figures = (job.score, job.trained, job.emergent, job.seconds, job.status, job.error)
+            place = "" if job.score is None else rank
+            writer.writerow([place, job.name, *(job.overrides.get(key, "") for key in keys), *figures])
+
+
+def _split(jobs: list[Job]) -> str:
+    return next((job.split for job in jobs if job.split), "held-out")
+
+
+def _monitor(jobs: list[Job]) -> str:
+    return ", ".join(dict.fromkeys(job.monitor for job in jobs))
+
+
+def _figure_headers(jobs: list[Job]) -> tuple[str, ...]:
+    return (_monitor(jobs).replace("/", "/\n", 1), f"{_split(jobs)}\ntrained", f"{_split(jobs)}\nemergent")
+
+
+def _header(key: str) -> str:
+    front, _, last = key.rpartition(".")
+    return f"{front}.\n{last}" if front else key
+
+
+def _short(value: str | None) -> str:
+    """A value as typed, or to four digits where a sampler drew it."""
+    if value is None:
+        return _MISSING
+    try:
+        return f"{float(value):.4g}" if len(value) > 8 else value
+    except ValueError:
+        return value
+
+
+def _score(value: float | None) -> str:
+    return _MISSING if value is None else f"{value:.3f}"
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
+
+
+def _mean_std(values: list[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    if len(known) < 2:
+        return _score(_mean(values))
+    return f"{fmean(known):.3f} ± {stdev(known):.3f}"

@@ -1,0 +1,113 @@
+"""`last.ckpt`, always the state between two steps, and the signals that ask for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import Checkpoint
+
+from bind.training.callbacks.csv_log import ContinuedCSVLogger
+from bind.training.callbacks.stop import Stopped, StopSignals
+
+
+class LastCheckpoint(Checkpoint):
+    """Writes `last.ckpt` after every epoch, every so many steps if asked, and when a signal stops the run.
+
+    Lightning's own callback saves before a step is over, without the clamped temperatures and the row of the log that
+    end it: a run that goes on from there is not the run that was interrupted.
+
+    Args:
+        dirpath: folder of the checkpoint.
+        every_n_train_steps: optimizer steps between two checkpoints in mid-epoch; None: none there.
+    """
+
+    def __init__(self, dirpath: str | Path, every_n_train_steps: int | None = None) -> None:
+        if every_n_train_steps is not None and every_n_train_steps < 1:
+            raise ValueError(f"callbacks.last.every_n_train_steps={every_n_train_steps}: give at least 1, or null")
+        self.path = Path(dirpath) / "last.ckpt"
+        self.every_n_train_steps = every_n_train_steps
+        self.signals = StopSignals()
+        self._saved_step = 0
+
+    def setup(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
+        # With max_steps Lightning takes every epoch that it resumes after for an unfinished one, and counts on in it.
+        trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
+        if trainer.is_global_zero:
+            for left_by_a_kill in self.path.parent.glob("*.writing"):
+                left_by_a_kill.unlink()
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self._saved_step = trainer.global_step
+        self.signals.listen()
+
+    def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, batch: Any, batch_idx: int) -> None:
+        if batch_idx % trainer.accumulate_grad_batches:
+            return
+        stop = self.signals.agreed(trainer)
+        is_due = self.every_n_train_steps and trainer.global_step % self.every_n_train_steps == 0
+        if (stop or is_due) and trainer.global_step > self._saved_step:
+            with before_the_batch(trainer):
+                self.save(trainer)
+        if stop:
+            raise Stopped(stop, trainer.global_step)
+
+    def on_validation_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
+        # Processes have different numbers of batches here: several end their validation first, then stop together.
+        if trainer.world_size == 1 and self.signals.asked and not trainer.sanity_checking:
+            with before_the_validation(trainer):
+                self.save(trainer)
+            raise Stopped(self.signals.asked, trainer.global_step)
+
+    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        if not trainer.sanity_checking and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            self.save(trainer)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self.save(trainer)
+
+    def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        if stop := self.signals.agreed(trainer):
+            raise Stopped(stop, trainer.global_step)
+
+    def save(self, trainer: L.Trainer) -> None:
+        trainer.save_checkpoint(self.path, weights_only=False)
+        self._saved_step = trainer.global_step
+
+    def on_save_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint["num_log_rows"] = [logger.write(trainer.global_step) for logger in csv_logs(trainer)]
+
+    def on_load_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        for logger, num_rows in zip(csv_logs(trainer), checkpoint.get("num_log_rows", []), strict=False):
+            logger.keep(num_rows)
+
+
+def csv_logs(trainer: L.Trainer) -> list[ContinuedCSVLogger]:
+    return [logger for logger in trainer.loggers if isinstance(logger, ContinuedCSVLogger) and trainer.is_global_zero]
+
+
+@contextmanager
+def before_the_batch(trainer: L.Trainer) -> Iterator[None]:
+    """Lightning's counters as they stood before the batch that it has just fetched."""
+    progress = trainer.fit_loop.epoch_loop.batch_progress
+    is_last, progress.is_last_batch = progress.is_last_batch, False
+    for tracker in (progress.total, progress.current):
+        tracker.ready -= 1
+    yield
+    for tracker in (progress.total, progress.current):
+        tracker.ready += 1
+    progress.is_last_batch = is_last
+
+
+@contextmanager
+def before_the_validation(trainer: L.Trainer) -> Iterator[None]:
+    """Lightning's counters as if it were at the first batch of this validation, to which it returns when it resumes."""
+    progress = trainer.fit_loop.epoch_loop.val_loop.batch_progress
+    tracker: Any
+    for tracker in (progress.total, progress.current):
+        tracker.ready = tracker.started = 1
+        tracker.processed = tracker.completed = 0
+    yield

@@ -1,0 +1,131 @@
+"""The processes that Lightning starts for one training: what ends one of them ends all, and is what the user reads."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.strategies.launchers.subprocess_script import _ChildProcessObserver
+
+from bind.training.callbacks.stop import Stopped
+
+FOLDER = "BIND_ERRORS_FOLDER"
+POLL_SECONDS = 0.5
+GRACE_SECONDS = 3.0
+"""For a process to come back by itself where another one is gone, before it is ended from outside."""
+
+
+@contextmanager
+def one_for_all(launcher: Any, how_to_go_on: Callable[[], str]) -> Iterator[None]:
+    """Train in a process that may have siblings, started by `launcher`.
+
+    A process that fails leaves its message for the first one, which raises it instead of the lost connection that it
+    sees itself, and ends the others, which may wait for a process that is gone.
+
+    Raises:
+        ValueError: in the first process, with the error of another one.
+    """
+    if not hasattr(launcher, "procs"):  # one process
+        yield
+    elif FOLDER in os.environ:
+        with _another_process(Path(os.environ[FOLDER]), os.environ["LOCAL_RANK"]):
+            yield
+    else:
+        with _first_process(launcher, how_to_go_on):
+            yield
+
+
+@contextmanager
+def _first_process(launcher: Any, how_to_go_on: Callable[[], str]) -> Iterator[None]:
+    folder = Path(tempfile.mkdtemp(prefix="bind"))
+
+    def failure() -> str:
+        """What ended another process; "" while none has failed."""
+        for number, process in enumerate(launcher.procs, start=1):
+            if status := process.poll():
+                if (folder / str(number)).is_file():
+                    return f"process {number}: {(folder / str(number)).read_text()}"
+                how = (
+                    f"was killed by {signal.Signals(-status).name}"
+                    if status < 0
+                    else f"ended with status {status}, see above"
+                )
+                return f"process {number} {how}" + ("; is there enough memory?" if status == -signal.SIGKILL else "")
+        return ""
+
+    def give_up() -> None:
+        print(f"error: {failure()}{how_to_go_on()}", file=sys.stderr, flush=True)
+        end()
+        os._exit(1)
+
+    def end() -> None:
+        for process in launcher.procs:
+            process.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+    os.environ[FOLDER] = str(folder)
+    try:
+        with _watch(failure, give_up):
+            yield
+    except Stopped:
+        for process in launcher.procs:  # which stop at the same step
+            process.wait()
+        raise
+    except BaseException as error:
+        # A connection is lost before it is known why; a ValueError is never the echo of another process's end.
+        is_echo = isinstance(error, Exception) and not isinstance(error, ValueError)
+        deadline = time.monotonic() + GRACE_SECONDS * is_echo
+        while not (other := failure()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        end()
+        if other and is_echo:
+            raise ValueError(other) from error
+        raise
+    finally:
+        del os.environ[FOLDER]
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _another_process(folder: Path, number: str) -> Iterator[None]:
+    parent = os.getppid()
+    with _watch(lambda: os.getppid() != parent, lambda: os._exit(1)):
+        try:
+            yield
+        except ValueError as error:
+            (folder / number).write_text(str(error))
+            raise SystemExit(1) from error
+        except Exception:
+            time.sleep(2 * GRACE_SECONDS)  # if this is the echo of another's error, the first process ends this one
+            raise
+
+
+@contextmanager
+def _watch(is_over: Callable[[], Any], end: Callable[[], None]) -> Iterator[None]:
+    """`end()` once `is_over()` and what is done in here has not come to its own end within the grace."""
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.wait(POLL_SECONDS):
+            for thread in threading.enumerate():
+                if isinstance(thread, _ChildProcessObserver):  # it kills this process without a word
+                    thread._child_processes = []
+            if is_over():
+                if not done.wait(GRACE_SECONDS):
+                    end()
+                return
+
+    threading.Thread(target=look, daemon=True, name="watch-processes").start()
+    try:
+        yield
+    finally:
+        done.set()

@@ -1,0 +1,256 @@
+"""One training step: embed, then loss. Everything else here only logs."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from bind.evaluation.embedded import EmbeddedSplit
+from bind.losses import InfoNCE
+from bind.metrics.geometry import space
+from bind.model.binder import Binder
+from bind.model.chunks import refuse_batch_statistics
+from bind.training.sharding import shard
+from bind.types import Batch, Embeddings, Pair
+
+
+class BindingModule(L.LightningModule):
+    """Pulls the pairs of a Binder together with a temperature and a weight each.
+
+    Args:
+        binder: what is trained.
+        pairs: the pairs of the loss.
+        loss: makes the loss of a pair from its `temperature` and `learn_temperature`.
+        lr: peak learning rate of AdamW.
+        weight_decay: of matrices and kernels; norms, biases, embeddings and temperatures have none.
+        betas: of AdamW.
+        warmup_fraction: share of all steps in which the rate rises linearly; a cosine follows.
+        lr_end_fraction: where the cosine ends, as a share of the peak.
+        chunk_size: rows whose activations are in memory at a time, see `encode_in_chunks`; None: the whole batch.
+        one_per_group: validation ranks against the first sample of each group instead of all samples.
+        seed: of dropout and masking, which are reseeded at every step so that a resumed run repeats them.
+
+    Raises:
+        ValueError: where there is no pair, a pair names a modality the Binder lacks, a number of the optimizer can't
+            be, or chunks would not be exact.
+    """
+
+    def __init__(
+        self,
+        binder: Binder,
+        pairs: Sequence[Pair],
+        *,
+        loss: Callable[..., nn.Module] = InfoNCE,
+        lr: float = 1e-3,
+        weight_decay: float = 0.05,
+        betas: Sequence[float] = (0.9, 0.98),
+        warmup_fraction: float = 0.05,
+        lr_end_fraction: float = 0.0,
+        chunk_size: int | None = None,
+        one_per_group: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        known = (*binder.modalities, *([binder.fused_modality] if binder.fused_modality else []))
+        if not pairs:
+            raise ValueError("no pair to train on: set pairs.<a>-<b>.weight above 0 for modalities that are chosen")
+        for pair in pairs:
+            for modality in (pair.a, pair.b):
+                if modality not in known:
+                    raise ValueError(f"pairs.{pair.name}: {modality} is not among the modalities {known}")
+            if not any(binder.is_trainable(m) or m == binder.fused_modality for m in (pair.a, pair.b)):
+                raise ValueError(f"pairs.{pair.name}: both sides are frozen, nothing could be learned from it")
+        if chunk_size is not None:
+            if not isinstance(chunk_size, int) or chunk_size < 1:
+                raise ValueError(f"data.chunk_size={chunk_size}: give a number of rows, or null for the whole batch")
+            refuse_batch_statistics(nn.ModuleDict({"encoder": binder.encoders, "head": binder.heads}))
+        refuse_wrong_numbers(lr, weight_decay, betas, warmup_fraction, lr_end_fraction)
+        self.binder = binder
+        self.pairs = tuple(pairs)
+        self.pair_losses = nn.ModuleDict(
+            {p.name: loss(temperature=p.temperature, learn_temperature=p.learn_temperature) for p in pairs}
+        )
+        self.lr, self.weight_decay, self.betas = lr, weight_decay, tuple(betas)
+        self.warmup_fraction, self.lr_end_fraction = warmup_fraction, lr_end_fraction
+        self.chunk_size = chunk_size
+        self.one_per_group = one_per_group
+        self.seed = seed
+        self.last_losses: dict[str, Tensor] = {}  # of the step before, for who watches over them
+        self.last_logged: dict[str, dict[str, Tensor]] = {}
+        self.last_total = torch.zeros(())
+        self.validation: list[tuple[Batch, Embeddings]] = []
+        # Of the last validation, as in metrics.json, for who watches over them.
+        self.last_figures: dict[str, dict[str, dict[str, Any]]] = {}
+        # The frozen anchor is named by its fingerprint instead of being written into every checkpoint.
+        self.strict_loading = False
+
+    def configure_model(self) -> None:
+        if self.device_mesh is not None:  # trainer=fsdp
+            if self.chunk_size is not None:
+                raise ValueError("data.chunk_size does not go with trainer=fsdp: choose trainer=ddp, or more processes")
+            shard(self.binder, self.pair_losses, self.device_mesh["data_parallel"])
+
+    def forward(self, batch: Batch) -> Embeddings:
+        return self.binder(batch)
+
+    def losses(self, batch: Batch, embeddings: Embeddings) -> dict[str, Tensor]:
+        """Unweighted loss of every pair that the batch's source carries."""
+        losses = {}
+        for pair in self.pairs:
+            if pair.a in embeddings.z and pair.b in embeddings.z:
+                (z_a, z_b), rows = embeddings.aligned([pair.a, pair.b])
+                losses[pair.name] = self.pair_losses[pair.name](z_a, z_b, batch.group_ids_B[rows])
+        return losses
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        losses = self.losses(batch, self.binder(batch, self.chunk_size))
+        if not losses:
+            raise ValueError(
+                f"source {batch.source!r} carries {list(batch.modalities)}, both sides of none of the pairs "
+                f"{[pair.name for pair in self.pairs]}: leave it out of data.sources, or add a pair"
+            )
+        self.last_losses = {name: loss.detach() for name, loss in losses.items()}
+        # Now: after the backward pass sharded parameters are in pieces again.
+        self.last_logged = {name: self.pair_losses[name].logged() for name in losses}  # type: ignore[operator]
+        weights = {pair.name: pair.weight for pair in self.pairs}
+        total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
+        self.last_total = total.detach()
+        return total
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        every = self.trainer.log_every_n_steps or 1  # type: ignore[attr-defined]
+        if (self.global_step + 1) % every and not self.trainer.is_last_batch:
+            return  # loggers would drop it, for a third of a millisecond each and, among processes, an exchange
+        self.log("train/loss", self.last_total, prog_bar=True, sync_dist=True)
+        for name, loss in self.last_losses.items():
+            self.log(f"train/loss/{name}", loss, sync_dist=True)
+            for kind, value in self.last_logged[name].items():
+                self.log(f"train/{kind}/{name}", value)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        step = (
+            self.global_step * self.trainer.accumulate_grad_batches + batch_idx % self.trainer.accumulate_grad_batches
+        )
+        reseed((self.seed * 1_000_003 + step) * 4096 + self.global_rank, self.device)
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        pair_loss: Any
+        for pair_loss in self.pair_losses.values():
+            pair_loss.clamp_()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        # Without the inputs: a split's pictures and sounds need not stay in memory until its figures are made.
+        self.validation.append((replace(batch, inputs={}, cached={}), self(batch)))
+
+    def on_validation_epoch_end(self) -> None:
+        split = EmbeddedSplit.gather(self.validation, self.device)
+        self.validation.clear()
+        recalls = []
+        self.last_figures = {
+            "retrieval": {},
+            "space": space(Embeddings(split.z, split.rows, len(split.keys)), self.pairs),
+        }
+        for pair in self.pairs:
+            for query, pool in ((pair.a, pair.b), (pair.b, pair.a)):
+                if query not in split.z or pool not in split.z:
+                    continue
+                figures = split.retrieval(query, pool, one_per_group=self.one_per_group)
+                for name in ("R@1", "R@5", "median_rank"):
+                    self.log(f"val/{query}_to_{pool}/{name}", float(figures[name]), rank_zero_only=False)
+                recalls.append(figures["R@1"])
+                self.last_figures["retrieval"][f"{query}_to_{pool}"] = figures
+        for place, of_place in self.last_figures["space"].items():
+            for name, value in of_place.items():
+                self.log(f"val/space/{place}/{name}", value, rank_zero_only=False)
+        self.log("val/mean_R@1", sum(recalls) / len(recalls) if recalls else 0.0, prog_bar=True)
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.AdamW(
+            parameter_groups(self, self.weight_decay),
+            lr=self.lr,
+            betas=self.betas,  # type: ignore[arg-type]
+            # All weights in one pass, a fifth of the time on a CPU; in mixed precision Lightning can't clip with it.
+            fused=self.trainer.precision == "32-true",
+        )
+        steps = int(self.trainer.estimated_stepping_batches)
+        warmup = max(1, round(self.warmup_fraction * steps))
+
+        def rate(step: int) -> float:
+            if step < warmup:
+                return (step + 1) / warmup
+            cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
+            return self.lr_end_fraction + (1 - self.lr_end_fraction) * cosine
+
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        own = {f"binder.{name}" for name in self.binder.own_state_dict()}
+        state = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {
+            name: tensor for name, tensor in state.items() if not name.startswith("binder.") or name in own
+        }
+        checkpoint["anchor_fingerprint"] = self._frozen_fingerprint
+
+    @functools.cached_property
+    def _frozen_fingerprint(self) -> str | None:
+        return None if self.binder.anchor.trainable else self.binder.anchor.fingerprint
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        expected = checkpoint.get("anchor_fingerprint")
+        if expected and expected != self._frozen_fingerprint:
+            raise ValueError(
+                f"this checkpoint belongs to an anchor with fingerprint {expected}, but {self.binder.anchor.name} has "
+                f"{self._frozen_fingerprint}: pass the same anchor.pretrained= as before"
+            )
+
+
+def refuse_wrong_numbers(lr: Any, weight_decay: Any, betas: Any, warmup_fraction: Any, lr_end_fraction: Any) -> None:
+    """Raise ValueError that names the key `optimizer.…` whose value is no number or out of range."""
+
+    def is_within(value: Any, low: float, high: float) -> bool:
+        return isinstance(value, int | float) and low <= value <= high and math.isfinite(value)
+
+    if not is_within(lr, 0, math.inf) or lr == 0:
+        raise ValueError(f"optimizer.lr={lr}: give a number above 0, such as 1e-3")
+    if not is_within(weight_decay, 0, math.inf):
+        raise ValueError(f"optimizer.weight_decay={weight_decay}: give a number of at least 0, such as 0.05")
+    for name, share in (("warmup_fraction", warmup_fraction), ("lr_end_fraction", lr_end_fraction)):
+        if not is_within(share, 0, 1):
+            raise ValueError(f"optimizer.{name}={share}: give a share from 0 to 1")
+    is_pair = isinstance(betas, Sequence) and len(betas) == 2
+    if not is_pair or not all(is_within(beta, 0, 1) and beta < 1 for beta in betas):
+        raise ValueError(f"optimizer.betas={betas}: give two numbers from 0 to below 1, such as [0.9,0.98]")
+
+
+def reseed(seed: int, device: torch.device) -> None:
+    """Start the generators of the CPU and of `device` afresh.
+
+    `torch.manual_seed` also queues a call for every kind of device that is not in use, which takes a millisecond and
+    is never freed.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type != "cpu":
+        torch.get_device_module(device).manual_seed(seed)
+
+
+def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Two AdamW groups of the trainable parameters: matrices and kernels with decay, all others without.
+
+    A kernel is a `weight` of two or more dimensions; learned positions and tokens bear other names.
+    """
+    embedding_ids = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding)}
+    decay: list[nn.Parameter] = []
+    no_decay: list[nn.Parameter] = []
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            is_kernel = name.endswith("weight") and parameter.ndim >= 2 and id(parameter) not in embedding_ids
+            (decay if is_kernel else no_decay).append(parameter)
+    return [{"params": decay, "weight_decay": weight_decay}, {"params": no_decay, "weight_decay": 0.0}]

@@ -1,0 +1,165 @@
+import json
+import logging
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from bind.data.sources.manifest import ManifestSource
+from bind.types import Clip
+
+CSV = """key,split,group,owner,label,audio,audio_start_seconds,audio_end_seconds,image,text
+a,train,bark,dog:1|site:1,dog,one.wav,0,1.5,p.png,a dog barks|a barking dog
+b,train,,dog:1,,one.wav,1.5,,,
+c,test,bark,dog:2,dog,,,,q.png,a dog barks
+"""
+ROWS = [
+    {
+        "key": "a",
+        "split": "train",
+        "group": "bark",
+        "owner": ["dog:1", "site:1"],
+        "label": "dog",
+        "audio": "one.wav",
+        "audio_start_seconds": 0.0,
+        "audio_end_seconds": 1.5,
+        "image": "p.png",
+        "text": ["a dog barks", "a barking dog"],
+    },
+    {"key": "b", "split": "train", "owner": ["dog:1"], "audio": "one.wav", "audio_start_seconds": 1.5},
+    {"key": "c", "split": "test", "group": "bark", "owner": ["dog:2"], "label": "dog", "image": "q.png"}
+    | {"text": ["a dog barks"]},
+]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("one.wav", "p.png", "q.png"):
+        (tmp_path / name).write_bytes(b"")
+    return tmp_path
+
+
+def write(folder, text, name="m.csv"):
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def test_the_three_formats_give_the_same_samples(folder):
+    write(folder, CSV)
+    write(folder, "\n".join(map(json.dumps, ROWS)), "m.jsonl")
+    pq.write_table(pa.Table.from_pylist(ROWS), folder / "m.parquet")
+    sources = [ManifestSource(folder / f"m{suffix}") for suffix in (".csv", ".jsonl", ".parquet")]
+    for source in sources:
+        assert source.modalities() == ("audio", "image", "text")
+        for split in ("train", "test"):
+            assert source.samples(split) == sources[0].samples(split)
+
+    first, second = sources[0].samples("train")
+    assert (first.key, first.group, first.label, first.owners) == ("a", "bark", "dog", ("dog:1", "site:1"))
+    assert first.values == {
+        "audio": [Clip(folder / "one.wav", 0.0, 1.5)],
+        "image": [Clip(folder / "p.png")],
+        "text": ["a dog barks", "a barking dog"],
+    }
+    assert second.values == {"audio": [Clip(folder / "one.wav", 1.5)]}
+    assert second.group is None
+
+
+def test_fetch_leaves_out_what_a_sample_lacks(folder):
+    source = ManifestSource(write(folder, CSV))
+    fetched = source.fetch("train", [1, 0], ["text", "audio"], None)
+    assert fetched[0] == {"audio": [Clip(folder / "one.wav", 1.5)]}
+    assert list(fetched[1]) == ["text", "audio"]
+
+
+def test_several_files_have_several_spans(folder):
+    source = ManifestSource(
+        write(folder, "key,split,audio,audio_start_seconds,audio_end_seconds\na,train,one.wav|one.wav,0|2,1|3\n")
+    )
+    assert source.samples("train")[0].values["audio"] == [
+        Clip(folder / "one.wav", 0.0, 1.0),
+        Clip(folder / "one.wav", 2.0, 3.0),
+    ]
+
+
+def test_numbers_serve_as_keys_and_owners(folder):
+    source = ManifestSource(write(folder, '{"key": 7, "split": "val", "owner": 3, "text": "a"}', "m.jsonl"))
+    assert (source.samples("val")[0].key, source.samples("val")[0].owners) == ("7", ("3",))
+
+
+def test_the_name_is_the_files_or_its_folders(folder):
+    row = '{"key": "a", "split": "val", "text": "a"}'
+    assert ManifestSource(write(folder, row, "dogs.jsonl")).name == "dogs"
+    assert ManifestSource(write(folder, row, "manifest.jsonl")).name == folder.name
+    assert ManifestSource(folder / "dogs.jsonl", name="mine").name == "mine"
+
+
+def test_rows_of_other_splits_are_not_loaded_and_that_is_said(folder, caplog):
+    text = "key,split,owner,image\na,train,p:1,p.png\nb,spare,p:1,gone.png\n"
+    with caplog.at_level(logging.WARNING, "bind.data"):
+        source = ManifestSource(write(folder, text))
+    assert "spare 1" in caplog.text
+    with pytest.raises(ValueError, match=r"no rows with split 'spare'; rows per split: train 1, spare 1"):
+        source.samples("spare")
+
+
+def test_an_empty_split_says_which_there_are(folder):
+    source = ManifestSource(write(folder, CSV))
+    with pytest.raises(ValueError, match=r"m\.csv: no rows with split 'val'; rows per split: train 2, test 1"):
+        source.samples("val")
+
+
+def test_a_needed_modality_that_is_not_there_gets_the_closest_name(folder):
+    source = ManifestSource(write(folder, CSV))
+    source.require_modalities(["audio", "text"])
+    source.require_modalities(["image"], split="test")
+    with pytest.raises(
+        ValueError, match=r"no row has the modality 'audoi'; did you mean 'audio'\? It has audio, image"
+    ):
+        source.require_modalities(["audoi"])
+    with pytest.raises(ValueError, match="no row of split 'test' has the modality 'audio'"):
+        source.require_modalities(["audio"], split="test")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Key,split,text\na,train,x\n", r"m\.csv: the column 'key' is missing \(is it 'key'\? rename it\)"),
+        ("key,text\na,x\n", r"m\.csv: the column 'split' is missing; there are key, text"),
+        ("key,split,owners,text\na,train,p:1,x\n", "column 'owners' would be read as a modality; rename it to 'owner'"),
+        ("key,split,My Audio\na,train,x\n", "column 'My Audio' is no modality"),
+        ("key,split\na,train\n", "there is no column of any modality"),
+        ("key,split,text,audoi_start_seconds\na,train,x,1\n", "'audoi_start_seconds' belongs to no modality"),
+        ("key,split,text,text_end_seconds\na,train,x,1\n", "'text_end_seconds' belongs to no modality"),
+        ("key,split,text\na,train,x\na,val,y\n", r"m\.csv: keys must be unique, these are not: 'a' \(2 times\)"),
+        ("key,split,text\n,train,x\n", r"m\.csv line 2: every row needs a key and a split"),
+        ("key,split,text\na,train,x\nb,train,\n", r"m\.csv: 1 row\(s\) have no modality at all: key 'b'"),
+        ("key,split,owner,text\na,train,p:1,x\nb,val,p:1,y\n", r"m\.csv: 1 owner\(s\).*'p:1'.*'a'.*'b'"),
+        ("key,split,image\na,train,p.png\nb,val,./p.png\n", r"1 overlap\(s\) between splits.*p\.png"),
+        (
+            "key,split,audio,audio_end_seconds\na,train,one.wav,soon\n",
+            r"line 2 \(key 'a'\): 'audio_end_seconds' must be",
+        ),
+        ("key,split,audio,audio_end_seconds\na,train,one.wav,nan\n", "must be finite and not negative"),
+        ("key,split,audio,audio_end_seconds\na,train,one.wav,1|2\n", r"has 2 time\(s\) for 1 file"),
+        (
+            "key,split,audio,audio_start_seconds,audio_end_seconds\na,train,one.wav,2,1\n",
+            "span of 'audio' ends at 1 s, before its start",
+        ),
+    ],
+)
+def test_what_is_wrong_in_a_table_is_named(folder, text, message):
+    with pytest.raises(ValueError, match=message):
+        ManifestSource(write(folder, text))
+
+
+def test_missing_files_are_counted_and_five_are_named(folder):
+    rows = "".join(f"k{i},train,gone{i}.png\n" for i in range(7))
+    with pytest.raises(ValueError, match=r"7 of 8 files do not exist: .*gone0\.png \(image of key 'k0'\).*and 2 more"):
+        ManifestSource(write(folder, f"key,split,image\nx,train,p.png\n{rows}"))
+
+
+def test_a_cell_of_another_kind_is_refused(folder):
+    row = '{"key": "a", "split": "train", "text": {"caption": "x"}}'
+    with pytest.raises(ValueError, match=r"line 1 \(key 'a'\): 'text' must be a text or a list of texts"):
+        ManifestSource(write(folder, row, "m.jsonl"))

@@ -1,0 +1,221 @@
+import csv
+import itertools
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from bind.commands.cli import main
+from bind.studies.sweeps import plot as sweep_plot
+from bind.studies.sweeps.jobs import RECORD, as_counted, changed, read_jobs
+from bind.studies.sweeps.plot import plot_sweep
+from bind.studies.sweeps.report import job_cells, report_sweep, setting_cells
+
+MONITOR = "val/mean_R@1"
+RETRIEVAL = {
+    "audio_to_image": {"R@1": 0.2, "trained": True},
+    "image_to_audio": {"R@1": 0.3, "trained": True},
+    "audio_to_text": {"R@1": 0.1, "trained": False},
+    "image_to_text": {"R@1": 0.98, "trained": False},
+}
+
+
+def write_job(folder, name, overrides, score=None, status="done", retrieval=RETRIEVAL, **more):
+    job = folder / str(name)
+    job.mkdir(parents=True)
+    assigned = [f"{key}={value}" for key, value in overrides.items()]
+    record = {"overrides": assigned, "monitor": MONITOR, "host": socket.gethostname(), "pid": os.getpid()}
+    record |= {"status": status} | ({"score": score, "seconds": 61.4} if status == "done" else {}) | more
+    (job / RECORD).write_text(json.dumps(record))
+    (job / "metrics.json").write_text(json.dumps({"split": "test", "retrieval": retrieval}))
+
+
+def grid(**values):
+    return [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """Two widths with three seeds each; one job has failed, one is running."""
+    scores = {0: 0.1, 1: 0.3, 2: 0.2, 5: 0.25}
+    for number, overrides in enumerate(grid(**{"debug": ["tiny"], "encoder.audio.width": [8, 16], "+seed": [0, 1, 2]})):
+        status = {3: "failed", 4: "running"}.get(number, "done")
+        error = {"error": "out of memory", "seconds": 3.0} if status == "failed" else {}
+        write_job(tmp_path / "sweep", number, overrides, scores.get(number), status, **error)
+    return tmp_path / "sweep"
+
+
+def test_jobs_are_best_first_and_those_without_a_score_last(sweep):
+    jobs = read_jobs(sweep)
+    assert [job.name for job in jobs] == ["1", "5", "2", "0", "4", "3"]
+    assert changed(jobs) == ["encoder.audio.width", "seed"]
+    assert [job.name for job in sorted(jobs, key=as_counted)] == ["0", "1", "2", "3", "4", "5"]
+
+
+def test_folders_are_counted_not_spelt(tmp_path):
+    for name in ("10", "9", "2"):
+        write_job(tmp_path, name, {"seed": name}, 0.5)
+    assert [job.name for job in read_jobs(tmp_path)] == ["2", "9", "10"]
+
+
+def test_held_out_figures_are_means_over_pairs(sweep):
+    best, *_, failed = read_jobs(sweep)
+    assert (best.split, best.trained, best.emergent) == ("test", pytest.approx(0.25), pytest.approx(0.1))
+    assert (failed.status, failed.trained, failed.emergent) == ("failed", None, None), "an earlier run's figures"
+
+
+def test_the_anchors_own_pair_counts_where_it_was_trained(tmp_path):
+    own = {key: {"R@1": 0.5, "trained": True} for key in ("image_to_text", "text_to_image")}
+    write_job(tmp_path, 0, {}, 0.5, retrieval=own)
+    (job,) = read_jobs(tmp_path)
+    assert (job.trained, job.emergent) == (0.5, None)
+
+
+def test_a_job_whose_process_is_gone_has_failed(tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    write_job(tmp_path, 0, {}, status="running", pid=gone.pid)
+    write_job(tmp_path, 1, {}, status="running", pid=gone.pid, host="elsewhere")
+    write_job(tmp_path, 2, {}, status="running")
+    assert {job.name: job.status for job in read_jobs(tmp_path)} == {"0": "failed", "1": "running", "2": "running"}
+
+
+def test_the_table_shows_what_changed_and_says_what_not_to_choose_by(sweep):
+    cells = job_cells(read_jobs(sweep))
+    assert cells.headers[:4] == ("rank", "job", "encoder.audio.\nwidth", "seed")
+    assert [row[:5] for row in cells.sections[""]] == [
+        ("1", "1", "8", "1", "0.300"),
+        ("2", "5", "16", "2", "0.250"),
+        ("3", "2", "8", "2", "0.200"),
+        ("4", "0", "8", "0", "0.100"),
+        ("–", "4", "16", "1", "–"),
+        ("–", "3", "16", "0", "–"),
+    ]
+    assert [row[-1] for row in cells.sections[""]] == ["done"] * 4 + ["running", "failed"]
+    assert f"chosen by {MONITOR}" in cells.caption
+    assert "not chosen by" in cells.caption
+    assert cells.caption.endswith("in all jobs: debug=tiny")
+
+
+def test_seeds_of_a_setting_are_averaged(sweep):
+    cells = setting_cells(read_jobs(sweep))
+    assert cells.headers[0] == "encoder.audio.\nwidth"
+    best, second = cells.sections[""]
+    scores = [0.1, 0.3, 0.2]
+    assert best == ("16", "0.250", "0.250", "0.100", "1 of 3")
+    assert second[:2] == ("8", f"{np.mean(scores):.3f} ± {np.std(scores, ddof=1):.3f}")
+    assert second[-1] == "3"
+
+
+def test_a_sweep_over_seeds_alone_is_one_setting(tmp_path):
+    for seed, score in enumerate((0.2, 0.4)):
+        write_job(tmp_path, seed, {"seed": seed}, score)
+    (row,) = setting_cells(read_jobs(tmp_path)).sections[""]
+    assert row == ("all jobs", "0.300 ± 0.141", "0.250 ± 0.000", "0.100 ± 0.000", "2")
+
+
+def test_the_report_is_made_again_from_the_command_line(sweep, as_command, capsys):
+    assert as_command(main, "sweep-report", str(sweep)) == 0
+    printed = capsys.readouterr().out
+    assert "0.200 ± 0.100" in printed
+    assert "job 3 failed: out of memory\n" in printed
+    assert printed.endswith(f"sweep directory: {sweep}\n")
+    with (sweep / "sweep.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["rank"] for row in rows] == ["1", "2", "3", "4", "", ""]
+    assert {key: rows[0][key] for key in ("job", "seed", "encoder.audio.width", MONITOR, "status", "error")} == {
+        "job": "1",
+        "seed": "1",
+        "encoder.audio.width": "8",
+        MONITOR: "0.3",
+        "status": "done",
+        "error": "",
+    }
+    assert float(rows[0]["test/mean_R@1/trained"]) == pytest.approx(0.25)
+    assert rows[-1]["error"] == "out of memory"
+    assert Image.open(sweep / "sweep.png").size[0] > 600
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "told"),
+    [
+        (["."], 1, "error: .: no job of a sweep there"),
+        ([], 2, "usage: bindspace sweep-report PATH"),
+        (["a", "b"], 2, "usage: bindspace sweep-report PATH"),
+        (["--help"], 0, "usage: bindspace sweep-report PATH"),
+    ],
+)
+def test_a_folder_without_jobs_and_wrong_arguments_are_told(arguments, status, told, as_command, capsys):
+    assert as_command(main, "sweep-report", *arguments) == status
+    assert told in capsys.readouterr().err
+
+
+def test_without_a_score_there_is_a_table_and_no_plot(tmp_path, capsys):
+    write_job(tmp_path, 0, {"seed": 0}, status="failed", error="no data")
+    report_sweep(tmp_path)
+    assert "job 0 failed: no data" in capsys.readouterr().out
+    assert not (tmp_path / "sweep.png").exists()
+
+
+# The plot
+
+
+def panel(jobs, key, colours=None):
+    ax = Figure().subplots()
+    best = max(jobs, key=lambda job: job.score or 0)
+    sweep_plot._draw_panel(ax, sorted(jobs, key=as_counted), best, key, colours or {})
+    return ax
+
+
+def tick_names(ax):
+    return [label.get_text() for label in ax.get_xticklabels()]
+
+
+def write_swept(folder, key, scores):
+    for number, (value, score) in enumerate(scores):
+        write_job(folder, number, {key: value}, score)
+    return read_jobs(folder)
+
+
+def test_values_of_a_grid_lie_a_step_apart_with_their_means(tmp_path):
+    ax = panel(write_swept(tmp_path, "lr", [("1e-3", 0.2), ("1e-4", 0.1), ("1e-3", 0.4)]), "lr")
+    assert tick_names(ax) == ["1e-4", "1e-3"]
+    line = ax.lines[0]
+    assert line.get_xdata().tolist() == [0, 1]
+    assert line.get_ydata() == pytest.approx([0.1, 0.3])
+
+
+def test_names_stand_in_the_order_of_the_sweep_without_a_line_between_them(tmp_path):
+    ax = panel(write_swept(tmp_path, "fusion", [("none", 0.2), ("late", 0.1), ("early", 0.4)]), "fusion")
+    assert tick_names(ax) == ["none", "late", "early"]
+    bars = [line for line in ax.lines if len(line.get_xdata()) > 1]
+    assert [line.get_ydata()[0] for line in bars] == [0.2, 0.1, 0.4]
+
+
+@pytest.mark.parametrize(("low", "high", "scale"), [(1e-4, 1e-2, "log"), (0.5, 1.0, "linear"), (-1.0, 1.0, "linear")])
+def test_values_that_a_sampler_drew_are_numbers_on_an_axis(low, high, scale, tmp_path):
+    drawn = [*np.random.default_rng(0).uniform(low, high, 6).tolist(), low + 1e-9, high - 1e-9]
+    ax = panel(write_swept(tmp_path, "lr", [(repr(value), 0.1) for value in drawn]), "lr")
+    assert ax.get_xscale() == scale
+    places = sorted(line.get_xdata()[0] for line in ax.lines if line.get_markersize() < 10)
+    assert places == pytest.approx(sorted(drawn))
+
+
+@pytest.mark.parametrize(("num_keys", "num_jobs"), [(0, 1), (0, 7), (1, 50), (4, 7), (5, 7)])
+def test_any_sweep_can_be_drawn(num_keys, num_jobs, tmp_path):
+    values = [[8, 16], ["none", "late", "early"], ["true", "false"], [0.5, "null"], ["[a]", "[a,b]"]][:num_keys]
+    for number in range(num_jobs):
+        overrides = {f"key{index}": options[number % len(options)] for index, options in enumerate(values)}
+        status = ("failed" if number % 5 == 1 else "running" if number % 5 == 3 else "done") if number else "done"
+        write_job(tmp_path, number, overrides | {"seed": number % 3}, 0.2 if status == "done" else None, status)
+    png = plot_sweep(read_jobs(tmp_path), tmp_path / "sweep.png")
+    num_columns = 0 if num_jobs == 1 else min(num_keys, 4)
+    num_rows = 2 if num_keys > 4 else 1
+    inches = (0.8 + 3 * max(1.6, num_columns), 1.2 + 2.9 * num_rows)
+    assert Image.open(png).size == tuple(round(150 * length) for length in inches)

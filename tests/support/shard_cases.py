@@ -1,0 +1,165 @@
+"""Data to pack, and a web server that serves ranges as servers do: well, late, in parts, or not at all."""
+
+import contextlib
+import http.server
+import io
+import json
+import re
+import tarfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from PIL import Image
+
+from bind.data.sources.manifest import ManifestSource
+from bind.data.sources.shards.writer import plan_shards, write_listing, write_shard
+from support.runs import write_manifest
+
+RATE_HZ = 8000
+
+
+def write_world(folder):
+    """A manifest of sounds in four formats, motion as CSV and `.npy`, some of them spans; depth, pictures, texts."""
+    rng = np.random.default_rng(0)
+    long = 0.1 * rng.standard_normal((4 * RATE_HZ, 2))
+    for name, subtype in {"a.wav": "PCM_16", "b.flac": "PCM_24", "c.wav": "FLOAT", "d.ogg": "VORBIS"}.items():
+        soundfile.write(folder / name, long, RATE_HZ, subtype)
+    time_s = np.arange(400) / 100 + np.linspace(0, 1e-3, 400)  # a clock that is not quite right
+    motion = rng.standard_normal((400, 6)).astype(np.float32)
+    channels = [f"{sensor}_{axis}" for sensor in ("acc", "gyro") for axis in "xyz"]
+    units = ["g"] * 3 + ["rad/s"] * 3
+    header = ",".join(["time_seconds", *(f"{c} [{u}]" for c, u in zip(channels, units, strict=True))])
+    np.savetxt(folder / "m.csv", np.column_stack([time_s, motion]), delimiter=",", header=header, comments="")
+    np.save(folder / "m.npy", motion)
+    about = {"channels": channels, "units": units, "sample_rate_hz": 100.0}
+    (folder / "m.json").write_text(json.dumps(about))
+    rows = []
+    for index in range(24):
+        key = f"toy/{index:02d}.é" if index % 2 else f"k{index:02d}"
+        row = {"key": key, "split": "train" if index < 16 else "val", "owner": [f"p{index}", f"q{index}"]}
+        row |= {"group": f"group {index % 5}", "label": "even"} if index % 2 == 0 else {}
+        row["text"] = [f"caption {n} of {key}, ümlaut" for n in range(1 + index % 3)]
+        if index % 4 != 3:
+            row["audio"] = ("a.wav", "b.flac", "c.wav", "d.ogg")[index % 4 if index < 16 else 0]
+            start = (index % 16) * 0.1 + (2.0 if index >= 16 else 0.0)
+            row |= {"audio_start_seconds": start, "audio_end_seconds": start + 0.0999}
+        if index % 5:
+            row["imu"] = "m.csv" if index % 2 else "m.npy"
+            start = (index % 16) * 0.1 + (2.0 if index >= 16 else 0.0)
+            row |= {"imu_start_seconds": start, "imu_end_seconds": start + 0.1}
+        if index % 3:
+            Image.fromarray(rng.integers(0, 255, (20, 16, 3), dtype=np.uint8)).save(folder / f"{index}.png")
+            row["image"] = f"{index}.png"
+        if index % 6 == 0:
+            depth = rng.integers(500, 4000, (16, 16)).astype(np.uint16)
+            Image.fromarray(depth).save(folder / f"d{index}.png")
+            row["depth"] = f"d{index}.png"
+        if index in (2, 18):  # a recording that is packed whole
+            soundfile.write(folder / f"whole{index}.flac", long[:800], RATE_HZ)
+            row["audio"] = f"whole{index}.flac"
+            del row["audio_start_seconds"], row["audio_end_seconds"]
+        rows.append(row)
+    return write_manifest(folder / "manifest.jsonl", rows)
+
+
+def pack(manifest, folder, max_bytes=40_000, **options):
+    """Pack every split of a manifest; the plans."""
+    source = ManifestSource(manifest)
+    folder.mkdir(exist_ok=True)
+    plans = [p for s in source.splits for p in plan_shards(source.samples(s), s, max_bytes, **options)]
+    for plan in plans:
+        write_shard(plan, folder)
+    write_listing(plans, folder)
+    return plans
+
+
+def write_tar(path, members):
+    """A tar of (name, content) or (TarInfo, content)."""
+    with tarfile.open(path, "w") as tar:
+        for name, content in members:
+            info = name if isinstance(name, tarfile.TarInfo) else tarfile.TarInfo(name)
+            if not isinstance(name, tarfile.TarInfo):
+                info.size = len(content)
+            tar.addfile(info, io.BytesIO(content) if content else None)
+    return path
+
+
+def foreign_tar(path, first=0, num=4, extra=()):
+    members = []
+    for index in range(first, first + num):
+        wav = io.BytesIO()
+        soundfile.write(wav, np.full(80, index / 100), RATE_HZ, format="WAV")
+        members += [
+            (f"{index:06d}.jpg", f"picture {index}".encode()),
+            (f"{index:06d}.txt", f"caption {index}\n".encode()),
+            (f"{index:06d}.wav", wav.getvalue()),
+            (f"{index:06d}.cls", b"3"),
+        ]
+    return write_tar(path, [*members, *extra])
+
+
+class Server:
+    """Serves a folder; `mishaps` are taken one per request: a status, or "drop" in mid-body."""
+
+    def __init__(self, folder: Path, *, ranges: bool = True, latency_seconds: float = 0.0) -> None:
+        self.requests: list[tuple[str, str | None]] = []
+        self.mishaps: list[int | str] = []
+        self.sent_bytes = 0
+        server = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def log_message(self, *args):
+                pass
+
+            def do_GET(self):
+                server.requests.append((self.path, self.headers.get("Range")))
+                time.sleep(latency_seconds)
+                path = folder / self.path.lstrip("/").partition("?")[0]
+                mishap = server.mishaps.pop(0) if server.mishaps else None
+                if isinstance(mishap, int) or not path.is_file():
+                    self.send_response(mishap or 404)
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
+                content = path.read_bytes()
+                asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range") or "")
+                if asked and ranges:
+                    first, last = int(asked[1]), min(int(asked[2]), len(content) - 1)
+                    self.send_response(206)
+                    self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
+                    content = content[first : last + 1]
+                else:
+                    self.send_response(200)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                with contextlib.suppress(OSError):
+                    if mishap == "drop":
+                        self.wfile.write(content[: len(content) // 2])
+                        self.wfile.flush()
+                        self.connection.close()
+                        self.close_connection = True
+                    else:
+                        self.wfile.write(content)
+                        server.sent_bytes += len(content)
+
+        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http.daemon_threads = True
+        self.thread = threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.http.server_port}"
+
+    def __enter__(self) -> "Server":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.http.shutdown()
+        self.http.server_close()

@@ -1,0 +1,120 @@
+import os
+import subprocess
+import sys
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from bind.training.callbacks import processes
+from bind.training.callbacks.processes import FOLDER, one_for_all
+from bind.training.callbacks.stop import Stopped
+
+
+@pytest.fixture
+def launcher(monkeypatch):
+    """Has one process, which sleeps; `started(code)` gives it another one."""
+    monkeypatch.setattr(processes, "GRACE_SECONDS", 0.5)
+    monkeypatch.setattr(processes, "POLL_SECONDS", 0.05)
+    made = SimpleNamespace(procs=[])
+    made.start = lambda code: made.procs.append(subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE))
+    made.start("import time; time.sleep(600)")
+    yield made
+    for process in made.procs:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def lost(process, after_seconds=0.0):
+    process.wait()
+    time.sleep(after_seconds)
+    raise RuntimeError("connection closed by peer")
+
+
+def hint():
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "process 2 was killed by SIGKILL; is there enough"),
+        ("raise SystemExit(3)", "process 2 ended with status 3, see above"),
+        (
+            f"import os, pathlib; pathlib.Path(os.environ['{FOLDER}'], '2').write_text('a file'); exit(1)",
+            "process 2: a file",
+        ),
+    ],
+)
+def test_the_error_of_another_process_is_raised_and_not_its_echo(code, told, launcher):
+    def train():
+        launcher.start(code)
+        lost(launcher.procs[1])
+
+    with pytest.raises(ValueError, match=told), one_for_all(launcher, hint):
+        train()
+    assert launcher.procs[0].wait(timeout=10) < 0, "the others are left running"
+    assert FOLDER not in os.environ
+
+
+@pytest.mark.parametrize("error", [ValueError("own"), RuntimeError("own"), SystemExit(1)])
+def test_an_error_of_its_own_is_raised_as_it_is(error, launcher):
+    with pytest.raises(type(error)) as raised, one_for_all(launcher, hint):
+        raise error
+    assert raised.value is error
+    assert launcher.procs[0].wait(timeout=10) < 0
+
+
+def test_a_process_that_hangs_is_ended_with_the_error_of_the_other(launcher, monkeypatch, capfd):
+    ended = threading.Event()
+    monkeypatch.setattr(os, "_exit", lambda status: ended.set() if status == 1 else None)
+    with one_for_all(launcher, lambda: "\ngo on with this"):
+        launcher.start("raise SystemExit(3)")
+        assert ended.wait(timeout=10)
+    assert capfd.readouterr().err.endswith("error: process 2 ended with status 3, see above\ngo on with this\n")
+
+
+def test_a_stop_waits_for_the_others_to_end(launcher):
+    launcher.procs.pop().kill()  # the one that sleeps
+    launcher.start("import time; time.sleep(0.3); print('saved')")
+    with pytest.raises(Stopped), one_for_all(launcher, hint):
+        raise Stopped("SIGTERM", 3)
+    assert launcher.procs[0].stdout.read() == b"saved\n"
+
+
+def test_another_process_leaves_its_error_for_the_first_one(tmp_path, monkeypatch):
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with pytest.raises(SystemExit) as stopped, one_for_all(SimpleNamespace(procs=[]), hint):
+        raise ValueError("a file is broken")
+    assert stopped.value.code == 1
+    assert (tmp_path / "1").read_text() == "a file is broken"
+
+
+def test_another_process_ends_when_the_first_one_is_gone(launcher, tmp_path, monkeypatch):
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    ended = threading.Event()
+    monkeypatch.setattr(os, "_exit", lambda status: ended.set() if status == 1 else None)
+    with one_for_all(SimpleNamespace(procs=[]), hint):
+        assert not ended.wait(timeout=0.3)
+        monkeypatch.setattr(os, "getppid", lambda: 1)
+        assert ended.wait(timeout=10)
+
+
+def test_lightning_no_longer_kills_the_first_process(launcher):
+    """Its observer would, without a word."""
+    from lightning.fabric.strategies.launchers.subprocess_script import _ChildProcessObserver
+
+    launcher.start("raise SystemExit(3)")
+    launcher.procs[1].wait()
+    killed = []
+    observer = _ChildProcessObserver(os.getpid(), launcher.procs, sleep_period=0.6)
+    observer._terminate_all = lambda: killed.append(True)
+    observer.start()
+    with pytest.raises(ValueError, match="process 2"), one_for_all(launcher, hint):
+        lost(launcher.procs[1], after_seconds=0.3)
+    observer.join(timeout=10)
+    assert not killed
