@@ -2,10 +2,10 @@
 
 import sys
 
-from bind.commands.cli import CONFIG_DIR, run_train, sweeps, tell_interrupt
+from bind.commands.cli import CONFIG_DIR, report_interrupt, run_train, sweeps
 from bind.commands.overrides import suggestions
 
-sys.excepthook = tell_interrupt  # before the imports that take time
+sys.excepthook = report_interrupt  # before the imports that take time
 
 import hydra  # noqa: E402
 from omegaconf import DictConfig  # noqa: E402

@@ -31,7 +31,7 @@ from bind.data.dataset import BatchDataset
 from bind.data.plan import BatchPlan, BatchRequest
 from bind.data.sources.manifest import ManifestSource
 from bind.data.sources.shards.remote import in_parallel, read_whole
-from bind.data.sources.shards.source import ShardSource
+from bind.data.sources.shards.source import IndexedShardSource
 from bind.data.sources.shards.writer import plan_shards, write_listing, write_shard
 from bind.data.transforms.audio import AudioTransform
 from bind.media.pictures import open_image
@@ -90,7 +90,7 @@ def pack(source: ManifestSource, folder: Path) -> None:
     write_listing(plans, folder)
 
 
-def requests_of(source: ShardSource) -> list[BatchRequest]:
+def requests_of(source: IndexedShardSource) -> list[BatchRequest]:
     size = len(source.samples("train"))
     return list(BatchPlan([size], BATCH_SIZE, seed=0, orders=[source.training_order]))
 
@@ -124,7 +124,7 @@ def loose(server: Server, batch: list[str], parallel: bool) -> None:
     assert all(found)
 
 
-def fetched(source: ShardSource, request: BatchRequest) -> None:
+def fetched(source: IndexedShardSource, request: BatchRequest) -> None:
     source.fetch("train", request.indices, MODALITIES, None)
 
 
@@ -132,7 +132,7 @@ def where_time_goes(shards: str, requests: list[BatchRequest]) -> dict[str, floa
     """CPU seconds of opening the index, and of reading, decoding and stacking all requests."""
     seconds = dict.fromkeys(("open the index", "read and check", "decode", "collate"), 0.0)
     started = time.process_time()
-    source = ShardSource(shards)
+    source = IndexedShardSource(shards)
     seconds["open the index"] = time.process_time() - started
     for request in requests:
         started = time.process_time()
@@ -160,7 +160,7 @@ def main() -> None:
         pack(loose_source, folder / "shards")
         for i in range(num_samples):
             (folder / f"{i}.txt").write_text(f"sound {i}")
-        source = ShardSource(str(folder / "shards"))
+        source = IndexedShardSource(str(folder / "shards"))
         requests = requests_of(source)
         keys = [[source.samples("train")[i].key for i in request.indices] for request in requests]
         contents = {
@@ -184,7 +184,7 @@ def main() -> None:
         print(f"    shards{'':<33}{num / local:>11.0f}{bare / local:>13.2f}   (target 0.90)\n")
 
         with Server(folder, latency_seconds=LATENCY_SECONDS) as server:
-            far = ShardSource(f"{server.url}/shards")
+            far = IndexedShardSource(f"{server.url}/shards")
             few = requests[:4]
             num_far = BATCH_SIZE * len(few)
             server.requests.clear()

@@ -18,7 +18,7 @@ from omegaconf import OmegaConf, open_dict, read_write
 from support import rank_config, runs
 from support.runs import assigned
 
-from bind.commands.cli import CONFIG_DIR, SWEEP_PLUGINS, TRAIN_SCRIPT, be_train_py, main
+from bind.commands.cli import CONFIG_DIR, SWEEP_PLUGINS, TRAIN_SCRIPT, main, run_as_train_script
 from bind.runs.jobs import train
 from bind.studies.sweeps.jobs import read_jobs, recorded
 
@@ -211,11 +211,11 @@ def in_job(job_config, tmp_path):
 def test_a_job_in_a_process_of_a_launcher_starts_train_py_for_its_other_processes(in_job, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/lib/submitit/core/_submit.py", "folder", "--flag"])
     monkeypatch.setattr(sys.modules["__main__"], "__spec__", "submitit.core._submit")
-    be_train_py()
+    run_as_train_script()
     assert sys.argv == [str(TRAIN_SCRIPT), "--config-name=train", "--config-dir=/mine/conf"]
     assert sys.modules["__main__"].__spec__ is None
     monkeypatch.setattr(sys, "argv", [sys.argv[0], "-m", "seed=1,2"])
-    be_train_py()
+    run_as_train_script()
     assert sys.argv[1:] == ["-m", "seed=1,2"]
 
 

@@ -23,7 +23,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from bind.cache.fill import Engine, Job
+from bind.cache.fill import EmbeddingJob, Engine
 from bind.cache.lookup import AnchorCache, CachedEmbeddings, Place, RowsInMemory, index_of
 from bind.cache.store import PART_SIZE, CacheFolder, Origin
 from bind.media.views import VIEW_RECIPE
@@ -100,7 +100,7 @@ def build_cache(
         for position, split, modality in places:
             source = sources[position]
             num_views = options.views if (split, modality) == ("train", "image") else 1
-            job = Job(source, split, modality, anchor.transforms[modality], num_views)
+            job = EmbeddingJob(source, split, modality, anchor.transforms[modality], num_views)
             filling = _Filling(job, anchor, engine, progress)
             if options.dir is None:
                 entries[position, split, modality] = filling.in_memory()
@@ -147,7 +147,7 @@ def _tell_why(folder: CacheFolder, options: CacheOptions, show: bool) -> None:
 class _Filling:
     """One place of the cache being filled, with its progress bar."""
 
-    def __init__(self, job: Job, anchor: FrozenTower, engine: Engine, progress: Progress) -> None:
+    def __init__(self, job: EmbeddingJob, anchor: FrozenTower, engine: Engine, progress: Progress) -> None:
         self.job, self.anchor, self.engine, self.progress = job, anchor, engine, progress
         self.samples = job.source.samples(job.split)
         self.task: TaskID | None = None

@@ -18,7 +18,7 @@ from bind.types import FrozenTower, Inputs, Modality, Source, Transform, stable_
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class EmbeddingJob:
     """The values of one source, split and modality, each in `num_views` views, as inputs of the anchor's tower."""
 
     source: Source
@@ -54,7 +54,7 @@ class Job:
 class _Batches(Dataset):
     """Loads what a request asks for, in a loader's process where there are any."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: EmbeddingJob) -> None:
         self.job = job
 
     def __getitem__(self, request: tuple[int, range]) -> tuple[int, range, np.ndarray, Inputs | None]:
@@ -75,7 +75,12 @@ class Engine:
     worker_init_fn: Callable[[int], None] | None = None
 
     def fill(
-        self, job: Job, anchor: FrozenTower, folder: CacheFolder, parts: Sequence[int], advance: Callable[[int], None]
+        self,
+        job: EmbeddingJob,
+        anchor: FrozenTower,
+        folder: CacheFolder,
+        parts: Sequence[int],
+        advance: Callable[[int], None],
     ) -> bool:
         """Make those of `parts` that no other process has claimed; whether there was any."""
         claimed = (part for part in parts if folder.claim(part))  # each when its turn comes
@@ -88,7 +93,12 @@ class Engine:
         return True
 
     def embed_parts(
-        self, job: Job, anchor: FrozenTower, parts: Iterable[int], sizes: Sequence[int], advance: Callable[[int], None]
+        self,
+        job: EmbeddingJob,
+        anchor: FrozenTower,
+        parts: Iterable[int],
+        sizes: Sequence[int],
+        advance: Callable[[int], None],
     ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Number, counts and vectors of each of `parts` as it is complete; parts are asked for as they are needed."""
         num_samples = max(1, self.batch_size // job.num_views)

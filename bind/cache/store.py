@@ -37,13 +37,13 @@ INDEX = ("first_rows.npy", "spans.npy", "hashes.npy")
 MAX_OPEN_PARTS = 256
 
 
-IN_WORDS = {
+MISMATCH_MESSAGES = {
     "anchor_fingerprint": "another anchor, or other preprocessing",
     "content": "another state of the data",
     "num_views": "other views",
     "format": "another version's files",
 }
-FOLLOWS_FROM = {"num_samples": "content", "views": "num_views"}
+IMPLIED_BY = {"num_samples": "content", "views": "num_views"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +75,10 @@ class Origin:
         mine = {name: value for name, value in asdict(self).items() if name not in ("anchor", "source")}
         differ = [name for name, value in mine.items() if other.get(name) != value]
         return [
-            f"{IN_WORDS.get(name, f'another {name}')} ({name} {str(other.get(name))[:12]}, here {str(mine[name])[:12]})"
+            f"{MISMATCH_MESSAGES.get(name, f'another {name}')} "
+            f"({name} {str(other.get(name))[:12]}, here {str(mine[name])[:12]})"
             for name in differ
-            if FOLLOWS_FROM.get(name) not in differ
+            if IMPLIED_BY.get(name) not in differ
         ]
 
 

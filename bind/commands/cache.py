@@ -12,13 +12,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from bind.build import ANY_CLASS, build
 from bind.cache.build import CacheOptions, build_cache, cacheable, in_words
-from bind.cache.fill import Engine, Job
+from bind.cache.fill import EmbeddingJob, Engine
 from bind.cache.lookup import AnchorCache, Place
 from bind.cache.store import CacheFolder, RowsInFiles
 from bind.commands.on_ray import connected, spread
-from bind.data.workers import outlive_signals
+from bind.data.workers import ignore_stop_signals
 from bind.report.tables import Cells, print_cells
-from bind.runs.directory import listed
+from bind.runs.directory import as_list
 from bind.runs.parts import make_sources
 from bind.training.callbacks.stop import is_first_process
 from bind.types import FrozenTower, Source
@@ -38,8 +38,8 @@ def cache(cfg: DictConfig) -> None:
         raise ValueError("cache.dir=null keeps nothing: name a folder")
     sources = list(make_sources(config, ANY_CLASS).values())
     anchor = build(config["anchor"], trust=ANY_CLASS)
-    splits = listed(config["split"])
-    wanted = listed(config["modalities"]) or anchor.modalities
+    splits = as_list(config["split"])
+    wanted = as_list(config["modalities"]) or anchor.modalities
     places = [
         (position, split, modality)
         for split in splits
@@ -55,9 +55,9 @@ def cache(cfg: DictConfig) -> None:
         )
     with connected(config["engine"], config["ray_address"]):
         if config["engine"] == "ray":
-            engine: Engine = RayEngine(config["batch_size"], config["num_workers"], outlive_signals)
+            engine: Engine = RayEngine(config["batch_size"], config["num_workers"], ignore_stop_signals)
         else:
-            engine = Engine(config["batch_size"], config["num_workers"], outlive_signals)
+            engine = Engine(config["batch_size"], config["num_workers"], ignore_stop_signals)
             anchor.to(own_device())
         made = build_cache(anchor, sources, places, options, engine, show=is_first_process())
     if is_first_process():
@@ -70,7 +70,12 @@ class RayEngine(Engine):
     """Fills parts of the cache on a cluster, each worker by what `Engine` does in one process."""
 
     def fill(
-        self, job: Job, anchor: FrozenTower, folder: CacheFolder, parts: Sequence[int], advance: Callable[[int], None]
+        self,
+        job: EmbeddingJob,
+        anchor: FrozenTower,
+        folder: CacheFolder,
+        parts: Sequence[int],
+        advance: Callable[[int], None],
     ) -> bool:
         local = Engine(self.batch_size, self.num_workers, self.worker_init_fn)
         begin = functools.partial(_begin, local, job, anchor, folder)
@@ -81,7 +86,7 @@ class RayEngine(Engine):
         return made > 0
 
 
-def _begin(engine: Engine, job: Job, anchor: FrozenTower, folder: CacheFolder) -> Callable[[int], int]:
+def _begin(engine: Engine, job: EmbeddingJob, anchor: FrozenTower, folder: CacheFolder) -> Callable[[int], int]:
     """In a worker: the anchor on its device, and the function that fills a part and counts what it has embedded."""
     anchor.to(own_device())
 

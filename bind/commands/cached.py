@@ -12,7 +12,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from bind.report.tables import Cells, print_cells
-from bind.runs.directory import listed
+from bind.runs.directory import as_list
 
 ABOUT = "about.json"
 
@@ -39,7 +39,7 @@ def cached(cfg: DictConfig) -> None:
     """
     root = Path(cfg.dir).expanduser()
     entries = entries_in(root)
-    named = listed(cfg.delete)
+    named = as_list(cfg.delete)
     if unknown := [name for name in named if not any(is_of(entry, name) for entry in entries)]:
         raise ValueError(f"delete: {', '.join(unknown)} not in {root}; `bindspace cached` lists what is")
     deleted = [entry for entry in entries if any(is_of(entry, name) for name in named)]

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from bind.commands.overrides import flat, job_begins, suggestions, unread
+from bind.commands.overrides import flat, reset_used_keys, suggestions, unread
 
 PACKAGE = Path(__file__).resolve().parents[1]
 IS_CHECKOUT = not (PACKAGE / "configs").is_dir()
@@ -131,8 +131,8 @@ def run_job(job: Callable[[Any], Any], cfg: Any) -> Any:
     """
     try:
         refuse_unset(cfg)
-        refuse_sweep_of_one(cfg)
-        tell_unread()
+        require_multirun_for_sweep(cfg)
+        warn_unused_overrides()
         return job(cfg)
     except (ValueError, OSError) as error:
         is_told = isinstance(error, ValueError) or error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -167,13 +167,13 @@ def run_train(cfg: Any) -> float | None:
         return run_job(train, cfg)
     from bind.studies.sweeps.jobs import recorded
 
-    be_train_py()
+    run_as_train_script()
     return recorded(lambda: run_job(train, cfg), cfg.monitor)
 
 
 def load(job: str) -> Callable[[Any], Any]:
     """The function `module:function`; torch, transformers and lightning load with it, which is said on a terminal."""
-    job_begins()
+    reset_used_keys()
     if sys.stderr.isatty() and "torch" not in sys.modules and "LOCAL_RANK" not in os.environ:
         print("loading …", file=sys.stderr, flush=True)
     module, _, function = job.partition(":")
@@ -181,7 +181,7 @@ def load(job: str) -> Callable[[Any], Any]:
     return loaded
 
 
-def tell_interrupt(kind: type[BaseException], error: BaseException, frames: TracebackType | None) -> None:
+def report_interrupt(kind: type[BaseException], error: BaseException, frames: TracebackType | None) -> None:
     """A `sys.excepthook`: one line for a Ctrl-C that nothing took; Python then dies of the signal, as shells expect."""
     if not issubclass(kind, KeyboardInterrupt):
         sys.__excepthook__(kind, error, frames)
@@ -189,7 +189,7 @@ def tell_interrupt(kind: type[BaseException], error: BaseException, frames: Trac
         print("stopped by SIGINT", file=sys.stderr, flush=True)
 
 
-def be_train_py() -> None:
+def run_as_train_script() -> None:
     """In a process that a launcher started for a job: the command line with which more processes can join the job.
 
     Multi-process training starts the script in argv[0] again, which would be the launcher's own.
@@ -238,7 +238,7 @@ def refuse_unset(cfg: Any) -> None:
         raise ValueError(f"not set: {', '.join(unset)}; pass " + " ".join(f"{name}=VALUE" for name in unset))
 
 
-def tell_unread() -> None:
+def warn_unused_overrides() -> None:
     """Warn of keys that the command line adds with + and nothing reads."""
     from hydra.core.hydra_config import HydraConfig
 
@@ -249,7 +249,7 @@ def tell_unread() -> None:
             print(f"warning: +{key}: nothing in bind reads it{hint}", file=sys.stderr, flush=True)
 
 
-def refuse_sweep_of_one(cfg: Any) -> None:
+def require_multirun_for_sweep(cfg: Any) -> None:
     """Raise ValueError where a choice of configs/sweep came without `-m`, which alone makes a sweep."""
     from hydra.core.hydra_config import HydraConfig
 
@@ -271,7 +271,7 @@ def plain_message(error: BaseException) -> str:
 
 def main() -> None:
     """Entry point of `bindspace` and `python -m bind`."""
-    sys.excepthook = tell_interrupt
+    sys.excepthook = report_interrupt
     command, rest = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("", [])
     if command == "train":
         # Multi-process training starts the script in argv[0] again, so it must be train.py itself.

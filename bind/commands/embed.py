@@ -12,10 +12,10 @@ from omegaconf import DictConfig
 
 from bind.data.datamodule import BindDataModule
 from bind.data.sources.manifest import ManifestSource
-from bind.evaluation import parts_of
+from bind.evaluation import fusion_inputs
 from bind.evaluation.embed import best_device, embed_split
 from bind.model.binder import Binder
-from bind.runs.directory import listed, open_run
+from bind.runs.directory import as_list, open_run
 
 
 def embed(cfg: DictConfig) -> None:
@@ -35,11 +35,11 @@ def embed(cfg: DictConfig) -> None:
     source = ManifestSource(cfg.manifest)
     fused = [binder.fused_modality or ""] if isinstance(binder.fusion, torch.nn.Module) else []
     known = [*binder.modalities, *fused]
-    possible = [m for m in known if set(parts_of(m, binder)) <= set(source.modalities())]
-    modalities = listed(cfg.modalities) or possible
+    possible = [m for m in known if set(fusion_inputs(m, binder)) <= set(source.modalities())]
+    modalities = as_list(cfg.modalities) or possible
     if unknown := [m for m in modalities if m not in known]:
         raise ValueError(f"modalities: {', '.join(unknown)} unknown to {run_dir}; it embeds {', '.join(known)}")
-    inputs = list(dict.fromkeys(part for m in modalities for part in parts_of(m, binder)))
+    inputs = list(dict.fromkeys(part for m in modalities for part in fusion_inputs(m, binder)))
     source.require_modalities(inputs or known)
     columns: dict[str, list[Any]] = {name: [] for name in ("key", "split", "modality", "group", "label", "embedding")}
     for split_name in source.splits:

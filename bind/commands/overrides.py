@@ -17,7 +17,7 @@ OF_FREE_NAMES = ("pairs", "data.manifests", "data.sources", "data.weights", "dat
 """Keys whose children the user names: a new one is written with +."""
 
 
-class HeldStderr:
+class BufferedStderr:
     """Stands for stderr and notes what is written until `end`, which then goes on to where it belongs.
 
     Whoever has taken it for stderr, as a log does, writes on through it. With `is_through` nothing waits for `end`.
@@ -45,9 +45,9 @@ class HeldStderr:
             sys.stderr = self.stream
 
 
-def job_begins() -> None:
+def reset_used_keys() -> None:
     """From here on stderr is the job's, and no longer Hydra's that reads the command line."""
-    if isinstance(sys.stderr, HeldStderr):
+    if isinstance(sys.stderr, BufferedStderr):
         sys.stderr.end()
 
 
@@ -57,7 +57,7 @@ def suggestions(config_dir: Path, config_name: str) -> Iterator[None]:
 
     In a sweep, whose jobs may all run elsewhere, it is said afterwards.
     """
-    held = HeldStderr(sys.stderr, is_through=bool({"-m", "--multirun"} & set(sys.argv)))
+    held = BufferedStderr(sys.stderr, is_through=bool({"-m", "--multirun"} & set(sys.argv)))
     sys.stderr = held
     try:
         yield

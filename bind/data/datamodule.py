@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 import lightning as L
 from torch.utils.data import DataLoader
 
-from bind.data.ahead import AheadLoader
 from bind.data.dataset import BatchDataset
 from bind.data.mixture import source_weights
 from bind.data.plan import BatchPlan, EvaluationPlan, permuted
-from bind.data.workers import outlive_signals
+from bind.data.prefetch import PrefetchLoader
+from bind.data.workers import ignore_stop_signals
 from bind.types import EmbeddingCache, Modality, Source, Transform
 
 
@@ -108,12 +108,12 @@ class BindDataModule(L.LightningDataModule):
         assert trainer is not None
         plan = self.train_plan(self._start_step, trainer.global_rank, trainer.world_size)
         self._steps_per_epoch = len(plan)
-        return AheadLoader(
+        return PrefetchLoader(
             self.dataset("train", self.train_modalities, self.cache),
             sampler=plan,
             batch_size=None,
             num_workers=self.num_workers,
-            worker_init_fn=outlive_signals,
+            worker_init_fn=ignore_stop_signals,
             persistent_workers=self.num_workers > 0,
         )
 

@@ -15,7 +15,7 @@ from bind.types import Source
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SourceExposure:
     """`num_samples` training samples that `num_steps` steps take from, each `num_passes` times on average."""
 
     name: str
@@ -43,7 +43,9 @@ def source_weights(names: Sequence[str], weights: Mapping[str, float]) -> list[f
     return of_sources
 
 
-def seen_sources(plan: BatchPlan, names: Sequence[str], num_batches: int, batches_per_epoch: int) -> list[Seen]:
+def source_exposures(
+    plan: BatchPlan, names: Sequence[str], num_batches: int, batches_per_epoch: int
+) -> list[SourceExposure]:
     """What the first `num_batches` batches take from each source, counted, not estimated.
 
     Args:
@@ -56,12 +58,14 @@ def seen_sources(plan: BatchPlan, names: Sequence[str], num_batches: int, batche
     used = [plan.sources_of_epoch(e)[: min(batches_per_epoch, num_batches - start)] for e, start in enumerate(starts)]
     taken = np.bincount(np.concatenate(used), minlength=len(names)).tolist()
     return [
-        Seen(name, size, steps, steps * plan.global_batch / size if size else 0.0)
+        SourceExposure(name, size, steps, steps * plan.global_batch / size if size else 0.0)
         for name, size, steps in zip(names, plan.sizes, taken, strict=True)
     ]
 
 
-def seen_pairs(sources: Sequence[Source], seen: Sequence[Seen], pairs: Mapping[str, tuple[Side, Side]]) -> list[Seen]:
+def pair_exposures(
+    sources: Sequence[Source], seen: Sequence[SourceExposure], pairs: Mapping[str, tuple[Side, Side]]
+) -> list[SourceExposure]:
     """What those steps hold for each pair: samples with both sides, steps with any, and passes of the mean sample."""
     found = []
     for name, sides in pairs.items():
@@ -71,5 +75,5 @@ def seen_pairs(sources: Sequence[Source], seen: Sequence[Seen], pairs: Mapping[s
             num_samples += both
             num_steps += of_source.num_steps if both else 0
             rows += both * of_source.num_passes
-        found.append(Seen(name, num_samples, num_steps, rows / num_samples if num_samples else 0.0))
+        found.append(SourceExposure(name, num_samples, num_steps, rows / num_samples if num_samples else 0.0))
     return found

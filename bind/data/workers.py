@@ -7,7 +7,7 @@ import signal
 import threading
 
 
-def outlive_signals(worker: int) -> None:
+def ignore_stop_signals(worker: int) -> None:
     """Make a worker deaf to what a scheduler or Ctrl-C sends to every process: the training needs it for its last step.
 
     The training process ends its workers with SIGTERM of its own, or by its death, which PyTorch's loop looks for.

@@ -33,7 +33,7 @@ class EmbeddedSplit:
         self.group_ids_N = group_ids_N
         self.z = dict(z)
         self.rows = dict(rows)
-        self.copies: dict[Modality, Tensor] = {}
+        self.repeated: dict[Modality, Tensor] = {}
 
     @classmethod
     def gather(cls, parts: Iterable[tuple[Batch, Embeddings]], device: torch.device | str = "cpu") -> EmbeddedSplit:
@@ -100,7 +100,7 @@ class EmbeddedSplit:
 
     def retrieval(self, query: Modality, pool: Modality, *, one_per_group: bool) -> dict[str, Any]:
         """Metrics of ranking every `pool` vector for every `query` vector; relevant are those of the query's group."""
-        queries, candidates = self.query_and_pool(query, pool, one_per_group=one_per_group)
+        queries, candidates = self.query_and_pool_rows(query, pool, one_per_group=one_per_group)
         return retrieval(
             self.z[query][queries],
             self.z[pool][candidates],
@@ -108,24 +108,24 @@ class EmbeddedSplit:
             self.group_ids_N[self.rows[pool][candidates]],
         )
 
-    def query_and_pool(self, query: Modality, pool: Modality, *, one_per_group: bool) -> tuple[Tensor, Tensor]:
+    def query_and_pool_rows(self, query: Modality, pool: Modality, *, one_per_group: bool) -> tuple[Tensor, Tensor]:
         """Positions among the query's and the pool's vectors.
 
         With `one_per_group` the pool is the first sample of each group that has `pool`, and all other samples ask.
         """
-        asking = self.asking(query, [pool], one_per_group=one_per_group)
-        return asking, self.asked(pool, one_per_group=one_per_group)
+        asking = self.query_rows(query, [pool], one_per_group=one_per_group)
+        return asking, self.pool_rows(pool, one_per_group=one_per_group)
 
-    def asking(self, query: Modality, pool: Sequence[Modality], *, one_per_group: bool) -> Tensor:
+    def query_rows(self, query: Modality, pool: Sequence[Modality], *, one_per_group: bool) -> Tensor:
         """Positions of the queries among the vectors of a modality, where the pool is made of `pool`."""
         rows = self.rows[query]
         return (~self.is_pool_item(pool)[rows]).nonzero().flatten() if one_per_group else torch.arange(len(rows))
 
-    def asked(self, pool: Modality, *, one_per_group: bool) -> Tensor:
+    def pool_rows(self, pool: Modality, *, one_per_group: bool) -> Tensor:
         """Positions of the pool's items among the vectors of a modality."""
         rows = self.rows[pool]
         kept = self.is_pool_item([pool])[rows] if one_per_group else torch.ones(len(rows), dtype=torch.bool)
-        return (kept & ~self.copies[pool] if pool in self.copies else kept).nonzero().flatten()
+        return (kept & ~self.repeated[pool] if pool in self.repeated else kept).nonzero().flatten()
 
     def is_pool_item(self, pool: Sequence[Modality]) -> Tensor:
         """Bool (N,): the first sample of each group among those that have any of `pool`."""

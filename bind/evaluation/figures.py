@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bind.evaluation.embedded import EmbeddedSplit
-from bind.evaluation.fused import add_plain_sum, fused_sides
+from bind.evaluation.fused import add_plain_sum, is_fused_key
 from bind.evaluation.queries import QueryResults
 from bind.evaluation.retrieval import retrieval_figures
 from bind.evaluation.split import Evaluation
@@ -31,7 +31,7 @@ def evaluate_split(
     add_plain_sum(split, binder)
     evaluation = Evaluation(split, binder, sources, split_name, one_per_group)
     retrieval, draws = retrieval_figures(evaluation, pairs)
-    unfused = {name: e for name, e in retrieval.items() if not fused_sides(name, binder)}
+    unfused = {name: e for name, e in retrieval.items() if not is_fused_key(name, binder)}
     metrics = {
         "split": split_name,
         "anchor": {"name": binder.anchor.name, "fingerprint": binder.anchor.fingerprint},

@@ -13,7 +13,7 @@ from bind.model.binder import Binder
 from bind.types import Modality
 
 
-def parts_of(modality: Modality, binder: Binder) -> tuple[Modality, ...]:
+def fusion_inputs(modality: Modality, binder: Binder) -> tuple[Modality, ...]:
     """The modalities an embedding was made from: itself, or the inputs of a fusion."""
     inputs = tuple(binder.fusion.inputs) if binder.fusion is not None else ()
     return inputs if modality in ("_and_".join(inputs), plain_sum(inputs)) and inputs else (modality,)
@@ -23,9 +23,9 @@ def plain_sum(inputs: Sequence[Modality]) -> Modality:
     return "_plus_".join(inputs)
 
 
-def fused_sides(name: str, binder: Binder) -> bool:
+def is_fused_key(name: str, binder: Binder) -> bool:
     """Whether a retrieval key names a modality that was made from several."""
-    return any(len(parts_of(side, binder)) > 1 for side in name.split("_to_"))
+    return any(len(fusion_inputs(side, binder)) > 1 for side in name.split("_to_"))
 
 
 def add_plain_sum(split: EmbeddedSplit, binder: Binder) -> None:

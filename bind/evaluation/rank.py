@@ -19,7 +19,7 @@ def rank_pair(evaluation: Evaluation, query: Modality, pool: Modality) -> tuple[
     split, fusion = evaluation.split, evaluation.binder.fusion
     if isinstance(fusion, LateFusion) and fusion.name in (query, pool):
         return rank_late(evaluation, fusion, query, pool)
-    asking, asked = split.query_and_pool(query, pool, one_per_group=evaluation.one_per_group)
+    asking, asked = split.query_and_pool_rows(query, pool, one_per_group=evaluation.one_per_group)
     query_items, pool_items = items(split, query, asking), items(split, pool, asked)
     groups = split.group_ids_N
     ranking = rank_by_cosine(
@@ -44,10 +44,10 @@ def rank_late(
             items(split, name, positions),
         )
 
-    asks_N, pool_N = evaluation.asking_and_asked(pool)
+    asks_N, pool_N = evaluation.query_and_pool_rows(pool)
     of_pool = evaluation.inputs_of(pool)
-    asking = None if query == fusion.name else split.asking(query, of_pool, one_per_group=one_per_group)
-    asked = None if pool == fusion.name else split.asked(pool, one_per_group=one_per_group)
+    asking = None if query == fusion.name else split.query_rows(query, of_pool, one_per_group=one_per_group)
+    asked = None if pool == fusion.name else split.pool_rows(pool, one_per_group=one_per_group)
     z_q, present_q, query_items = side(query, asking, asks_N)
     z_p, present_p, pool_items = side(pool, asked, pool_N)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bind.evaluation.embedded import EmbeddedSplit
-from bind.evaluation.fused import parts_of
+from bind.evaluation.fused import fusion_inputs
 from bind.evaluation.queries import Items, query_results
 from bind.evaluation.rank import rank_pair
 from bind.evaluation.split import Evaluation
@@ -39,7 +39,7 @@ def retrieval_figures(
             log.info("%s can't be scored: no sample, and no group, has both", name)
             continue
         ranking, query_items, pool_items = rank_pair(evaluation, query, pool)
-        resampled, cluster_N = evaluation.clusters(query, evaluation.asking_and_asked(pool)[0])
+        resampled, cluster_N = evaluation.clusters(query, evaluation.query_and_pool_rows(pool)[0])
         entry = ranking.summary(cluster_N[query_items.rows]) | {"resampled": resampled}
         entry["trained"] = frozenset((query, pool)) in trained
         entry["kind"] = "trained" if entry["trained"] else "anchor" if {query, pool} <= anchor else "emergent"
@@ -66,7 +66,7 @@ def ordered_pairs(split: EmbeddedSplit, binder: Binder) -> Iterator[tuple[Modali
         names.append(binder.fusion.name)
     for query in names:
         for pool in names:
-            if not set(parts_of(query, binder)) & set(parts_of(pool, binder)):
+            if not set(fusion_inputs(query, binder)) & set(fusion_inputs(pool, binder)):
                 yield query, pool
 
 

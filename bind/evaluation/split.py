@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bind.evaluation.embedded import EmbeddedSplit
-from bind.evaluation.fused import parts_of
+from bind.evaluation.fused import fusion_inputs
 from bind.evaluation.queries import QueryResults
 from bind.metrics.clusters import owner_clusters, resampled_together
 from bind.model.binder import Binder
@@ -37,11 +37,11 @@ class Evaluation:
     def __post_init__(self) -> None:
         self.samples: list[Sample] = [s for source in self.sources for s in source.samples(self.split_name)]
         assert len(self.samples) == len(self.split.keys), "a split is evaluated whole"
-        mark_copies(self.split, self.sources, self.split_name)
+        mark_repeated_values(self.split, self.sources, self.split_name)
         self.all_N = torch.ones(len(self.samples), dtype=torch.bool)
         self.owner_cluster_N = owner_clusters([sample.owners for sample in self.samples])
 
-    def asking_and_asked(self, pool: Modality) -> tuple[Tensor, Tensor]:
+    def query_and_pool_rows(self, pool: Modality) -> tuple[Tensor, Tensor]:
         """Bool (N,) each: the samples that may ask a pool of this modality, and those it may be made of."""
         if not self.one_per_group:
             return self.all_N, self.all_N
@@ -50,7 +50,7 @@ class Evaluation:
 
     def inputs_of(self, modality: Modality) -> list[Modality]:
         """What the split has vectors of: the modality itself, or the inputs of a fusion of scores."""
-        return [modality] if modality in self.split.rows else [*parts_of(modality, self.binder)]
+        return [modality] if modality in self.split.rows else [*fusion_inputs(modality, self.binder)]
 
     def clusters(self, modality: Modality, asks_N: Tensor) -> tuple[str, np.ndarray]:
         """What is resampled together and the cluster (N,) of each sample.
@@ -59,7 +59,7 @@ class Evaluation:
         samples: then owners do not count.
         """
         alone = np.arange(len(self.samples))
-        owner_cluster_N = alone if modality in self.split.copies else self.owner_cluster_N
+        owner_cluster_N = alone if modality in self.split.repeated else self.owner_cluster_N
         return resampled_together(owner_cluster_N, self.split.group_ids_N.numpy(), asks_N.numpy())
 
     def have_a_common_group(self, query: Modality, pool: Modality) -> bool:
@@ -70,7 +70,7 @@ class Evaluation:
         return bool(torch.isin(*sides).any())
 
 
-def mark_copies(split: EmbeddedSplit, sources: Sequence[Source], split_name: str) -> None:
+def mark_repeated_values(split: EmbeddedSplit, sources: Sequence[Source], split_name: str) -> None:
     """Note which texts an earlier sample of their group has too: captions made from templates.
 
     As pool items such copies would fill the first places with one and the same text, right or wrong, and the deeper
@@ -87,4 +87,4 @@ def mark_copies(split: EmbeddedSplit, sources: Sequence[Source], split_name: str
     first: dict[tuple[int, str], int] = {}
     is_copy = [first.setdefault(item, i) != i for i, item in enumerate(zip(groups, texts, strict=True))]
     if any(is_copy):
-        split.copies["text"] = torch.tensor(is_copy)
+        split.repeated["text"] = torch.tensor(is_copy)

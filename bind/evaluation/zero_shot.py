@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from bind.evaluation.fused import parts_of
+from bind.evaluation.fused import fusion_inputs
 from bind.evaluation.label_sets import LabelSet
 from bind.evaluation.queries import items, query_results
 from bind.evaluation.split import Evaluation
@@ -35,7 +35,7 @@ def zero_shot_figures(evaluation: Evaluation, label_sets: Mapping[str, Mapping[s
         members_NK, classes = label_set.members(labels), list(label_set.classes)
         z_class = label_set.embed(lambda texts: binder.embed("text", texts))
         asks_N = torch.tensor([bool(label) for label in labels]) if label_set.multi_label else members_NK.any(dim=1)
-        fused = [m for m in split.z if len(parts_of(m, binder)) > 1]
+        fused = [m for m in split.z if len(fusion_inputs(m, binder)) > 1]
         for modality in [m for m in (*label_set.modalities, *fused) if m in split.z]:
             asked = asks_N[split.rows[modality]].nonzero().flatten()
             query_items, z_query = items(split, modality, asked), split.z[modality][asked]

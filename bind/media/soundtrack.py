@@ -12,7 +12,7 @@ import numpy as np
 
 from bind.media.notices import say_once
 from bind.media.recording import Recording, finite, span_frames
-from bind.media.video import VIDEO_SUFFIXES, end_seconds, only, open_container, start_seconds
+from bind.media.video import VIDEO_SUFFIXES, discard_other_streams, end_seconds, open_container, start_seconds
 from bind.types import Clip
 
 CONTAINER_SUFFIXES = VIDEO_SUFFIXES | {".m4a", ".mka", ".aac", ".wma"}
@@ -35,7 +35,7 @@ def open_soundtrack(clip: Clip) -> Iterator[Recording]:
         if not container.streams.audio:
             raise ValueError(f"{clip.path}: there is no sound track in it. Leave its cell empty, or replace the file")
         stream = container.streams.audio[0]
-        only(container, stream)
+        discard_other_streams(container, stream)
         head = next(container.decode(stream), None)
         if head is None:
             raise ValueError(f"{clip.path}: there is no sound in its sound track. Leave its cell empty")

@@ -49,7 +49,7 @@ def open_video(clip: Clip) -> Iterator[Video]:
             raise ValueError(f"{clip.path}: there is no video in it. Leave its cell empty, or replace the file")
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1  # samples are decoded side by side by the loader's processes
-        only(container, stream)
+        discard_other_streams(container, stream)
         total = end_seconds(container, stream)
         start = clip.start_seconds or 0.0
         end = total if clip.end_seconds is None else clip.end_seconds
@@ -82,7 +82,7 @@ def open_container(clip: Clip) -> Iterator[Any]:
         raise ValueError(f"{clip.path}: not readable as video or sound ({error}). Replace or drop it") from error
 
 
-def only(container: Any, stream: Any) -> None:
+def discard_other_streams(container: Any, stream: Any) -> None:
     """Read no other stream of the file than `stream`."""
     from av.stream import Discard
 

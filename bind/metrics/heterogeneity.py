@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-FAR = 1e6
+MAX_SEPARATION = 1e6
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Heterogeneity:
         return (lost_SMM + lost_SMM.swapaxes(1, 2)).std(axis=0, ddof=1)
 
     @property
-    def strangers(self) -> np.ndarray:
+    def unrelated_distance(self) -> np.ndarray:
         """What d(i, j) is where a start from the other gains nothing: the positive gains of both own starts, added."""
         own_M = np.maximum(np.diagonal(self.transfer.mean(axis=0)), 0)
         return own_M[:, None] + own_M
@@ -70,12 +70,12 @@ class Heterogeneity:
     def separation(self) -> np.ndarray:
         """d(i, j) in units of the distance from which i and j are two kinds; any separates where that is 0.
 
-        It is the distance's spread over seeds, less than which may be chance, or half of what strangers have, if that
-        is more: nearer, a start from the other is worth more than half of a start from their own.
+        It is the distance's spread over seeds, less than which may be chance, or half of the distance of unrelated
+        modalities, if that is more: nearer, a start from the other is worth more than half of a start from their own.
         """
-        distance_MM, parts_at_MM = self.distance, np.maximum(self.spread, self.strangers / 2)
-        beyond_MM = np.where(distance_MM > 0, FAR, 0.0)
-        return np.minimum(np.divide(distance_MM, parts_at_MM, out=beyond_MM, where=parts_at_MM > 0), FAR)
+        distance_MM, parts_at_MM = self.distance, np.maximum(self.spread, self.unrelated_distance / 2)
+        beyond_MM = np.where(distance_MM > 0, MAX_SEPARATION, 0.0)
+        return np.minimum(np.divide(distance_MM, parts_at_MM, out=beyond_MM, where=parts_at_MM > 0), MAX_SEPARATION)
 
 
 def clusters(separation_MM: np.ndarray) -> tuple[list[int], list[int]]:

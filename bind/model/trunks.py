@@ -81,7 +81,7 @@ def _difference(a: nn.Module, b: nn.Module, *, with_dropout: bool) -> tuple[str,
     plan_a, plan_b = _plan(a, with_dropout), _plan(b, with_dropout)
     for place in dict.fromkeys([*plan_a, *plan_b]):
         if plan_a.get(place) != plan_b.get(place):
-            return _told(place, plan_a.get(place)), _told(place, plan_b.get(place))
+            return _describe_difference(place, plan_a.get(place)), _describe_difference(place, plan_b.get(place))
     return None
 
 
@@ -95,7 +95,7 @@ def _plan(trunk: nn.Module, with_dropout: bool) -> dict[str, tuple[Any, str]]:
     return modules | {name: (None, str(tuple(x.shape))) for name, x in trunk.state_dict().items()}
 
 
-def _told(place: str, found: tuple[Any, str] | None) -> str:
+def _describe_difference(place: str, found: tuple[Any, str] | None) -> str:
     if found is None:
         return f"no {place}"
     cls, settings = found

@@ -32,7 +32,7 @@ def write_report(
     """Write one file, in a run directory, with everything it needs inside it; it opens without a network.
 
     `pngs` maps a figure's caption to its file; `metrics` is what `metrics.json` holds; `exhibit` is what
-    `bind.report.exhibit` made; `versions` maps a package to its version. All text is escaped, and the page's policy
+    `bind.report.page_media` made; `versions` maps a package to its version. All text is escaped, and the page's policy
     lets nothing run but its own script.
     """
     name = path.resolve().parent.name

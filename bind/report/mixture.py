@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bind.data.mixture import Seen
+from bind.data.mixture import SourceExposure
 from bind.report.tables import Cells
 
 
-def mixture_cells(sources: Sequence[Seen], pairs: Sequence[Seen], batch_size: int) -> Cells:
+def mixture_cells(sources: Sequence[SourceExposure], pairs: Sequence[SourceExposure], batch_size: int) -> Cells:
     """Sources before pairs; `batch_size` counts the rows of a step on all processes."""
     num_steps = sum(source.num_steps for source in sources)
 
-    def row(seen: Seen) -> tuple[str, ...]:
+    def row(seen: SourceExposure) -> tuple[str, ...]:
         share = f"{seen.num_steps / num_steps:.0%}"
         return seen.name, f"{seen.num_samples:,}", f"{seen.num_steps:,}", share, f"{seen.num_passes:.1f}"
 

@@ -16,7 +16,7 @@ NUM_GALLERIES = 3
 
 
 @dataclass(frozen=True)
-class Found:
+class Hit:
     """A pool item at `position` among its modality's vectors, its cosine, and whether it is of the query's group."""
 
     position: int
@@ -25,11 +25,11 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Asked:
+class GalleryQuery:
     """A query at `position` among its modality's vectors, with its nearest pool items, best first."""
 
     position: int
-    found: Sequence[Found]
+    found: Sequence[Hit]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Gallery:
 
     query: Modality
     pool: Modality
-    rows: Sequence[Asked]
+    rows: Sequence[GalleryQuery]
 
 
 def galleries(
@@ -71,14 +71,14 @@ def _fused(pair: Pair) -> bool:
 
 def _nearest(
     split: EmbeddedSplit, query: Modality, pool: Modality, num_queries: int, one_per_group: bool
-) -> list[Asked]:
-    queries, candidates = split.query_and_pool(query, pool, one_per_group=one_per_group)
+) -> list[GalleryQuery]:
+    queries, candidates = split.query_and_pool_rows(query, pool, one_per_group=one_per_group)
     asked = queries[torch.linspace(0, len(queries) - 1, min(num_queries, len(queries))).round().long().unique()]
     scores, found = top_k(split.z[query][asked], split.z[pool][candidates], min(NUM_RESULTS, len(candidates)))
     positions = candidates[found]
     groups = split.group_ids_N
     relevant = groups[split.rows[pool][positions]] == groups[split.rows[query][asked]][:, None]
     return [
-        Asked(position, [Found(*each) for each in zip(*row, strict=True)])
+        GalleryQuery(position, [Hit(*each) for each in zip(*row, strict=True)])
         for position, *row in zip(asked.tolist(), positions.tolist(), scores.tolist(), relevant.tolist(), strict=True)
     ]

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from bind.data.sources.shards.patterns import absolute
 
-CONFIG_VERSION = 2
+CONFIG_VERSION = 3
 LISTS_OF_NAMES = (("evaluation", "modalities"), ("fusion", "inputs"), ("anchor", "train"))
 
 
@@ -31,10 +31,10 @@ def prepare_run_dir(cfg: DictConfig) -> tuple[Path, dict[str, Any]]:
         if cfg.data.get("shards"):
             cfg.data.shards = absolute(cfg.data.shards)
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    config["modalities"] = listed(config["modalities"])
+    config["modalities"] = as_list(config["modalities"])
     for group, key in LISTS_OF_NAMES:
         if isinstance((config[group] or {}).get(key), str):
-            config[group][key] = listed(config[group][key])
+            config[group][key] = as_list(config[group][key])
     config = {"version": CONFIG_VERSION, **{k: v for k, v in config.items() if k not in ("experiment", "debug")}}
     return run_dir, config
 
@@ -46,11 +46,14 @@ def open_run(run: str) -> tuple[Path, dict[str, Any]]:
         raise ValueError(f"run={run}: no config.yaml there; pass a run directory, the last line that training printed")
     config: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(path))  # type: ignore[assignment]
     if config.get("version") != CONFIG_VERSION:
-        raise ValueError(f"{path} has version {config.get('version')}; this bind reads {CONFIG_VERSION}")
+        raise ValueError(
+            f"{path} has version {config.get('version')}, this bind reads {CONFIG_VERSION}: classes that its config "
+            f"names have moved. Its binder still loads: Binder.load, or a new training with init_from={run}"
+        )
     return Path(run).resolve(), config
 
 
-def listed(value: Any) -> list[Any]:
+def as_list(value: Any) -> list[Any]:
     """What a key that takes several was given: one value, `modalities=audio`, is a list of one; null is none."""
     if value is None:
         return []

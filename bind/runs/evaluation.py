@@ -14,18 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from bind.data.datamodule import BindDataModule
-from bind.evaluation import evaluate_split, parts_of
+from bind.evaluation import evaluate_split, fusion_inputs
 from bind.evaluation.embed import embed_split
 from bind.files import write_atomically
 from bind.model.binder import Binder
-from bind.report.exhibit import exhibit
 from bind.report.html import write_report
 from bind.report.nearest import galleries
+from bind.report.page_media import page_media
+from bind.report.plots import draw_run
 from bind.report.queries import write_queries
-from bind.report.showcase import draw_run
 from bind.report.tables import print_tables
 from bind.report.values import SplitValues
-from bind.runs.figures import drawn_robustness
+from bind.runs.figures import robustness_figures
 from bind.runs.leakage import audit_run, without_leaked
 from bind.types import Pair
 
@@ -62,9 +62,9 @@ def evaluate_run(
     num_queries = shown["num_gallery_queries"]
     asked = galleries(split, list(binder.encoders), pairs, num_queries, one_per_group=data["one_per_group"])
     values = SplitValues(split, datamodule.sources, split_name, binder.transforms)
-    pngs = draw_run(run_dir, metrics, asked, values, suffix) | drawn_robustness(run_dir, suffix)
-    parts = {m: parts_of(m, binder) for m in (*binder.modalities, *split.z) if m in split.z}
-    on_page = exhibit(values, parts, asked, shown["num_scatter_samples"])
+    pngs = draw_run(run_dir, metrics, asked, values, suffix) | robustness_figures(run_dir, suffix)
+    parts = {m: fusion_inputs(m, binder) for m in (*binder.modalities, *split.z) if m in split.z}
+    on_page = page_media(values, parts, asked, shown["num_scatter_samples"])
     config_yaml = (run_dir / "config.yaml").read_text()
     page = run_dir / f"report{suffix}.html"
     write_report(page, metrics, pngs, on_page, config_yaml, config["seed"], shlex.join(sys.argv), versions())

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 
-def drawn_robustness(run_dir: Path, suffix: str = "") -> dict[str, Path]:
+def robustness_figures(run_dir: Path, suffix: str = "") -> dict[str, Path]:
     """Caption → PNG of what was drawn of a run earlier; nothing where its weights are younger."""
     about, weights = run_dir / f"robustness{suffix}.json", run_dir / "binder" / "model.safetensors"
     if not about.is_file() or (weights.is_file() and about.stat().st_mtime < weights.stat().st_mtime):

@@ -19,7 +19,7 @@ from bind.build import ANY_CLASS, build
 from bind.cache.build import CacheOptions
 from bind.data.coverage import Side
 from bind.data.datamodule import BindDataModule
-from bind.data.mixture import seen_pairs, seen_sources
+from bind.data.mixture import pair_exposures, source_exposures
 from bind.evaluation.embed import best_device
 from bind.files import write_atomically
 from bind.model.binder import Binder
@@ -30,8 +30,8 @@ from bind.runs.evaluation import evaluate_run
 from bind.runs.parts import active_pairs, binder_config, fill_cache, make_datamodule, refuse_unusable_data, sides_of
 from bind.training.checkpoints import find_checkpoint, init_weights, last_checkpoint
 from bind.training.module import BindingModule
-from bind.training.resume import changes, only_evaluation_is_left, stops_are_told
-from bind.training.sharding import whole
+from bind.training.resume import changes, evaluation_failure_hint, print_resume_hint_on_stop
+from bind.training.sharding import unshard
 from bind.training.trainer import fit, keep_best, make_trainer, one_job_of_a_sweep
 
 log = logging.getLogger("bind")
@@ -45,11 +45,11 @@ def train(cfg: DictConfig) -> float:
 
     Raises:
         ValueError: for what is wrong with the config, the data or a checkpoint, with the fix.
-        Stopped: by a signal; it ends the process with exit status 0.
+        TrainingStopped: by a signal; it ends the process with exit status 0.
     """
     started = time.perf_counter()
     run_dir, config = prepare_run_dir(cfg)
-    with stops_are_told(run_dir):
+    with print_resume_hint_on_stop(run_dir):
         return train_in(run_dir, config, started)
 
 
@@ -91,7 +91,7 @@ def train_in(run_dir: Path, config: dict[str, Any], started: float) -> float:
             (run_dir / "logs" / "metrics.csv").unlink(missing_ok=True)
             if (earlier := last_checkpoint(run_dir)).is_file():  # ckpt=last would go on with another run
                 earlier.replace(earlier.with_suffix(".ckpt.earlier"))
-        tell_mixture(trainer, datamodule, sides_of(pairs, binder))
+        print_mixture_table(trainer, datamodule, sides_of(pairs, binder))
     seconds = {"setup": time.perf_counter() - started}
 
     binder.to(trainer.strategy.root_device)
@@ -104,19 +104,19 @@ def train_in(run_dir: Path, config: dict[str, Any], started: float) -> float:
     with one_job_of_a_sweep(run_dir):
         _, seconds["fit"] = timed(lambda: fit(trainer, module, datamodule, checkpoint))
         # Lightning leaves the weights on the CPU.
-        module.binder = binder = whole(binder).to(trainer.strategy.root_device)
+        module.binder = binder = unshard(binder).to(trainer.strategy.root_device)
     score = keep_best(trainer, module, config["monitor"])
     if trainer.is_global_zero:
         binder.save(run_dir / "binder")
         if binder.anchor.trainable:
             binder.anchor.save(run_dir / "anchor")
         split = config["evaluation"]["split"]
-        with only_evaluation_is_left(run_dir, split):
+        with evaluation_failure_hint(run_dir, split):
             evaluate_run(config, binder, datamodule, pairs, run_dir, split, seconds, started, ())
     return score
 
 
-def tell_mixture(trainer: L.Trainer, datamodule: BindDataModule, pairs: Mapping[str, tuple[Side, Side]]) -> None:
+def print_mixture_table(trainer: L.Trainer, datamodule: BindDataModule, pairs: Mapping[str, tuple[Side, Side]]) -> None:
     """Print how often each source and pair will be seen in this training; in one epoch where it has no end."""
     plan = datamodule.train_plan(world_size=trainer.world_size)
     limit = trainer.limit_train_batches
@@ -133,8 +133,8 @@ def tell_mixture(trainer: L.Trainer, datamodule: BindDataModule, pairs: Mapping[
                 f"trainer.max_steps={trainer.max_steps}; raise trainer.max_epochs for more"
             )
     if num_batches:
-        sources = seen_sources(plan, datamodule.source_names, num_batches, per_epoch)
-        print_cells(mixture_cells(sources, seen_pairs(datamodule.sources, sources, pairs), plan.global_batch))
+        sources = source_exposures(plan, datamodule.source_names, num_batches, per_epoch)
+        print_cells(mixture_cells(sources, pair_exposures(datamodule.sources, sources, pairs), plan.global_batch))
 
 
 def evaluate(cfg: DictConfig) -> None:

@@ -15,14 +15,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bind.anchors.copies import find_copies
 from bind.anchors.dual_encoder import Anchor
+from bind.anchors.near_duplicates import find_near_duplicates
 from bind.cache.build import CacheOptions, build_cache, cacheable
 from bind.cache.fill import Engine
 from bind.data.datamodule import BindDataModule
 from bind.data.leakage.audit import Audit, Leak, Part, exact_audit
 from bind.data.mixture import source_weights
-from bind.data.workers import outlive_signals
+from bind.data.workers import ignore_stop_signals
 from bind.evaluation import QueryResults
 from bind.evaluation.embedded import EmbeddedSplit
 from bind.media.pictures import open_image
@@ -114,7 +114,7 @@ def _vectors_of(
             return found
     if not cacheable(part.source, part.split, ["image"], anchor) or not (embed or options.dir):
         return None
-    engine = Engine(datamodule.evaluation_batch_size, datamodule.num_workers, outlive_signals)
+    engine = Engine(datamodule.evaluation_batch_size, datamodule.num_workers, ignore_stop_signals)
     try:
         options = replace(options, build=embed)
         made = build_cache(anchor, [part.source], [(0, part.split, "image")], options, engine, show=embed)
@@ -218,7 +218,7 @@ def _compare_pictures(
     if not ours.places or not theirs.places:
         return
     limit = None if thorough else MAX_LOOKED_AT
-    found, left_out = find_copies(ours.z_MD, theirs.z_MD, ours.open, theirs.open, anchor, limit)
+    found, left_out = find_near_duplicates(ours.z_MD, theirs.z_MD, ours.open, theirs.open, anchor, limit)
     if left_out:
         audit.not_checked.append(f"{what}: {left_out} of those with close neighbours{hint}")
     for i, j, cosine in found:

@@ -16,7 +16,7 @@ from bind.cache.lookup import AnchorCache
 from bind.data.coverage import Side, require_pairs
 from bind.data.datamodule import BindDataModule
 from bind.data.sources.manifest import ManifestSource
-from bind.data.workers import outlive_signals
+from bind.data.workers import ignore_stop_signals
 from bind.model.binder import Binder
 from bind.types import Modality, Pair, Source
 
@@ -149,5 +149,5 @@ def fill_cache(
         for position, (source, weight) in enumerate(zip(datamodule.sources, datamodule.weights, strict=True)):
             if weight or split != "train":
                 places += [(position, split, m) for m in cacheable(source, split, wanted, binder.anchor)]
-    engine = Engine(datamodule.evaluation_batch_size, datamodule.num_workers, outlive_signals)
+    engine = Engine(datamodule.evaluation_batch_size, datamodule.num_workers, ignore_stop_signals)
     return build_cache(binder.anchor, datamodule.sources, places, options, engine, show=show)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bind.training.callbacks.stop import Stopped, is_first_process, stoppable
+from bind.training.callbacks.stop import TrainingStopped, is_first_process, stoppable
 from bind.training.checkpoints import last_checkpoint, read_checkpoint
 
 
@@ -30,7 +30,7 @@ def command(run_dir: Path) -> str:
     return _typed(arguments_of_job(), {"run_dir": run_dir, **ckpt})
 
 
-def how_to_go_on(run_dir: Path) -> str:
+def resume_hint(run_dir: Path) -> str:
     """For the end of an error: the last checkpoint and the command that goes on from it; "" where there is none."""
     if not (last := last_checkpoint(run_dir)).is_file():
         return ""
@@ -49,12 +49,12 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "")
 
 
 @contextmanager
-def stops_are_told(run_dir: Path) -> Iterator[None]:
+def print_resume_hint_on_stop(run_dir: Path) -> Iterator[None]:
     """A signal in here ends the run, or the sweep it is a job of, with exit status 0; one line says how it goes on."""
     try:
         with stoppable():
             yield
-    except Stopped as stopped:
+    except TrainingStopped as stopped:
         if is_first_process():
             left = _of_the_sweep() or stopped.left or f"; go on with: {command(run_dir)}"
             print(f"{stopped}{left}", flush=True)
@@ -62,11 +62,11 @@ def stops_are_told(run_dir: Path) -> Iterator[None]:
 
 
 @contextmanager
-def only_evaluation_is_left(run_dir: Path, split: str) -> Iterator[None]:
+def evaluation_failure_hint(run_dir: Path, split: str) -> Iterator[None]:
     """A signal in here finds the training finished and its binder saved: told, with the command that evaluates it."""
     try:
         yield
-    except Stopped as stopped:
+    except TrainingStopped as stopped:
         evaluate = ["bindspace", "evaluate", f"run={_quoted(str(run_dir))}", *([f"split={split}"] * (split != "test"))]
         done = "training has finished and the binder is saved"
         stopped.left = f" in the evaluation; {done}, evaluate it with: {shlex.join(evaluate)}"

@@ -160,7 +160,7 @@ def _cut(x: Tensor, like: Tensor) -> Tensor:
     return distribute_tensor(x, like.device_mesh, like.placements, src_data_rank=None)
 
 
-def whole(binder: Binder) -> Binder:
+def unshard(binder: Binder) -> Binder:
     """A Binder that is not sharded, with the weights of `binder`, on every rank; `binder` itself where it is whole."""
     if not any(isinstance(module, FSDPModule) for module in binder.modules()):
         return binder

@@ -23,10 +23,10 @@ from bind.build import ANY_CLASS, build
 from bind.data.datamodule import BindDataModule
 from bind.training.callbacks.best import BestCheckpoint
 from bind.training.callbacks.checkpoint_io import AtomicCheckpointIO
-from bind.training.callbacks.processes import one_for_all
+from bind.training.callbacks.processes import stop_all_ranks_together
 from bind.training.checkpoints import own_weights
 from bind.training.module import BindingModule
-from bind.training.resume import arguments_of_job, how_to_go_on
+from bind.training.resume import arguments_of_job, resume_hint
 
 log = logging.getLogger("bind")
 
@@ -94,14 +94,14 @@ def fit(trainer: L.Trainer, module: BindingModule, datamodule: BindDataModule, c
 
     Raises:
         ValueError: for what a user can change, with the last good checkpoint and the command that goes on from it.
-        Stopped: by a signal, with a checkpoint of the last step.
+        TrainingStopped: by a signal, with a checkpoint of the last step.
     """
 
     def hint() -> str:
-        return how_to_go_on(Path(trainer.default_root_dir))
+        return resume_hint(Path(trainer.default_root_dir))
 
     try:
-        with one_for_all(trainer.strategy.launcher, hint), plain_errors():
+        with stop_all_ranks_together(trainer.strategy.launcher, hint), plain_errors():
             trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
     except ValueError as error:
         raise ValueError(f"{error}{hint()}") from error

@@ -15,7 +15,7 @@ from support.cache_cases import ENGINE, Watched, World, options
 
 from bind.anchors.dual_encoder import PretrainedAnchor
 from bind.cache.build import CacheOptions, build_cache, cacheable
-from bind.cache.fill import Engine, Job
+from bind.cache.fill import EmbeddingJob, Engine
 from bind.cache.store import CacheFolder, Origin
 from bind.data.sources.manifest import ManifestSource
 from bind.data.sources.toy.world import ToySource
@@ -191,7 +191,7 @@ def _rngs(seed):
 
 def test_a_job_needs_nothing_but_its_arguments(anchor, tmp_path):
     own = PretrainedAnchor(anchor)
-    job = Job(World(), "train", "image", own.transforms["image"], num_views=2)
+    job = EmbeddingJob(World(), "train", "image", own.transforms["image"], num_views=2)
     counts, inputs = job.load([2, 3, 4])
     z_RKD = job.embed(own, inputs)
     assert counts.tolist() == [1, 0, 1]

@@ -10,7 +10,7 @@ import pytest
 
 import bind
 from bind.commands.cli import CONFIG_DIR, TRAIN_SCRIPT, main
-from bind.commands.overrides import HeldStderr, meant, suggestions, unread
+from bind.commands.overrides import BufferedStderr, meant, suggestions, unread
 
 KNOWN = ["data", "data.batch_size", "optimizer", "optimizer.lr", "optimizer.betas", "optimizer.lr_end_fraction", "seed"]
 
@@ -95,7 +95,7 @@ def test_stderr_is_held_until_the_job_and_never_lost(capsys):
         assert capsys.readouterr().err == ""
     assert sys.stderr is before
     print("two", file=log)
-    held = HeldStderr(before, is_through=True)
+    held = BufferedStderr(before, is_through=True)
     print("three", file=held)
     assert capsys.readouterr().err == "one\ntwo\nthree\n"
     held.end()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bind.data.mixture import seen_pairs, seen_sources, source_weights
+from bind.data.mixture import pair_exposures, source_exposures, source_weights
 from bind.data.plan import BatchPlan
 
 
@@ -23,7 +23,7 @@ def test_what_is_told_is_what_the_plan_does(sizes, alpha, num_batches, steps_per
     used = data.draw(st.integers(1, steps_per_epoch))
     plan = BatchPlan(sizes, 4, seed=1, alpha=alpha, steps_per_epoch=steps_per_epoch)
     names = [str(i) for i in range(len(sizes))]
-    told = seen_sources(plan, names, num_batches, used)
+    told = source_exposures(plan, names, num_batches, used)
 
     batches = []
     while len(batches) < num_batches:
@@ -44,13 +44,13 @@ def test_a_pair_is_seen_where_a_sample_has_both_sides():
         of_pairs(*[["image", "imu"]] * 4),
     ]
     plan = BatchPlan([4, 4], 4, seed=0)
-    seen = seen_sources(plan, ["a", "b"], 20, 2)
+    seen = source_exposures(plan, ["a", "b"], 20, 2)
     pairs = {
         "audio-image": (["audio"], ["image"]),
         "imu-image": (["imu"], ["image"]),
         "both": (["audio", "imu"], ["image"]),
     }
-    audio, imu, fused = seen_pairs(sources, seen, pairs)
+    audio, imu, fused = pair_exposures(sources, seen, pairs)
     assert (audio.num_samples, audio.num_steps, audio.num_passes) == (2, seen[0].num_steps, seen[0].num_passes)
     assert (imu.num_samples, imu.num_steps, imu.num_passes) == (4, seen[1].num_steps, seen[1].num_passes)
     assert (fused.num_samples, fused.num_steps) == (6, 20)

@@ -6,11 +6,11 @@ import time
 import pytest
 from torch.utils.data import DataLoader
 
-from bind.data.workers import outlive_signals
+from bind.data.workers import ignore_stop_signals
 
 
 def loader():
-    return DataLoader(list(range(64)), num_workers=1, batch_size=None, worker_init_fn=outlive_signals)
+    return DataLoader(list(range(64)), num_workers=1, batch_size=None, worker_init_fn=ignore_stop_signals)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])

@@ -48,10 +48,10 @@ def test_one_per_group_pools_the_first_sample_and_asks_with_the_others():
     z = {"image": torch.eye(4), "audio": torch.eye(4)[[1, 0, 2]]}
     rows = {"image": torch.arange(4), "audio": torch.tensor([0, 1, 3])}
     split = EmbeddedSplit(["p", "q", "r", "s"], torch.tensor([7, 8, 7, 8]), z, rows)
-    queries, pool = split.query_and_pool("audio", "image", one_per_group=True)
+    queries, pool = split.query_and_pool_rows("audio", "image", one_per_group=True)
     assert split.rows["audio"][queries].tolist() == [3]
     assert split.rows["image"][pool].tolist() == [0, 1]
-    everything, whole = split.query_and_pool("audio", "image", one_per_group=False)
+    everything, whole = split.query_and_pool_rows("audio", "image", one_per_group=False)
     assert (len(everything), len(whole)) == (3, 4)
     figures = split.retrieval("audio", "image", one_per_group=True)
     assert (figures["queries"], figures["pool"]) == (1, 2)
@@ -66,7 +66,7 @@ def test_one_per_group_finds_a_pool_where_sources_share_groups_but_not_modalitie
         ("imu", "image", [3, 5], [0]),
         ("image", "audio", [1, 3, 4], [0]),
     ]:
-        queries, candidates = split.query_and_pool(query, pool, one_per_group=True)
+        queries, candidates = split.query_and_pool_rows(query, pool, one_per_group=True)
         assert split.rows[query][queries].tolist() == asking
         assert split.rows[pool][candidates].tolist() == asked
 
@@ -97,7 +97,7 @@ def test_a_pool_holds_copies_once_and_every_copy_asks():
     z = {"text": torch.eye(4)[[0, 0, 1, 2]], "audio": torch.eye(4)[:3]}
     rows = {"text": torch.tensor([0, 1, 1, 2]), "audio": torch.arange(3)}
     split = EmbeddedSplit(["p", "q", "r"], torch.tensor([7, 7, 8]), z, rows)
-    split.copies["text"] = torch.tensor([False, True, False, False])
-    assert split.query_and_pool("audio", "text", one_per_group=False)[1].tolist() == [0, 2, 3]
-    assert split.query_and_pool("text", "audio", one_per_group=False)[0].tolist() == [0, 1, 2, 3]
-    assert split.query_and_pool("audio", "text", one_per_group=True)[1].tolist() == [0, 3]
+    split.repeated["text"] = torch.tensor([False, True, False, False])
+    assert split.query_and_pool_rows("audio", "text", one_per_group=False)[1].tolist() == [0, 2, 3]
+    assert split.query_and_pool_rows("text", "audio", one_per_group=False)[0].tolist() == [0, 1, 2, 3]
+    assert split.query_and_pool_rows("audio", "text", one_per_group=True)[1].tolist() == [0, 3]

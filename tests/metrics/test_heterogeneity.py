@@ -39,7 +39,7 @@ def test_every_matrix_is_what_its_formula_says(h):
             both = [h.shortfall[s, i, j] + h.shortfall[s, j, i] for s in range(num_seeds)]
             assert h.spread[i, j] == pytest.approx(np.std(both, ddof=1), abs=1e-9)
             gains = [max(np.mean(h.transfer[:, k, k]), 0) for k in (i, j)]
-            assert h.strangers[i, j] == pytest.approx(sum(gains))
+            assert h.unrelated_distance[i, j] == pytest.approx(sum(gains))
 
 
 @settings(deadline=None)
@@ -66,7 +66,7 @@ def test_modalities_that_serve_alike_are_at_distance_zero_and_in_one_cluster(h, 
     assert alike.separation[twin, other] == pytest.approx(0)
 
 
-def test_a_distance_separates_beyond_its_spread_and_half_of_strangers():
+def test_a_distance_separates_beyond_its_spread_and_half_of_unrelated_ones():
     def of(own, other, fresh, noise):
         wobble = np.array([-noise, 0.0, noise])
         bits = np.full((3, 2, 2), float(other)) + wobble[:, None, None]
@@ -76,7 +76,7 @@ def test_a_distance_separates_beyond_its_spread_and_half_of_strangers():
     assert of(own=2, other=1.8, fresh=0, noise=0) == [0, 0]  # 0.2 of 4 lost both ways
     assert of(own=2, other=0.5, fresh=0, noise=0) == [0, 1]  # 3 of 4
     assert of(own=2, other=0.5, fresh=0, noise=1.6) == [0, 0]  # 3 ± 3.2
-    assert of(own=2, other=1.9, fresh=1.95, noise=0) == [0, 1]  # 0.2 where strangers have 0.1
+    assert of(own=2, other=1.9, fresh=1.95, noise=0) == [0, 1]  # 0.2 where unrelated ones have 0.1
 
 
 def test_clusters_are_numbered_as_they_occur_and_lie_side_by_side():

@@ -25,7 +25,7 @@ def test_trained_pairs_come_first_then_new_modalities_that_never_met(split):
 def test_each_query_has_its_nearest_pool_items_best_first(split, one_per_group):
     for gallery in galleries(split, ENCODED, PAIRS, 4, one_per_group=one_per_group):
         cosines = split.z[gallery.query] @ split.z[gallery.pool].T
-        _, candidates = split.query_and_pool(gallery.query, gallery.pool, one_per_group=one_per_group)
+        _, candidates = split.query_and_pool_rows(gallery.query, gallery.pool, one_per_group=one_per_group)
         assert len({row.position for row in gallery.rows}) == 4
         for row in gallery.rows:
             scores = cosines[row.position][candidates].sort(descending=True).values[:NUM_RESULTS]

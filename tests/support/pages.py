@@ -11,9 +11,9 @@ from bind.data.sources.toy.world import ToySource
 from bind.data.transforms.audio import AudioTransform
 from bind.data.transforms.imu import ImuTransform
 from bind.evaluation.embedded import EmbeddedSplit
-from bind.report.exhibit import exhibit
 from bind.report.html import write_report
-from bind.report.nearest import Asked, Found, Gallery
+from bind.report.nearest import Gallery, GalleryQuery, Hit
+from bind.report.page_media import page_media
 from bind.report.values import SplitValues
 from support import runs
 
@@ -54,7 +54,7 @@ def values_of(source: Any) -> SplitValues:
 
 def one_gallery(split: EmbeddedSplit, query: str, pool: str) -> Gallery:
     """The first two queries, each with the first three of the pool."""
-    rows = [Asked(q, [Found(p, 0.5 - 0.1 * p, p == q) for p in range(3)]) for q in range(2)]
+    rows = [GalleryQuery(q, [Hit(p, 0.5 - 0.1 * p, p == q) for p in range(3)]) for q in range(2)]
     assert min(len(split.rows[query]), len(split.rows[pool])) >= 3
     return Gallery(query, pool, rows)
 
@@ -67,7 +67,7 @@ def write_page(
     galleries = [one_gallery(values.split, *pair) for pair in pairs]
     path = folder / "a run" / "report.html"
     path.parent.mkdir(exist_ok=True)
-    shown = exhibit(values, {m: (m,) for m in source.modalities()}, galleries, num_samples)
+    shown = page_media(values, {m: (m,) for m in source.modalities()}, galleries, num_samples)
     write_report(path, METRICS, {}, shown, config, 7, "python train.py", {"torch": "2"})
     return path
 

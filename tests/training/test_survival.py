@@ -17,7 +17,7 @@ from support.runs import assigned
 from bind.commands.cli import main
 from bind.losses.temperature import MAX_LOG_SCALE
 from bind.runs.jobs import train
-from bind.training.callbacks.stop import Stopped
+from bind.training.callbacks.stop import TrainingStopped
 from bind.training.checkpoints import find_checkpoint
 
 EVERY_STEP = {"callbacks.last.every_n_train_steps": 1}
@@ -78,7 +78,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(
 def test_a_checkpoint_in_mid_epoch_holds_what_ends_the_step(recordings, tmp_path):
     """A temperature that has run over its bound is brought back after the step."""
     overshoots = at("overshoot", hook="on_train_batch_end", time=2)
-    with pytest.raises(Stopped):
+    with pytest.raises(TrainingStopped):
         train(config(recordings, tmp_path, overshoots, {"callbacks.then": at("SIGTERM", time=3)["callbacks.at"]}))
     last = weights_of(tmp_path / "checkpoints" / "last.ckpt")
     assert last["global_step"] == 2
@@ -104,7 +104,7 @@ def test_a_fresh_start_leaves_no_older_checkpoint_to_go_on_from(recordings, reco
     assert (run_dir / "checkpoints" / "last.ckpt.earlier").is_file()
 
 
-# Stopped by a signal
+# TrainingStopped by a signal
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 
-from bind.studies.doctor.findings import Finding, Kind
+from bind.studies.doctor.findings import Finding, FindingKind
 from bind.types import Sample
 
 BATCH_SIZE = 64
@@ -15,10 +15,10 @@ MAX_CLASHING_SHARE = 0.01
 """Share of rows that may meet their own caption as a negative in a batch. Each such row pulls and pushes on the same
 text; one in a hundred is the share of damaged files that the data scripts let pass."""
 
-SHARED_CAPTION = Kind(
+SHARED_CAPTION = FindingKind(
     "caption shared without a group", 1.0, "give samples that mean the same one `group`: they are negatives now"
 )
-ONE_GROUP = Kind("all samples in one group", 0.0, "samples of a group are no negatives: the loss has none left")
+ONE_GROUP = FindingKind("all samples in one group", 0.0, "samples of a group are no negatives: the loss has none left")
 
 
 def normalised(caption: str) -> str:

@@ -14,7 +14,7 @@ from rich.progress import track
 
 from bind.studies.doctor.captions import between_captions
 from bind.studies.doctor.duplicates import exact_duplicates, name_of, part_of
-from bind.studies.doctor.examine import Task, examine_all, sort_of, tasks_of
+from bind.studies.doctor.examine import FileTask, examine_all, sort_of, tasks_of
 from bind.studies.doctor.findings import Diagnosis, Fault, FileFacts, Finding, Item
 from bind.studies.doctor.motion import between_recordings
 from bind.studies.doctor.offsets import MAX_SAMPLES, OUT_OF_STEP, offsets
@@ -22,7 +22,7 @@ from bind.studies.doctor.overview import overview_of
 from bind.studies.doctor.table import MISSING, between_splits, read_samples
 from bind.types import Clip, Modality, Sample
 
-Examined = list[tuple[Task, FileFacts]]
+Examined = list[tuple[FileTask, FileFacts]]
 Stream = tuple[Modality, Clip]
 Users = Mapping[Stream, list[Item]]
 
@@ -97,7 +97,7 @@ def _users(items: Sequence[Item]) -> Users:
     return users
 
 
-def _note_unexamined(diagnosis: Diagnosis, tasks: Sequence[Task]) -> None:
+def _note_unexamined(diagnosis: Diagnosis, tasks: Sequence[FileTask]) -> None:
     unexamined: dict[Modality, int] = defaultdict(int)
     for task in tasks:
         if sort_of(task.modality, task.path) is None:
@@ -117,7 +117,7 @@ def _add_file_faults(diagnosis: Diagnosis, examined: Examined, users: Users, fol
                 ]
 
 
-def _add(diagnosis: Diagnosis, task: Task, faults: Sequence[Fault], users: Users, folder: Path) -> None:
+def _add(diagnosis: Diagnosis, task: FileTask, faults: Sequence[Fault], users: Users, folder: Path) -> None:
     """Faults of a whole file touch all samples that use any of it."""
     if faults:
         keys = tuple(dict.fromkeys(item.key for clip in task.clips for item in users[task.modality, clip]))
@@ -126,7 +126,7 @@ def _add(diagnosis: Diagnosis, task: Task, faults: Sequence[Fault], users: Users
 
 
 def _add_motion(diagnosis: Diagnosis, examined: Examined, users: Users, folder: Path) -> None:
-    sensors: dict[Modality, dict[str, tuple[Task, FileFacts]]] = defaultdict(dict)
+    sensors: dict[Modality, dict[str, tuple[FileTask, FileFacts]]] = defaultdict(dict)
     for task, facts in examined:
         if sort_of(task.modality, task.path) == "sensor":
             sensors[task.modality][str(task.path)] = (task, facts)

@@ -6,23 +6,23 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from bind.studies.doctor.examine import Task
-from bind.studies.doctor.findings import FileFacts, Finding, Item, Kind
+from bind.studies.doctor.examine import FileTask
+from bind.studies.doctor.findings import FileFacts, Finding, FindingKind, Item
 from bind.types import Clip, Modality
 
-ACROSS = Kind("same content in two splits", 0.0, "keep copies in one split: scores on them measure memory")
-WITHIN = Kind("same content twice in a split", 1.0, "drop the copies, or give their samples one `group`")
+ACROSS = FindingKind("same content in two splits", 0.0, "keep copies in one split: scores on them measure memory")
+WITHIN = FindingKind("same content twice in a split", 1.0, "drop the copies, or give their samples one `group`")
 
 
 def exact_duplicates(
-    examined: Iterable[tuple[Task, FileFacts]], users: Mapping[tuple[Modality, Clip], Sequence[Item]], folder: Path
+    examined: Iterable[tuple[FileTask, FileFacts]], users: Mapping[tuple[Modality, Clip], Sequence[Item]], folder: Path
 ) -> list[Finding]:
     """Files with equal bytes, and pictures, sounds and recordings or stretches of them with equal values.
 
     One file that several rows use is no duplicate, nor are copies within a group and split. Constant content is left
     out: it is named as such.
     """
-    files: dict[tuple[Modality, bytes], list[Task]] = defaultdict(list)
+    files: dict[tuple[Modality, bytes], list[FileTask]] = defaultdict(list)
     stretches: dict[tuple[Modality, bytes], dict[tuple[Path, str], list[Item]]] = defaultdict(lambda: defaultdict(list))
     for task, facts in examined:
         path = task.path
@@ -36,15 +36,15 @@ def exact_duplicates(
     findings = []
     for (modality, _), tasks in files.items():
         items = [item for task in tasks for clip in task.clips for item in users[modality, clip]]
-        findings += _told(modality, [name_of(task.path, folder) for task in tasks], "", items)
+        findings += _findings(modality, [name_of(task.path, folder) for task in tasks], "", items)
     for (modality, _), places in stretches.items():
         (first, part), *others = ((name_of(path, folder), part) for path, part in places)
         names = [first, *(f"{name} {part}".strip() for name, part in others)]
-        findings += _told(modality, names, part, [item for items in places.values() for item in items])
+        findings += _findings(modality, names, part, [item for items in places.values() for item in items])
     return findings
 
 
-def _told(modality: Modality, names: list[str], part: str, items: Sequence[Item]) -> list[Finding]:
+def _findings(modality: Modality, names: list[str], part: str, items: Sequence[Item]) -> list[Finding]:
     splits = {item.split for item in items}
     if len(names) < 2 or (len(splits) == 1 and len({item.group_id for item in items}) == 1):
         return []

@@ -24,7 +24,7 @@ FILES_PER_TURN = 16
 
 
 @dataclass(frozen=True)
-class Task:
+class FileTask:
     """One file of one modality, with all clips of it; `with_envelope` where its activity over time is wanted too."""
 
     modality: Modality
@@ -42,7 +42,7 @@ def sort_of(modality: Modality, path: Path) -> str | None:
     return BY_MODALITY.get(modality)
 
 
-def examine(task: Task) -> FileFacts:
+def examine(task: FileTask) -> FileFacts:
     """The facts of one file. Whatever goes wrong in a decoder is the file's fault, and is named with it.
 
     Its bytes are hashed only where no hash of all its decoded values can stand for them.
@@ -65,7 +65,7 @@ def examine(task: Task) -> FileFacts:
         return FileFacts([StretchFacts() for _ in clips], [unreadable(error, str(task.path))])
 
 
-def examine_all(tasks: Sequence[Task], num_workers: int) -> Iterator[FileFacts]:
+def examine_all(tasks: Sequence[FileTask], num_workers: int) -> Iterator[FileFacts]:
     """Facts of every file in the order of `tasks`; with workers, files are read in that many processes."""
     if num_workers == 0:
         yield from map(examine, tasks)
@@ -74,10 +74,10 @@ def examine_all(tasks: Sequence[Task], num_workers: int) -> Iterator[FileFacts]:
         yield from pool.imap(examine, tasks, chunksize=FILES_PER_TURN)
 
 
-def tasks_of(clips: Iterable[tuple[Modality, Clip]], enveloped: Container[tuple[Modality, Path]]) -> list[Task]:
+def tasks_of(clips: Iterable[tuple[Modality, Clip]], enveloped: Container[tuple[Modality, Path]]) -> list[FileTask]:
     """One task per modality and file, in order of first appearance, with the clips that differ."""
     by_file: dict[tuple[Modality, Path], dict[Clip, None]] = {}
     for modality, clip in clips:
         assert isinstance(clip.path, Path)
         by_file.setdefault((modality, clip.path), {})[clip] = None
-    return [Task(*file, tuple(found), file in enveloped) for file, found in by_file.items()]
+    return [FileTask(*file, tuple(found), file in enveloped) for file, found in by_file.items()]

@@ -15,7 +15,7 @@ wrong an encoder learns the wrong pairs too. Ten times the damaged files that th
 
 
 @dataclass(frozen=True)
-class Kind:
+class FindingKind:
     """One sort of problem, and what to do about it.
 
     It is an error where it touches more than `spoils_above` of a modality's samples: 0 where one is enough, 1 where it
@@ -31,7 +31,7 @@ class Kind:
 class Fault:
     """A problem of one file or of a stretch of it, before it is known which samples use that."""
 
-    kind: Kind
+    kind: FindingKind
     detail: str
 
 
@@ -107,7 +107,7 @@ class Finding:
     `part` is the stretch of that file, if it is not all of it.
     """
 
-    kind: Kind
+    kind: FindingKind
     modality: str
     name: str
     detail: str
@@ -119,7 +119,7 @@ class Finding:
 class Problem:
     """All findings of one kind in one modality."""
 
-    kind: Kind
+    kind: FindingKind
     modality: str
     findings: list[Finding]
     is_error: bool
@@ -144,7 +144,7 @@ class Diagnosis:
 
     def problems(self) -> list[Problem]:
         """The findings by kind and modality, errors first, then by how many there are."""
-        grouped: dict[tuple[Kind, str], list[Finding]] = {}
+        grouped: dict[tuple[FindingKind, str], list[Finding]] = {}
         for finding in self.findings:
             grouped.setdefault((finding.kind, finding.modality), []).append(finding)
         problems = [

@@ -8,21 +8,29 @@ from collections.abc import Mapping
 import numpy as np
 
 from bind.data.transforms.imu import SI_FACTORS
-from bind.studies.doctor.findings import Fault, FileFacts, Kind, MotionFacts
+from bind.studies.doctor.findings import Fault, FileFacts, FindingKind, MotionFacts
 from bind.studies.doctor.gravity import TURN_SECONDS
 
-EXCHANGED = Kind("accelerometer and gyroscope exchanged", 0.0, "gravity is in the gyroscope's channels: swap the names")
-ACC_UNIT = Kind("unit of acceleration contradicts gravity", 0.0, "correct the unit in the file or convert the values")
-GYRO_UNIT = Kind("unit of turn rate contradicts the motion", 0.0, "correct the unit in the file or convert the values")
-GYRO_RANGE = Kind("turn rate small for its unit", 1.0, "it moves and hardly turns: are the values rad/s?")
-NO_GRAVITY = Kind(
+EXCHANGED = FindingKind(
+    "accelerometer and gyroscope exchanged", 0.0, "gravity is in the gyroscope's channels: swap the names"
+)
+ACC_UNIT = FindingKind(
+    "unit of acceleration contradicts gravity", 0.0, "correct the unit in the file or convert the values"
+)
+GYRO_UNIT = FindingKind(
+    "unit of turn rate contradicts the motion", 0.0, "correct the unit in the file or convert the values"
+)
+GYRO_RANGE = FindingKind("turn rate small for its unit", 1.0, "it moves and hardly turns: are the values rad/s?")
+NO_GRAVITY = FindingKind(
     "gravity missing or out of scale", 1.0, "the other files have it: scrambled channels, or another scale?"
 )
-AXES = Kind(
+AXES = FindingKind(
     "axes unlike the rest", 1.0, "gravity lies elsewhere than in the other files: channels swapped, or worn otherwise?"
 )
-GYRO_AXES = Kind("gyroscope's axes contradict the accelerometer's", 1.0, "another order or sign fits: check the axes")
-RATE = Kind("rate unlike the rest", 1.0, "check the rate in the file, and the unit of its time column")
+GYRO_AXES = FindingKind(
+    "gyroscope's axes contradict the accelerometer's", 1.0, "another order or sign fits: check the axes"
+)
+RATE = FindingKind("rate unlike the rest", 1.0, "check the rate in the file, and the unit of its time column")
 
 STANDARD_GRAVITY = 9.80665
 GRAVITY_RANGE = (0.6, 1.6)

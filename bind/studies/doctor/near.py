@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from bind.anchors.copies import NUM_COPIES, copy_thresholds, embed_with_thumbnails
+from bind.anchors.near_duplicates import NUM_COPIES, copy_thresholds, embed_with_thumbnails
 from bind.media.pictures import open_image
 from bind.studies.doctor.duplicates import name_of
-from bind.studies.doctor.findings import Finding, Item, Kind
+from bind.studies.doctor.findings import Finding, FindingKind, Item
 
 if TYPE_CHECKING:
     from bind.anchors.dual_encoder import Anchor
 
-NEAR_ACROSS = Kind("nearly the same picture in two splits", 1.0, "look at the pairs; keep copies in one split")
-NEAR_WITHIN = Kind(
+NEAR_ACROSS = FindingKind("nearly the same picture in two splits", 1.0, "look at the pairs; keep copies in one split")
+NEAR_WITHIN = FindingKind(
     "nearly the same picture in two groups", 1.0, "look at the pairs; give such samples one `group`: they are negatives"
 )
 

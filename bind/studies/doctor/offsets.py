@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from bind.studies.doctor.envelope import ENVELOPE_HZ
-from bind.studies.doctor.findings import Kind
+from bind.studies.doctor.findings import FindingKind
 
-OUT_OF_STEP = Kind("streams out of step", 1.0, "shift one stream's span by the offset, or synchronise the clocks")
+OUT_OF_STEP = FindingKind(
+    "streams out of step", 1.0, "shift one stream's span by the offset, or synchronise the clocks"
+)
 
 MAX_LAG_SECONDS = 2.0
 """Twice the drift of 0.5 to 1 s that is known of head-worn motion sensors against their video."""

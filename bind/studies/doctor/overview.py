@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from bind.data.sources.manifest import SPLITS
-from bind.studies.doctor.examine import Task
+from bind.studies.doctor.examine import FileTask
 from bind.studies.doctor.findings import FileFacts
 from bind.types import Modality, Sample
 
 
 def overview_of(
-    samples: Sequence[Sample], examined: Iterable[tuple[Task, FileFacts]]
+    samples: Sequence[Sample], examined: Iterable[tuple[FileTask, FileFacts]]
 ) -> dict[Modality, dict[str, Any]]:
     """Modality → samples, samples per split, values, files, seconds (total, min, median, max), rates, sizes."""
     overview: dict[Modality, dict[str, Any]] = {}

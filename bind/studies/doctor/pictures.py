@@ -6,16 +6,16 @@ import numpy as np
 from PIL import Image
 
 from bind.media.pictures import open_image
-from bind.studies.doctor.findings import MANY, Fault, FileFacts, Kind, StretchFacts
+from bind.studies.doctor.findings import MANY, Fault, FileFacts, FindingKind, StretchFacts
 from bind.studies.doctor.reading import CLIPPED, digest_of
 from bind.types import Clip, Modality
 
-CONSTANT_PICTURE = Kind("constant picture", MANY, "one colour all over: drop the rows or find the right picture")
-NOTHING_MEASURED = Kind(
+CONSTANT_PICTURE = FindingKind("constant picture", MANY, "one colour all over: drop the rows or find the right picture")
+NOTHING_MEASURED = FindingKind(
     "depth map without a measurement", 0.0, "every pixel is 0: drop the rows, training refuses them"
 )
-HARDLY_MEASURED = Kind("depth map mostly unmeasured", MANY, "most pixels are 0: check the export of depth")
-DEPTH_UNIT = Kind("depth not in millimetres", 0.0, "16-bit PNGs hold millimetres: convert them")
+HARDLY_MEASURED = FindingKind("depth map mostly unmeasured", MANY, "most pixels are 0: check the export of depth")
+DEPTH_UNIT = FindingKind("depth not in millimetres", 0.0, "16-bit PNGs hold millimetres: convert them")
 
 MAX_FLAT_SPAN = 2
 """Steps of 255 between darkest and brightest: a picture of one colour comes back from JPEG this even."""

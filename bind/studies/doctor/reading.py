@@ -6,11 +6,11 @@ import hashlib
 
 import numpy as np
 
-from bind.studies.doctor.findings import MANY, Fault, Kind
+from bind.studies.doctor.findings import MANY, Fault, FindingKind
 
-UNREADABLE = Kind("unreadable file", 0.0, "replace the file or drop its rows")
-NOT_FINITE = Kind("NaN or infinite values", 0.0, "repair the file or drop its rows: training refuses it")
-CLIPPED = Kind("clipped", MANY, "record with less gain or a wider range, or drop the rows")
+UNREADABLE = FindingKind("unreadable file", 0.0, "replace the file or drop its rows")
+NOT_FINITE = FindingKind("NaN or infinite values", 0.0, "repair the file or drop its rows: training refuses it")
+CLIPPED = FindingKind("clipped", MANY, "record with less gain or a wider range, or drop the rows")
 
 MIN_RUN = 3
 """Equal values in a row that make a plateau. Two meet at the top of any smooth curve that is sampled densely."""

@@ -7,16 +7,16 @@ import numpy as np
 from bind.media.recording import span_frames
 from bind.media.sensor import STEP_RANGE, check_sensor_shape, read_sensor_array, read_sensor_table
 from bind.studies.doctor.envelope import motion_envelope
-from bind.studies.doctor.findings import MANY, Fault, FileFacts, Kind, StretchFacts
+from bind.studies.doctor.findings import MANY, Fault, FileFacts, FindingKind, StretchFacts
 from bind.studies.doctor.gravity import motion_of
 from bind.studies.doctor.reading import CLIPPED, MIN_CLIPPED_SHARE, NOT_FINITE, digest_of, num_in_runs, unreadable
 from bind.types import Clip, SensorRecording
 
-FLAT = Kind("flat recording", 0.0, "no channel ever changes: drop the rows, training refuses them")
-FLAT_CHANNEL = Kind("flat channel", MANY, "a channel never changes: is it plugged in, and the right column?")
-GAPS = Kind("gaps or steps back in time", 0.0, "sort, cut at the gaps or interpolate: training refuses it")
-JITTER = Kind("irregular sampling", MANY, "interpolate onto a regular grid: training takes the rate as constant")
-HELD = Kind("repeated frames", MANY, "the true rate is lower than the file says: resample properly")
+FLAT = FindingKind("flat recording", 0.0, "no channel ever changes: drop the rows, training refuses them")
+FLAT_CHANNEL = FindingKind("flat channel", MANY, "a channel never changes: is it plugged in, and the right column?")
+GAPS = FindingKind("gaps or steps back in time", 0.0, "sort, cut at the gaps or interpolate: training refuses it")
+JITTER = FindingKind("irregular sampling", MANY, "interpolate onto a regular grid: training takes the rate as constant")
+HELD = FindingKind("repeated frames", MANY, "the true rate is lower than the file says: resample properly")
 
 MAX_JITTER = 0.1
 """Standard deviation of the steps, as a share of the step. A signal at a quarter of the sampling rate then carries

@@ -12,12 +12,12 @@ import numpy as np
 from bind.media.audio import SoundBlocks
 from bind.media.recording import span_frames
 from bind.studies.doctor.envelope import ENVELOPE_HZ, MAX_ENVELOPE_SECONDS
-from bind.studies.doctor.findings import MANY, Fault, FileFacts, Kind, StretchFacts
+from bind.studies.doctor.findings import MANY, Fault, FileFacts, FindingKind, StretchFacts
 from bind.studies.doctor.reading import CLIPPED, MIN_CLIPPED_SHARE, NOT_FINITE, num_in_runs, unreadable
 from bind.types import Clip
 
-SILENT = Kind("silent", MANY, "drop the rows, or look for the right channel or file")
-CONSTANT_SOUND = Kind("constant sound", MANY, "the samples never change: drop the rows")
+SILENT = FindingKind("silent", MANY, "drop the rows, or look for the right channel or file")
+CONSTANT_SOUND = FindingKind("constant sound", MANY, "the samples never change: drop the rows")
 
 BLOCK_FRAMES = 1 << 18
 SILENT_PEAK = 10 ** (-60 / 20)

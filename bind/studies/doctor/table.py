@@ -11,27 +11,29 @@ from bind.data.sources.manifest import SPLITS, RowReader, modality_columns
 from bind.data.sources.rows import read_rows
 from bind.data.sources.splits import shared_owners, shared_spans
 from bind.studies.doctor.duplicates import name_of
-from bind.studies.doctor.findings import Finding, Kind
+from bind.studies.doctor.findings import Finding, FindingKind
 from bind.types import Clip, Sample
 
-BAD_ROW = Kind("row that can't be read", 0.0, "correct the row")
-REPEATED_KEY = Kind("repeated key", 0.0, "give every row its own key")
-NO_MODALITY = Kind("row without any modality", 0.0, "fill a cell or delete the row")
-OTHER_SPLIT = Kind(
+BAD_ROW = FindingKind("row that can't be read", 0.0, "correct the row")
+REPEATED_KEY = FindingKind("repeated key", 0.0, "give every row its own key")
+NO_MODALITY = FindingKind("row without any modality", 0.0, "fill a cell or delete the row")
+OTHER_SPLIT = FindingKind(
     "split that is never loaded", 1.0, f"rename the split to {', '.join(SPLITS)}, or leave it out on purpose"
 )
-SHARED_OWNER = Kind("owner in two splits", 0.0, "move all rows of an owner into one split")
-SHARED_SPAN = Kind("overlap in time between splits", 0.0, "keep a file's spans in one split, or let them only touch")
-SHARED_FILE = Kind(
+SHARED_OWNER = FindingKind("owner in two splits", 0.0, "move all rows of an owner into one split")
+SHARED_SPAN = FindingKind(
+    "overlap in time between splits", 0.0, "keep a file's spans in one split, or let them only touch"
+)
+SHARED_FILE = FindingKind(
     "file that two splits use",
     0.0,
     "training refuses it: queries would be scored against what encoders were trained towards. Split by this file, or "
     "give each split files of its own and rows that mean the same one `group`",
 )
-ONE_OWNER = Kind(
+ONE_OWNER = FindingKind(
     "split of a single owner", 1.0, "its figures say nothing about other owners: give the split rows of several"
 )
-MISSING = Kind("missing file", 0.0, "paths are relative to the manifest: correct them or add the file")
+MISSING = FindingKind("missing file", 0.0, "paths are relative to the manifest: correct them or add the file")
 
 
 def read_samples(manifest: Path) -> tuple[list[Sample], list[Finding]]:

@@ -48,14 +48,15 @@ def shared(figures: Mapping[str, Any]) -> list[str]:
             overrides = " ".join(f"encoder.{names[other]}.share={names[first]}" for other in others)
             far = max(itertools.combinations(members, 2), key=lambda pair: figures["separation"][pair[0]][pair[1]])
             lines.append(
-                f"{listed([names[m] for m in members])} may share a trunk, at most {_distance(figures, *far)} apart: "
+                f"{joined_names([names[m] for m in members])} may share a trunk, "
+                f"at most {_distance(figures, *far)} apart: "
                 f"{overrides}"
             )
         else:
             far = max(itertools.combinations(members, 2), key=lambda pair: figures["distance_std"][pair[0]][pair[1]])
             lines.append(
-                f"{listed([names[m] for m in members])} can't be told apart ({_distance(figures, *far)}), which is no "
-                "reason to share: more seeds= or longer training would tell"
+                f"{joined_names([names[m] for m in members])} can't be told apart ({_distance(figures, *far)}), "
+                "which is no reason to share: more seeds= or longer training would tell"
             )
     return lines
 
@@ -70,9 +71,9 @@ def alike(figures: Mapping[str, Any]) -> list[str]:
         if len(names) == 1:
             lines.append(f"{names[0]} interacts in a way of its own")
         elif _is_hidden(figures, members):
-            lines.append(f"how {listed(names)} interact can't be told apart at this spread over seeds")
+            lines.append(f"how {joined_names(names)} interact can't be told apart at this spread over seeds")
         else:
-            lines.append(f"{listed(names)} interact alike: a fusion learned for one serves the others")
+            lines.append(f"{joined_names(names)} interact alike: a fusion learned for one serves the others")
     return lines
 
 
@@ -83,13 +84,15 @@ def fusion_head(pair: Mapping[str, Any]) -> str:
     gain = f"{pair['gain']:+.3f} ± {pair['gain_std']:.3f} bits over the plain sum (95 % CI {low:+.3f} to {high:+.3f})"
     best, alone = max(pair["alone"].items(), key=lambda item: item[1])
     if pair["deserves_a_head"]:
-        return f"{listed(pair['inputs'])} deserve a fusion head, {gain}: fusion=attention fusion.inputs=[{inputs}]"
+        return (
+            f"{joined_names(pair['inputs'])} deserve a fusion head, {gain}: fusion=attention fusion.inputs=[{inputs}]"
+        )
     if alone > max(pair["plain_sum"], pair["learned"]):
-        return f"{listed(pair['inputs'])} need no fusion: {best} alone tells more ({alone:.2f} bits), {gain}"
-    return f"{listed(pair['inputs'])} need no fusion head, {gain}: fusion=early fusion.inputs=[{inputs}]"
+        return f"{joined_names(pair['inputs'])} need no fusion: {best} alone tells more ({alone:.2f} bits), {gain}"
+    return f"{joined_names(pair['inputs'])} need no fusion head, {gain}: fusion=early fusion.inputs=[{inputs}]"
 
 
-def listed(names: Sequence[str]) -> str:
+def joined_names(names: Sequence[str]) -> str:
     """`a, b and c`."""
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
 
@@ -106,11 +109,11 @@ def _clusters(figures: Mapping[str, Any]) -> list[list[int]]:
 
 
 def _is_hidden(figures: Mapping[str, Any], members: Sequence[int]) -> bool:
-    """Whether any two of a cluster are near only because their distance spreads by more than half of strangers'."""
+    """Whether any two of a cluster are near only because their distance spreads by more than half of unrelated ones."""
     pairs = itertools.combinations(members, 2)
-    return any(figures["distance_std"][i][j] > figures["strangers"][i][j] / 2 for i, j in pairs)
+    return any(figures["distance_std"][i][j] > figures["unrelated_distance"][i][j] / 2 for i, j in pairs)
 
 
 def _distance(figures: Mapping[str, Any], i: int, j: int) -> str:
-    distance, spread, strangers = (figures[name][i][j] for name in ("distance", "distance_std", "strangers"))
-    return f"{distance:.2f} ± {spread:.2f} bits ({strangers:.2f} if strangers)"
+    distance, spread, unrelated = (figures[name][i][j] for name in ("distance", "distance_std", "unrelated_distance"))
+    return f"{distance:.2f} ± {spread:.2f} bits ({unrelated:.2f} if unrelated)"

@@ -17,13 +17,13 @@ from bind.files import write_atomically
 from bind.metrics.heterogeneity import Heterogeneity, clusters
 from bind.model.binder import Binder
 from bind.report.tables import print_cells
-from bind.runs.directory import listed, open_run
+from bind.runs.directory import as_list, open_run
 from bind.runs.parts import active_pairs
 from bind.studies.heterogeneity.advice import advice
 from bind.studies.heterogeneity.fused import fused_tasks, fusion_transfer, learned_fusions
 from bind.studies.heterogeneity.show import heterogeneity_cells, plot_heterogeneity
 from bind.studies.heterogeneity.starts import bits_of_starts, fine_tune, make_learner, start_from
-from bind.studies.heterogeneity.tasks import SPLIT, RunParts, Task, tasks_of
+from bind.studies.heterogeneity.tasks import SPLIT, RunParts, TransferTask, tasks_of
 
 
 def heterogeneity(cfg: DictConfig) -> None:
@@ -35,7 +35,7 @@ def heterogeneity(cfg: DictConfig) -> None:
     Raises:
         ValueError: where encoders have trunks that do not fit each other, or the run can't be used.
     """
-    seeds, counts = listed(cfg.seeds), {name: cfg[name] for name in ("steps", "fusion_steps", "fusion_batches")}
+    seeds, counts = as_list(cfg.seeds), {name: cfg[name] for name in ("steps", "fusion_steps", "fusion_batches")}
     if len(set(seeds)) < 2 or not all(isinstance(seed, int) and seed >= 0 for seed in seeds):
         raise ValueError(
             f"seeds={seeds}: give two or more that differ, such as seeds=[0,1,2]; one says nothing of the spread"
@@ -65,7 +65,7 @@ def heterogeneity(cfg: DictConfig) -> None:
     print(f"{run_dir / 'heterogeneity.json'}\n{run_dir / 'heterogeneity.png'}")
 
 
-def refuse_unlike(parts: RunParts, tasks: Sequence[Task], *, with_head: bool) -> None:
+def refuse_unlike(parts: RunParts, tasks: Sequence[TransferTask], *, with_head: bool) -> None:
     """Raise ValueError, before any work, where what one modality has learned does not fit another."""
     for task in tasks:
         fresh = make_learner(parts, task, seed=0)
@@ -74,7 +74,7 @@ def refuse_unlike(parts: RunParts, tasks: Sequence[Task], *, with_head: bool) ->
 
 
 def of_modalities(
-    parts: RunParts, tasks: Sequence[Task], seeds: Sequence[int], steps: int, *, with_head: bool
+    parts: RunParts, tasks: Sequence[TransferTask], seeds: Sequence[int], steps: int, *, with_head: bool
 ) -> dict[str, Any]:
     """Every task from every start and seed."""
     names = [task.modality for task in tasks]
@@ -99,7 +99,7 @@ def of_modalities(
     return {"targets": targets, **figures(names, Heterogeneity(bits_SMM, fresh_SM))}
 
 
-def seconds_of_a_step(parts: RunParts, task: Task) -> float:
+def seconds_of_a_step(parts: RunParts, task: TransferTask) -> float:
     """Of one start, its share of loading included; the second step of two, the first of which warms up."""
     device = next(parts.binder.parameters()).device
     ends: list[float] = []
@@ -109,7 +109,7 @@ def seconds_of_a_step(parts: RunParts, task: Task) -> float:
 
 def of_fused(
     parts: RunParts,
-    tasks: Sequence[Task],
+    tasks: Sequence[TransferTask],
     seeds: Sequence[int],
     steps: int,
     fusion_steps: int,
@@ -150,7 +150,7 @@ def figures(names: Sequence[str], found: Heterogeneity) -> dict[str, Any]:
         "shortfall": over_seeds(found.shortfall),
         "distance": found.distance.tolist(),
         "distance_std": found.spread.tolist(),
-        "strangers": found.strangers.tolist(),
+        "unrelated_distance": found.unrelated_distance.tolist(),
         "separation": found.separation.tolist(),
         "clusters": of,
         "order": order,

@@ -21,7 +21,7 @@ from bind.metrics import bootstrap_ci
 from bind.metrics.heterogeneity import Heterogeneity
 from bind.metrics.usable_information import UsableInformation, usable_information
 from bind.studies.heterogeneity.starts import random_state, rate
-from bind.studies.heterogeneity.tasks import RunParts, Task
+from bind.studies.heterogeneity.tasks import RunParts, TransferTask
 from bind.types import Batch, Embeddings, Modality
 
 log = logging.getLogger("bind")
@@ -96,7 +96,7 @@ class FusedTask:
 
 
 def fused_tasks(
-    parts: RunParts, tasks: Sequence[Task], num_batches: int, advance: Callable[[], Any]
+    parts: RunParts, tasks: Sequence[TransferTask], num_batches: int, advance: Callable[[], Any]
 ) -> list[FusedTask]:
     """Every pair of modalities that look for the same target, embedded once; pairs without shared samples are told."""
     found = []
@@ -139,7 +139,7 @@ def _of_pair(
     if one_per_group:
         asks = ~val.is_pool_item([target])[asking]
         queries_M, asking = [z[asks] for z in queries_M], asking[asks]
-    pool = val.asked(target, one_per_group=one_per_group)
+    pool = val.pool_rows(target, one_per_group=one_per_group)
     return FusedTask(
         pair,
         target,

@@ -61,7 +61,7 @@ def distance_cells(figures: Mapping[str, Any], title: str, digits: int) -> Cells
         (
             f"{names[i]} – {names[j]}",
             _spread(figures["distance"][i][j], figures["distance_std"][i][j], digits),
-            f"{figures['strangers'][i][j]:.{digits}f}",
+            f"{figures['unrelated_distance'][i][j]:.{digits}f}",
             f"{lost[i][j]:+.{digits}f}",
             f"{lost[j][i]:+.{digits}f}",
             "one" if clusters[i] == clusters[j] else "two",
@@ -71,9 +71,9 @@ def distance_cells(figures: Mapping[str, Any], title: str, digits: int) -> Cells
     return Cells(
         title=title,
         caption="a – b: bits lost by starting b's task from a in place of b's own (→) and the other way round (←), the "
-        "positive parts added; ± standard deviation over seeds; strangers: the distance if a start from the other "
-        "gained nothing; two are apart beyond half of that and beyond the spread; clusters: average linkage",
-        headers=("a – b", "distance", "strangers", "lost →", "lost ←", "clusters"),
+        "positive parts added; ± standard deviation over seeds; unrelated: the distance if a start from the "
+        "other gained nothing; two are apart beyond half of that and beyond the spread; clusters: average linkage",
+        headers=("a – b", "distance", "unrelated", "lost →", "lost ←", "clusters"),
         sections={"": rows},
     )
 

@@ -17,14 +17,14 @@ from bind.evaluation.embedded import EmbeddedSplit
 from bind.metrics.usable_information import UsableInformation, usable_information
 from bind.model.binder import Binder
 from bind.model.trunks import copy_trunk
-from bind.studies.heterogeneity.tasks import RunParts, Task
+from bind.studies.heterogeneity.tasks import RunParts, TransferTask
 from bind.training.module import BindingModule, parameter_groups, reseed
 from bind.types import Batch, Embeddings, Modality
 
 PRESETS = "encoder/audio=transformer encoder/imu=transformer encoder/depth=transformer encoder/thermal=transformer"
 
 
-def make_learner(parts: RunParts, task: Task, seed: int) -> BindingModule:
+def make_learner(parts: RunParts, task: TransferTask, seed: int) -> BindingModule:
     """A new encoder, head and temperature for one task, by the run's config, over the run's anchor."""
     config, trust, binder = parts.config, parts.trust, parts.binder
     options = {key: value for key, value in config["encoder"][task.modality].items() if key != "share"}
@@ -39,7 +39,7 @@ def make_learner(parts: RunParts, task: Task, seed: int) -> BindingModule:
 
 
 def start_from(
-    fresh: BindingModule, task: Task, parts: RunParts, source: Modality, *, with_head: bool
+    fresh: BindingModule, task: TransferTask, parts: RunParts, source: Modality, *, with_head: bool
 ) -> BindingModule:
     """A copy of `fresh` with the run's trained trunk of `source`, and its head.
 
@@ -70,7 +70,12 @@ def random_state(seed: int, binder: Binder) -> Iterator[None]:
 
 
 def fine_tune(
-    learners: Sequence[BindingModule], parts: RunParts, task: Task, seed: int, steps: int, advance: Callable[[], Any]
+    learners: Sequence[BindingModule],
+    parts: RunParts,
+    task: TransferTask,
+    seed: int,
+    steps: int,
+    advance: Callable[[], Any],
 ) -> None:
     """`steps` of the run's own loss and AdamW on the same batches, with one warm-up and cosine over these steps."""
     device = next(parts.binder.parameters()).device
@@ -102,7 +107,7 @@ def rate(step: int, steps: int, warmup_fraction: float) -> float:
 
 
 @torch.no_grad()
-def measure(learners: Sequence[BindingModule], parts: RunParts, task: Task) -> list[UsableInformation]:
+def measure(learners: Sequence[BindingModule], parts: RunParts, task: TransferTask) -> list[UsableInformation]:
     """Usable information of each learner on the validation split: the task's modality asks, its target is the pool."""
     device = next(parts.binder.parameters()).device
     found: list[list[tuple[Batch, Embeddings]]] = [[] for _ in learners]
@@ -117,8 +122,8 @@ def measure(learners: Sequence[BindingModule], parts: RunParts, task: Task) -> l
     return [_of_split(EmbeddedSplit.collect(own), task, one_per_group) for own in found]
 
 
-def _of_split(split: EmbeddedSplit, task: Task, one_per_group: bool) -> UsableInformation:
-    queries, pool = split.query_and_pool(task.modality, task.target, one_per_group=one_per_group)
+def _of_split(split: EmbeddedSplit, task: TransferTask, one_per_group: bool) -> UsableInformation:
+    queries, pool = split.query_and_pool_rows(task.modality, task.target, one_per_group=one_per_group)
     groups = {m: split.group_ids_N[split.rows[m]] for m in (task.modality, task.target)}
     return usable_information(
         split.z[task.modality][queries],
@@ -130,7 +135,7 @@ def _of_split(split: EmbeddedSplit, task: Task, one_per_group: bool) -> UsableIn
 
 def bits_of_starts(
     parts: RunParts,
-    task: Task,
+    task: TransferTask,
     sources: Sequence[Modality],
     seed: int,
     steps: int,

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from bind.cache.build import CacheOptions
 from bind.data.datamodule import BindDataModule
 from bind.data.plan import BatchRequest, EvaluationPlan
-from bind.data.workers import outlive_signals
+from bind.data.workers import ignore_stop_signals
 from bind.model.binder import Binder
 from bind.runs.parts import active_pairs, fill_cache, make_datamodule
 from bind.types import Modality, Pair
@@ -24,7 +24,7 @@ SPLIT = "val"
 
 
 @dataclass(frozen=True)
-class Task:
+class TransferTask:
     """Find the `target` that belongs with a `modality`, as the run's own pair of the two has it learned."""
 
     modality: Modality
@@ -83,11 +83,11 @@ class RunParts:
             sampler=requests,
             batch_size=None,
             num_workers=self.datamodule.num_workers if split == "train" else 0,
-            worker_init_fn=outlive_signals,
+            worker_init_fn=ignore_stop_signals,
         )
 
 
-def tasks_of(pairs: Sequence[Pair], binder: Binder) -> list[Task]:
+def tasks_of(pairs: Sequence[Pair], binder: Binder) -> list[TransferTask]:
     """The first pair of each trained modality whose other side stays as it is.
 
     Raises:
@@ -98,7 +98,7 @@ def tasks_of(pairs: Sequence[Pair], binder: Binder) -> list[Task]:
         others = {pair.b if pair.a == modality else pair.a: pair for pair in pairs if modality in (pair.a, pair.b)}
         frozen = [m for m in others if m in binder.anchor.modalities and not binder.is_trainable(m)]
         if frozen:
-            tasks.append(Task(modality, frozen[0], others[frozen[0]]))
+            tasks.append(TransferTask(modality, frozen[0], others[frozen[0]]))
         else:
             log.warning("%s is left out: it is paired with nothing that is frozen, such as image or text", modality)
     if len(tasks) < 2:

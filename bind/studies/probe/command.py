@@ -25,7 +25,7 @@ from bind.metrics import bootstrap_ci, class_embeddings
 from bind.metrics.zero_shot import rank_classes, zero_shot
 from bind.model.binder import Binder
 from bind.report.tables import print_cells
-from bind.runs.directory import listed, open_run
+from bind.runs.directory import as_list, open_run
 from bind.runs.parts import active_pairs, make_datamodule
 from bind.studies.probe.show import plot_probe, probe_cells
 from bind.types import Modality
@@ -54,7 +54,7 @@ def probe(cfg: DictConfig) -> None:
     Raises:
         ValueError: where there is nothing to learn from, or the run can't be used.
     """
-    ks, draws = listed(cfg.k), cfg.draws
+    ks, draws = as_list(cfg.k), cfg.draws
     if not ks or not all(isinstance(n, int) and n >= 1 for n in (*ks, draws)):
         raise ValueError(f"k={ks} draws={draws}: pass numbers of at least 1, such as k=[1,4,16] draws=5")
     ks = sorted(set(ks))

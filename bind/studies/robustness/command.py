@@ -16,7 +16,7 @@ from bind.evaluation.embed import best_device, embed_split
 from bind.files import write_atomically
 from bind.model.binder import Binder, fusion_inputs
 from bind.report.tables import print_cells
-from bind.runs.directory import listed, open_run
+from bind.runs.directory import as_list, open_run
 from bind.runs.parts import active_pairs, make_datamodule
 from bind.studies.robustness.cells import fusion_cells, noise_cells
 from bind.studies.robustness.embed import Disturber
@@ -42,8 +42,8 @@ def robustness(cfg: DictConfig) -> None:
     """
     run_dir, config = open_run(cfg.run)
     options: Any = OmegaConf.to_container(cfg, resolve=True)
-    levels = {name: KINDS[name].ordered(name, listed(given)) for name, given in options["levels"].items()}
-    shares = checked_shares(listed(options["missing_shares"]))
+    levels = {name: KINDS[name].ordered(name, as_list(given)) for name, given in options["levels"].items()}
+    shares = checked_shares(as_list(options["missing_shares"]))
     split_name, seed = options["split"] or config["evaluation"]["split"], options["seed"]
     binder = Binder.load(run_dir, trust=options["trust"]).to(best_device())
     pairs = active_pairs(config, binder)
@@ -52,11 +52,11 @@ def robustness(cfg: DictConfig) -> None:
     kinds = {
         (modality, kind): possible_levels(kind, levels[kind], binder.transforms[modality])
         for modality, kind in chosen_kinds(
-            None if options["kinds"] is None else listed(options["kinds"]), modalities, binder.transforms
+            None if options["kinds"] is None else as_list(options["kinds"]), modalities, binder.transforms
         )
         if levels[kind]
     }
-    inputs = chosen_inputs(None if options["inputs"] is None else listed(options["inputs"]), binder, modalities)
+    inputs = chosen_inputs(None if options["inputs"] is None else as_list(options["inputs"]), binder, modalities)
     if not kinds and not inputs:
         raise ValueError("nothing to study: choose kinds= or inputs=; bindspace robustness --help lists them")
 
@@ -68,7 +68,7 @@ def robustness(cfg: DictConfig) -> None:
         tasks_of, evaluation, pairs=pairs, label_sets=label_sets, embed_text=lambda texts: embed_text(tuple(texts))
     )
     fused = FusedQueries(clean, inputs, heads_of(inputs, binder.fusion), asked_by(inputs)) if inputs else None
-    asked = {m: [task for task in asked_by([m]) if len(task.asking(clean.rows[m]))] for m, _ in kinds}
+    asked = {m: [task for task in asked_by([m]) if len(task.query_rows(clean.rows[m]))] for m, _ in kinds}
     for modality in (m for m, tasks in asked.items() if not tasks):
         log.warning("noise in %s is left out: there is nothing that it can be asked", modality)
     kinds = {(m, kind): given for (m, kind), given in kinds.items() if asked[m]}

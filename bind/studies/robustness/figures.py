@@ -14,7 +14,7 @@ from bind.metrics import rank_by_cosine
 from bind.metrics.bootstrap import interval, resampled_means
 from bind.studies.robustness.heads import Head, Presence, Vectors
 from bind.studies.robustness.show import PLAIN_SUM
-from bind.studies.robustness.tasks import Task
+from bind.studies.robustness.tasks import RankingTask
 from bind.types import Embeddings, Modality, stable_id
 
 KS = (1, 5, 10)
@@ -23,10 +23,10 @@ Figures = dict[str, Any]
 """`R@k`, its `ci95_R@k` and `chance_R@k`, `queries` and `pool`; R@1 of a zero-shot task is its top-1 accuracy."""
 
 
-def point(split: EmbeddedSplit, task: Task, modality: Modality, z_ND: Tensor) -> Figures:
+def point(split: EmbeddedSplit, task: RankingTask, modality: Modality, z_ND: Tensor) -> Figures:
     """The figures of a task that is asked by these vectors of a modality, computed as in `metrics.json`."""
     rows = split.rows[modality]
-    asking = task.asking(rows)
+    asking = task.query_rows(rows)
     rows_Q = rows[asking].numpy()
     ranking = rank_by_cosine(z_ND[asking], task.z_PD, task.groups_N[rows_Q], task.groups_P, KS)
     found = ranking.summary(task.cluster_N[rows_Q])
@@ -42,12 +42,12 @@ class FusedQueries:
     """
 
     def __init__(
-        self, split: EmbeddedSplit, inputs: Sequence[Modality], heads: Mapping[str, Head], tasks: Sequence[Task]
+        self, split: EmbeddedSplit, inputs: Sequence[Modality], heads: Mapping[str, Head], tasks: Sequence[RankingTask]
     ) -> None:
         self.split = split
         self.inputs, self.heads = tuple(inputs), dict(heads)
         self.z, self.rows = self._aligned({})
-        self.tasks = [task for task in tasks if len(task.asking(self.rows))]
+        self.tasks = [task for task in tasks if len(task.query_rows(self.rows))]
         if not self.tasks:
             raise ValueError(
                 f"inputs={list(inputs)}: no sample has all of them and anything to find; name others, or inputs=[] to "
@@ -55,17 +55,17 @@ class FusedQueries:
             )
 
     def noisy(self, z: Vectors) -> dict[str, dict[str, Figures]]:
-        """Task → head → figures, with these vectors in place of the clean ones of their modality."""
+        """RankingTask → head → figures, with these vectors in place of the clean ones of their modality."""
         return self._figures(self._aligned(z)[0], dict.fromkeys(self.inputs, self._all))
 
     def without(self, modality: Modality, share: float, seed: int) -> dict[str, dict[str, Figures]]:
-        """Task → head → figures, where a `share` of the samples, drawn by chance, lack `modality`.
+        """RankingTask → head → figures, where a `share` of the samples, drawn by chance, lack `modality`.
 
         Whether a sample lacks it follows from the seed and its key: who lacks it at one share lacks it at a larger.
         """
         keys = [self.split.keys[row] for row in self.rows.tolist()]
-        luck_R = torch.tensor([luck(seed, key, modality) for key in keys], dtype=torch.float64)
-        return self._figures(self.z, dict.fromkeys(self.inputs, self._all) | {modality: luck_R >= share})
+        threshold_R = torch.tensor([missing_threshold(seed, key, modality) for key in keys], dtype=torch.float64)
+        return self._figures(self.z, dict.fromkeys(self.inputs, self._all) | {modality: threshold_R >= share})
 
     @property
     def _all(self) -> Tensor:
@@ -79,7 +79,7 @@ class FusedQueries:
     def _figures(self, z: Vectors, present: Presence) -> dict[str, dict[str, Figures]]:
         found = {}
         for task in self.tasks:
-            asking = task.asking(self.rows)
+            asking = task.query_rows(self.rows)
             rows_Q = self.rows[asking].numpy()
             z_Q, present_Q = ({m: x[asking] for m, x in of.items()} for of in (z, present))
             groups_Q = task.groups_N[rows_Q]
@@ -93,7 +93,7 @@ class FusedQueries:
         return found
 
 
-def luck(seed: int, key: str, modality: Modality) -> float:
+def missing_threshold(seed: int, key: str, modality: Modality) -> float:
     """A number from 0 to below 1 of this sample and modality: it lacks the modality at every share above it."""
     return float(np.random.default_rng([seed, stable_id(f"{key}:{modality}:missing")]).random())
 

@@ -14,7 +14,7 @@ from bind.fusion.early import EarlyFusion
 from bind.fusion.late import LateFusion
 from bind.metrics import COSINE_TIE_TOLERANCE, rank_by_cosine, rank_by_scores
 from bind.studies.robustness.show import PLAIN_SUM
-from bind.studies.robustness.tasks import Task
+from bind.studies.robustness.tasks import RankingTask
 from bind.types import Modality
 
 Vectors = Mapping[Modality, Tensor]
@@ -23,7 +23,7 @@ Vectors = Mapping[Modality, Tensor]
 Presence = Mapping[Modality, Tensor]
 """Input → bool (Q,), whether the query has it."""
 
-Head = Callable[[Vectors, Presence, Task, Tensor], Tensor]
+Head = Callable[[Vectors, Presence, RankingTask, Tensor], Tensor]
 """`head(z, present, task, groups_Q)` → int64 (Q,), the place of the best right item, 1 is the top."""
 
 
@@ -52,7 +52,7 @@ def own_name(fusion: nn.Module) -> str:
 def alone(modality: Modality) -> Head:
     """One input without the others; a query that lacks it has missed: its place is behind the whole pool."""
 
-    def places(z: Vectors, present: Presence, task: Task, groups_Q: Tensor) -> Tensor:
+    def places(z: Vectors, present: Presence, task: RankingTask, groups_Q: Tensor) -> Tensor:
         ranks_Q = rank_by_cosine(z[modality], task.z_PD, groups_Q, task.groups_P).ranks_Q
         return ranks_Q.masked_fill(~present[modality], len(task.z_PD) + 1)
 
@@ -62,7 +62,7 @@ def alone(modality: Modality) -> Head:
 def embedded(fusion: nn.Module) -> Head:
     """One vector of those inputs that are present."""
 
-    def places(z: Vectors, present: Presence, task: Task, groups_Q: Tensor) -> Tensor:
+    def places(z: Vectors, present: Presence, task: RankingTask, groups_Q: Tensor) -> Tensor:
         with torch.inference_mode():
             z_QD = fusion(z, present)
         return rank_by_cosine(z_QD, task.z_PD, groups_Q, task.groups_P).ranks_Q
@@ -73,7 +73,7 @@ def embedded(fusion: nn.Module) -> Head:
 def scored(fusion: LateFusion) -> Head:
     """The scores of those inputs that are present, combined."""
 
-    def places(z: Vectors, present: Presence, task: Task, groups_Q: Tensor) -> Tensor:
+    def places(z: Vectors, present: Presence, task: RankingTask, groups_Q: Tensor) -> Tensor:
         pool_present = {task.name: torch.ones(len(task.z_PD), dtype=torch.bool)}
 
         def score_rows(start: int, stop: int) -> Tensor:

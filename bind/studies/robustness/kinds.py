@@ -25,7 +25,7 @@ log = logging.getLogger("bind")
 
 
 @dataclass(frozen=True)
-class Kind:
+class Disturbance:
     """One way to disturb a modality; `levels` are what it is disturbed by.
 
     Attributes:
@@ -82,10 +82,10 @@ def depth_of(value: Clip | np.ndarray, transform: DepthTransform) -> np.ndarray:
     return read_pixels(value) if isinstance(value, Clip) else value
 
 
-_of_sound = partial(Kind, takes=AudioTransform, decode=sound_of, bounds=(-100.0, 100.0), falling=True)
-_of_sensor = partial(Kind, takes=ImuTransform, decode=sensor_of)
+_of_sound = partial(Disturbance, takes=AudioTransform, decode=sound_of, bounds=(-100.0, 100.0), falling=True)
+_of_sensor = partial(Disturbance, takes=ImuTransform, decode=sensor_of)
 
-KINDS: Mapping[str, Kind] = {
+KINDS: Mapping[str, Disturbance] = {
     "audio_snr_db": _of_sound("white noise, SNR (dB)", disturb=sound.white_noise),
     "audio_pink_snr_db": _of_sound("pink noise, SNR (dB)", disturb=sound.pink_noise),
     "imu_bias": _of_sensor("bias (g and rad/s)", disturb=sensor.bias, bounds=(0.0, math.inf)),
@@ -97,8 +97,8 @@ KINDS: Mapping[str, Kind] = {
         bounds=(0.0, math.inf),
         whole=True,
     ),
-    "image_blur": Kind("blur (share of the shorter side)", ImageTransform, picture_of, picture.blur, (0.0, 1.0)),
-    "depth_holes": Kind("share of depth lost", DepthTransform, depth_of, picture.holes, (0.0, 1.0)),
+    "image_blur": Disturbance("blur (share of the shorter side)", ImageTransform, picture_of, picture.blur, (0.0, 1.0)),
+    "depth_holes": Disturbance("share of depth lost", DepthTransform, depth_of, picture.holes, (0.0, 1.0)),
 }
 
 
@@ -124,7 +124,7 @@ def chosen_kinds(
     return [(m, name) for m, name in possible if name in asked]
 
 
-def fits(kind: Kind, transform: Transform) -> bool:
+def fits(kind: Disturbance, transform: Transform) -> bool:
     """Whether values of a modality with this transform can be disturbed in this way."""
     if not isinstance(transform, kind.takes):
         return False

@@ -10,7 +10,7 @@ from torch import Tensor
 from bind.evaluation import Evaluation
 from bind.studies.robustness.figures import Figures, FusedQueries, point
 from bind.studies.robustness.kinds import KINDS
-from bind.studies.robustness.tasks import Task
+from bind.studies.robustness.tasks import RankingTask
 from bind.types import Modality
 
 
@@ -20,9 +20,9 @@ def curve(kind: str, levels: Sequence[float]) -> dict[str, Any]:
 
 
 def noise_curves(
-    evaluation: Evaluation, tasks: Iterable[Task], modality: Modality, vectors: Sequence[Tensor]
+    evaluation: Evaluation, tasks: Iterable[RankingTask], modality: Modality, vectors: Sequence[Tensor]
 ) -> dict[str, dict[str, Any]]:
-    """Task → what it is, and `points`: its figures for the vectors at every level."""
+    """RankingTask → what it is, and `points`: its figures for the vectors at every level."""
     rows = evaluation.split.rows[modality]
     return {
         task.name: task.facts(evaluation, [modality], rows)

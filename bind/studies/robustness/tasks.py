@@ -21,7 +21,7 @@ log = logging.getLogger("bind")
 
 
 @dataclass(frozen=True)
-class Task:
+class RankingTask:
     """A pool of clean vectors, and which of its items is right for each of the N samples.
 
     Attributes:
@@ -46,7 +46,7 @@ class Task:
     about: Mapping[str, Any]
     pool_rows_P: np.ndarray | None = None
 
-    def asking(self, rows: Tensor) -> Tensor:
+    def query_rows(self, rows: Tensor) -> Tensor:
         """Positions among `rows`, which may repeat a sample, of those that ask and have something to find."""
         return (self.asks_N[rows] & torch.isin(self.groups_N[rows], self.groups_P)).nonzero().flatten()
 
@@ -66,7 +66,7 @@ class Task:
         ):
             return found
         factors_NF = source.factor_table(evaluation.split_name)
-        tables = factors_NF[rows[self.asking(rows)].numpy()], factors_NF[self.pool_rows_P]
+        tables = factors_NF[rows[self.query_rows(rows)].numpy()], factors_NF[self.pool_rows_P]
         best = pair_ceiling(*tables, source.factor_names, "_plus_".join(asking), self.name, source.carries)
         return found | {"ceiling_R@1": best["ceiling_R@1"]}
 
@@ -77,7 +77,7 @@ def tasks_of(
     pairs: Sequence[Pair],
     label_sets: Mapping[str, Mapping[str, Any]],
     embed_text: Callable[[list[str]], Tensor],
-) -> list[Task]:
+) -> list[RankingTask]:
     """What queries made of `asking` can be asked: every other modality they have a group in common with, and classes.
 
     Classes where a label set is for one of `asking`; those of which a sample may have several are not asked.
@@ -85,20 +85,20 @@ def tasks_of(
     return [*_pools(evaluation, asking, pairs), *_classes(evaluation, asking, label_sets, embed_text)]
 
 
-def _pools(evaluation: Evaluation, asking: Sequence[Modality], pairs: Sequence[Pair]) -> Iterator[Task]:
+def _pools(evaluation: Evaluation, asking: Sequence[Modality], pairs: Sequence[Pair]) -> Iterator[RankingTask]:
     split, binder = evaluation.split, evaluation.binder
     trained = {frozenset((pair.a, pair.b)) for pair in pairs}
     anchor = set(binder.anchor.modalities)
     for pool in (m for m in binder.modalities if m in split.z and m not in asking):
         if not all(evaluation.have_a_common_group(m, pool) for m in asking):
             continue
-        asks_N = evaluation.asking_and_asked(pool)[0]
-        asked = split.asked(pool, one_per_group=evaluation.one_per_group)
+        asks_N = evaluation.query_and_pool_rows(pool)[0]
+        asked = split.pool_rows(pool, one_per_group=evaluation.one_per_group)
         pool_rows = items(split, pool, asked).rows
         resampled, cluster_N = evaluation.clusters(asking[0], asks_N)
         is_trained = all(frozenset((m, pool)) in trained for m in asking)
         kind = "trained" if is_trained else "anchor" if {*asking, pool} <= anchor else "emergent"
-        yield Task(
+        yield RankingTask(
             name=pool,
             z_PD=split.z[pool][asked],
             groups_P=split.group_ids_N[pool_rows],
@@ -116,7 +116,7 @@ def _classes(
     asking: Sequence[Modality],
     label_sets: Mapping[str, Mapping[str, Any]],
     embed_text: Callable[[list[str]], Tensor],
-) -> Iterator[Task]:
+) -> Iterator[RankingTask]:
     labels = [sample.label for sample in evaluation.samples]
     resampled, cluster_N = evaluation.clusters(asking[0], evaluation.all_N)
     for name, options in label_sets.items():
@@ -128,7 +128,7 @@ def _classes(
             continue
         members_NK = label_set.members(labels)
         has_class_N = members_NK.any(dim=1)
-        yield Task(
+        yield RankingTask(
             name=f"zero-shot/{name}" if len(label_sets) > 1 else "zero-shot",
             z_PD=label_set.embed(embed_text),
             groups_P=torch.arange(members_NK.shape[1]),

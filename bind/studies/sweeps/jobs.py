@@ -33,7 +33,7 @@ class SweepFolder(Callback):
 
 
 @dataclass(frozen=True)
-class Job:
+class SweepJob:
     """One job of a sweep: `name` is its folder below the sweep's; what is not known is None."""
 
     name: str
@@ -83,31 +83,31 @@ def has_jobs(folder: Path) -> bool:
     return next(folder.rglob(RECORD), None) is not None
 
 
-def read_jobs(folder: Path) -> list[Job]:
+def read_jobs(folder: Path) -> list[SweepJob]:
     """The jobs below `folder`, best score first, then those without one; ValueError where there is none."""
     jobs = [_read(path, path.parent.relative_to(folder).as_posix()) for path in folder.rglob(RECORD)]
     if not jobs:
         raise ValueError(f"{folder}: no job of a sweep there; pass the folder that python train.py -m … printed")
     order = ["done", "running", "failed"]
 
-    def place(job: Job) -> tuple[Any, ...]:
+    def place(job: SweepJob) -> tuple[Any, ...]:
         return order.index(job.status), job.score is None, -(job.score or 0.0), as_counted(job)
 
     return sorted(jobs, key=place)
 
 
-def as_counted(job: Job) -> list[Any]:
+def as_counted(job: SweepJob) -> list[Any]:
     """Sorts jobs as they were started: folder 10 after folder 9."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", job.name)]
 
 
-def changed(jobs: list[Job]) -> list[str]:
+def changed(jobs: list[SweepJob]) -> list[str]:
     """The overrides that are not the same in all `jobs`, in the order in which they were given."""
     keys = dict.fromkeys(key for job in jobs for key in job.overrides)
     return [key for key in keys if len({job.overrides.get(key) for job in jobs}) > 1]
 
 
-def _read(path: Path, name: str) -> Job:
+def _read(path: Path, name: str) -> SweepJob:
     record = json.loads(path.read_text())
     assigned = (override.lstrip("+").partition("=") for override in record.pop("overrides"))
     host, pid = record.pop("host"), record.pop("pid")
@@ -117,7 +117,7 @@ def _read(path: Path, name: str) -> Job:
     metrics = path.with_name("metrics.json")
     if record["status"] == "done" and metrics.is_file():
         held_out = _held_out(json.loads(metrics.read_text()))
-    return Job(name=name, overrides={key: value for key, _, value in assigned}, **record, **held_out)
+    return SweepJob(name=name, overrides={key: value for key, _, value in assigned}, **record, **held_out)
 
 
 def _held_out(metrics: dict[str, Any]) -> dict[str, Any]:

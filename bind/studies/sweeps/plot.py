@@ -12,14 +12,14 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from bind.report.style import ACCENT, FAINT, INK, LINES, WRONG, figure
-from bind.studies.sweeps.jobs import Job, as_counted, changed
+from bind.studies.sweeps.jobs import SweepJob, as_counted, changed
 
 _PANELS_A_ROW = 4
 _MOST_TICKS = 8  # more values than that, or longer ones, are an axis of numbers where they are numbers
 _LONGEST_TICK = 8  # characters; the values that a sampler draws are longer
 
 
-def plot_sweep(jobs: list[Job], png: Path) -> Path | None:
+def plot_sweep(jobs: list[SweepJob], png: Path) -> Path | None:
     """Draw the scores of `jobs` (see `read_jobs`) into `png`; returns `png`, or None where no job has a score.
 
     Every job is in every panel. Colours are seeds where there are a few of them; the line is the mean over the jobs
@@ -47,7 +47,7 @@ def plot_sweep(jobs: list[Job], png: Path) -> Path | None:
     return png
 
 
-def _draw_panel(ax: Axes, jobs: list[Job], best: Job, key: str, colours: dict[str, str]) -> None:
+def _draw_panel(ax: Axes, jobs: list[SweepJob], best: SweepJob, key: str, colours: dict[str, str]) -> None:
     values = {job.name: job.name if key == "job" else job.overrides.get(key, "–") for job in jobs}
     ticks = list(dict.fromkeys(values.values()))
     numbers = _numbers(ticks)
@@ -113,7 +113,7 @@ def _numbers(texts: list[str]) -> dict[str, float]:
     return found
 
 
-def _seed_colours(jobs: list[Job]) -> dict[str, str]:
+def _seed_colours(jobs: list[SweepJob]) -> dict[str, str]:
     """A colour per seed; {} where the sweep has one seed, or more than there are colours."""
     seeds = {job.overrides.get("seed", "") for job in jobs}
     if not 1 < len(seeds) <= len(LINES):
@@ -121,7 +121,7 @@ def _seed_colours(jobs: list[Job]) -> dict[str, str]:
     return dict(zip(sorted(seeds, key=lambda seed: (len(seed), seed)), LINES, strict=False))
 
 
-def _legend(jobs: list[Job], colours: dict[str, str]) -> list[Line2D]:
+def _legend(jobs: list[SweepJob], colours: dict[str, str]) -> list[Line2D]:
     def mark(label: str, marker: str, colour: str, size: float = 5.5, **options: Any) -> Line2D:
         return Line2D([], [], linestyle="", marker=marker, color=colour, label=label, markersize=size, **options)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from bind.report.tables import Cells, print_cells
-from bind.studies.sweeps.jobs import Job, changed, read_jobs
+from bind.studies.sweeps.jobs import SweepJob, changed, read_jobs
 
 _MISSING = "–"
 
@@ -41,7 +41,7 @@ def report_sweep(folder: Path) -> None:
     print(f"sweep directory: {folder}")
 
 
-def job_cells(jobs: list[Job]) -> Cells:
+def job_cells(jobs: list[SweepJob]) -> Cells:
     """One row per job, as `read_jobs` orders them; a column per override that changed."""
     keys, split = changed(jobs), _split(jobs)
     same = [f"{key}={value}" for key, value in jobs[0].overrides.items() if key not in keys]
@@ -70,10 +70,10 @@ def job_cells(jobs: list[Job]) -> Cells:
     )
 
 
-def setting_cells(jobs: list[Job]) -> Cells:
+def setting_cells(jobs: list[SweepJob]) -> Cells:
     """One row per setting that differs in more than the seed: mean ± standard deviation over its seeds."""
     keys = [key for key in changed(jobs) if key != "seed"]
-    settings: dict[tuple[str, ...], list[Job]] = {}
+    settings: dict[tuple[str, ...], list[SweepJob]] = {}
     for job in jobs:
         settings.setdefault(tuple(_short(job.overrides.get(key)) for key in keys), []).append(job)
     rows = {}
@@ -91,7 +91,7 @@ def setting_cells(jobs: list[Job]) -> Cells:
     )
 
 
-def write_csv(jobs: list[Job], path: Path) -> None:
+def write_csv(jobs: list[SweepJob], path: Path) -> None:
     """One line per job with every override and figure in full; an empty cell where there is none."""
     keys, split = changed(jobs), _split(jobs)
     names = [_monitor(jobs), f"{split}/mean_R@1/trained", f"{split}/mean_R@1/emergent", "seconds", "status", "error"]
@@ -104,15 +104,15 @@ def write_csv(jobs: list[Job], path: Path) -> None:
             writer.writerow([place, job.name, *(job.overrides.get(key, "") for key in keys), *figures])
 
 
-def _split(jobs: list[Job]) -> str:
+def _split(jobs: list[SweepJob]) -> str:
     return next((job.split for job in jobs if job.split), "held-out")
 
 
-def _monitor(jobs: list[Job]) -> str:
+def _monitor(jobs: list[SweepJob]) -> str:
     return ", ".join(dict.fromkeys(job.monitor for job in jobs))
 
 
-def _figure_headers(jobs: list[Job]) -> tuple[str, ...]:
+def _figure_headers(jobs: list[SweepJob]) -> tuple[str, ...]:
     return (_monitor(jobs).replace("/", "/\n", 1), f"{_split(jobs)}\ntrained", f"{_split(jobs)}\nemergent")
 
 

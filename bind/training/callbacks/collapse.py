@@ -24,16 +24,16 @@ ONE_VECTOR = 1e-4
 NEARLY_ONE_VECTOR = 0.05
 """The same where retrieval is at chance too, well into the training: a fifth of what the narrowest encoder starts
 with, so that a run has to lose what it was born with."""
-LEAST_LOGIT = 1.5
+MIN_COLLAPSE_LOGIT = 1.5
 """Nats. With a perfect encoder a match would weigh exp(this) times as much as any other sample. The default temperature
 gives 11 with the toy anchor, and 7 where pictures have a mean cosine of 0.5; a temperature of 1 gives 1 at most."""
 GROWN = 3.0
 """Times its norm at the start: on the toy world 1.0 after two epochs, 7 at a hundred times the default rate."""
-BY_HEART = 0.8
+MEMORISED_LOSS_SHARE = 0.8
 """Share of ln(batch), the loss of an encoder that knows nothing."""
 NUM_START_STEPS, NUM_LAST_STEPS = 10, 50
 CHANCE_DEVIATIONS = 3.0
-LEAST_SAMPLES = 40
+MIN_SAMPLES = 40
 """Among fewer, a recall that is well above chance can't be told from chance."""
 
 
@@ -135,7 +135,7 @@ class CollapseAlarm(L.Callback):
                 partner = pair.b if modality == pair.a else pair.a
                 scale = float(module.pair_losses[pair.name].logged()["scale"])
                 logit = scale * (spread(space, partner) if is_frozen(module, partner) else 1.0)
-                if logit <= LEAST_LOGIT and (is_late or not pair.learn_temperature):
+                if logit <= MIN_COLLAPSE_LOGIT and (is_late or not pair.learn_temperature):
                     yield "temperature", modality, temperature_warning(modality, pair, partner, scale, logit, seen)
 
     def _seen(self, module: Any, modality: Modality, pairs: list[Pair], losses: Mapping[str, float]) -> str:
@@ -180,7 +180,7 @@ class CollapseAlarm(L.Callback):
         self, module: Any, modality: Modality, pairs: list[Pair], losses: Mapping[str, float], seen: str
     ) -> str:
         of_info_nce = [p for p in pairs if p.name in losses and isinstance(module.pair_losses[p.name], InfoNCE)]
-        if any(losses[p.name] < BY_HEART * self._chance_loss(p) for p in of_info_nce):
+        if any(losses[p.name] < MEMORISED_LOSS_SHARE * self._chance_loss(p) for p in of_info_nce):
             causes = [
                 f"{mismatch(pairs)}; or too few samples for so large an encoder. The training loss falls: pairs are "
                 "learned by heart"
@@ -240,7 +240,7 @@ def is_at_chance(figures: Mapping[str, Any]) -> bool | None:
     There are as many independent samples as the smaller side has: several queries may ask for one item.
     """
     samples = min(figures["queries"], figures["pool"])
-    if samples < LEAST_SAMPLES:
+    if samples < MIN_SAMPLES:
         return None
 
     def within(k: int) -> bool:

@@ -11,7 +11,7 @@ import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
 
 from bind.training.callbacks.csv_log import ContinuedCSVLogger
-from bind.training.callbacks.stop import Stopped, StopSignals
+from bind.training.callbacks.stop import StopSignals, TrainingStopped
 
 
 class LastCheckpoint(Checkpoint):
@@ -53,14 +53,14 @@ class LastCheckpoint(Checkpoint):
             with before_the_batch(trainer):
                 self.save(trainer)
         if stop:
-            raise Stopped(stop, trainer.global_step)
+            raise TrainingStopped(stop, trainer.global_step)
 
     def on_validation_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
         # Processes have different numbers of batches here: several end their validation first, then stop together.
         if trainer.world_size == 1 and self.signals.asked and not trainer.sanity_checking:
             with before_the_validation(trainer):
                 self.save(trainer)
-            raise Stopped(self.signals.asked, trainer.global_step)
+            raise TrainingStopped(self.signals.asked, trainer.global_step)
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         if not trainer.sanity_checking and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
@@ -71,7 +71,7 @@ class LastCheckpoint(Checkpoint):
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         if stop := self.signals.agreed(trainer):
-            raise Stopped(stop, trainer.global_step)
+            raise TrainingStopped(stop, trainer.global_step)
 
     def save(self, trainer: L.Trainer) -> None:
         trainer.save_checkpoint(self.path, weights_only=False)

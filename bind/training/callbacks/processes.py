@@ -16,7 +16,7 @@ from typing import Any
 
 from lightning.fabric.strategies.launchers.subprocess_script import _ChildProcessObserver
 
-from bind.training.callbacks.stop import Stopped
+from bind.training.callbacks.stop import TrainingStopped
 
 FOLDER = "BIND_ERRORS_FOLDER"
 POLL_SECONDS = 0.5
@@ -25,7 +25,7 @@ GRACE_SECONDS = 3.0
 
 
 @contextmanager
-def one_for_all(launcher: Any, how_to_go_on: Callable[[], str]) -> Iterator[None]:
+def stop_all_ranks_together(launcher: Any, resume_hint: Callable[[], str]) -> Iterator[None]:
     """Train in a process that may have siblings, started by `launcher`.
 
     A process that fails leaves its message for the first one, which raises it instead of the lost connection that it
@@ -40,12 +40,12 @@ def one_for_all(launcher: Any, how_to_go_on: Callable[[], str]) -> Iterator[None
         with _another_process(Path(os.environ[FOLDER]), os.environ["LOCAL_RANK"]):
             yield
     else:
-        with _first_process(launcher, how_to_go_on):
+        with _first_process(launcher, resume_hint):
             yield
 
 
 @contextmanager
-def _first_process(launcher: Any, how_to_go_on: Callable[[], str]) -> Iterator[None]:
+def _first_process(launcher: Any, resume_hint: Callable[[], str]) -> Iterator[None]:
     folder = Path(tempfile.mkdtemp(prefix="bind"))
 
     def failure() -> str:
@@ -63,7 +63,7 @@ def _first_process(launcher: Any, how_to_go_on: Callable[[], str]) -> Iterator[N
         return ""
 
     def give_up() -> None:
-        print(f"error: {failure()}{how_to_go_on()}", file=sys.stderr, flush=True)
+        print(f"error: {failure()}{resume_hint()}", file=sys.stderr, flush=True)
         end()
         os._exit(1)
 
@@ -76,7 +76,7 @@ def _first_process(launcher: Any, how_to_go_on: Callable[[], str]) -> Iterator[N
     try:
         with _watch(failure, give_up):
             yield
-    except Stopped:
+    except TrainingStopped:
         for process in launcher.procs:  # which stop at the same step
             process.wait()
         raise

@@ -16,7 +16,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGINT") if hasattr(signal, name)]
 
 
-class Stopped(SystemExit):
+class TrainingStopped(SystemExit):
     """A signal has ended the run, which is no failure: the exit status is 0.
 
     Attributes:
@@ -72,10 +72,10 @@ def handle(handler: Callable[[int, FrameType | None], Any]) -> None:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """In here a signal raises `Stopped` at once, except in a training, which ends its step first."""
+    """In here a signal raises `TrainingStopped` at once, except in a training, which ends its step first."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise Stopped(signal.Signals(number).name)
+        raise TrainingStopped(signal.Signals(number).name)
 
     if threading.current_thread() is not threading.main_thread():  # Python runs handlers in the main thread only
         yield

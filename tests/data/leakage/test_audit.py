@@ -8,7 +8,7 @@ from support.shard_cases import pack, write_world
 from bind.data.leakage.audit import Part, exact_audit
 from bind.data.leakage.same_files import Comparison, on_disk
 from bind.data.sources.manifest import ManifestSource
-from bind.data.sources.shards.source import ShardSource
+from bind.data.sources.shards.source import IndexedShardSource
 from bind.data.sources.toy.world import ToySource
 
 
@@ -114,7 +114,7 @@ def test_captions_that_are_trained_on_too_are_told_and_no_leakage(tmp_path):
 def test_shards_and_the_files_that_they_were_packed_from_hold_the_same(tmp_path):
     manifest = write_world(tmp_path)
     pack(manifest, tmp_path / "packed")
-    shards = ShardSource(str(tmp_path / "packed"))
+    shards = IndexedShardSource(str(tmp_path / "packed"))
     table = ManifestSource(manifest)
     modalities = ("image", "audio", "imu")
     train = Part("table", table, "train", modalities)

@@ -259,7 +259,7 @@ def told(of_modalities, capsys, **pair):
 
 def test_advice_names_the_override(capsys):
     words, shown = told(of_matrix(own=2.0, other=1.9), capsys)
-    assert "audio and imu may share a trunk, at most 0.20 ± 0.00 bits (4.00 if strangers) apart" in words
+    assert "audio and imu may share a trunk, at most 0.20 ± 0.00 bits (4.00 if unrelated) apart" in words
     assert "encoder.imu.share=audio" in words
     assert "depth keeps an encoder of its own" in words
     assert "audio and imu deserve a fusion head, +0.250 ± 0.010 bits" in words

@@ -8,10 +8,10 @@ from bind.fusion.attention import AttentionFusion
 from bind.fusion.early import EarlyFusion
 from bind.fusion.late import LateFusion
 from bind.metrics.bootstrap import bootstrap_ci
-from bind.studies.robustness.figures import FusedQueries, luck, point, summaries
+from bind.studies.robustness.figures import FusedQueries, missing_threshold, point, summaries
 from bind.studies.robustness.heads import heads_of
 from bind.studies.robustness.show import PLAIN_SUM
-from bind.studies.robustness.tasks import Task
+from bind.studies.robustness.tasks import RankingTask
 
 INPUTS = ("audio", "imu")
 NUM_SAMPLES, NUM_POOL, DIM = 120, 30, 16
@@ -27,7 +27,7 @@ def near_the_pool(noise):
 def task(asks=None):
     asks = torch.ones(NUM_SAMPLES, dtype=torch.bool) if asks is None else asks
     about = {"trained": True, "kind": "trained"}
-    return Task("image", POOL, torch.arange(NUM_POOL), GROUPS, asks, GROUPS.numpy(), "groups", about)
+    return RankingTask("image", POOL, torch.arange(NUM_POOL), GROUPS, asks, GROUPS.numpy(), "groups", about)
 
 
 def attention():
@@ -113,10 +113,10 @@ def test_noise_in_one_input_is_seen_by_all_heads_but_the_other_input():
 
 
 def test_who_lacks_an_input_at_one_share_lacks_it_at_a_larger():
-    draws = np.array([luck(0, key, "audio") for key in SPLIT.keys])
+    draws = np.array([missing_threshold(0, key, "audio") for key in SPLIT.keys])
     assert 0 <= draws.min() < 0.1 < 0.9 < draws.max() < 1
-    assert draws.tolist() != [luck(1, key, "audio") for key in SPLIT.keys]
-    assert draws.tolist() != [luck(0, key, "imu") for key in SPLIT.keys]
+    assert draws.tolist() != [missing_threshold(1, key, "audio") for key in SPLIT.keys]
+    assert draws.tolist() != [missing_threshold(0, key, "imu") for key in SPLIT.keys]
     shares = [FUSED.without("audio", share, 0)["image"]["audio"]["R@1"] for share in (0.2, 0.5, 0.8)]
     assert shares == sorted(shares, reverse=True)
 

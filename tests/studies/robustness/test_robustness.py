@@ -11,7 +11,7 @@ from bind.commands.cli import main
 from bind.evaluation.embed import embed_split
 from bind.model.binder import Binder
 from bind.runs.directory import open_run
-from bind.runs.figures import drawn_robustness
+from bind.runs.figures import robustness_figures
 from bind.runs.parts import active_pairs, make_datamodule
 from bind.studies.robustness.cells import half_at
 from bind.studies.robustness.command import robustness
@@ -198,15 +198,15 @@ def test_what_does_not_fit_is_told_with_the_way_out(argument, message, recorded_
 
 
 def test_the_figures_come_into_the_report_until_the_weights_change(studied):
-    drawn = drawn_robustness(studied)
+    drawn = robustness_figures(studied)
     assert {path.name for path in drawn.values()} == set(found_in(studied)["figures"].values())
     assert all(path.is_file() for path in drawn.values())
-    assert not drawn_robustness(studied, "_val")
+    assert not robustness_figures(studied, "_val")
     weights = studied / "binder" / "model.safetensors"
     written = weights.stat().st_mtime
     later = (studied / "robustness.json").stat().st_mtime + 1
     os.utime(weights, (later, later))
-    assert not drawn_robustness(studied)
+    assert not robustness_figures(studied)
     os.utime(weights, (written, written))
 
 

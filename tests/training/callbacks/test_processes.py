@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from bind.training.callbacks import processes
-from bind.training.callbacks.processes import FOLDER, one_for_all
-from bind.training.callbacks.stop import Stopped
+from bind.training.callbacks.processes import FOLDER, stop_all_ranks_together
+from bind.training.callbacks.stop import TrainingStopped
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_the_error_of_another_process_is_raised_and_not_its_echo(code, told, lau
         launcher.start(code)
         lost(launcher.procs[1])
 
-    with pytest.raises(ValueError, match=told), one_for_all(launcher, hint):
+    with pytest.raises(ValueError, match=told), stop_all_ranks_together(launcher, hint):
         train()
     assert launcher.procs[0].wait(timeout=10) < 0, "the others are left running"
     assert FOLDER not in os.environ
@@ -61,7 +61,7 @@ def test_the_error_of_another_process_is_raised_and_not_its_echo(code, told, lau
 
 @pytest.mark.parametrize("error", [ValueError("own"), RuntimeError("own"), SystemExit(1)])
 def test_an_error_of_its_own_is_raised_as_it_is(error, launcher):
-    with pytest.raises(type(error)) as raised, one_for_all(launcher, hint):
+    with pytest.raises(type(error)) as raised, stop_all_ranks_together(launcher, hint):
         raise error
     assert raised.value is error
     assert launcher.procs[0].wait(timeout=10) < 0
@@ -70,7 +70,7 @@ def test_an_error_of_its_own_is_raised_as_it_is(error, launcher):
 def test_a_process_that_hangs_is_ended_with_the_error_of_the_other(launcher, monkeypatch, capfd):
     ended = threading.Event()
     monkeypatch.setattr(os, "_exit", lambda status: ended.set() if status == 1 else None)
-    with one_for_all(launcher, lambda: "\ngo on with this"):
+    with stop_all_ranks_together(launcher, lambda: "\ngo on with this"):
         launcher.start("raise SystemExit(3)")
         assert ended.wait(timeout=10)
     assert capfd.readouterr().err.endswith("error: process 2 ended with status 3, see above\ngo on with this\n")
@@ -79,15 +79,15 @@ def test_a_process_that_hangs_is_ended_with_the_error_of_the_other(launcher, mon
 def test_a_stop_waits_for_the_others_to_end(launcher):
     launcher.procs.pop().kill()  # the one that sleeps
     launcher.start("import time; time.sleep(0.3); print('saved')")
-    with pytest.raises(Stopped), one_for_all(launcher, hint):
-        raise Stopped("SIGTERM", 3)
+    with pytest.raises(TrainingStopped), stop_all_ranks_together(launcher, hint):
+        raise TrainingStopped("SIGTERM", 3)
     assert launcher.procs[0].stdout.read() == b"saved\n"
 
 
 def test_another_process_leaves_its_error_for_the_first_one(tmp_path, monkeypatch):
     monkeypatch.setenv(FOLDER, str(tmp_path))
     monkeypatch.setenv("LOCAL_RANK", "1")
-    with pytest.raises(SystemExit) as stopped, one_for_all(SimpleNamespace(procs=[]), hint):
+    with pytest.raises(SystemExit) as stopped, stop_all_ranks_together(SimpleNamespace(procs=[]), hint):
         raise ValueError("a file is broken")
     assert stopped.value.code == 1
     assert (tmp_path / "1").read_text() == "a file is broken"
@@ -98,7 +98,7 @@ def test_another_process_ends_when_the_first_one_is_gone(launcher, tmp_path, mon
     monkeypatch.setenv("LOCAL_RANK", "1")
     ended = threading.Event()
     monkeypatch.setattr(os, "_exit", lambda status: ended.set() if status == 1 else None)
-    with one_for_all(SimpleNamespace(procs=[]), hint):
+    with stop_all_ranks_together(SimpleNamespace(procs=[]), hint):
         assert not ended.wait(timeout=0.3)
         monkeypatch.setattr(os, "getppid", lambda: 1)
         assert ended.wait(timeout=10)
@@ -114,7 +114,7 @@ def test_lightning_no_longer_kills_the_first_process(launcher):
     observer = _ChildProcessObserver(os.getpid(), launcher.procs, sleep_period=0.6)
     observer._terminate_all = lambda: killed.append(True)
     observer.start()
-    with pytest.raises(ValueError, match="process 2"), one_for_all(launcher, hint):
+    with pytest.raises(ValueError, match="process 2"), stop_all_ranks_together(launcher, hint):
         lost(launcher.procs[1], after_seconds=0.3)
     observer.join(timeout=10)
     assert not killed

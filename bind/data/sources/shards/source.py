@@ -29,7 +29,7 @@ SPLITS = ("train", "val", "test")
 CACHE_DIR = "~/.cache/bindspace/shards"
 
 
-class ShardSource:
+class IndexedShardSource:
     """Samples of WebDataset tars, through their indices: of `bindspace pack`, or of anyone (indexed once).
 
     Args:

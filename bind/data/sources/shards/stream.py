@@ -21,7 +21,7 @@ from bind.types import Modality, Sample
 logger = logging.getLogger("bind.data")
 
 
-class StreamSource:
+class StreamingShardSource:
     """Samples of WebDataset tars in their order, without an index: known by shard and place, without group or owner.
 
     Training takes the shards in shuffled order and each from its start; where a run goes on, it reads the shard it was
@@ -32,7 +32,7 @@ class StreamSource:
         shards: where they lie; or one of these per split, else all are of `train`.
         samples_per_shard: how many samples of each shard are taken; each must have as many.
         name: what logs call this dataset; by default its folder's name.
-        extensions: as in `ShardSource`.
+        extensions: as in `IndexedShardSource`.
 
     Raises:
         ValueError: naming the shard that is missing, damaged, or has too few samples.

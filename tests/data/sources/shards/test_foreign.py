@@ -7,8 +7,8 @@ import pytest
 from support import shard_cases
 
 from bind.data.datamodule import BindDataModule
-from bind.data.sources.shards.source import ShardSource
-from bind.data.sources.shards.stream import StreamSource
+from bind.data.sources.shards.source import IndexedShardSource
+from bind.data.sources.shards.stream import StreamingShardSource
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ CAPTIONS = [[f"caption {n}"] for n in range(12)]
 
 
 def test_usual_extensions_are_known_and_others_told(foreign, caplog):
-    source = ShardSource(str(foreign))
+    source = IndexedShardSource(str(foreign))
     assert set(source.modalities()) == {"image", "text", "audio"}
     assert texts(source) == CAPTIONS
     assert source.fetch("train", [5], ["audio"], None)[0]["audio"][0].path.suffix == ".wav"
@@ -36,26 +36,26 @@ def test_usual_extensions_are_known_and_others_told(foreign, caplog):
 
 
 def test_extensions_can_be_named(foreign):
-    source = ShardSource(str(foreign), extensions={"cls": "label_text", "wav": "sound"})
+    source = IndexedShardSource(str(foreign), extensions={"cls": "label_text", "wav": "sound"})
     assert set(source.modalities()) == {"image", "text", "sound", "label_text"}
 
 
 def test_splits_can_be_given(foreign):
-    source = ShardSource({"train": f"{foreign}/{{000..001}}.tar", "val": f"{foreign}/002.tar"})
+    source = IndexedShardSource({"train": f"{foreign}/{{000..001}}.tar", "val": f"{foreign}/002.tar"})
     assert (texts(source), texts(source, "val")) == (CAPTIONS[:8], CAPTIONS[8:])
 
 
 def test_it_is_indexed_once_and_again_when_it_changes(foreign, caplog):
-    ShardSource(str(foreign))
+    IndexedShardSource(str(foreign))
     assert len(list(foreign.glob("*.index.parquet"))) == 3
     assert "3 shard(s) have no index" in caplog.text
     caplog.clear()
-    ShardSource(str(foreign))
+    IndexedShardSource(str(foreign))
     assert "no index" not in caplog.text
     shard_cases.foreign_tar(foreign / "001.tar", first=40)
     later = (foreign / "001.index.parquet").stat().st_mtime_ns + 10**9
     os.utime(foreign / "001.tar", ns=(later, later))
-    assert texts(ShardSource(str(foreign)))[4] == ["caption 40"]
+    assert texts(IndexedShardSource(str(foreign)))[4] == ["caption 40"]
     assert "001.tar: changed since it was indexed" in caplog.text
 
 
@@ -63,11 +63,11 @@ def test_the_index_of_a_remote_shard_lies_in_the_cache(foreign, tmp_path):
     with shard_cases.Server(foreign) as server:
         pattern = server.url + "/{000..002}.tar"
         server.mishaps = [404, 403, 404, "drop", 503]
-        source = ShardSource(pattern, cache_dir=tmp_path / "cache")
+        source = IndexedShardSource(pattern, cache_dir=tmp_path / "cache")
         assert texts(source) == CAPTIONS
         assert len(list((tmp_path / "cache").iterdir())) == 3
         server.requests.clear()
-        again = ShardSource(pattern, cache_dir=tmp_path / "cache")
+        again = IndexedShardSource(pattern, cache_dir=tmp_path / "cache")
         # Only whether it is as large as it was.
         assert {asked for path, asked in server.requests if path.endswith(".tar")} == {"bytes=0-0"}
         assert again.content_hash("train", "audio") == source.content_hash("train", "audio")
@@ -76,18 +76,18 @@ def test_the_index_of_a_remote_shard_lies_in_the_cache(foreign, tmp_path):
 def test_a_sample_of_no_modality_is_refused(tmp_path):
     shard_cases.write_tar(tmp_path / "a.tar", [("a.cls", b"1")])
     with pytest.raises(ValueError, match=r"a\.tar: no member of the sample 'a' is of a known modality"):
-        ShardSource(str(tmp_path))
+        IndexedShardSource(str(tmp_path))
 
 
 def test_a_text_that_is_none_is_named(tmp_path):
     shard_cases.write_tar(tmp_path / "a.tar", [("k.txt", b"\xff\xfe")])
     with pytest.raises(ValueError, match=r"a\.tar: k\.txt: not a text in UTF-8"):
-        ShardSource(str(tmp_path)).fetch("train", [0], ["text"], None)
+        IndexedShardSource(str(tmp_path)).fetch("train", [0], ["text"], None)
 
 
 def test_keys_are_what_the_names_say(tmp_path):
     shard_cases.write_tar(tmp_path / "a.tar", [("a%41 b/c.txt", b"1"), ("aA b/c.txt", b"2")])
-    assert [s.key for s in ShardSource(str(tmp_path)).samples("train")] == ["a%41 b/c", "aA b/c"]
+    assert [s.key for s in IndexedShardSource(str(tmp_path)).samples("train")] == ["a%41 b/c", "aA b/c"]
 
 
 class TestStream:
@@ -98,7 +98,7 @@ class TestStream:
     @pytest.mark.parametrize("remote", [False, True], ids=["local", "remote"])
     def test_it_gives_what_an_index_gives(self, foreign, caplog, remote):
         with shard_cases.Server(foreign) as server:
-            source = StreamSource((server.url if remote else str(foreign)) + "/{000..002}.tar", 4)
+            source = StreamingShardSource((server.url if remote else str(foreign)) + "/{000..002}.tar", 4)
             assert texts(source) == CAPTIONS
             assert source.modalities() == ("image", "text", "audio")
         assert "is streamed: every loading process reads every shard" in caplog.text
@@ -113,7 +113,9 @@ class TestStream:
                 return items
 
         def batches(start_step):
-            data = BindDataModule({"s": StreamSource(str(foreign), 4)}, {"text": Words()}, ["text"], [], batch_size=3)
+            data = BindDataModule(
+                {"s": StreamingShardSource(str(foreign), 4)}, {"text": Words()}, ["text"], [], batch_size=3
+            )
             dataset = data.dataset("train", ["text"])
             return [dataset[request].inputs["text"] for request in data.train_plan(start_step)]
 
@@ -127,7 +129,7 @@ class TestStream:
 
         open_stream = stream.open_stream
         monkeypatch.setattr(stream, "open_stream", lambda path: opened.append(path) or open_stream(path))
-        source = StreamSource(str(foreign), 4)
+        source = StreamingShardSource(str(foreign), 4)
         opened.clear()
         order = [4, 5, 6, 7, 8, 9, 10, 11, 0, 1, 2, 3]
         for start in range(0, 12, 3):
@@ -135,7 +137,7 @@ class TestStream:
         assert len(opened) == 3
 
     def test_too_few_samples_are_told(self, foreign):
-        source = StreamSource(str(foreign), 5)
+        source = StreamingShardSource(str(foreign), 5)
         with pytest.raises(ValueError, match=r"000\.tar: has fewer than 5 samples; set data\.samples_per_shard"):
             texts(source)
 
@@ -143,13 +145,13 @@ class TestStream:
         path = foreign / "001.tar"
         path.write_bytes(path.read_bytes()[:3000])
         with pytest.raises(ValueError, match=r"001\.tar: (not a whole tar|has fewer than)"):
-            texts(StreamSource(str(foreign), 4))
+            texts(StreamingShardSource(str(foreign), 4))
 
     def test_a_split_without_shards_is_told(self, foreign):
         with pytest.raises(ValueError, match="no shards of the split 'val'"):
-            StreamSource(str(foreign), 4).samples("val")
+            StreamingShardSource(str(foreign), 4).samples("val")
 
 
 def test_messages_of_loading_are_warnings(foreign, caplog):
-    ShardSource(str(foreign))
+    IndexedShardSource(str(foreign))
     assert {record.levelno for record in caplog.records} == {logging.WARNING}

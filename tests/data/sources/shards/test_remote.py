@@ -9,7 +9,7 @@ from support import shard_cases
 
 from bind.data.sources.shards import remote
 from bind.data.sources.shards.remote import file_size, read_range, read_whole
-from bind.data.sources.shards.source import ShardSource
+from bind.data.sources.shards.source import IndexedShardSource
 
 MODALITIES = ("text", "audio", "imu", "image", "depth")
 
@@ -30,15 +30,15 @@ def values(source, split="val"):
 
 @pytest.mark.parametrize("where", ["", "/", "/{train,val}-{000000..000000}.tar"])
 def test_shards_on_a_server_are_those_on_disk(packed, server, where):
-    local = ShardSource(str(packed) if "{" not in where else str(packed) + where)
-    far = ShardSource(server.url + where)
+    local = IndexedShardSource(str(packed) if "{" not in where else str(packed) + where)
+    far = IndexedShardSource(server.url + where)
     assert [s.key for s in far.samples("train")] == [s.key for s in local.samples("train")]
     assert values(far) == values(local)
     assert far.content_hash("val", "audio") == local.content_hash("val", "audio")
 
 
 def test_a_batch_takes_few_requests_and_few_bytes(packed, server):
-    source = ShardSource(server.url)
+    source = IndexedShardSource(server.url)
     server.requests.clear()
     server.sent_bytes = 0
     source.fetch("train", range(8), MODALITIES, None)
@@ -49,15 +49,15 @@ def test_a_batch_takes_few_requests_and_few_bytes(packed, server):
 
 @pytest.mark.parametrize("mishaps", [["drop"], [503, 503], [429, "drop", 500, 502]])
 def test_it_is_tried_again(packed, server, mishaps, short_pauses):
-    source = ShardSource(f"{server.url}/val-000000.tar")
+    source = IndexedShardSource(f"{server.url}/val-000000.tar")
     server.mishaps = list(mishaps)
-    assert values(source) == values(ShardSource(str(packed / "val-000000.tar")))
+    assert values(source) == values(IndexedShardSource(str(packed / "val-000000.tar")))
     assert short_pauses == [0.5 * 2**n for n in range(len(mishaps))]
 
 
 @pytest.mark.parametrize("mishap", ["drop", 503])
 def test_what_never_goes_well_is_told(server, mishap, short_pauses):
-    source = ShardSource(f"{server.url}/val-000000.tar")
+    source = IndexedShardSource(f"{server.url}/val-000000.tar")
     server.mishaps = [mishap] * 20
     with pytest.raises(ValueError, match=r"http\S+/val-000000\.tar: not readable in 6 tries.*ckpt=last"):
         values(source)
@@ -65,7 +65,7 @@ def test_what_never_goes_well_is_told(server, mishap, short_pauses):
 
 
 def test_a_server_that_is_gone_is_told(server, short_pauses):
-    source = ShardSource(f"{server.url}/val-000000.tar")
+    source = IndexedShardSource(f"{server.url}/val-000000.tar")
     server.http.shutdown()
     server.http.server_close()
     remote._http.cache_clear()
@@ -75,8 +75,8 @@ def test_a_server_that_is_gone_is_told(server, short_pauses):
 
 def test_what_can_not_go_well_is_told_at_once(packed, server, short_pauses):
     with pytest.raises(ValueError, match=r"/nothing\.tar: not found"):
-        ShardSource(f"{server.url}/nothing.tar")
-    source = ShardSource(f"{server.url}/val-000000.tar")
+        IndexedShardSource(f"{server.url}/nothing.tar")
+    source = IndexedShardSource(f"{server.url}/val-000000.tar")
     server.mishaps = [403]
     with pytest.raises(ValueError, match=r"/val-000000\.tar: may not be read \(HTTP 403\)"):
         values(source)
@@ -85,7 +85,7 @@ def test_what_can_not_go_well_is_told_at_once(packed, server, short_pauses):
 
 def test_a_server_without_ranges_is_told_before_the_file_comes(packed):
     with shard_cases.Server(packed, ranges=False) as server:
-        source = ShardSource(f"{server.url}/val-000000.tar")
+        source = IndexedShardSource(f"{server.url}/val-000000.tar")
         with pytest.raises(ValueError, match=r"/val-000000\.tar: the server ignores ranges"):
             values(source)
         assert len([1 for path, _ in server.requests if path.endswith(".tar")]) == 1
@@ -97,7 +97,7 @@ def test_a_shard_of_another_size_on_a_server_is_told(packed, tmp_path):
     tar = tmp_path / "val-000000.tar"
     tar.write_bytes(tar.read_bytes() + bytes(512))
     with shard_cases.Server(tmp_path) as server:
-        source = ShardSource(f"{server.url}/val-000000.tar")
+        source = IndexedShardSource(f"{server.url}/val-000000.tar")
         with pytest.raises(ValueError, match=r"val-000000\.tar: has \d+ bytes where its index says \d+"):
             values(source)
 
@@ -107,11 +107,11 @@ def test_any_file_system_of_fsspec_serves(packed):
     for path in packed.iterdir():
         memory.pipe_file(f"/bucket/{path.name}", path.read_bytes())
     try:
-        local = values(ShardSource(str(packed)))
-        assert values(ShardSource("memory://bucket")) == local
-        assert values(ShardSource("memory://bucket/*.tar")) == local
+        local = values(IndexedShardSource(str(packed)))
+        assert values(IndexedShardSource("memory://bucket")) == local
+        assert values(IndexedShardSource("memory://bucket/*.tar")) == local
         with pytest.raises(ValueError, match=r"memory://bucket/nothing\.tar: not found"):
-            ShardSource("memory://bucket/nothing.tar")
+            IndexedShardSource("memory://bucket/nothing.tar")
     finally:
         memory.rm("/bucket", recursive=True)
 
@@ -146,7 +146,7 @@ def test_a_missing_small_file_is_none_where_it_may_be(server):
 
 def test_loader_processes_read_a_server_too(packed, server):
     """Connections and threads of the process that made the source do not survive the fork."""
-    source = ShardSource(server.url)
+    source = IndexedShardSource(server.url)
     here = values(source)
 
     class Values(torch.utils.data.Dataset):
@@ -163,14 +163,17 @@ def test_loader_processes_read_a_server_too(packed, server):
 def test_signatures_and_passwords_stay_out_of_messages(server):
     url = f"{server.url.replace('://', '://me:secret@')}/nothing.tar?signature=abc"
     with pytest.raises(ValueError, match=r"http://127\S+/nothing\.tar: not found") as raised:
-        ShardSource(url)
+        IndexedShardSource(url)
     assert not {"secret", "abc"} & set(re.findall(r"\w+", str(raised.value)))
 
 
 def test_a_signed_url_serves(packed, server):
-    assert values(ShardSource(f"{server.url}/val-000000.tar?signature=abc"))[0] == values(ShardSource(str(packed)))[0]
+    assert (
+        values(IndexedShardSource(f"{server.url}/val-000000.tar?signature=abc"))[0]
+        == values(IndexedShardSource(str(packed)))[0]
+    )
 
 
 def test_an_unknown_protocol_is_told():
     with pytest.raises(ValueError, match="nosuch"):
-        ShardSource("nosuch://bucket/a.tar")
+        IndexedShardSource("nosuch://bucket/a.tar")

@@ -11,7 +11,7 @@ from support.runs import read_manifest, write_manifest
 
 from bind.data.datamodule import BindDataModule
 from bind.data.sources.shards import members
-from bind.data.sources.shards.source import ShardSource
+from bind.data.sources.shards.source import IndexedShardSource
 from bind.data.sources.shards.tar_index import TarIndex
 from bind.data.transforms.audio import AudioTransform
 
@@ -55,7 +55,7 @@ def batches(data, split="train", start_step=0, rank=0, world_size=1, num=None):
 
 def test_only_the_modalities_asked_for_are_read(packed, reads, monkeypatch):
     monkeypatch.setattr(members, "LOCAL_GAP_BYTES", 0)
-    source = ShardSource(str(packed))
+    source = IndexedShardSource(str(packed))
     index = next(i for i, s in enumerate(source.samples("train")) if {"imu", "image", "text"} <= set(s.values))
     (found,) = source.fetch("train", [index], ["text"], None)
     assert list(found) == ["text"]
@@ -67,21 +67,21 @@ def test_only_the_modalities_asked_for_are_read(packed, reads, monkeypatch):
 
 def test_neighbours_come_in_one_read(packed, reads, monkeypatch):
     monkeypatch.setattr(members, "LOCAL_GAP_BYTES", 2**20)
-    source = ShardSource(str(packed))
+    source = IndexedShardSource(str(packed))
     source.fetch("val", range(8), source.modalities(), None)
     shards = {path for path, _, _ in reads}
     assert len(reads) == len(shards)
 
 
 def test_a_sample_asked_for_twice_comes_twice(packed):
-    source = ShardSource(str(packed))
+    source = IndexedShardSource(str(packed))
     a, b, c = source.fetch("val", [3, 0, 3], ["text"], None)
     assert a == c != b
 
 
 @pytest.mark.parametrize("block_samples", [1, 3, 16, 100])
 def test_an_order_is_a_permutation_of_blocks(packed, block_samples):
-    source = ShardSource(str(packed), block_samples=block_samples)
+    source = IndexedShardSource(str(packed), block_samples=block_samples)
     orders = [source.training_order(np.random.default_rng(seed), 50) for seed in range(200)]
     assert all(sorted(order) == list(range(50)) for order in orders)
     runs = [1 + int((np.diff(order) != 1).sum()) for order in orders]
@@ -93,8 +93,8 @@ def test_an_order_is_a_permutation_of_blocks(packed, block_samples):
 
 
 def test_batches_are_a_function_of_seed_and_step(packed):
-    whole = batches(datamodule(ShardSource(str(packed), block_samples=3)))
-    rest = batches(datamodule(ShardSource(str(packed), block_samples=3)), start_step=2)
+    whole = batches(datamodule(IndexedShardSource(str(packed), block_samples=3)))
+    rest = batches(datamodule(IndexedShardSource(str(packed), block_samples=3)), start_step=2)
     assert len(whole) == 4
     assert [b.keys for b in whole[2:]] == [b.keys for b in rest]
     for one, other in zip(whole[2:], rest, strict=True):
@@ -103,24 +103,26 @@ def test_batches_are_a_function_of_seed_and_step(packed):
 
 
 def test_ranks_share_a_step(packed):
-    whole = batches(datamodule(ShardSource(str(packed), block_samples=3), 4))
-    halves = [batches(datamodule(ShardSource(str(packed), block_samples=3), 2), rank=r, world_size=2) for r in (0, 1)]
+    whole = batches(datamodule(IndexedShardSource(str(packed), block_samples=3), 4))
+    halves = [
+        batches(datamodule(IndexedShardSource(str(packed), block_samples=3), 2), rank=r, world_size=2) for r in (0, 1)
+    ]
     assert [b.keys for b in whole] == [a.keys + b.keys for a, b in zip(*halves, strict=True)]
 
 
 def test_evaluation_sees_every_sample_once(packed):
-    source = ShardSource(str(packed))
+    source = IndexedShardSource(str(packed))
     keys = [key for batch in datamodule(source, 3).evaluation_dataloader("val") for key in batch.keys]
     assert keys == [sample.key for sample in source.samples("val")]
 
 
 def test_a_source_goes_to_other_processes(packed):
-    source = pickle.loads(pickle.dumps(ShardSource(str(packed))))
+    source = pickle.loads(pickle.dumps(IndexedShardSource(str(packed))))
     assert source.fetch("val", [0], ["text"], None)[0]["text"]
 
 
 def test_the_content_hash_follows_the_content(world, packed, tmp_path):
-    source = ShardSource(str(packed))
+    source = IndexedShardSource(str(packed))
     before = {m: source.content_hash("val", m) for m in source.modalities()}
     assert len(set(before.values())) == len(before)
     assert before != {m: source.content_hash("train", m) for m in source.modalities()}
@@ -130,7 +132,7 @@ def test_the_content_hash_follows_the_content(world, packed, tmp_path):
         shard_cases.pack(write_manifest(world.with_name("other.jsonl"), rows), tmp_path)
     finally:
         world.with_name("other.jsonl").unlink()
-    after = ShardSource(str(tmp_path))
+    after = IndexedShardSource(str(tmp_path))
     assert {m for m in before if after.content_hash("val", m) != before[m]} == {"text"}
 
 
@@ -142,7 +144,7 @@ def test_a_shard_that_was_damaged_is_named(packed, tmp_path):
     content = bytearray((tmp_path / "val-000000.tar").read_bytes())
     content[place] ^= 1
     (tmp_path / "val-000000.tar").write_bytes(content)
-    source = ShardSource(str(tmp_path))
+    source = IndexedShardSource(str(tmp_path))
     with pytest.raises(ValueError, match=r"val-000000\.tar: k16\.text\S*\.txt is not what the index says"):
         source.fetch("val", [0], ["text"], None)
     source.fetch("train", [0], ["text"], None)
@@ -154,13 +156,13 @@ def test_a_shard_of_another_size_is_named(packed, tmp_path):
     tar = tmp_path / "val-000000.tar"
     tar.write_bytes(tar.read_bytes()[:-512])
     with pytest.raises(ValueError, match=r"val-000000\.tar: has \d+ bytes where .*index\.parquet says \d+: cut off"):
-        ShardSource(str(tmp_path))
+        IndexedShardSource(str(tmp_path))
 
 
 def test_a_shard_cut_off_while_training_is_named(packed, tmp_path):
     for path in packed.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    source = ShardSource(str(tmp_path))
+    source = IndexedShardSource(str(tmp_path))
     tar = tmp_path / "val-000000.tar"
     tar.write_bytes(tar.read_bytes()[:-512])
     with pytest.raises(ValueError, match=r"val-000000\.tar: has \d+ bytes where its index says"):
@@ -171,7 +173,7 @@ def test_a_key_in_two_shards_is_refused(packed, tmp_path):
     for number in (0, 1):
         (tmp_path / f"{number}.tar").write_bytes((packed / "val-000000.tar").read_bytes())
     with pytest.raises(ValueError, match=r"the key 'k16' comes twice, in \S+0\.tar and \S+1\.tar"):
-        ShardSource(str(tmp_path))
+        IndexedShardSource(str(tmp_path))
 
 
 def test_an_owner_in_two_splits_is_refused(tmp_path):
@@ -179,16 +181,16 @@ def test_an_owner_in_two_splits_is_refused(tmp_path):
         meta = f'{{"key": "{split}", "split": "{split}", "owners": ["anna"]}}'.encode()
         shard_cases.write_tar(tmp_path / f"{split}.tar", [(f"{split}.meta.json", meta), (f"{split}.text.txt", b"a")])
     with pytest.raises(ValueError, match="'anna'"):
-        ShardSource(str(tmp_path))
+        IndexedShardSource(str(tmp_path))
 
 
 def test_a_shard_listed_under_another_split_is_refused(packed):
     with pytest.raises(ValueError, match=r"val-000000\.tar: the sample 'k16' is of the split 'val'"):
-        ShardSource({"train": str(packed / "val-000000.tar")})
+        IndexedShardSource({"train": str(packed / "val-000000.tar")})
 
 
 def test_a_split_without_samples_is_told(packed):
     with pytest.raises(ValueError, match=r"no samples of the split 'test'; there are train, val"):
-        ShardSource(str(packed)).samples("test")
+        IndexedShardSource(str(packed)).samples("test")
     with pytest.raises(ValueError, match=r"data\.block_samples=0"):
-        ShardSource(str(packed), block_samples=0)
+        IndexedShardSource(str(packed), block_samples=0)

@@ -10,7 +10,7 @@ from support import shard_cases
 from support.runs import read_manifest, tree, write_manifest
 
 from bind.data.sources.manifest import ManifestSource
-from bind.data.sources.shards.source import ShardSource
+from bind.data.sources.shards.source import IndexedShardSource
 from bind.data.sources.shards.tar_index import TarIndex
 from bind.data.sources.shards.writer import is_written, plan_shards, write_listing, write_shard
 from bind.data.transforms.audio import AudioTransform
@@ -34,7 +34,7 @@ def same(a, b):
 
 @pytest.mark.parametrize("seed", [None, 3], ids=["evaluation", "training"])
 def test_a_sample_gives_the_same_tensors_from_a_manifest_and_from_shards(world, packed, seed):
-    loose, shards = ManifestSource(world), ShardSource(str(packed))
+    loose, shards = ManifestSource(world), IndexedShardSource(str(packed))
     assert set(shards.modalities()) == set(MODALITIES)
     compared = dict.fromkeys(MODALITIES, 0)
     for split in loose.splits:
@@ -54,7 +54,7 @@ def test_a_sample_gives_the_same_tensors_from_a_manifest_and_from_shards(world, 
 
 
 def test_metadata_comes_back(world, packed):
-    loose, shards = ManifestSource(world), ShardSource(str(packed))
+    loose, shards = ManifestSource(world), IndexedShardSource(str(packed))
     for split in loose.splits:
         here = {s.key: (s.split, s.group, s.label, s.owners, set(s.values)) for s in loose.samples(split)}
         assert here == {s.key: (s.split, s.group, s.label, s.owners, set(s.values)) for s in shards.samples(split)}

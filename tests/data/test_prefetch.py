@@ -3,7 +3,7 @@ from concurrent.futures import wait
 import pytest
 import torch
 
-from bind.data.ahead import AheadLoader
+from bind.data.prefetch import PrefetchLoader
 
 
 class Squares(torch.utils.data.Dataset):
@@ -14,7 +14,7 @@ class Squares(torch.utils.data.Dataset):
 
 
 def loader(num_workers, indices=range(8), **options):
-    return AheadLoader(Squares(), sampler=list(indices), batch_size=None, num_workers=num_workers, **options)
+    return PrefetchLoader(Squares(), sampler=list(indices), batch_size=None, num_workers=num_workers, **options)
 
 
 def squares(batches):

@@ -5,13 +5,13 @@ import pytest
 from support import pages
 
 from bind.data.sources.manifest import ManifestSource
-from bind.report import exhibit as exhibit_file
-from bind.report.exhibit import exhibit
+from bind.report import page_media as page_media_file
+from bind.report.page_media import page_media
 
 
 def shown(source, num_samples=300, galleries=(), **fused):
     values = pages.values_of(source)
-    return exhibit(values, {m: (m,) for m in source.modalities()} | fused, galleries, num_samples)
+    return page_media(values, {m: (m,) for m in source.modalities()} | fused, galleries, num_samples)
 
 
 def points_of(page):
@@ -52,8 +52,8 @@ def test_the_same_samples_are_chosen_again_and_no_more_than_asked(source):
 
 
 def test_media_that_would_be_too_large_are_left_out_with_their_samples(source, monkeypatch):
-    monkeypatch.setattr(exhibit_file, "MAX_MEDIA_BYTES", 1)
-    monkeypatch.setattr(exhibit_file, "SAMPLES_AT_A_TIME", 2)
+    monkeypatch.setattr(page_media_file, "MAX_MEDIA_BYTES", 1)
+    monkeypatch.setattr(page_media_file, "SAMPLES_AT_A_TIME", 2)
     page = shown(source)
     assert (len(page["scatter"]["samples"]), page["scatter"]["num_samples"]) == (2, 6)
 
@@ -63,7 +63,7 @@ def test_a_fused_point_has_the_media_of_its_inputs(source):
     values.split.z["audio_and_imu"] = values.split.z["audio"]
     values.split.rows["audio_and_imu"] = values.split.rows["audio"]
     parts = {m: (m,) for m in source.modalities()} | {"audio_and_imu": ("audio", "imu")}
-    page = exhibit(values, parts, [], 300)
+    page = page_media(values, parts, [], 300)
     [fused] = [m for m in page["scatter"]["modalities"] if len(m["parts"]) > 1]
     assert fused == {"name": "audio_and_imu", "title": "audio ⊕ imu", "parts": ["audio", "imu"]}
     for modality, sample, _ in points_of(page):

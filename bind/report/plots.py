@@ -10,7 +10,7 @@ from bind.report.confusion import plot_confusion
 from bind.report.curves import plot_curves
 from bind.report.gallery import Query, Result, plot_gallery
 from bind.report.matrix import plot_matrix
-from bind.report.nearest import NUM_RESULTS, Asked, Gallery
+from bind.report.nearest import NUM_RESULTS, Gallery, GalleryQuery
 from bind.report.values import SplitValues
 
 
@@ -35,7 +35,7 @@ def draw_run(
     return pngs
 
 
-def _drawn(row: Asked, gallery: Gallery, values: SplitValues) -> Query:
+def _drawn(row: GalleryQuery, gallery: Gallery, values: SplitValues) -> Query:
     rows = values.split.rows
     found = values.fetch(gallery.pool, [item.position for item in row.found])
     results = [

@@ -37,7 +37,7 @@ class Media:
         return [self._numbers[modality, p] for p in positions]
 
 
-def exhibit(
+def page_media(
     values: SplitValues, parts: Mapping[Modality, Sequence[Modality]], galleries: Sequence[Gallery], num_samples: int
 ) -> dict[str, Any]:
     """The galleries, and up to `num_samples` samples with all of their vectors as points; none where that is 0.

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 _END = object()
 
 
-class AheadLoader(DataLoader):
+class PrefetchLoader(DataLoader):
     """A `DataLoader` whose next batch waits in this process when it is asked for; batches and their order are the same.
 
     A finished batch has to be taken over from the process that made it: its tensors arrive as file descriptors, which

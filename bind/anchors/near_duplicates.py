@@ -71,7 +71,7 @@ def embed_with_thumbnails(pictures: Iterable[Image.Image], anchor: Anchor) -> tu
     return torch.cat(z), torch.stack(thumbnails)
 
 
-def find_copies(
+def find_near_duplicates(
     z_ND: torch.Tensor,
     z_MD: torch.Tensor,
     open_one: Callable[[int], Image.Image],
