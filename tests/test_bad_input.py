@@ -275,7 +275,7 @@ def test_a_run_that_did_not_finish_can_not_be_evaluated(recorded_run, tmp_path, 
 
 def test_a_run_of_another_version_is_refused(recorded_run, tmp_path, refused):
     text = (recorded_run / "config.yaml").read_text()
-    (tmp_path / "config.yaml").write_text(text.replace("version: 2\n", "version: 99\n", 1))
+    (tmp_path / "config.yaml").write_text(text.replace("version: 3\n", "version: 99\n", 1))
     message = refused(bind.runs.jobs.evaluate, runs.config(name="evaluate", run=str(tmp_path)))
     assert "config.yaml has version 99, this bind reads 3" in message
 
