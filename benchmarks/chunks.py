@@ -18,12 +18,8 @@ from typing import Any
 
 import lightning as L
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
-from watched import watched
 
-from bind.commands.cli import CONFIG_DIR
-from bind.runs.jobs import train
+import bind
 
 WARM_UP_STEPS = 2
 # A chunk draws random numbers of its own; without any, the losses agree.
@@ -76,24 +72,21 @@ def forget_peak() -> None:
 def measure(batch_size: int, chunk_size: int | None, steps: int, overrides: list[str]) -> tuple[float, float, float]:
     """Median seconds per step, peak MiB, and the last loss."""
     meter = Meter()
-    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"), tempfile.TemporaryDirectory() as run_dir:
-        config = compose("train", overrides=["modalities=[audio]", *STILL, *overrides])
-        values = {
-            "run_dir": run_dir,
-            "data.batch_size": batch_size,
-            "data.chunk_size": chunk_size,
-            "data.num_train": batch_size,
-            "data.num_test_queries": 1,
-            "data.steps_per_epoch": steps + WARM_UP_STEPS,
-            "trainer.max_epochs": 1,
-            "trainer.limit_val_batches": 0,
-            "trainer.enable_progress_bar": False,
-            "evaluation.num_gallery_queries": 0,
-        }
-        for key, value in values.items():
-            OmegaConf.update(config, key, value, merge=False)
-        with watched(meter):
-            train(config)
+    with tempfile.TemporaryDirectory() as run_dir:
+        job = [
+            "modalities=[audio]",
+            f"run_dir={run_dir}",
+            f"data.batch_size={batch_size}",
+            f"data.chunk_size={'null' if chunk_size is None else chunk_size}",
+            f"data.num_train={batch_size}",
+            "data.num_test_queries=1",
+            f"data.steps_per_epoch={steps + WARM_UP_STEPS}",
+            "trainer.max_epochs=1",
+            "trainer.limit_val_batches=0",
+            "trainer.enable_progress_bar=false",
+            "evaluation.num_gallery_queries=0",
+        ]
+        bind.train([*job, *STILL, *overrides], callbacks=[meter])
     return statistics.median(meter.seconds), max(meter.mib), meter.losses[-1]
 
 

@@ -19,16 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hydra import compose, initialize_config_dir
 
-from bind.commands.cli import CONFIG_DIR
+import bind
 from bind.metrics.heterogeneity import Heterogeneity
 from bind.model.binder import Binder
 from bind.runs.directory import open_run
-from bind.runs.jobs import train
-from bind.runs.parts import active_pairs
+from bind.runs.parts import Parts
 from bind.studies.heterogeneity.starts import bits_of_starts
-from bind.studies.heterogeneity.tasks import RunParts, tasks_of
+from bind.studies.heterogeneity.tasks import StudiedRun, tasks_of
 
 FACTORS = ("motion", "material")
 MODALITIES = ("audio", "imu")
@@ -60,19 +58,18 @@ def trained(factor: str, folder: Path, seed: int, steps: int) -> Path:
     """A run in which both modalities tell `factor`."""
     run_dir = folder / f"{factor}-{seed}"
     if not (run_dir / "metrics.json").is_file():
-        with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-            train(compose("train", overrides((factor, factor), run_dir, seed, steps)))
+        bind.train(overrides((factor, factor), run_dir, seed, steps))
     return run_dir
 
 
-def world_of(world: tuple[str, str], runs: dict[str, Path]) -> RunParts:
+def world_of(world: tuple[str, str], runs: dict[str, Path]) -> StudiedRun:
     """The parts of a run in this world, put together from the runs whose encoders are the same."""
     _, config = open_run(str(runs[world[0]]))
     config["data"]["sources"]["toy"]["carries"] = {m: [f] for m, f in zip(MODALITIES, world, strict=True)}
     binder, other = Binder.load(runs[world[0]]), Binder.load(runs[world[1]])
     binder.encoders["imu"], binder.heads["imu"] = other.encoders["imu"], other.heads["imu"]
-    parts = RunParts.of(config, binder, ())
-    parts.fill_cache()
+    parts = StudiedRun.of(Parts.build(config, binder, trust=()), ())
+    parts.have_cache()
     return parts
 
 
@@ -80,7 +77,7 @@ def bits_in(world: tuple[str, str], runs: dict[str, Path], seed: int, steps: int
     """Bits (3, 2): starts from nothing, sound and IMU; tasks of sound and IMU."""
     parts = world_of(world, runs)
     columns = []
-    for task in tasks_of(active_pairs(parts.config, parts.binder), parts.binder):
+    for task in tasks_of(parts.pairs, parts.binder):
         bits = bits_of_starts(parts, task, MODALITIES, seed, steps, with_head=head, advance=lambda: None)
         columns.append([bits[start] for start in (None, *MODALITIES)])
     return np.array(columns).T

@@ -8,59 +8,36 @@ deviation over seeds; chance is 0.022.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import tempfile
-from pathlib import Path
-from typing import Any
 
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
-
-from bind.commands.cli import CONFIG_DIR
-from bind.runs.jobs import train
+import bind
 
 PAIRS = ("audio_to_image", "imu_to_image")
-QUIET = {
-    "trainer.enable_progress_bar": False,
-    "evaluation.num_gallery_queries": 0,
-    "evaluation.num_scatter_samples": 0,
-    "trainer.max_epochs": 1,
-}
+ALWAYS = [
+    "~data.sources.toy",
+    "~data.zero_shot.motion",
+    "evaluation.split=val",
+    "evaluation.num_gallery_queries=0",
+    "evaluation.num_scatter_samples=0",
+    "trainer.enable_progress_bar=false",
+    "trainer.max_epochs=1",
+]
 
 
-def source(name: str, modality: str, num_train: int) -> dict[str, Any]:
-    """A toy source of recordings that never change, as real ones don't."""
-    modalities = ["image", modality]
-    counts = {"num_train": num_train, "num_val_queries": 4, "num_test_queries": 1}
-    return {
-        "_target_": "bind.data.sources.toy.world.ToySource",
-        "name": name,
-        "modalities": modalities,
-        "fresh": [],
-        **counts,
-    }
+def source(name: str, modality: str, num_train: int) -> str:
+    """The override that adds a toy source of recordings that never change, as real ones don't."""
+    counts = f"num_train:{num_train},num_val_queries:4,num_test_queries:1"
+    target = "bind.data.sources.toy.world.ToySource"
+    return f"+data.sources.{name}={{_target_:{target},name:{name},modalities:[image,{modality}],fresh:[],{counts}}}"
 
 
 def recalls(num_sounds: int, num_motions: int, alpha: float, steps: int, seed: int) -> list[float]:
     """Validation R@1 of each pair, after one training."""
-    values = {
-        "data.sources": {
-            "sound": source("sound", "audio", num_sounds),
-            "motion": source("motion", "imu", num_motions),
-        },
-        "data.zero_shot": {},
-        "data.alpha": alpha,
-        "data.steps_per_epoch": steps,
-        "evaluation.split": "val",
-        "seed": seed,
-    }
-    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"), tempfile.TemporaryDirectory() as run_dir:
-        config = compose("train")
-        for key, value in {**QUIET, **values, "run_dir": run_dir}.items():
-            OmegaConf.update(config, key, value, merge=False)
-        train(config)
-        retrieval = json.loads((Path(run_dir) / "metrics.json").read_text())["retrieval"]
+    sources = [source("sound", "audio", num_sounds), source("motion", "imu", num_motions)]
+    values = [f"data.alpha={alpha}", f"data.steps_per_epoch={steps}", f"seed={seed}"]
+    with tempfile.TemporaryDirectory() as run_dir:
+        retrieval = bind.train([*ALWAYS, *sources, *values, f"run_dir={run_dir}"]).metrics["retrieval"]
     return [retrieval[pair]["R@1"] for pair in PAIRS]
 
 

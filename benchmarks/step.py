@@ -16,12 +16,8 @@ from typing import Any
 
 import lightning as L
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
-from watched import watched
 
-from bind.commands.cli import CONFIG_DIR
-from bind.runs.jobs import train
+import bind
 
 WARM_UP_STEPS = 10
 
@@ -94,23 +90,19 @@ class Clock(L.Callback):
 
 
 def measure(overrides: list[str], steps: int) -> dict[str, float]:
-    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"), tempfile.TemporaryDirectory() as run_dir:
-        config = compose("train", overrides=overrides)
-        clock = Clock()
-        values = {
-            "run_dir": run_dir,
-            "trainer.max_epochs": 1,
-            "trainer.limit_val_batches": 0,
-            "trainer.enable_progress_bar": False,
-            "data.steps_per_epoch": steps + WARM_UP_STEPS,
-            "data.num_train": 4 * config.data.batch_size,
-            "data.num_test_queries": 1,
-            "evaluation.num_gallery_queries": 0,
-        }
-        for key, value in values.items():
-            OmegaConf.update(config, key, value, merge=False)
-        with watched(clock):
-            train(config)
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as run_dir:
+        job = [
+            f"run_dir={run_dir}",
+            "trainer.max_epochs=1",
+            "trainer.limit_val_batches=0",
+            "trainer.enable_progress_bar=false",
+            f"data.steps_per_epoch={steps + WARM_UP_STEPS}",
+            "data.num_train=512",
+            "data.num_test_queries=1",
+            "evaluation.num_gallery_queries=0",
+        ]
+        bind.train([*job, *overrides], callbacks=[clock])
     return clock.shares()
 
 

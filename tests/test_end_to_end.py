@@ -47,7 +47,7 @@ def test_the_run_directory_is_complete(toy_run):
     assert not [name for name in made if name.endswith((".tmp", ".writing", ".kept"))]
 
     resolved = OmegaConf.load(toy_run / "config.yaml")
-    assert (resolved.version, resolved.data.sources.toy.num_train) == (2, 128)
+    assert (resolved.version, resolved.data.sources.toy.num_train) == (3, 128)
     assert "${" not in (toy_run / "config.yaml").read_text()
 
 

@@ -20,7 +20,7 @@ from bind.data.workers import ignore_stop_signals
 from bind.report.tables import Cells, print_cells
 from bind.runs.directory import as_list
 from bind.runs.parts import make_sources
-from bind.training.callbacks.stop import is_first_process
+from bind.training.lightning_private import is_first_process
 from bind.types import FrozenTower, Source
 
 

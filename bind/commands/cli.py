@@ -150,10 +150,9 @@ def run_job(job: Callable[[Any], Any], cfg: Any) -> Any:
 
 def in_sweep() -> bool:
     """Whether this process runs the jobs of `-m`."""
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
+    from bind.training.hydra_private import is_multirun
 
-    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    return is_multirun()
 
 
 def run_train(cfg: Any) -> float | None:
@@ -194,13 +193,14 @@ def run_as_train_script() -> None:
 
     Multi-process training starts the script in argv[0] again, which would be the launcher's own.
     """
-    from hydra.core.hydra_config import HydraConfig
+    from bind.training.hydra_private import current_job
 
-    if Path(sys.argv[0]).resolve() == TRAIN_SCRIPT.resolve():
+    job = current_job()
+    if job is None or Path(sys.argv[0]).resolve() == TRAIN_SCRIPT.resolve():
         return
-    sources = HydraConfig.get().runtime.config_sources
+    sources = job.runtime.config_sources
     folders = [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
-    sys.argv = [str(TRAIN_SCRIPT), f"--config-name={HydraConfig.get().job.config_name}", *folders]
+    sys.argv = [str(TRAIN_SCRIPT), f"--config-name={job.job.config_name}", *folders]
     sys.modules["__main__"].__spec__ = None
 
 
@@ -240,24 +240,23 @@ def refuse_unset(cfg: Any) -> None:
 
 def warn_unused_overrides() -> None:
     """Warn of keys that the command line adds with + and nothing reads."""
-    from hydra.core.hydra_config import HydraConfig
+    from bind.training.hydra_private import current_job
 
-    if HydraConfig.initialized():
-        hydra = HydraConfig.get()
-        for key, meant in unread(CONFIG_DIR, str(hydra.job.config_name), hydra.overrides.task).items():
+    if (job := current_job()) is not None:
+        for key, meant in unread(CONFIG_DIR, str(job.job.config_name), job.overrides.task).items():
             hint = f"; {meant}" if meant.startswith("did") else ""
             print(f"warning: +{key}: nothing in bind reads it{hint}", file=sys.stderr, flush=True)
 
 
 def require_multirun_for_sweep(cfg: Any) -> None:
     """Raise ValueError where a choice of configs/sweep came without `-m`, which alone makes a sweep."""
-    from hydra.core.hydra_config import HydraConfig
+    from bind.training.hydra_private import current_job
 
-    if in_sweep() or not HydraConfig.initialized():
+    if (job := current_job()) is None or in_sweep():
         return
     if "LOCAL_RANK" in os.environ or cfg.get("ckpt"):  # a further process of a sweep's job; one that goes on by itself
         return
-    if chosen := HydraConfig.get().runtime.choices.get("sweep"):
+    if chosen := job.runtime.choices.get("sweep"):
         raise ValueError(f"sweep={chosen} does nothing without -m: python train.py -m sweep={chosen} …")
 
 

@@ -1,4 +1,4 @@
-"""The run directory and the resolved config in it."""
+"""Run directories: where a run writes, and the resolved config in it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from bind.data.sources.shards.patterns import absolute
+from bind.training.hydra_private import output_dir
 
 CONFIG_VERSION = 3
 LISTS_OF_NAMES = (("evaluation", "modalities"), ("fusion", "inputs"), ("anchor", "train"))
@@ -15,11 +16,9 @@ LISTS_OF_NAMES = (("evaluation", "modalities"), ("fusion", "inputs"), ("anchor",
 
 def prepare_run_dir(cfg: DictConfig) -> tuple[Path, dict[str, Any]]:
     """The run directory, and the resolved config as plain dicts."""
-    from hydra.core.hydra_config import HydraConfig
-
-    if HydraConfig.initialized():
+    if (folder := output_dir()) is not None:
         with open_dict(cfg):
-            cfg.run_dir = HydraConfig.get().runtime.output_dir
+            cfg.run_dir = str(folder)
     run_dir = Path(cfg.run_dir).resolve()
     run_dir.mkdir(parents=True, exist_ok=True)
     with open_dict(cfg):

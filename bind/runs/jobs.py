@@ -1,4 +1,4 @@
-"""The jobs behind `train` and `evaluate`: put the parts of a config together, fit, and see what has come of it."""
+"""Jobs behind `train` and `evaluate`: build the parts of a config, prepare, fit, and evaluate what was trained."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import functools
 import json
 import logging
 import math
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,28 +17,31 @@ from omegaconf import DictConfig, OmegaConf
 
 from bind.build import ANY_CLASS, build
 from bind.cache.build import CacheOptions
-from bind.data.coverage import Side
-from bind.data.datamodule import BindDataModule
 from bind.data.mixture import pair_exposures, source_exposures
 from bind.evaluation.embed import best_device
 from bind.files import write_atomically
-from bind.model.binder import Binder
 from bind.report.mixture import mixture_cells
 from bind.report.tables import print_cells
 from bind.runs.directory import open_run, prepare_run_dir
 from bind.runs.evaluation import evaluate_run
-from bind.runs.parts import active_pairs, binder_config, fill_cache, make_datamodule, refuse_unusable_data, sides_of
+from bind.runs.parts import Parts
+from bind.runs.stopwatch import Stopwatch
 from bind.training.checkpoints import find_checkpoint, init_weights, last_checkpoint
+from bind.training.lightning_private import silence_remarks
 from bind.training.module import BindingModule
 from bind.training.resume import changes, evaluation_failure_hint, print_resume_hint_on_stop
 from bind.training.sharding import unshard
-from bind.training.trainer import fit, keep_best, make_trainer, one_job_of_a_sweep
+from bind.training.trainer import fit, isolated_job, keep_best, make_trainer
 
 log = logging.getLogger("bind")
 
 
-def train(cfg: DictConfig) -> float:
+def train(cfg: DictConfig, *, callbacks: Sequence[L.Callback] = (), script: Sequence[str] | None = None) -> float:
     """Train, evaluate the best checkpoint on the held-out split, and fill the run directory.
+
+    Args:
+        callbacks: of Lightning, besides those of the config.
+        script: the command line that further processes of this training are started with; None: this process's own.
 
     Returns:
         The best value of `cfg.monitor`, what a sweep maximises.
@@ -47,77 +50,135 @@ def train(cfg: DictConfig) -> float:
         ValueError: for what is wrong with the config, the data or a checkpoint, with the fix.
         TrainingStopped: by a signal; it ends the process with exit status 0.
     """
-    started = time.perf_counter()
+    watch = Stopwatch()
+    silence_remarks()
     run_dir, config = prepare_run_dir(cfg)
     with print_resume_hint_on_stop(run_dir):
-        return train_in(run_dir, config, started)
+        with watch.part("setup"):
+            training = prepare(config, run_dir, callbacks)
+        with watch.part("anchor_cache"):
+            training.fill_cache()
+        with isolated_job(run_dir, script):
+            with watch.part("fit"):
+                fit(training.trainer, training.module, training.parts.datamodule, training.checkpoint)
+            training.take_whole_weights()
+        return finish(training, watch)
 
 
-def train_in(run_dir: Path, config: dict[str, Any], started: float) -> float:
+@dataclass(frozen=True)
+class Training:
+    """A training that is ready to begin.
+
+    Attributes:
+        parts: what its config was built into.
+        run_dir: what it fills.
+        trainer: of Lightning.
+        module: the Lightning module around the Binder.
+        splits: what it trains and validates on.
+        checkpoint: where it goes on; None: it starts afresh.
+    """
+
+    parts: Parts
+    run_dir: Path
+    trainer: L.Trainer
+    module: BindingModule
+    splits: Sequence[str]
+    checkpoint: Path | None
+
+    @property
+    def device(self) -> torch.device:
+        return self.trainer.strategy.root_device
+
+    def fill_cache(self) -> None:
+        """Have the frozen towers' vectors of all that is trained and validated on; compile the encoders if asked."""
+        config, binder = self.parts.config, self.parts.binder.to(self.device)
+        options = CacheOptions.of(config["cache"])
+        show = self.trainer.is_global_zero
+        self.parts.datamodule.cache = self.parts.fill_cache(self.splits, options, show=show)
+        if config["compile"]:
+            for encoder in binder.encoders.values():
+                encoder.compile()  # in place: names of weights stay what they are
+
+    def take_whole_weights(self) -> None:
+        """Bring together what a strategy has sharded; Lightning leaves the weights on the CPU."""
+        self.module.binder = unshard(self.module.binder).to(self.device)
+
+
+def prepare(config: dict[str, Any], run_dir: Path, callbacks: Sequence[L.Callback] = ()) -> Training:
+    """Build and check everything that a training needs; only when all is well, write to the run directory.
+
+    Raises:
+        ValueError: for what is wrong with the config, the data or a checkpoint, with the fix.
+    """
     if not isinstance(config["seed"], int) or not 0 <= config["seed"] < 2**32:
         raise ValueError(f"seed={config['seed']}: give a whole number from 0 to 2**32 - 1")
     L.seed_everything(config["seed"], verbose=False)
     torch.set_float32_matmul_precision("high")
     checkpoint = find_checkpoint(config["ckpt"], run_dir)
-    cache_options = CacheOptions.of(config["cache"])
-
-    binder = Binder.from_config(binder_config(config), trust=ANY_CLASS)
-    pairs = active_pairs(config, binder)
-    datamodule = make_datamodule(config, binder, pairs, trust=ANY_CLASS)
-    data = config["data"]
-    options = {
-        "loss": functools.partial(build, config["loss"], trust=ANY_CLASS),
-        "chunk_size": data["chunk_size"],
-        "one_per_group": data["one_per_group"],
-    }
-    try:
-        module = BindingModule(binder, pairs, seed=config["seed"], **options, **config["optimizer"])
-    except TypeError as error:
-        raise ValueError(f"optimizer: {error}; configs/train.yaml shows what can be set") from error
+    CacheOptions.of(config["cache"])
+    parts = Parts.build(config, trust=ANY_CLASS)
+    module = make_module(parts)
     splits = ("train",) if config["trainer"]["limit_val_batches"] == 0 else ("train", "val")
-    refuse_unusable_data(datamodule, sides_of(pairs, binder), splits)
-    for source in datamodule.sources:
+    parts.require_data(splits)
+    for source in parts.datamodule.sources:
         source.samples(config["evaluation"]["split"])
     if start := checkpoint or config["init_from"]:  # of a checkpoint, the rest is the trainer's to restore
         init_weights(module, Path(start))
-    trainer = make_trainer(config, run_dir)
-    if trainer.is_global_zero:
-        if checkpoint and (run_dir / "config.yaml").is_file():
-            for change in changes(open_run(str(run_dir))[1], config):
-                log.warning("going on with another setting than before: %s", change)
-        # Only now that all is well: what an earlier run left in the folder stays true until this one starts.
-        write_atomically(run_dir / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
-        if checkpoint is None:
-            (run_dir / "logs" / "metrics.csv").unlink(missing_ok=True)
-            if (earlier := last_checkpoint(run_dir)).is_file():  # ckpt=last would go on with another run
-                earlier.replace(earlier.with_suffix(".ckpt.earlier"))
-        print_mixture_table(trainer, datamodule, sides_of(pairs, binder))
-    seconds = {"setup": time.perf_counter() - started}
+    training = Training(parts, run_dir, make_trainer(config, run_dir, callbacks), module, splits, checkpoint)
+    if training.trainer.is_global_zero:
+        begin_run_dir(training)
+        print_mixture_table(training.trainer, parts)
+    return training
 
-    binder.to(trainer.strategy.root_device)
-    datamodule.cache, seconds["anchor_cache"] = timed(
-        lambda: fill_cache(datamodule, binder, splits, cache_options, trainer.is_global_zero)
-    )
-    if config["compile"]:
-        for encoder in binder.encoders.values():
-            encoder.compile()  # in place: names of weights stay what they are
-    with one_job_of_a_sweep(run_dir):
-        _, seconds["fit"] = timed(lambda: fit(trainer, module, datamodule, checkpoint))
-        # Lightning leaves the weights on the CPU.
-        module.binder = binder = unshard(binder).to(trainer.strategy.root_device)
-    score = keep_best(trainer, module, config["monitor"])
-    if trainer.is_global_zero:
-        binder.save(run_dir / "binder")
-        if binder.anchor.trainable:
-            binder.anchor.save(run_dir / "anchor")
-        split = config["evaluation"]["split"]
+
+def make_module(parts: Parts) -> BindingModule:
+    """The Lightning module around the parts' Binder; ValueError for options of the optimizer that it does not take."""
+    config = parts.config
+    try:
+        return BindingModule(
+            parts.binder,
+            parts.pairs,
+            seed=config["seed"],
+            loss=functools.partial(build, config["loss"], trust=ANY_CLASS),
+            chunk_size=config["data"]["chunk_size"],
+            one_per_group=config["data"]["one_per_group"],
+            **config["optimizer"],
+        )
+    except TypeError as error:
+        raise ValueError(f"optimizer: {error}; configs/train.yaml shows what can be set") from error
+
+
+def begin_run_dir(training: Training) -> None:
+    """Write the config, and put aside what an earlier run left, which stayed true until this one starts."""
+    run_dir, config = training.run_dir, training.parts.config
+    if training.checkpoint and (run_dir / "config.yaml").is_file():
+        for change in changes(open_run(str(run_dir))[1], config):
+            log.warning("going on with another setting than before: %s", change)
+    write_atomically(run_dir / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(dict(config))))
+    if training.checkpoint is None:
+        (run_dir / "logs" / "metrics.csv").unlink(missing_ok=True)
+        if (earlier := last_checkpoint(run_dir)).is_file():  # ckpt=last would go on with another run
+            earlier.replace(earlier.with_suffix(".ckpt.earlier"))
+
+
+def finish(training: Training, watch: Stopwatch) -> float:
+    """Save the best Binder, evaluate it on the held-out split, and give its score by the monitored metric."""
+    parts, run_dir, module = training.parts, training.run_dir, training.module
+    score = keep_best(training.trainer, module, parts.config["monitor"])
+    if training.trainer.is_global_zero:
+        module.binder.save(run_dir / "binder")
+        if module.binder.anchor.trainable:
+            module.binder.anchor.save(run_dir / "anchor")
+        split = parts.config["evaluation"]["split"]
+        trained = replace(parts, binder=module.binder)
         with evaluation_failure_hint(run_dir, split):
-            evaluate_run(config, binder, datamodule, pairs, run_dir, split, seconds, started, ())
+            evaluate_run(trained, run_dir, split, watch)
     return score
 
 
-def print_mixture_table(trainer: L.Trainer, datamodule: BindDataModule, pairs: Mapping[str, tuple[Side, Side]]) -> None:
+def print_mixture_table(trainer: L.Trainer, parts: Parts) -> None:
     """Print how often each source and pair will be seen in this training; in one epoch where it has no end."""
+    datamodule = parts.datamodule
     plan = datamodule.train_plan(world_size=trainer.world_size)
     limit = trainer.limit_train_batches
     per_epoch = min(limit, len(plan)) if isinstance(limit, int) else int(limit * len(plan))
@@ -134,7 +195,7 @@ def print_mixture_table(trainer: L.Trainer, datamodule: BindDataModule, pairs: M
             )
     if num_batches:
         sources = source_exposures(plan, datamodule.source_names, num_batches, per_epoch)
-        print_cells(mixture_cells(sources, pair_exposures(datamodule.sources, sources, pairs), plan.global_batch))
+        print_cells(mixture_cells(sources, pair_exposures(datamodule.sources, sources, parts.sides), plan.global_batch))
 
 
 def evaluate(cfg: DictConfig) -> None:
@@ -146,20 +207,17 @@ def evaluate(cfg: DictConfig) -> None:
     run_dir, config = open_run(cfg.run)
     if cfg.data.zero_shot:
         config["data"]["zero_shot"] = OmegaConf.to_container(cfg.data.zero_shot, resolve=True)
-    trust = list(cfg.trust)
-    binder = Binder.load(run_dir, trust=trust)
-    pairs = active_pairs(config, binder)
-    datamodule = make_datamodule(config, binder, pairs, trust=trust)
+    evaluate_again(run_dir, config, cfg.split, trust=list(cfg.trust))
+
+
+def evaluate_again(
+    run_dir: Path, config: Mapping[str, Any], split_name: str, *, trust: Sequence[str]
+) -> dict[str, Any]:
+    """Evaluate the Binder of a finished run; what `metrics.json` holds then."""
+    parts = Parts.load(run_dir, config, trust=trust, device=best_device())
     main_file = run_dir / "metrics.json"
-    seconds: dict[str, float] = {}
-    if cfg.split == config["evaluation"]["split"] and main_file.is_file():  # this takes the place of its evaluation
-        of_training = json.loads(main_file.read_text())["seconds"]
-        seconds = {name: took for name, took in of_training.items() if name not in ("evaluate", "total")}
-    started = time.perf_counter() - sum(seconds.values())
-    evaluate_run(config, binder.to(best_device()), datamodule, pairs, run_dir, cfg.split, seconds, started, trust)
-
-
-def timed(job: Any) -> tuple[Any, float]:
-    started = time.perf_counter()
-    result = job()
-    return result, time.perf_counter() - started
+    earlier: dict[str, float] = {}
+    if split_name == config["evaluation"]["split"] and main_file.is_file():  # this takes the place of its evaluation
+        seconds = json.loads(main_file.read_text())["seconds"]
+        earlier = {name: took for name, took in seconds.items() if name not in ("evaluate", "total")}
+    return evaluate_run(parts, run_dir, split_name, Stopwatch(earlier), trust=trust)

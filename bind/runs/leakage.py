@@ -19,7 +19,6 @@ from bind.anchors.dual_encoder import Anchor
 from bind.anchors.near_duplicates import find_near_duplicates
 from bind.cache.build import CacheOptions, build_cache, cacheable
 from bind.cache.fill import Engine
-from bind.data.datamodule import BindDataModule
 from bind.data.leakage.audit import Audit, Leak, Part, exact_audit
 from bind.data.mixture import source_weights
 from bind.data.workers import ignore_stop_signals
@@ -28,7 +27,7 @@ from bind.evaluation.embedded import EmbeddedSplit
 from bind.media.pictures import open_image
 from bind.metrics.bootstrap import bootstrap_ci
 from bind.runs.directory import open_run
-from bind.runs.parts import make_sources
+from bind.runs.parts import Parts, make_sources
 
 log = logging.getLogger("bind")
 
@@ -39,13 +38,11 @@ MAX_LOOKED_AT = 2_000
 
 
 def audit_run(
-    config: Mapping[str, Any],
+    parts: Parts,
     run_dir: Path,
-    datamodule: BindDataModule,
-    anchor: Anchor,
     split_name: str,
-    trust: Sequence[str],
     *,
+    trust: Sequence[str],
     embedded: EmbeddedSplit | None = None,
     thorough: bool = False,
 ) -> Audit:
@@ -63,25 +60,25 @@ def audit_run(
         ValueError: where `thorough` and data can't be read any more; beside a score this is said instead.
     """
     try:
-        return _audit(config, run_dir, datamodule, anchor, split_name, trust, embedded, thorough)
+        return _audit(parts, run_dir, split_name, trust=trust, embedded=embedded, thorough=thorough)
     except (ValueError, OSError) as error:  # a training of days must not end without its figures for this
         if thorough:
             raise
         log.warning("the leakage audit stopped: %s", error)
-        num_samples = sum(len(source.samples(split_name)) for source in datamodule.sources)
+        num_samples = sum(len(source.samples(split_name)) for source in parts.datamodule.sources)
         return Audit(num_samples, [], not_checked=[f"anything: {error}"])
 
 
 def _audit(
-    config: Mapping[str, Any],
+    parts: Parts,
     run_dir: Path,
-    datamodule: BindDataModule,
-    anchor: Anchor,
     split_name: str,
+    *,
     trust: Sequence[str],
     embedded: EmbeddedSplit | None,
     thorough: bool,
 ) -> Audit:
+    config, datamodule = parts.config, parts.datamodule
     earlier, unknown = earlier_parts(config, run_dir, trust)
     names = zip(datamodule.source_names, datamodule.sources, datamodule.weights, strict=True)
     own = [(Part(name, source, "train", datamodule.train_modalities), weight) for name, source, weight in names]
@@ -91,20 +88,16 @@ def _audit(
     audit = exact_audit(evaluated, trained, float("inf") if thorough or limit is None else limit * 1e9)
     audit.not_checked += unknown
     options = CacheOptions.of(config["cache"])
-    vectors_of = functools.partial(_vectors_of, options, datamodule, anchor, embedded, thorough)
-    _compare_pictures(audit, evaluated, trained, vectors_of, anchor, thorough=thorough)
+    vectors_of = functools.partial(_vectors_of, parts, options, embedded=embedded, embed=thorough)
+    _compare_pictures(audit, evaluated, trained, vectors_of, parts.binder.anchor, thorough=thorough)
     return audit
 
 
 def _vectors_of(
-    options: CacheOptions,
-    datamodule: BindDataModule,
-    anchor: Anchor,
-    embedded: EmbeddedSplit | None,
-    embed: bool,
-    part: Part,
+    parts: Parts, options: CacheOptions, part: Part, *, embedded: EmbeddedSplit | None, embed: bool
 ) -> Sequence[Tensor] | None:
     """(V, D) of the pictures of each sample; None where they would have to be embedded although `embed` is False."""
+    datamodule, anchor = parts.datamodule, parts.binder.anchor
     keys = [sample.key for sample in part.source.samples(part.split)]
     if embedded is not None and part.split != "train":
         return _embedded_pictures(embedded, keys)

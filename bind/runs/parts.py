@@ -1,12 +1,15 @@
-"""The parts of a run, made from its config: Binder, pairs, data, cached anchor embeddings, weights to start from."""
+"""Parts of a run: the Binder, pairs and data that its config is built into, and the cache that serves them."""
 
 from __future__ import annotations
 
 import difflib
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
 
+import torch
 from torch import nn
 
 from bind.build import build
@@ -21,6 +24,69 @@ from bind.model.binder import Binder
 from bind.types import Modality, Pair, Source
 
 log = logging.getLogger("bind")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the config of a run is built into.
+
+    Attributes:
+        config: the resolved config, plain values only.
+        binder: anchor, encoders, heads and fusion.
+        pairs: what the loss pulls together.
+        datamodule: the sources, and batches of them for training and evaluation.
+    """
+
+    config: Mapping[str, Any]
+    binder: Binder
+    pairs: Sequence[Pair]
+    datamodule: BindDataModule
+
+    @classmethod
+    def build(cls, config: Mapping[str, Any], binder: Binder | None = None, *, trust: Sequence[str]) -> Self:
+        """The parts of a config, around `binder` where one was trained already.
+
+        Args:
+            trust: packages besides bind whose classes the config may name.
+
+        Raises:
+            ValueError: for a modality, a pair or data that can't be.
+        """
+        if binder is None:
+            binder = Binder.from_config(binder_config(config), trust=trust)
+        pairs = active_pairs(config, binder)
+        return cls(config, binder, pairs, make_datamodule(config, binder, pairs, trust=trust))
+
+    @classmethod
+    def load(
+        cls, run_dir: Path, config: Mapping[str, Any], *, trust: Sequence[str], device: str | torch.device = "cpu"
+    ) -> Self:
+        """The parts of a finished run; ValueError where it holds no Binder or its data can't be read any more."""
+        return cls.build(config, Binder.load(run_dir, trust=trust).to(device), trust=trust)
+
+    @property
+    def sides(self) -> dict[str, tuple[Side, Side]]:
+        """Name of each pair → its two sides, where the inputs of a fusion stand for the fused modality."""
+        return sides_of(self.pairs, self.binder)
+
+    def require_data(self, splits: Sequence[str]) -> None:
+        """Raise ValueError, before any work is done, where a split lacks a pair or a batch is larger than the data."""
+        for split in splits:
+            require_pairs(self.datamodule.sources, split, self.sides)
+        self.datamodule.train_plan()
+
+    def fill_cache(self, splits: Sequence[str], options: CacheOptions, *, show: bool = True) -> AnchorCache:
+        """Embed what the frozen towers would see again and again, once; see `build_cache`."""
+        places = []
+        for split in splits:
+            needed = self.datamodule.train_modalities if split == "train" else self.datamodule.evaluation_modalities
+            wanted = [m for m in needed if not self.binder.is_trainable(m)]
+            weighted = zip(self.datamodule.sources, self.datamodule.weights, strict=True)
+            for position, (source, weight) in enumerate(weighted):
+                if weight or split != "train":
+                    places += [(position, split, m) for m in cacheable(source, split, wanted, self.binder.anchor)]
+        engine = Engine(self.datamodule.evaluation_batch_size, self.datamodule.num_workers, ignore_stop_signals)
+        return build_cache(self.binder.anchor, self.datamodule.sources, places, options, engine, show=show)
 
 
 def binder_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,27 +193,3 @@ def sides_of(pairs: Sequence[Pair], binder: Binder) -> dict[str, tuple[Side, Sid
         return binder.fusion.inputs if modality == binder.fused_modality else (modality,)
 
     return {pair.name: (side(pair.a), side(pair.b)) for pair in pairs}
-
-
-def refuse_unusable_data(
-    datamodule: BindDataModule, pairs: Mapping[str, tuple[Side, Side]], splits: Sequence[str]
-) -> None:
-    """Raise ValueError, before any work is done, where a split lacks a pair or a batch is larger than the data."""
-    for split in splits:
-        require_pairs(datamodule.sources, split, pairs)
-    datamodule.train_plan()
-
-
-def fill_cache(
-    datamodule: BindDataModule, binder: Binder, splits: Sequence[str], options: CacheOptions, show: bool = True
-) -> AnchorCache:
-    """Embed what the frozen towers would see again and again, once; see `build_cache`."""
-    places = []
-    for split in splits:
-        needed = datamodule.train_modalities if split == "train" else datamodule.evaluation_modalities
-        wanted = [m for m in needed if not binder.is_trainable(m)]
-        for position, (source, weight) in enumerate(zip(datamodule.sources, datamodule.weights, strict=True)):
-            if weight or split != "train":
-                places += [(position, split, m) for m in cacheable(source, split, wanted, binder.anchor)]
-    engine = Engine(datamodule.evaluation_batch_size, datamodule.num_workers, ignore_stop_signals)
-    return build_cache(binder.anchor, datamodule.sources, places, options, engine, show=show)

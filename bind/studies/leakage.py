@@ -8,12 +8,11 @@ from omegaconf import DictConfig
 
 from bind.evaluation.embed import best_device
 from bind.files import write_atomically
-from bind.model.binder import Binder
 from bind.report.queries import read_queries
 from bind.report.tables import leakage_cells, leakage_note, print_cells
 from bind.runs.directory import open_run
 from bind.runs.leakage import audit_run, without_leaked
-from bind.runs.parts import active_pairs, make_datamodule
+from bind.runs.parts import Parts
 
 
 def leakage(cfg: DictConfig) -> None:
@@ -24,10 +23,8 @@ def leakage(cfg: DictConfig) -> None:
     """
     run_dir, config = open_run(cfg.run)
     trust = list(cfg.trust)
-    binder = Binder.load(run_dir, trust=trust)
-    datamodule = make_datamodule(config, binder, active_pairs(config, binder), trust=trust)
-    anchor = binder.anchor.to(best_device())
-    audit = audit_run(config, run_dir, datamodule, anchor, cfg.split, trust, thorough=True)
+    parts = Parts.load(run_dir, config, trust=trust, device=best_device())
+    audit = audit_run(parts, run_dir, cfg.split, trust=trust, thorough=True)
     found = audit.figures() | {"keys": {kind: list(leaks) for kind, leaks in audit.leaks.items()}}
     suffix = "" if cfg.split == config["evaluation"]["split"] else f"_{cfg.split}"
     queries = run_dir / f"queries{suffix}.parquet"

@@ -1,4 +1,4 @@
-"""How a run that has stopped goes on: the checkpoint, the command, and the line that says so."""
+"""Commands and checkpoints with which a run that has stopped goes on, and the line that names them."""
 
 from __future__ import annotations
 
@@ -7,27 +7,32 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from bind.training.callbacks.stop import TrainingStopped, is_first_process, stoppable
+from bind.training.callbacks.stop import TrainingStopped, stoppable
 from bind.training.checkpoints import last_checkpoint, read_checkpoint
+from bind.training.hydra_private import MULTIRUN_FLAGS, current_job, is_multirun, job_arguments, jobs_of_sweep
+from bind.training.lightning_private import is_first_process
 
-
-def arguments_of_job() -> list[str]:
-    """The command line of this job: of a sweep's, without what makes it a sweep."""
-    from hydra.core.hydra_config import HydraConfig
-
-    if not HydraConfig.initialized():
-        return []
-    flags = [a for a in sys.argv[1:] if a not in ("-m", "--multirun") and (a.startswith("-") or "=" not in a)]
-    return [*flags, *HydraConfig.get().overrides.task]
+overrides_from_python: ContextVar[tuple[str, ...] | None] = ContextVar("overrides_from_python", default=None)
+"""The overrides of `bind.train` while it runs; None where a command does."""
 
 
 def command(run_dir: Path) -> str:
     """What goes on with the run, as it would be typed: `python train.py … run_dir=PATH ckpt=last`."""
-    ckpt = {"ckpt": "last"} if last_checkpoint(run_dir).is_file() else {}
-    return _typed(arguments_of_job(), {"run_dir": run_dir, **ckpt})
+    values = {"run_dir": str(run_dir), **({"ckpt": "last"} if last_checkpoint(run_dir).is_file() else {})}
+    if (overrides := overrides_from_python.get()) is None:
+        return _command_line(job_arguments(), values)
+    kept = [override for override in overrides if override.partition("=")[0] not in values]
+    return f"bind.train({[*kept, *(f'{name}={quoted(value)}' for name, value in values.items())]!r})"
+
+
+def invocation() -> str:
+    """What this process runs, as it was typed: its command line, or the call of `bind.train`."""
+    overrides = overrides_from_python.get()
+    return shlex.join(sys.argv) if overrides is None else f"bind.train({list(overrides)!r})"
 
 
 def resume_hint(run_dir: Path) -> str:
@@ -56,7 +61,7 @@ def print_resume_hint_on_stop(run_dir: Path) -> Iterator[None]:
             yield
     except TrainingStopped as stopped:
         if is_first_process():
-            left = _of_the_sweep() or stopped.left or f"; go on with: {command(run_dir)}"
+            left = _rest_of_sweep() or stopped.left or f"; go on with: {command(run_dir)}"
             print(f"{stopped}{left}", flush=True)
         raise
 
@@ -67,42 +72,34 @@ def evaluation_failure_hint(run_dir: Path, split: str) -> Iterator[None]:
     try:
         yield
     except TrainingStopped as stopped:
-        evaluate = ["bindspace", "evaluate", f"run={_quoted(str(run_dir))}", *([f"split={split}"] * (split != "test"))]
+        evaluate = ["bindspace", "evaluate", f"run={quoted(str(run_dir))}", *([f"split={split}"] * (split != "test"))]
         done = "training has finished and the binder is saved"
         stopped.left = f" in the evaluation; {done}, evaluate it with: {shlex.join(evaluate)}"
         raise
 
 
-def _of_the_sweep() -> str:
+def _rest_of_sweep() -> str:
     """Where the sweep has stopped, what is left of it, and the command that goes on; "" outside of one."""
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.types import RunMode
-
-    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+    job = current_job()
+    # A launcher that gives the job a process of its own leaves the flag out.
+    if job is None or not is_multirun() or not MULTIRUN_FLAGS & set(sys.argv):
         return ""
-    if not {"-m", "--multirun"} & set(sys.argv):  # a launcher has given the job a process of its own
-        return ""
-    hydra = HydraConfig.get()
-    told = f" in job {hydra.job.num} of the sweep"
-    if hydra.sweeper._target_.endswith(".BasicSweeper"):  # others choose a job when the one before has ended
-        swept = [a for a in sys.argv[1:] if "=" in a and not a.startswith(("-", "hydra."))]
-        params = [f"{key}={value}" for key, value in (hydra.sweeper.params or {}).items()]
-        [jobs] = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides([*params, *swept]), None)
-        own = [" ".join(a for a in job if not all(a in other for other in jobs)) for job in jobs]
-        left = [f"{number} ({values})" for number, values in enumerate(own) if number > hydra.job.num]
-        told += f", before {', '.join(left)}" if left else ", the last one"
-    place = {"hydra.sweep.dir": Path(hydra.sweep.dir).resolve(), "ckpt": "auto"}
-    return f"{told}; go on with: {_typed(sys.argv[1:], place)}"
+    place = f" in job {job.job.num} of the sweep"
+    if job.sweeper._target_.endswith(".BasicSweeper"):  # others choose a job when the one before has ended
+        jobs = jobs_of_sweep(job.sweeper, sys.argv[1:])
+        own = [" ".join(a for a in overrides if not all(a in other for other in jobs)) for overrides in jobs]
+        left = [f"{number} ({values})" for number, values in enumerate(own) if number > job.job.num]
+        place += f", before {', '.join(left)}" if left else ", the last one"
+    values = {"hydra.sweep.dir": Path(job.sweep.dir).resolve(), "ckpt": "auto"}
+    return f"{place}; go on with: {_command_line(sys.argv[1:], values)}"
 
 
-def _typed(arguments: list[str], values: Mapping[str, Any]) -> str:
+def _command_line(arguments: list[str], values: Mapping[str, Any]) -> str:
     """The command with these values in the place of those that `arguments` may have for them."""
     kept = [a for a in arguments if a.split("=")[0] not in values]
-    return shlex.join(["python", sys.argv[0], *kept, *(f"{name}={_quoted(str(v))}" for name, v in values.items())])
+    return shlex.join(["python", sys.argv[0], *kept, *(f"{name}={quoted(str(v))}" for name, v in values.items())])
 
 
-def _quoted(value: str) -> str:
+def quoted(value: str) -> str:
     """In quotes where Hydra's grammar would take a character of it for more than a letter."""
     return value if re.fullmatch(r"[\w/.:@%+-]+", value) else "'" + value.replace("'", r"\'") + "'"

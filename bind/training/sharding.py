@@ -16,6 +16,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from bind.build import ANY_CLASS
 from bind.distributed import gather_integers, rank
+from bind.training.lightning_private import set_data_parallel_size
 from bind.types import Batch, Inputs
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class ShardedStrategy(ModelParallelStrategy):
         super().__init__(tensor_parallel_size=1, save_distributed_checkpoint=False, **options)
 
     def setup_environment(self) -> None:
-        self._data_parallel_size = self.num_nodes * self.num_processes  # Lightning's "auto" is the number of nodes
+        set_data_parallel_size(self, self.num_nodes * self.num_processes)
         super().setup_environment()
 
     def training_step(self, batch: Batch, *args: Any, **kwargs: Any) -> Any:

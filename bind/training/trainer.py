@@ -1,4 +1,4 @@
-"""The fit of one job: its trainer, the processes it starts, and what it leaves for evaluation."""
+"""The trainer of one job, its fit in one or several processes, and the weights it leaves for evaluation."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import logging
 import os
 import sys
 import traceback
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ import lightning as L
 import torch
 from lightning.fabric.plugins.environments import ClusterEnvironment, SLURMEnvironment, TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from omegaconf import read_write
 
 from bind.build import ANY_CLASS, build
 from bind.data.datamodule import BindDataModule
@@ -25,33 +23,19 @@ from bind.training.callbacks.best import BestCheckpoint
 from bind.training.callbacks.checkpoint_io import AtomicCheckpointIO
 from bind.training.callbacks.processes import stop_all_ranks_together
 from bind.training.checkpoints import own_weights
+from bind.training.hydra_private import is_multirun, job_arguments, set_run_dir
 from bind.training.module import BindingModule
-from bind.training.resume import arguments_of_job, resume_hint
+from bind.training.resume import quoted, resume_hint
 
 log = logging.getLogger("bind")
 
-# Lightning's own remarks on devices, tips and modes bury what a user should read.
-for name in (
-    "lightning.pytorch.utilities.rank_zero",
-    "lightning.pytorch.accelerators.cuda",
-    "lightning.fabric",
-    "matplotlib",  # its list of fonts
-):
-    logging.getLogger(name).setLevel(logging.WARNING)
-for remark in (
-    ".*isinstance.treespec, LeafSpec.*",
-    ".*in eval mode at the start of training.*",  # the frozen anchor
-    ".*smaller than the logging interval.*",
-    ".*does not have many workers.*",
-    ".*Checkpoint directory .* exists and is not empty.*",  # a resumed run
-    ".*logs directory .* exists and is not empty.*",
-    ".*sync_dist=True.* when logging on epoch level.*",  # validation figures are those of all ranks already
-    ".*checkpoint that ended before the epoch ended.*",  # the batch plan goes on in mid-epoch
-):
-    warnings.filterwarnings("ignore", message=remark)
 
+def make_trainer(config: Mapping[str, Any], run_dir: Path, callbacks: Sequence[L.Callback] = ()) -> L.Trainer:
+    """Lightning's trainer with the config's callbacks and loggers, and `callbacks` behind them.
 
-def make_trainer(config: Mapping[str, Any], run_dir: Path) -> L.Trainer:
+    Raises:
+        ValueError: for options that Lightning does not take, or processes without a strategy for them.
+    """
     options = dict(config["trainer"])
     if options["precision"] == "auto":
         has_gpu = options["accelerator"] in ("auto", "gpu", "cuda") and torch.cuda.is_available()
@@ -63,11 +47,11 @@ def make_trainer(config: Mapping[str, Any], run_dir: Path) -> L.Trainer:
         )
     if isinstance(options["strategy"], Mapping):
         options["strategy"] = build(options["strategy"], trust=ANY_CLASS)
-    callbacks = {name: c for name, c in config["callbacks"].items() if c}
+    configured = {name: c for name, c in config["callbacks"].items() if c}
     if not options["enable_progress_bar"]:
-        callbacks.pop("progress", None)
+        configured.pop("progress", None)
     parts: dict[str, Any] = {
-        "callbacks": [build(c, trust=ANY_CLASS) for c in callbacks.values()],
+        "callbacks": [*(build(c, trust=ANY_CLASS) for c in configured.values()), *callbacks],
         "logger": [build(c, trust=ANY_CLASS) for c in config["logger"].values() if c],
         "plugins": [AtomicCheckpointIO(), *_environment()],
     }
@@ -144,33 +128,38 @@ def keep_best(trainer: L.Trainer, module: BindingModule, monitor: str) -> float:
 
 
 @contextlib.contextmanager
-def one_job_of_a_sweep(run_dir: Path) -> Iterator[None]:
-    """Processes that Lightning starts join this job of a sweep, and leave nothing behind for the next one.
+def isolated_job(run_dir: Path, script: Sequence[str] | None = None) -> Iterator[None]:
+    """Processes that Lightning starts in here join this job, and leave nothing behind for the next one.
 
-    Lightning starts them with this process's command line, which under `-m` is that of the whole sweep.
+    Lightning starts them with this process's command line, which under `-m` is that of the whole sweep, and where a
+    training was called from Python that of the caller's script.
+
+    Args:
+        run_dir: where all processes write.
+        script: the command line of further processes, from the script on; None: this process's own.
     """
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-
-    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+    if script is None and not is_multirun():
         yield
         return
-    argv, environment = sys.argv, set(os.environ)
-    sys.argv = [argv[0], *arguments_of_job()]
-    hydra_config: Any = HydraConfig.get()
-    with read_write(hydra_config):
-        hydra_config.run.dir = str(run_dir)
+    argv, environment, main = sys.argv, set(os.environ), sys.modules["__main__"]
+    spec = getattr(main, "__spec__", None)
+    if script is None:
+        sys.argv = [argv[0], *job_arguments()]
+        set_run_dir(run_dir)
+    else:
+        sys.argv = [*script, f"run_dir={quoted(str(run_dir))}"]
+        main.__spec__ = None  # Lightning would start it again by its module's name
     try:
         yield
     except Exception as error:
-        if "LOCAL_RANK" in os.environ.keys() - environment:
+        if script is None and "LOCAL_RANK" in os.environ.keys() - environment:
             # Lightning ends this process seconds after one that it started: another job must not begin.
             if not isinstance(error, ValueError):
                 traceback.print_exc()
             raise SystemExit(f"error: {error}\nthe rest of the sweep is not run") from error
         raise
     finally:
-        sys.argv = argv
+        sys.argv, main.__spec__ = argv, spec
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
         for name in {"MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE"} - environment:

@@ -93,7 +93,7 @@ def test_losses_with_the_cache_are_those_with_the_towers(recordings, tmp_path, n
             return np.array([float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]])
 
     cached = losses("cached")
-    monkeypatch.setattr("bind.runs.jobs.fill_cache", lambda *args: AnchorCache({}))
+    monkeypatch.setattr("bind.runs.parts.Parts.fill_cache", lambda *args, **options: AnchorCache({}))
     with_towers = losses("towers")
     assert len(cached) == 6
     assert np.abs(cached - with_towers).max() < 1e-3

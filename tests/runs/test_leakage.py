@@ -11,11 +11,10 @@ from support.runs import RECORDED, config, read_manifest, write_manifest
 from bind.commands.cli import main
 from bind.data.leakage.audit import Part, exact_audit
 from bind.data.sources.manifest import ManifestSource
-from bind.model.binder import Binder
 from bind.runs.directory import open_run
 from bind.runs.jobs import evaluate, train
 from bind.runs.leakage import audit_run, earlier_parts
-from bind.runs.parts import active_pairs, make_datamodule
+from bind.runs.parts import Parts
 
 KEPT = {"sounds": ("train0", "train1", "train2", "train4", "val0", "val1", "test0", "test1", "test4"),
         "motions": ("train6", "train7", "train8", "train9", "val2", "val3", "test2", "test3")}  # fmt: skip
@@ -54,10 +53,8 @@ def mixture(tables, folder, run_dir, **values):
     return config("data=mixture", **RECORDED | paths | {"run_dir": str(run_dir), "trainer.max_epochs": 1} | values)
 
 
-def made_datamodule(run_dir):
-    _, made = open_run(str(run_dir))
-    binder = Binder.load(run_dir)
-    return make_datamodule(made, binder, active_pairs(made, binder), trust=())
+def parts_of(run_dir):
+    return Parts.load(run_dir, open_run(str(run_dir))[1], trust=())
 
 
 def figures(run_dir, name="metrics.json"):
@@ -177,11 +174,10 @@ def test_training_data_that_is_gone_costs_the_audit_and_not_the_figures(clean_ru
     run_dir = tmp_path / "moved" / "run"
     text = (run_dir / "config.yaml").read_text().replace(str(clean_run.parent), str(tmp_path / "moved"))
     (run_dir / "config.yaml").write_text(text)
-    datamodule = made_datamodule(run_dir)
+    parts = parts_of(run_dir)
     (tmp_path / "moved" / "train0.wav").unlink()
-    options = (open_run(str(run_dir))[1], run_dir, datamodule, None, "test", ())
-    found = audit_run(*options).figures()
+    found = audit_run(parts, run_dir, "test", trust=()).figures()
     assert (found["leaked"], found["checked"]) == (0, {})
     assert "train0.wav" in found["not_checked"][0]
     with pytest.raises(ValueError, match=r"train0\.wav"):
-        audit_run(*options, thorough=True)
+        audit_run(parts, run_dir, "test", trust=(), thorough=True)

@@ -145,7 +145,9 @@ def test_a_second_ctrl_c_stops_at_once(recordings, tmp_path):
 
 
 def test_a_signal_before_the_training_ends_the_run_at_once(recordings, tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr("bind.runs.jobs.fill_cache", lambda *args: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(
+        "bind.runs.parts.Parts.fill_cache", lambda *args, **options: os.kill(os.getpid(), signal.SIGTERM)
+    )
     with pytest.raises(SystemExit) as stopped:
         train(config(recordings, tmp_path))
     assert stopped.value.code == 0

@@ -15,15 +15,14 @@ from rich.progress import Progress
 from bind.evaluation.embed import best_device
 from bind.files import write_atomically
 from bind.metrics.heterogeneity import Heterogeneity, clusters
-from bind.model.binder import Binder
 from bind.report.tables import print_cells
 from bind.runs.directory import as_list, open_run
-from bind.runs.parts import active_pairs
+from bind.runs.parts import Parts
 from bind.studies.heterogeneity.advice import advice
 from bind.studies.heterogeneity.fused import fused_tasks, fusion_transfer, learned_fusions
 from bind.studies.heterogeneity.show import heterogeneity_cells, plot_heterogeneity
 from bind.studies.heterogeneity.starts import bits_of_starts, fine_tune, make_learner, start_from
-from bind.studies.heterogeneity.tasks import SPLIT, RunParts, TransferTask, tasks_of
+from bind.studies.heterogeneity.tasks import SPLIT, StudiedRun, TransferTask, tasks_of
 
 
 def heterogeneity(cfg: DictConfig) -> None:
@@ -43,16 +42,16 @@ def heterogeneity(cfg: DictConfig) -> None:
     if wrong := [f"{name}={count}" for name, count in counts.items() if not isinstance(count, int) or count < 1]:
         raise ValueError(f"{' '.join(wrong)}: give a number of at least 1")
     run_dir, config = open_run(cfg.run)
-    binder = Binder.load(run_dir, trust=list(cfg.trust)).to(best_device())
-    if binder.share:
-        keys = " ".join(f"encoder.{modality}.share={owner}" for modality, owner in binder.share.items())
+    trust = list(cfg.trust)
+    parts = StudiedRun.of(Parts.load(run_dir, config, trust=trust, device=best_device()), trust)
+    if parts.binder.share:
+        keys = " ".join(f"encoder.{modality}.share={owner}" for modality, owner in parts.binder.share.items())
         raise ValueError(
             f"run={cfg.run} has {keys}: one trunk can't be compared with itself; take a run with a trunk each"
         )
-    parts = RunParts.of(config, binder, list(cfg.trust))
-    tasks = tasks_of(active_pairs(config, binder), binder)
+    tasks = tasks_of(parts.pairs, parts.binder)
     refuse_unlike(parts, tasks, with_head=cfg.head)
-    parts.fill_cache()
+    parts.have_cache()
     found: dict[str, Any] = {"split": SPLIT, "seeds": seeds, "head": bool(cfg.head), **counts}
     found["modalities"] = of_modalities(parts, tasks, seeds, cfg.steps, with_head=cfg.head)
     found["fused"] = of_fused(parts, tasks, seeds, **counts)
@@ -65,7 +64,7 @@ def heterogeneity(cfg: DictConfig) -> None:
     print(f"{run_dir / 'heterogeneity.json'}\n{run_dir / 'heterogeneity.png'}")
 
 
-def refuse_unlike(parts: RunParts, tasks: Sequence[TransferTask], *, with_head: bool) -> None:
+def refuse_unlike(parts: StudiedRun, tasks: Sequence[TransferTask], *, with_head: bool) -> None:
     """Raise ValueError, before any work, where what one modality has learned does not fit another."""
     for task in tasks:
         fresh = make_learner(parts, task, seed=0)
@@ -74,7 +73,7 @@ def refuse_unlike(parts: RunParts, tasks: Sequence[TransferTask], *, with_head: 
 
 
 def of_modalities(
-    parts: RunParts, tasks: Sequence[TransferTask], seeds: Sequence[int], steps: int, *, with_head: bool
+    parts: StudiedRun, tasks: Sequence[TransferTask], seeds: Sequence[int], steps: int, *, with_head: bool
 ) -> dict[str, Any]:
     """Every task from every start and seed."""
     names = [task.modality for task in tasks]
@@ -99,7 +98,7 @@ def of_modalities(
     return {"targets": targets, **figures(names, Heterogeneity(bits_SMM, fresh_SM))}
 
 
-def seconds_of_a_step(parts: RunParts, task: TransferTask) -> float:
+def seconds_of_a_step(parts: StudiedRun, task: TransferTask) -> float:
     """Of one start, its share of loading included; the second step of two, the first of which warms up."""
     device = next(parts.binder.parameters()).device
     ends: list[float] = []
@@ -108,7 +107,7 @@ def seconds_of_a_step(parts: RunParts, task: TransferTask) -> float:
 
 
 def of_fused(
-    parts: RunParts,
+    parts: StudiedRun,
     tasks: Sequence[TransferTask],
     seeds: Sequence[int],
     steps: int,

@@ -21,7 +21,7 @@ from bind.metrics import bootstrap_ci
 from bind.metrics.heterogeneity import Heterogeneity
 from bind.metrics.usable_information import UsableInformation, usable_information
 from bind.studies.heterogeneity.starts import random_state, rate
-from bind.studies.heterogeneity.tasks import RunParts, TransferTask
+from bind.studies.heterogeneity.tasks import StudiedRun, TransferTask
 from bind.types import Batch, Embeddings, Modality
 
 log = logging.getLogger("bind")
@@ -72,7 +72,7 @@ class FusedTask:
         """Of the sum of both, which needs no training."""
         return self.information(self.fuse(EarlyFusion(self.inputs), self.queries_M))
 
-    def learned(self, fusion: AttentionFusion, parts: RunParts, seed: int, steps: int) -> UsableInformation:
+    def learned(self, fusion: AttentionFusion, parts: StudiedRun, seed: int, steps: int) -> UsableInformation:
         """After `steps` of the run's loss on `fusion`, in place; the same batches and dropout for a seed."""
         options = parts.config["optimizer"]
         loss = build(parts.config["loss"], trust=parts.trust)
@@ -96,7 +96,7 @@ class FusedTask:
 
 
 def fused_tasks(
-    parts: RunParts, tasks: Sequence[TransferTask], num_batches: int, advance: Callable[[], Any]
+    parts: StudiedRun, tasks: Sequence[TransferTask], num_batches: int, advance: Callable[[], Any]
 ) -> list[FusedTask]:
     """Every pair of modalities that look for the same target, embedded once; pairs without shared samples are told."""
     found = []
@@ -120,7 +120,7 @@ def fused_tasks(
 
 
 @torch.no_grad()
-def embed(parts: RunParts, loader: Any, advance: Callable[[], Any]) -> EmbeddedSplit:
+def embed(parts: StudiedRun, loader: Any, advance: Callable[[], Any]) -> EmbeddedSplit:
     """What the run's frozen Binder makes of these batches, on the CPU."""
     device = next(parts.binder.parameters()).device
     parts.binder.eval()
@@ -158,7 +158,7 @@ def _embeddings(split: EmbeddedSplit) -> Embeddings:
 
 
 def learned_fusions(
-    parts: RunParts, tasks: Sequence[FusedTask], seeds: Sequence[int], steps: int, advance: Callable[[], Any]
+    parts: StudiedRun, tasks: Sequence[FusedTask], seeds: Sequence[int], steps: int, advance: Callable[[], Any]
 ) -> tuple[list[dict[str, Any]], list[list[AttentionFusion]]]:
     """Figures of every pair, and the fusions (seed, pair) that were learned from nothing.
 
@@ -195,7 +195,7 @@ def learned_fusions(
 
 
 def fusion_transfer(
-    parts: RunParts,
+    parts: StudiedRun,
     tasks: Sequence[FusedTask],
     fusions: Sequence[Sequence[AttentionFusion]],
     seeds: Sequence[int],
@@ -220,7 +220,7 @@ def fusion_transfer(
     return Heterogeneity(np.take_along_axis(bits_OSPP, better_PP[None, None], axis=0)[0], fresh_SP)
 
 
-def new_fusion(task: FusedTask, parts: RunParts, seed: int) -> AttentionFusion:
+def new_fusion(task: FusedTask, parts: StudiedRun, seed: int) -> AttentionFusion:
     with random_state(seed, parts.binder):
         return AttentionFusion(task.inputs, parts.binder.dim)
 

@@ -17,14 +17,14 @@ from bind.evaluation.embedded import EmbeddedSplit
 from bind.metrics.usable_information import UsableInformation, usable_information
 from bind.model.binder import Binder
 from bind.model.trunks import copy_trunk
-from bind.studies.heterogeneity.tasks import RunParts, TransferTask
+from bind.studies.heterogeneity.tasks import StudiedRun, TransferTask
 from bind.training.module import BindingModule, parameter_groups, reseed
 from bind.types import Batch, Embeddings, Modality
 
 PRESETS = "encoder/audio=transformer encoder/imu=transformer encoder/depth=transformer encoder/thermal=transformer"
 
 
-def make_learner(parts: RunParts, task: TransferTask, seed: int) -> BindingModule:
+def make_learner(parts: StudiedRun, task: TransferTask, seed: int) -> BindingModule:
     """A new encoder, head and temperature for one task, by the run's config, over the run's anchor."""
     config, trust, binder = parts.config, parts.trust, parts.binder
     options = {key: value for key, value in config["encoder"][task.modality].items() if key != "share"}
@@ -39,7 +39,7 @@ def make_learner(parts: RunParts, task: TransferTask, seed: int) -> BindingModul
 
 
 def start_from(
-    fresh: BindingModule, task: TransferTask, parts: RunParts, source: Modality, *, with_head: bool
+    fresh: BindingModule, task: TransferTask, parts: StudiedRun, source: Modality, *, with_head: bool
 ) -> BindingModule:
     """A copy of `fresh` with the run's trained trunk of `source`, and its head.
 
@@ -71,7 +71,7 @@ def random_state(seed: int, binder: Binder) -> Iterator[None]:
 
 def fine_tune(
     learners: Sequence[BindingModule],
-    parts: RunParts,
+    parts: StudiedRun,
     task: TransferTask,
     seed: int,
     steps: int,
@@ -107,7 +107,7 @@ def rate(step: int, steps: int, warmup_fraction: float) -> float:
 
 
 @torch.no_grad()
-def measure(learners: Sequence[BindingModule], parts: RunParts, task: TransferTask) -> list[UsableInformation]:
+def measure(learners: Sequence[BindingModule], parts: StudiedRun, task: TransferTask) -> list[UsableInformation]:
     """Usable information of each learner on the validation split: the task's modality asks, its target is the pool."""
     device = next(parts.binder.parameters()).device
     found: list[list[tuple[Batch, Embeddings]]] = [[] for _ in learners]
@@ -134,7 +134,7 @@ def _of_split(split: EmbeddedSplit, task: TransferTask, one_per_group: bool) -> 
 
 
 def bits_of_starts(
-    parts: RunParts,
+    parts: StudiedRun,
     task: TransferTask,
     sources: Sequence[Modality],
     seed: int,

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Self
 
 from torch.utils.data import DataLoader
 
 from bind.cache.build import CacheOptions
-from bind.data.datamodule import BindDataModule
 from bind.data.plan import BatchRequest, EvaluationPlan
 from bind.data.workers import ignore_stop_signals
 from bind.model.binder import Binder
-from bind.runs.parts import active_pairs, fill_cache, make_datamodule
+from bind.runs.parts import Parts
 from bind.types import Modality, Pair
 
 log = logging.getLogger("bind")
@@ -33,22 +32,23 @@ class TransferTask:
 
 
 @dataclass(frozen=True)
-class RunParts:
-    """A finished run: its config, its Binder, and its training and validation data."""
+class StudiedRun(Parts):
+    """The parts of a finished run, and the same batches of its training and validation data for whoever starts.
 
-    config: Mapping[str, Any]
-    binder: Binder
-    datamodule: BindDataModule
-    trust: Sequence[str]
+    Attributes:
+        trust: packages besides bind whose classes its config may name.
+    """
+
+    trust: Sequence[str] = ()
 
     @classmethod
-    def of(cls, config: Mapping[str, Any], binder: Binder, trust: Sequence[str]) -> RunParts:
-        return cls(config, binder, make_datamodule(config, binder, active_pairs(config, binder), trust=trust), trust)
+    def of(cls, parts: Parts, trust: Sequence[str]) -> Self:
+        return cls(parts.config, parts.binder, parts.pairs, parts.datamodule, trust)
 
-    def fill_cache(self) -> None:
+    def have_cache(self) -> None:
         """Have the anchor's vectors of training and validation, from the run's own cache where it has one."""
         options = CacheOptions.of(self.config["cache"])
-        self.datamodule.cache = fill_cache(self.datamodule, self.binder, ("train", SPLIT), options)
+        self.datamodule.cache = self.fill_cache(("train", SPLIT), options)
 
     def drawn_with(self, modalities: Sequence[Modality], at_least: int) -> list[bool]:
         """Of each source, whether training draws from it and it carries so many of `modalities`."""

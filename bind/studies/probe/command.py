@@ -23,10 +23,9 @@ from bind.evaluation.label_sets import LabelSet
 from bind.files import write_atomically
 from bind.metrics import bootstrap_ci, class_embeddings
 from bind.metrics.zero_shot import rank_classes, zero_shot
-from bind.model.binder import Binder
 from bind.report.tables import print_cells
 from bind.runs.directory import as_list, open_run
-from bind.runs.parts import active_pairs, make_datamodule
+from bind.runs.parts import Parts
 from bind.studies.probe.show import plot_probe, probe_cells
 from bind.types import Modality
 
@@ -65,8 +64,8 @@ def probe(cfg: DictConfig) -> None:
     run_dir, config = open_run(cfg.run)
     asked: Any = OmegaConf.to_container(cfg.data.zero_shot, resolve=True)
     label_sets = asked or config["data"]["zero_shot"] or {}
-    binder = Binder.load(run_dir, trust=list(cfg.trust)).to(best_device())
-    datamodule = make_datamodule(config, binder, active_pairs(config, binder), trust=list(cfg.trust))
+    parts = Parts.load(run_dir, config, trust=list(cfg.trust), device=best_device())
+    binder, datamodule = parts.binder, parts.datamodule
     names = ("train", "val", cfg.split)
     labels = {name: labels_in(datamodule, name) for name in names}
     for name in names:

@@ -17,7 +17,7 @@ from bind.files import write_atomically
 from bind.model.binder import Binder, fusion_inputs
 from bind.report.tables import print_cells
 from bind.runs.directory import as_list, open_run
-from bind.runs.parts import active_pairs, make_datamodule
+from bind.runs.parts import Parts
 from bind.studies.robustness.cells import fusion_cells, noise_cells
 from bind.studies.robustness.embed import Disturber
 from bind.studies.robustness.figures import FusedQueries
@@ -45,9 +45,8 @@ def robustness(cfg: DictConfig) -> None:
     levels = {name: KINDS[name].ordered(name, as_list(given)) for name, given in options["levels"].items()}
     shares = checked_shares(as_list(options["missing_shares"]))
     split_name, seed = options["split"] or config["evaluation"]["split"], options["seed"]
-    binder = Binder.load(run_dir, trust=options["trust"]).to(best_device())
-    pairs = active_pairs(config, binder)
-    datamodule = make_datamodule(config, binder, pairs, trust=options["trust"])
+    parts = Parts.load(run_dir, config, trust=options["trust"], device=best_device())
+    binder, pairs, datamodule = parts.binder, parts.pairs, parts.datamodule
     modalities = datamodule.evaluation_modalities
     kinds = {
         (modality, kind): possible_levels(kind, levels[kind], binder.transforms[modality])

@@ -55,11 +55,10 @@ def recorded(job: Callable[[], float], monitor: str) -> float | None:
         What `job` returned, the value of `monitor` that the sweep maximises; None, which a sweeper counts as a failed
         trial, where that is NaN, which would end Optuna's study.
     """
-    from hydra.core.hydra_config import HydraConfig
+    from bind.training.hydra_private import job_overrides, output_dir
 
-    path = Path(HydraConfig.get().runtime.output_dir) / RECORD
-    overrides = list(HydraConfig.get().overrides.task)
-    known = {"overrides": overrides, "monitor": monitor, "host": socket.gethostname(), "pid": os.getpid()}
+    path = (output_dir() or Path()) / RECORD
+    known = {"overrides": job_overrides(), "monitor": monitor, "host": socket.gethostname(), "pid": os.getpid()}
     started = time.perf_counter()
 
     def write(**outcome: Any) -> None:

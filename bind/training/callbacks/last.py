@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,12 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from bind.training.callbacks.csv_log import ContinuedCSVLogger
 from bind.training.callbacks.stop import StopSignals, TrainingStopped
+from bind.training.lightning_private import (
+    before_the_batch,
+    before_the_validation,
+    is_at_last_batch,
+    resume_after_whole_epochs,
+)
 
 
 class LastCheckpoint(Checkpoint):
@@ -34,8 +38,7 @@ class LastCheckpoint(Checkpoint):
         self._saved_step = 0
 
     def setup(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
-        # With max_steps Lightning takes every epoch that it resumes after for an unfinished one, and counts on in it.
-        trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
+        resume_after_whole_epochs(trainer)
         if trainer.is_global_zero:
             for left_by_a_kill in self.path.parent.glob("*.writing"):
                 left_by_a_kill.unlink()
@@ -63,7 +66,7 @@ class LastCheckpoint(Checkpoint):
             raise TrainingStopped(self.signals.asked, trainer.global_step)
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        if not trainer.sanity_checking and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+        if not trainer.sanity_checking and not is_at_last_batch(trainer):
             self.save(trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
@@ -78,7 +81,7 @@ class LastCheckpoint(Checkpoint):
         self._saved_step = trainer.global_step
 
     def on_save_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        checkpoint["num_log_rows"] = [logger.write(trainer.global_step) for logger in csv_logs(trainer)]
+        checkpoint["num_log_rows"] = [logger.num_rows_before(trainer.global_step) for logger in csv_logs(trainer)]
 
     def on_load_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         for logger, num_rows in zip(csv_logs(trainer), checkpoint.get("num_log_rows", []), strict=False):
@@ -87,27 +90,3 @@ class LastCheckpoint(Checkpoint):
 
 def csv_logs(trainer: L.Trainer) -> list[ContinuedCSVLogger]:
     return [logger for logger in trainer.loggers if isinstance(logger, ContinuedCSVLogger) and trainer.is_global_zero]
-
-
-@contextmanager
-def before_the_batch(trainer: L.Trainer) -> Iterator[None]:
-    """Lightning's counters as they stood before the batch that it has just fetched."""
-    progress = trainer.fit_loop.epoch_loop.batch_progress
-    is_last, progress.is_last_batch = progress.is_last_batch, False
-    for tracker in (progress.total, progress.current):
-        tracker.ready -= 1
-    yield
-    for tracker in (progress.total, progress.current):
-        tracker.ready += 1
-    progress.is_last_batch = is_last
-
-
-@contextmanager
-def before_the_validation(trainer: L.Trainer) -> Iterator[None]:
-    """Lightning's counters as if it were at the first batch of this validation, to which it returns when it resumes."""
-    progress = trainer.fit_loop.epoch_loop.val_loop.batch_progress
-    tracker: Any
-    for tracker in (progress.total, progress.current):
-        tracker.ready = tracker.started = 1
-        tracker.processed = tracker.completed = 0
-    yield

@@ -9,14 +9,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from subprocess import Popen
 from typing import Any
 
-from lightning.fabric.strategies.launchers.subprocess_script import _ChildProcessObserver
-
 from bind.training.callbacks.stop import TrainingStopped
+from bind.training.lightning_private import other_processes, stop_watching_children
 
 FOLDER = "BIND_ERRORS_FOLDER"
 POLL_SECONDS = 0.5
@@ -34,23 +34,23 @@ def stop_all_ranks_together(launcher: Any, resume_hint: Callable[[], str]) -> It
     Raises:
         ValueError: in the first process, with the error of another one.
     """
-    if not hasattr(launcher, "procs"):  # one process
+    if (processes := other_processes(launcher)) is None:
         yield
     elif FOLDER in os.environ:
         with _another_process(Path(os.environ[FOLDER]), os.environ["LOCAL_RANK"]):
             yield
     else:
-        with _first_process(launcher, resume_hint):
+        with _first_process(processes, resume_hint):
             yield
 
 
 @contextmanager
-def _first_process(launcher: Any, resume_hint: Callable[[], str]) -> Iterator[None]:
+def _first_process(processes: Sequence[Popen[Any]], resume_hint: Callable[[], str]) -> Iterator[None]:
     folder = Path(tempfile.mkdtemp(prefix="bind"))
 
     def failure() -> str:
         """What ended another process; "" while none has failed."""
-        for number, process in enumerate(launcher.procs, start=1):
+        for number, process in enumerate(processes, start=1):
             if status := process.poll():
                 if (folder / str(number)).is_file():
                     return f"process {number}: {(folder / str(number)).read_text()}"
@@ -68,7 +68,7 @@ def _first_process(launcher: Any, resume_hint: Callable[[], str]) -> Iterator[No
         os._exit(1)
 
     def end() -> None:
-        for process in launcher.procs:
+        for process in processes:
             process.kill()
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -77,7 +77,7 @@ def _first_process(launcher: Any, resume_hint: Callable[[], str]) -> Iterator[No
         with _watch(failure, give_up):
             yield
     except TrainingStopped:
-        for process in launcher.procs:  # which stop at the same step
+        for process in processes:  # which stop at the same step
             process.wait()
         raise
     except BaseException as error:
@@ -116,9 +116,7 @@ def _watch(is_over: Callable[[], Any], end: Callable[[], None]) -> Iterator[None
 
     def look() -> None:
         while not done.wait(POLL_SECONDS):
-            for thread in threading.enumerate():
-                if isinstance(thread, _ChildProcessObserver):  # it kills this process without a word
-                    thread._child_processes = []
+            stop_watching_children()
             if is_over():
                 if not done.wait(GRACE_SECONDS):
                     end()

@@ -39,39 +39,39 @@ class ProgressBar(RichProgressBar):
         super().on_train_start(trainer, module)
         self._first_step = trainer.global_step
         self._num_rows = 0
-        self._started = self._told = time.monotonic()
+        self._started = self._printed_at = time.monotonic()
 
     def on_train_batch_end(
         self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         super().on_train_batch_end(trainer, module, outputs, batch, batch_idx)
         self._num_rows += len(batch) * trainer.world_size
-        if self._prints_lines and time.monotonic() - self._told >= self.seconds_between_lines:
-            self._tell(trainer)
+        if self._prints_lines and time.monotonic() - self._printed_at >= self.seconds_between_lines:
+            self._print_line(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         super().on_validation_end(trainer, module)
         if self._prints_lines and not trainer.sanity_checking:
-            self._tell(trainer, self.monitor)
+            self._print_line(trainer, self.monitor)
 
-    def _tell(self, trainer: L.Trainer, *validated: str) -> None:
+    def _print_line(self, trainer: L.Trainer, *validated: str) -> None:
         """Print a line; rate and time left are of this process's training so far, validations included."""
-        self._told = time.monotonic()
-        seconds, step = self._told - self._started, trainer.global_step
+        self._printed_at = time.monotonic()
+        seconds, step = self._printed_at - self._started, trainer.global_step
         total = trainer.estimated_stepping_batches
-        said = [f"step {step}" + (f"/{int(total)}" if total != float("inf") else "")]
-        said.append(f"epoch {trainer.current_epoch + 1}" + (f"/{e}" if (e := trainer.max_epochs or 0) > 0 else ""))
+        parts = [f"step {step}" + (f"/{int(total)}" if total != float("inf") else "")]
+        parts.append(f"epoch {trainer.current_epoch + 1}" + (f"/{e}" if (e := trainer.max_epochs or 0) > 0 else ""))
         known = trainer.callback_metrics
-        said += [f"{name} {float(known[name]):.3f}" for name in ("train/loss", *validated) if name in known]
+        parts += [f"{name} {float(known[name]):.3f}" for name in ("train/loss", *validated) if name in known]
         if self._num_rows:  # none yet in a run that goes on in a validation
-            said.append(f"{self._num_rows / seconds:,.0f} samples/s")
+            parts.append(f"{self._num_rows / seconds:,.0f} samples/s")
         callbacks = trainer.callbacks  # type: ignore[attr-defined]
         left = [timer.time_remaining() for timer in callbacks if isinstance(timer, Timer)]
         if self._first_step < step < total < float("inf"):
             left.append((total - step) * seconds / (step - self._first_step))
         if known_left := [x for x in left if x is not None]:
-            said.append(f"{_duration(min(known_left))} left")
-        print(", ".join(said), flush=True)
+            parts.append(f"{_duration(min(known_left))} left")
+        print(", ".join(parts), flush=True)
 
 
 def _duration(seconds: float) -> str:

@@ -11,7 +11,8 @@ from types import FrameType
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from bind.training.lightning_private import is_first_process
 
 SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGINT") if hasattr(signal, name)]
 
@@ -31,11 +32,6 @@ class TrainingStopped(SystemExit):
 
     def __str__(self) -> str:
         return f"stopped by {self.signal_name}" + ("" if self.step is None else f" after step {self.step}")
-
-
-def is_first_process() -> bool:
-    """Of all nodes; also before they know of each other."""
-    return not getattr(rank_zero_only, "rank", 0)
 
 
 class StopSignals:

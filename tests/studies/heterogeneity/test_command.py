@@ -12,17 +12,16 @@ from bind.build import build
 from bind.commands.cli import main
 from bind.data.sources.toy.world import CARRIES, ToySource
 from bind.metrics.heterogeneity import Heterogeneity
-from bind.model.binder import Binder
 from bind.report.tables import print_cells
 from bind.runs.directory import open_run
 from bind.runs.jobs import train
-from bind.runs.parts import active_pairs
+from bind.runs.parts import Parts
 from bind.studies.heterogeneity.advice import advice
 from bind.studies.heterogeneity.command import figures, of_fused
 from bind.studies.heterogeneity.fused import fused_tasks, new_fusion, taken_over
 from bind.studies.heterogeneity.show import heterogeneity_cells
 from bind.studies.heterogeneity.starts import bits_of_starts, make_learner, rate, start_from
-from bind.studies.heterogeneity.tasks import RunParts, tasks_of
+from bind.studies.heterogeneity.tasks import StudiedRun, tasks_of
 
 NOTHING = lambda: None  # noqa: E731
 MODALITIES = ("audio", "imu", "depth")
@@ -59,14 +58,14 @@ def finished(tmp_path_factory):
 @pytest.fixture
 def parts(finished):
     _, config = open_run(str(finished))
-    made = RunParts.of(config, Binder.load(finished), ())
-    made.fill_cache()
-    return made
+    parts = StudiedRun.of(Parts.load(finished, config, trust=()), ())
+    parts.have_cache()
+    return parts
 
 
 @pytest.fixture
 def tasks(parts):
-    return tasks_of(active_pairs(parts.config, parts.binder), parts.binder)
+    return tasks_of(parts.pairs, parts.binder)
 
 
 def test_the_command_writes_tables_a_file_and_a_plot_and_leaves_the_test_split_alone(
@@ -221,7 +220,7 @@ def test_what_can_not_be_asked_is_told(finished, as_command, capsys, option, tol
 
 
 def test_one_modality_with_something_to_find_is_too_few(parts):
-    pairs = active_pairs(parts.config, parts.binder)
+    pairs = parts.pairs
     with pytest.raises(ValueError, match=r"1 trained modality.*modalities=\[audio,imu\]"):
         tasks_of([pair for pair in pairs if pair.a == "imu"], parts.binder)
 

@@ -9,10 +9,9 @@ from support import runs
 
 from bind.commands.cli import main
 from bind.evaluation.embed import embed_split
-from bind.model.binder import Binder
 from bind.runs.directory import open_run
 from bind.runs.figures import robustness_figures
-from bind.runs.parts import active_pairs, make_datamodule
+from bind.runs.parts import Parts
 from bind.studies.robustness.cells import half_at
 from bind.studies.robustness.command import robustness
 from bind.studies.robustness.embed import Disturber
@@ -51,8 +50,8 @@ LEVELS = {
 
 def disturber(run_dir, modalities=None):
     run_dir, config = open_run(str(run_dir))
-    binder = Binder.load(run_dir)
-    datamodule = make_datamodule(config, binder, active_pairs(config, binder), trust=())
+    parts = Parts.load(run_dir, config, trust=())
+    binder, datamodule = parts.binder, parts.datamodule
     if modalities is not None:
         datamodule.evaluation_modalities = modalities
     return Disturber(datamodule, binder, embed_split(datamodule, binder, "test"), "test", seed=0)

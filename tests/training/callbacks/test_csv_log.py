@@ -4,7 +4,7 @@ from bind.training.callbacks.csv_log import ContinuedCSVLogger
 
 
 def log(folder, *rows):
-    logger = ContinuedCSVLogger(folder, name="", version="logs")
+    logger = ContinuedCSVLogger(folder / "logs")
     for step, metrics in rows:
         logger.log_metrics(metrics, step)
     logger.finalize("success")
@@ -37,16 +37,16 @@ def test_a_row_that_a_kill_cut_short_is_dropped(tmp_path):
 
 def test_a_log_is_cut_back_to_what_a_checkpoint_knew(tmp_path):
     """The learning rate of a step is logged before the step, and a checkpoint is written in between."""
-    logger = ContinuedCSVLogger(tmp_path, name="", version="logs")
+    logger = ContinuedCSVLogger(tmp_path / "logs")
     for step, metrics in [(0, {"lr": 0.1}), (0, {"loss": 3.0}), (1, {"lr": 0.2})]:
         logger.log_metrics(metrics, step)
-    assert logger.write(step=1) == 2
+    assert logger.num_rows_before(step=1) == 2
     assert len((tmp_path / "logs" / "metrics.csv").read_text().splitlines()) == 4
     logger.log_metrics({"loss": 2.0}, 1)
-    assert logger.write(step=2) == 4
+    assert logger.num_rows_before(step=2) == 4
     logger.finalize("failed")
 
-    resumed = ContinuedCSVLogger(tmp_path, name="", version="logs")
+    resumed = ContinuedCSVLogger(tmp_path / "logs")
     resumed.keep(2)
     for metrics in ({"lr": 0.2}, {"loss": 2.0}):
         resumed.log_metrics(metrics, 1)

@@ -1,0 +1,65 @@
+"""A finished run in Python: its figures, config and Binder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from bind.model.binder import Binder
+from bind.runs.directory import open_run
+from bind.runs.jobs import evaluate_again
+
+
+class Run:
+    """A run directory, as a training leaves it.
+
+    Args:
+        path: the folder, the last line that a training prints.
+        trust: packages besides bind whose classes its config may name, such as `["mylab"]`.
+
+    Attributes:
+        path: the folder, absolute.
+        config: the resolved config, plain values only.
+
+    Raises:
+        ValueError: where it is no run directory, or one of another version of bind.
+    """
+
+    def __init__(self, path: str | Path, *, trust: Sequence[str] = ()) -> None:
+        self.path, self.config = open_run(str(path))
+        self.trust = tuple(trust)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What `metrics.json` holds: the figures of the held-out split; ValueError where there is none yet."""
+        file = self.path / "metrics.json"
+        if not file.is_file():
+            raise ValueError(
+                f"{file}: not there, the training has not finished; go on with "
+                f"bind.train([…, 'run_dir={self.path}', 'ckpt=last']), or call evaluate()"
+            )
+        metrics: dict[str, Any] = json.loads(file.read_text())
+        return metrics
+
+    @cached_property
+    def binder(self) -> Binder:
+        """The trained Binder, loaded once; ValueError where the training has not finished."""
+        return Binder.load(self.path, trust=self.trust)
+
+    def evaluate(self, split: str | None = None) -> dict[str, Any]:
+        """Evaluate again, `split` or the held-out one, as `bindspace evaluate` does: figures, plots, page, tables.
+
+        Returns:
+            The figures, as in `metrics.json`.
+
+        Raises:
+            ValueError: where the training has not finished, or its data can't be read any more.
+        """
+        name = split or self.config["evaluation"]["split"]
+        return evaluate_again(self.path, self.config, name, trust=self.trust)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
