@@ -1,8 +1,9 @@
 """Whether a change of the code changed any number. python benchmarks/same_numbers.py [REVISION]
 
 Runs `debug=tiny` and 50 steps of the default job with the code of REVISION (in a worktree of its own; HEAD by default)
-and with that of the working tree, and compares bit for bit: metrics.json but for its seconds, logs/metrics.csv and the
-binder's weights. Then the binder of REVISION is loaded by both and has to give the same vectors of the same files.
+and with that of the working tree, and compares bit for bit: metrics.json but for its seconds, logs/metrics.csv (but
+for validations at steps where REVISION has none) and the binder's weights. Then the binder of REVISION is loaded by both
+and has to give the same vectors of the same files.
 Exit status 1 where anything differs.
 """
 
@@ -25,8 +26,9 @@ import soundfile
 from PIL import Image
 
 HERE = Path(__file__).resolve().parents[1]
-# One evaluation per epoch, whatever the default; vectors of the anchor are computed anew by both sides.
-ALWAYS = ["cache.dir=null", "trainer.accelerator=cpu", "trainer.val_check_interval=null"]
+# Vectors of the anchor are computed anew by both sides; pictures say nothing of numbers and take time.
+ALWAYS = ["cache.dir=null", "trainer.accelerator=cpu", "evaluation.num_gallery_queries=0"]
+MONITOR = "val/mean_R@1"
 RUNS = {
     "debug=tiny": ["debug=tiny", "seed=0"],
     "50 steps of the default job": ["trainer.max_steps=50", "trainer.max_epochs=1", "data.steps_per_epoch=50"],
@@ -75,6 +77,12 @@ def log_of(run_dir: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def same_logs(before: list[dict[str, str]], after: list[dict[str, str]]) -> bool:
+    """Whether all rows are the same, but for validations of `after` at steps where `before` has none."""
+    validated = {row["step"] for row in before if row.get(MONITOR)}
+    return before == [row for row in after if not row.get(MONITOR) or row["step"] in validated]
+
+
 def weights_of(run_dir: Path) -> dict[str, np.ndarray]:
     [path] = (run_dir / "binder").glob("*.safetensors")
     return safetensors.numpy.load_file(path)
@@ -88,7 +96,7 @@ def differences(before: Path, after: Path) -> list[str]:
     """Which of the things that two runs left behind are not equal."""
     checks = {
         "metrics.json": metrics_of(before) == metrics_of(after),
-        "logs/metrics.csv": log_of(before) == log_of(after),
+        "logs/metrics.csv": same_logs(log_of(before), log_of(after)),
         "weights of the binder": same_arrays(weights_of(before), weights_of(after)),
     }
     return [name for name, is_same in checks.items() if not is_same]

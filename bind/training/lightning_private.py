@@ -94,3 +94,14 @@ def before_the_validation(trainer: L.Trainer) -> Iterator[None]:
         tracker.ready = tracker.started = 1
         tracker.processed = tracker.completed = 0
     yield
+
+
+def batches_between_validations(trainer: L.Trainer) -> float | None:
+    """After how many batches of an epoch Lightning validates; None where it does not count batches within an epoch."""
+    counts = trainer.val_check_batch if trainer.check_val_every_n_epoch == 1 else None
+    return None if counts is None or counts == float("inf") else counts
+
+
+def validate_after_batches(trainer: L.Trainer, num_batches: float) -> None:
+    """Have Lightning validate after every `num_batches` batches of an epoch, from the current batch on."""
+    trainer.val_check_batch = num_batches
