@@ -16,7 +16,7 @@ from typing import Any
 from bind.data.datamodule import BindDataModule
 from bind.evaluation import evaluate_split, fusion_inputs
 from bind.evaluation.embed import embed_split
-from bind.files import write_atomically
+from bind.files import write_text
 from bind.model.binder import Binder
 from bind.report.html import write_report
 from bind.report.nearest import galleries
@@ -56,7 +56,7 @@ def evaluate_run(
     metrics["seconds"] = {name: round(value, 1) for name, value in seconds.items()}
     # The split a run was made for has the plain names; others stand beside it.
     suffix = "" if split_name == config["evaluation"]["split"] else f"_{split_name}"
-    write_atomically(run_dir / f"metrics{suffix}.json", json.dumps(metrics, indent=2) + "\n")
+    write_text(run_dir / f"metrics{suffix}.json", json.dumps(metrics, indent=2) + "\n")
     write_queries(run_dir / f"queries{suffix}.parquet", split_name, queries)
     shown = config["evaluation"]
     num_queries = shown["num_gallery_queries"]

@@ -21,7 +21,7 @@ from bind.data.coverage import Side
 from bind.data.datamodule import BindDataModule
 from bind.data.mixture import pair_exposures, source_exposures
 from bind.evaluation.embed import best_device
-from bind.files import write_atomically
+from bind.files import write_text
 from bind.model.binder import Binder
 from bind.report.mixture import mixture_cells
 from bind.report.tables import print_cells
@@ -86,7 +86,7 @@ def train_in(run_dir: Path, config: dict[str, Any], started: float) -> float:
             for change in changes(open_run(str(run_dir))[1], config):
                 log.warning("going on with another setting than before: %s", change)
         # Only now that all is well: what an earlier run left in the folder stays true until this one starts.
-        write_atomically(run_dir / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
+        write_text(run_dir / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
         if checkpoint is None:
             (run_dir / "logs" / "metrics.csv").unlink(missing_ok=True)
             if (earlier := last_checkpoint(run_dir)).is_file():  # ckpt=last would go on with another run

@@ -12,6 +12,8 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.loggers.logger import rank_zero_experiment
 
+from bind.files import remove_partial_files, write_bytes
+
 
 class ContinuedCSVLogger(CSVLogger):
     """Lightning's CSV log, appended to a `metrics.csv` that is already there; Lightning's own deletes it.
@@ -42,8 +44,7 @@ class _Writer(ExperimentWriter):
     def __init__(self, log_dir: str) -> None:
         super().__init__(log_dir)
         self.path = Path(self.metrics_file_path)
-        self.beside = self.path.with_name(self.path.name + ".writing")
-        self.beside.unlink(missing_ok=True)
+        remove_partial_files(self.path.parent, self.path.name)
         lines = self._lines()
         if lines and not lines[-1].endswith(b"\n"):
             lines.pop()  # killed while it wrote this one
@@ -87,8 +88,7 @@ class _Writer(ExperimentWriter):
         return self.path.read_bytes().splitlines(keepends=True) if self.path.is_file() else []
 
     def _replace(self, lines: list[bytes]) -> None:
-        self.beside.write_bytes(b"".join(lines))
-        self.beside.replace(self.path)
+        write_bytes(self.path, b"".join(lines))
 
 
 def _line(cells: Iterable[Any]) -> bytes:

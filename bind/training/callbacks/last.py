@@ -10,6 +10,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
 
+from bind.files import remove_partial_files
 from bind.training.callbacks.csv_log import ContinuedCSVLogger
 from bind.training.callbacks.stop import StopSignals, TrainingStopped
 
@@ -37,8 +38,7 @@ class LastCheckpoint(Checkpoint):
         # With max_steps Lightning takes every epoch that it resumes after for an unfinished one, and counts on in it.
         trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
         if trainer.is_global_zero:
-            for left_by_a_kill in self.path.parent.glob("*.writing"):
-                left_by_a_kill.unlink()
+            remove_partial_files(self.path.parent)
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         self._saved_step = trainer.global_step
