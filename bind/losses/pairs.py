@@ -95,7 +95,8 @@ def loss_over_pairs(
         row_grad, column_grad = (None if x is None else x.mul_(values[0] * mean) for x in gradients.sides())
         side_grads = (column_grad, row_grad) if swap else (row_grad, column_grad)
         scalar_grads = [x * mean for x in (gradients.scale, gradients.bias)]
-    return _WithGradients.apply(loss, (*side_grads, *scalar_grads[: len(values)]), *inputs)
+    with_gradients: Tensor = _WithGradients.apply(loss, (*side_grads, *scalar_grads[: len(values)]), *inputs)
+    return with_gradients
 
 
 @contextmanager
