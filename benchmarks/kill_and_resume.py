@@ -91,7 +91,7 @@ def main() -> None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         where = phase(killed).read_text() if phase(killed).exists() else "start-up"
-        half = ", ".join(path.name for path in killed.rglob("*.writing"))
+        half = ", ".join(path.name for path in killed.rglob("*.partial"))
         print(f"{kill:>4}  {time.monotonic() - begun:>6.1f} s  {where:<16}{step_of(killed):>12}  {half}")
     process = start(killed, manifest)
     assert process.wait() == 0, f"{killed}: the training failed after the last kill"

@@ -2,8 +2,8 @@
 
 Runs `debug=tiny` and 50 steps of the default job with the code of REVISION (in a worktree of its own; HEAD by default)
 and with that of the working tree, and compares bit for bit: metrics.json but for its seconds, logs/metrics.csv (but
-for validations at steps where REVISION has none) and the binder's weights. Then the binder of REVISION is loaded by both
-and has to give the same vectors of the same files.
+for validations at steps where REVISION has none) and the binder's weights. Then both load the binder
+of REVISION and have to get the same vectors of the same files.
 Exit status 1 where anything differs.
 """
 

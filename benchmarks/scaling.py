@@ -80,9 +80,11 @@ class Clock(L.Callback):
 def train(num_processes: int, strategy: str, num_steps: int) -> dict[str, float]:
     """Seconds a step, and bytes that this process grew by."""
     torch.manual_seed(dist.get_rank() if dist.is_initialized() else 0)
-    audio = AudioCNN(SAMPLE_RATE_HZ)
+    audio = AudioCNN(sample_rate_hz=SAMPLE_RATE_HZ)
     anchor = PretrainedAnchor("toy")
-    binder = Binder(anchor, {"audio": audio}, {"audio": ProjectionHead(audio.num_features, anchor.dim)}, {})
+    binder = Binder(
+        anchor, {"audio": audio}, {"audio": ProjectionHead(num_features=audio.num_features, dim=anchor.dim)}, {}
+    )
     module = BindingModule(binder, [Pair("audio", "image")])
     rows = torch.arange(STEP_ROWS)
     batch = Batch(

@@ -1,38 +1,111 @@
-"""Files that are there whole or not at all."""
+"""Atomic writing: a path holds the whole old file or the whole new one, whatever ends the process in between.
+
+Everything that the package writes is written under a temporary name beside its path, flushed to disk and renamed. It
+gets the permissions that the user's umask gives to any new file. Several processes may write one path at a time: the
+last one to end wins.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 PARTIAL = ".partial"
-"""What the name of a file ends in until it is whole."""
+"""What temporary names end in."""
 
 
-@contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A new file that takes the name `path` when everything is written and on disk; until then it has another name."""
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PARTIAL}")
+@contextlib.contextmanager
+def open_atomically(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file that replaces `path` when the block ends, and is deleted where the block fails.
+
+    Raises:
+        OSError: where the file can't be written; what `path` held before is untouched.
+
+    Examples:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "metrics.json"
+        >>> write_text(path, "old")
+        >>> with open_atomically(path) as file:
+        ...     _ = file.write(b"new")
+        ...     path.read_text()
+        'old'
+        >>> path.read_text()
+        'new'
+    """
+    partial = _partial_name(path)
     try:
-        with beside.open("wb") as file:
+        with partial.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(path)
+        partial.replace(path)
+        _sync_folder(path.parent)
     finally:
-        beside.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    with whole_file(path) as file:
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Write a file atomically."""
+    with open_atomically(path) as file:
         file.write(content)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    beside = path.with_name(path.name + ".tmp")
-    beside.write_text(text)
-    beside.replace(path)
+def write_text(path: Path, text: str) -> None:
+    """Write a file atomically, as UTF-8 with the line ends of `text`."""
+    write_bytes(path, text.encode())
+
+
+@contextlib.contextmanager
+def open_folder_atomically(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder whose files replace those of `folder`, each atomically, when the block ends.
+
+    For libraries that write files by their names, some of them readable by their owner alone. `folder` is made where
+    it is missing, and keeps files of other names.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = _partial_name(folder / "files")
+    partial.mkdir()
+    try:
+        yield partial
+        # A new folder has the bits that the umask leaves; reading the umask itself would mean to change it.
+        mode = partial.stat().st_mode & 0o666
+        files = sorted(path for path in partial.rglob("*") if path.is_file())
+        for path in files:
+            path.chmod(mode)
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        for path in files:
+            target = folder / path.relative_to(partial)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+        _sync_folder(folder)
+    finally:
+        shutil.rmtree(partial)
+
+
+def remove_partial_files(folder: Path, name: str = "*") -> None:
+    """Delete what killed processes left of files called `name` (a pattern); for folders that nobody else writes to."""
+    for path in folder.glob(f".{name}.*{PARTIAL}"):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _partial_name(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}{PARTIAL}")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Flush the new names of a folder to disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems can't, and need it no more than the others
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,10 +1,8 @@
-"""What several trunks are built of: normalised convolutions, transformer layers, pooling."""
+"""Layers that encoders are built of: normalised convolutions, transformer layers, pooling."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +11,8 @@ from torch.nn.functional import scaled_dot_product_attention
 CHANNELS_PER_GROUP = 8
 
 
-def group_norm(width: int) -> nn.GroupNorm:
-    """GroupNorm over groups of 8 channels, or over all of them where 8 does not divide `width`."""
+def make_group_norm(width: int) -> nn.GroupNorm:
+    """Make a GroupNorm over groups of 8 channels, or over all of them where 8 does not divide `width`."""
     return nn.GroupNorm(width // CHANNELS_PER_GROUP if width % CHANNELS_PER_GROUP == 0 else 1, width)
 
 
@@ -23,7 +21,9 @@ class ConvBlock2d(nn.Sequential):
 
     def __init__(self, in_width: int, out_width: int, stride: int | tuple[int, int] = 1) -> None:
         super().__init__(
-            nn.Conv2d(in_width, out_width, 3, stride=stride, padding=1, bias=False), group_norm(out_width), nn.SiLU()
+            nn.Conv2d(in_width, out_width, 3, stride=stride, padding=1, bias=False),
+            make_group_norm(out_width),
+            nn.SiLU(),
         )
 
 
@@ -34,7 +34,7 @@ class ConvBlock1d(nn.Sequential):
         padding = dilation * (kernel // 2)
         super().__init__(
             nn.Conv1d(in_width, out_width, kernel, stride, padding, dilation, bias=False),
-            group_norm(out_width),
+            make_group_norm(out_width),
             nn.SiLU(),
         )
 
@@ -57,31 +57,24 @@ class AttentionPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x_BTC = x.flatten(2).transpose(1, 2)
-        weights_BT1 = self.score(x_BTC).softmax(dim=1)
+        weights_BT1: Tensor = self.score(x_BTC).softmax(dim=1)
         return (weights_BT1 * x_BTC).sum(dim=1)
 
 
 Pooling = Literal["mean_max", "attention"]
 
 
-def pooling(kind: Pooling, width: int) -> tuple[nn.Module, int]:
-    """The pooling named `kind` over `width` channels, and the number of features that it gives."""
+def make_pooling(kind: Pooling, width: int) -> tuple[nn.Module, int]:
+    """Make the pooling named `kind` over `width` channels; also returns the number of features that it gives.
+
+    Raises:
+        ValueError: for another name.
+    """
     if kind == "mean_max":
         return MeanMaxPool(), 2 * width
     if kind == "attention":
         return AttentionPool(width), width
     raise ValueError(f"unknown pooling {kind!r}: use mean_max or attention")
-
-
-def was_named(encoder: nn.Module, earlier: Mapping[str, str]) -> None:
-    """Let `encoder` load weights saved when its parts bore the names on the left, before it was stem and trunk."""
-    encoder.register_load_state_dict_pre_hook(functools.partial(_rename, earlier))
-
-
-def _rename(earlier: Mapping[str, str], _: nn.Module, state: dict[str, Tensor], prefix: str, *_rest: Any) -> None:
-    for old, new in earlier.items():
-        for name in [name for name in state if f"{name}.".startswith(f"{prefix}{old}.")]:
-            state[prefix + new + name.removeprefix(prefix + old)] = state.pop(name)
 
 
 class DropPath(nn.Module):
@@ -122,11 +115,13 @@ class TransformerLayer(nn.Module):
 
     def forward(self, x_BLW: Tensor) -> Tensor:
         x_BLW = x_BLW + self.drop_path(self.dropout(self._attend(self.norm_attention(x_BLW))))
-        return x_BLW + self.drop_path(self.dropout(self.mlp(self.norm_mlp(x_BLW))))
+        out_BLW: Tensor = x_BLW + self.drop_path(self.dropout(self.mlp(self.norm_mlp(x_BLW))))
+        return out_BLW
 
     def _attend(self, x_BLW: Tensor) -> Tensor:
         q, k, v = self.qkv(x_BLW).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        return self.out(scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        out_BLW: Tensor = self.out(scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        return out_BLW
 
 
 class TransformerTrunk(nn.Module):
@@ -138,6 +133,7 @@ class TransformerTrunk(nn.Module):
     def __init__(
         self,
         width: int,
+        *,
         num_layers: int,
         num_heads: int,
         mlp_ratio: float = 4.0,
@@ -160,7 +156,17 @@ class TransformerTrunk(nn.Module):
         return f"width={self.width}, num_layers={self.num_layers}, num_heads={self.num_heads}"
 
     def forward(self, tokens_BLW: Tensor) -> Tensor:
+        class_BW: Tensor = self.norm(self._run_layers(tokens_BLW)[:, 0])
+        return class_BW
+
+    def tokens(self, tokens_BLW: Tensor) -> Tensor:
+        """The tokens themselves after all layers (B, L, width), normalised, without the class token."""
+        out_BLW: Tensor = self.norm(self._run_layers(tokens_BLW)[:, 1:])
+        return out_BLW
+
+    def _run_layers(self, tokens_BLW: Tensor) -> Tensor:
+        """(B, 1 + L, width), the class token first."""
         x_BLW = torch.cat([self.class_token.expand(tokens_BLW.shape[0], -1, -1), tokens_BLW], dim=1)
         for layer in self.layers:
             x_BLW = layer(x_BLW)
-        return self.norm(x_BLW[:, 0])
+        return x_BLW

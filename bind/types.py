@@ -242,6 +242,14 @@ class Encoder(Protocol):
     def __call__(self, x: Tensor) -> Tensor: ...
 
 
+@runtime_checkable
+class TokenEncoder(Protocol):
+    """An encoder that also gives the tokens behind its features, for fusions that attend to them."""
+
+    def tokens(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens (B_m, L, F) and which of them are there, bool (B_m, L)."""
+
+
 class FrozenTower(Protocol):
     """What a feature cache computes with: frozen towers of some modalities, with the transforms that feed them.
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bind.files import write_text
+
 MAX_BAD_SHARE = 0.01
 NUM_NAMED = 5
 SPLIT_ORDER = ("test", "val", "train")
@@ -105,9 +107,7 @@ def finish(
     args.out.mkdir(parents=True, exist_ok=True)
     dropped = [(str(path), reason, "cannot be used") for path, reason in bad.items()]
     dropped += [(name, reason, reason) for name, reason in left_out.items()]
-    (args.out / "dropped.tsv").write_text(
-        "".join(f"{name}\t{reason}\n" for name, reason, _ in dropped), encoding="utf-8"
-    )
+    write_text(args.out / "dropped.tsv", "".join(f"{name}\t{reason}\n" for name, reason, _ in dropped))
 
     print(f"kept {len(kept)} rows, dropped {len(dropped)}")
     print_table(count_by or "rows", ((str(row[count_by]) if count_by else "kept", row["split"]) for row in kept))
@@ -243,10 +243,9 @@ def write_manifest(rows: Iterable[dict[str, Any]], out: Path) -> Path:
     from bind.data.sources.manifest import ManifestSource
 
     path, unfinished = out / "manifest.jsonl", out / "unfinished.jsonl"
-    with unfinished.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    write_text(unfinished, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     ManifestSource(unfinished)
-    os.replace(unfinished, path)
+    unfinished.replace(path)
     print(f"manifest: {path}")
     return path
 

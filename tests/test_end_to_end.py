@@ -44,7 +44,7 @@ def test_the_run_directory_is_complete(toy_run):
         assert made[name], name
     report = made["report.html"].decode()
     assert report.count("data:image/png;base64") == 5  # curves, matrix and three tables of confusions
-    assert not [name for name in made if name.endswith((".tmp", ".writing", ".kept"))]
+    assert not [name for name in made if name.endswith((".partial", ".kept"))]
 
     resolved = OmegaConf.load(toy_run / "config.yaml")
     assert (resolved.version, resolved.data.sources.toy.num_train) == (3, 128)

@@ -18,6 +18,7 @@ from transformers import AutoImageProcessor, AutoModel, AutoTokenizer, PreTraine
 from transformers.utils import logging as transformers_logging
 
 from bind.anchors.processors import NUM_VIDEO_FRAMES, ImageTransform, TextTransform, VideoTransform
+from bind.files import open_folder_atomically
 from bind.types import Inputs, Modality, Transform
 
 TOY = "toy"
@@ -141,9 +142,10 @@ class Anchor(nn.Module):
 
     def save(self, folder: Path | str) -> None:
         """Write weights (safetensors, half precision), tokenizer and processor where `PretrainedAnchor` finds them."""
-        copy.deepcopy(self.model).half().save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
-        self.image_processor.save_pretrained(folder)
+        with open_folder_atomically(Path(folder)) as partial:
+            copy.deepcopy(self.model).half().save_pretrained(partial)
+            self.tokenizer.save_pretrained(partial)
+            self.image_processor.save_pretrained(partial)
 
 
 class PretrainedAnchor(Anchor):

@@ -19,7 +19,6 @@ import math
 import os
 import re
 import shutil
-import uuid
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -29,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from bind.cache.lookup import CachedEmbeddings, index_of
+from bind.files import remove_partial_files, write_bytes, write_text
 from bind.types import Modality
 
 FORMAT = 1
@@ -140,7 +140,7 @@ class CacheFolder:
             if (free := shutil.disk_usage(self.path).free) < num_bytes:
                 raise OSError(errno.ENOSPC, f"{num_bytes / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free")
             if not self._about.exists():
-                self._write(self._about, (json.dumps(asdict(self.origin), indent=2) + "\n").encode())
+                write_text(self._about, json.dumps(asdict(self.origin), indent=2) + "\n")
             self._refuse_another_origin()
             self._claims = os.open(self.path / "claims", os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -172,8 +172,7 @@ class CacheFolder:
         if number not in self.missing_parts():  # another process has made it since
             self.release(number)
             return False
-        for left_over in self.path.glob(f"part-{number:05d}.*.tmp"):
-            left_over.unlink(missing_ok=True)
+        remove_partial_files(self.path, part_name(number))
         return True
 
     def release(self, number: int) -> None:
@@ -201,18 +200,7 @@ class CacheFolder:
     def _write_array(self, path: Path, array: np.ndarray) -> None:
         buffer = io.BytesIO()
         np.save(buffer, array, allow_pickle=False)
-        self._write(path, buffer.getbuffer())
-
-    def _write(self, path: Path, data: bytes | memoryview) -> None:
-        beside = path.with_name(f"{path.stem}.{uuid.uuid4().hex}.tmp")
-        try:
-            with beside.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+        write_bytes(path, buffer.getbuffer())
 
     # Reading
 

@@ -14,6 +14,7 @@ from bind.data.datamodule import BindDataModule
 from bind.data.sources.manifest import ManifestSource
 from bind.evaluation import fusion_inputs
 from bind.evaluation.embed import best_device, embed_split
+from bind.files import open_atomically
 from bind.model.binder import Binder
 from bind.runs.directory import as_list, open_run
 
@@ -57,5 +58,6 @@ def embed(cfg: DictConfig) -> None:
     facts = {"run": str(run_dir), "anchor": binder.anchor.name, "anchor_fingerprint": binder.anchor.fingerprint}
     schema = pa.schema([pa.field(name, kind) for name, kind in kinds.items()], metadata=facts)
     out.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(columns, schema=schema), out)
+    with open_atomically(out) as file:
+        pq.write_table(pa.table(columns, schema=schema), file)
     print(f"{len(columns['key'])} vectors of {binder.dim} dimensions: {out}")

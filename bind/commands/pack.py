@@ -13,7 +13,7 @@ from rich.progress import track
 from bind.commands.on_ray import connected, spread
 from bind.data.sources.manifest import ManifestSource
 from bind.data.sources.shards.writer import ShardPlan, is_written, plan_shards, write_listing, write_shard
-from bind.files import PARTIAL
+from bind.files import remove_partial_files
 
 MEGABYTE = 1_000_000
 
@@ -45,12 +45,6 @@ def pack(cfg: DictConfig) -> None:
     num_bytes = sum((folder / plan.name).stat().st_size for plan in plans)
     already = f" ({len(plans) - len(todo)} were there)" if len(todo) < len(plans) else ""
     print(f"{num_samples} samples in {len(plans)} shards{already}, {num_bytes / MEGABYTE:.1f} MB: {folder}")
-
-
-def remove_partial_files(folder: Path) -> None:
-    """What a process left that was killed."""
-    for left in folder.glob(f".*{PARTIAL}"):
-        left.unlink()
 
 
 def _begin(folder: Path) -> Callable[[ShardPlan], int]:

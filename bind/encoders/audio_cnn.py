@@ -1,11 +1,11 @@
-"""A small convolutional trunk for sound: the default on a CPU."""
+"""A small convolutional encoder of sound: the default on a CPU."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
 from bind.encoders.mel import LogMel, SpecAugment
-from bind.layers import ConvBlock1d, ConvBlock2d, Pooling, pooling, was_named
+from bind.layers import ConvBlock1d, ConvBlock2d, Pooling, make_pooling
 
 
 class AudioCNN(nn.Module):
@@ -15,10 +15,18 @@ class AudioCNN(nn.Module):
     doubling the width up to `4 * width`. The bands that are left become channels, so that pitch is kept; dilated
     convolutions read the rhythm and pooling over time forgets when a sound began. Clips of any length from one window
     on, at `sample_rate_hz`.
+
+    Examples:
+        >>> import torch
+        >>> encoder = AudioCNN(sample_rate_hz=16000).eval()
+        >>> features_BF = encoder(torch.zeros(2, 8000))  # two clips of half a second
+        >>> features_BF.shape == (2, encoder.num_features)
+        True
     """
 
     def __init__(
         self,
+        *,
         sample_rate_hz: int,
         num_mels: int = 64,
         window_ms: float = 25.0,
@@ -36,8 +44,13 @@ class AudioCNN(nn.Module):
         max_mel_share: float = 0.1,
     ) -> None:
         super().__init__()
-        self.mel = LogMel(sample_rate_hz, num_mels, window_ms, hop_ms, per_clip=per_clip)
-        self.augment = SpecAugment(num_time_masks, max_time_share, num_mel_masks, max_mel_share)
+        self.mel = LogMel(sample_rate_hz, num_mels=num_mels, window_ms=window_ms, hop_ms=hop_ms, per_clip=per_clip)
+        self.augment = SpecAugment(
+            num_time_masks=num_time_masks,
+            max_time_share=max_time_share,
+            num_mel_masks=num_mel_masks,
+            max_mel_share=max_mel_share,
+        )
         layers: list[nn.Module] = []
         in_width, num_bands = 1, num_mels
         for i in range(num_layers):
@@ -49,12 +62,11 @@ class AudioCNN(nn.Module):
         self.trunk = nn.Sequential(
             *(ConvBlock1d(time_width, time_width, kernel=3, dilation=2**i) for i in range(num_time_layers))
         )
-        earlier = {f"convs.{i}": f"stem.{i}" for i in range(num_layers)} | {"time_convs.0": f"stem.{num_layers + 1}"}
-        was_named(self, earlier | {f"time_convs.{i + 1}": f"trunk.{i}" for i in range(num_time_layers)})
-        self.pool, self.num_features = pooling(pool, time_width)
+        self.pool, self.num_features = make_pooling(pool, time_width)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, wave_BT: Tensor) -> Tensor:
         mel_BMT = self.augment(self.mel(wave_BT))
         x_BCT = self.stem(mel_BMT[:, None].to(next(self.stem.parameters()).dtype))
-        return self.dropout(self.pool(self.trunk(x_BCT)))
+        features_BF: Tensor = self.dropout(self.pool(self.trunk(x_BCT)))
+        return features_BF

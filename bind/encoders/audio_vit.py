@@ -1,4 +1,4 @@
-"""A vision transformer over log-mel patches, the size of ImageBind's by default."""
+"""A vision transformer encoder of sound, over log-mel patches; by default of ImageBind's size."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from bind.encoders.mel import KaldiFbank, SpecAugment
-from bind.layers import TransformerTrunk, was_named
+from bind.layers import TransformerTrunk
 
 
 class AudioViT(nn.Module):
@@ -23,6 +23,7 @@ class AudioViT(nn.Module):
 
     def __init__(
         self,
+        *,
         sample_rate_hz: int = 16000,
         num_mels: int = 128,
         num_frames: int = 204,
@@ -45,14 +46,34 @@ class AudioViT(nn.Module):
         if min(num_mels, num_frames) < patch:
             raise ValueError(f"patch={patch} does not fit into num_mels={num_mels} × num_frames={num_frames}")
         self.num_features = width
-        self.fbank = KaldiFbank(sample_rate_hz, num_mels, mean=mean, std=std)
-        self.augment = SpecAugment(num_time_masks, max_time_share, num_mel_masks, max_mel_share)
+        self.fbank = KaldiFbank(sample_rate_hz, num_mels=num_mels, mean=mean, std=std)
+        self.augment = SpecAugment(
+            num_time_masks=num_time_masks,
+            max_time_share=max_time_share,
+            num_mel_masks=num_mel_masks,
+            max_mel_share=max_mel_share,
+        )
         self.num_frames, self.patch = num_frames, patch
         self.stem = MelPatches(num_mels, num_frames, patch, stride, width)
-        was_named(self, {name: f"stem.{name}" for name in ("patches", "norm", "positions_WMT")})
-        self.trunk = TransformerTrunk(width, num_layers, num_heads, mlp_ratio, dropout, drop_path)
+        self.trunk = TransformerTrunk(
+            width,
+            num_layers=num_layers,
+            num_heads=num_heads,
+            mlp_ratio=mlp_ratio,
+            dropout=dropout,
+            drop_path=drop_path,
+        )
 
     def forward(self, wave_BT: Tensor) -> Tensor:
+        features_BW: Tensor = self.trunk(self._patches(wave_BT))
+        return features_BW
+
+    def tokens(self, wave_BT: Tensor) -> tuple[Tensor, Tensor]:
+        """See `TokenEncoder.tokens`: one token per patch, those of a band of all bands after the other."""
+        z_BLW = self.trunk.tokens(self._patches(wave_BT))
+        return z_BLW, z_BLW.new_ones(z_BLW.shape[:2], dtype=torch.bool)
+
+    def _patches(self, wave_BT: Tensor) -> Tensor:
         mel_BMT = self.augment(self.fbank(wave_BT))
         num_frames = mel_BMT.shape[-1]
         if not self.patch <= num_frames <= self.num_frames:
@@ -60,7 +81,8 @@ class AudioViT(nn.Module):
                 f"a clip of {wave_BT.shape[1]} samples gives {num_frames} frames, this encoder takes {self.patch} to "
                 f"{self.num_frames}: set encoder.audio.num_frames={num_frames} or cut other windows"
             )
-        return self.trunk(self.stem(mel_BMT))
+        patches_BLW: Tensor = self.stem(mel_BMT)
+        return patches_BLW
 
 
 class MelPatches(nn.Module):
@@ -76,6 +98,6 @@ class MelPatches(nn.Module):
 
     def forward(self, mel_BMT: Tensor) -> Tensor:
         x_BWMT = self.patches(mel_BMT[:, None].to(self.patches.weight.dtype))
-        x_BLW = self.norm(x_BWMT.flatten(2).transpose(1, 2))
+        x_BLW: Tensor = self.norm(x_BWMT.flatten(2).transpose(1, 2))
         positions_WL = self.positions_WMT[..., : x_BWMT.shape[-1]].flatten(1)
         return x_BLW + positions_WL.T

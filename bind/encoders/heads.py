@@ -1,4 +1,4 @@
-"""The last step into the anchor's space: features → unit embeddings."""
+"""Projection heads: features → unit embeddings in the anchor's space."""
 
 from __future__ import annotations
 
@@ -13,9 +13,16 @@ class ProjectionHead(nn.Module):
     """Features (B, F) → unit embeddings (B, D) in fp32; all-zero vectors stay zero.
 
     LayerNorm, dropout, then one linear layer, or with `hidden_width` two of them around a GELU.
+
+    Examples:
+        >>> import torch
+        >>> head = ProjectionHead(num_features=256, dim=128)
+        >>> z_BD = head(torch.randn(2, 256))
+        >>> z_BD.shape, torch.allclose(z_BD.norm(dim=-1), torch.ones(2))
+        (torch.Size([2, 128]), True)
     """
 
-    def __init__(self, num_features: int, dim: int, dropout: float = 0.0, hidden_width: int | None = None) -> None:
+    def __init__(self, *, num_features: int, dim: int, dropout: float = 0.0, hidden_width: int | None = None) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(num_features)
         self.dropout = nn.Dropout(dropout)

@@ -1,4 +1,4 @@
-"""A small convolutional trunk for motion: the default on a CPU."""
+"""A small convolutional encoder of motion: the default on a CPU."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from bind.layers import ConvBlock1d, Pooling, pooling, was_named
+from bind.layers import ConvBlock1d, Pooling, make_pooling
 
 
 class ImuCNN(nn.Module):
@@ -20,12 +20,19 @@ class ImuCNN(nn.Module):
 
     Raises:
         ValueError: channel counts that do not fit, or a window shorter than 2 steps.
+
+    Examples:
+        >>> encoder = ImuCNN(channel_scales=[9.81] * 3 + [1.0] * 3).eval()  # acceleration in m/s², then rad/s
+        >>> features_BF = encoder(torch.zeros(2, 6, 100))  # two windows of a second at 100 Hz
+        >>> features_BF.shape == (2, encoder.num_features)
+        True
     """
 
     scales_C1: Tensor
 
     def __init__(
         self,
+        *,
         num_channels: int = 6,
         width: int = 48,
         num_layers: int = 4,
@@ -54,8 +61,7 @@ class ImuCNN(nn.Module):
             layers.append(ConvBlock1d(in_width, out_width, kernel if i == 0 else 5, stride=2 if i < 3 else 1))
             in_width = out_width
         self.stem, self.trunk = layers[0], nn.Sequential(*layers[1:])
-        was_named(self, {"convs.0": "stem"} | {f"convs.{i + 1}": f"trunk.{i}" for i in range(len(self.trunk))})
-        self.pool, num_pooled = pooling(pool, in_width)
+        self.pool, num_pooled = make_pooling(pool, in_width)
         self.num_features = num_pooled + num_statistics
         self.dropout = nn.Dropout(dropout)
 

@@ -1,11 +1,11 @@
-"""A transformer over pieces of an IMU window, the size of ImageBind's by default."""
+"""A transformer encoder of motion, over pieces of an IMU window; by default of ImageBind's size."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from bind.layers import TransformerTrunk, was_named
+from bind.layers import TransformerTrunk
 
 
 class ImuTransformer(nn.Module):
@@ -22,6 +22,7 @@ class ImuTransformer(nn.Module):
 
     def __init__(
         self,
+        *,
         num_channels: int = 6,
         num_steps: int = 2000,
         kernel: int = 8,
@@ -38,18 +39,29 @@ class ImuTransformer(nn.Module):
         self.kernel = kernel
         self.num_features = width
         self.stem = ImuPieces(num_channels, num_steps, kernel, width)
-        was_named(self, {name: f"stem.{name}" for name in ("embed", "norm", "positions_LW")})
-        self.trunk = TransformerTrunk(width, num_layers, num_heads, mlp_ratio, drop_path=drop_path)
+        self.trunk = TransformerTrunk(
+            width, num_layers=num_layers, num_heads=num_heads, mlp_ratio=mlp_ratio, drop_path=drop_path
+        )
         self.dropout = nn.Dropout(feature_dropout)
 
     def forward(self, x_BCT: Tensor) -> Tensor:
+        features_BW: Tensor = self.dropout(self.trunk(self._pieces(x_BCT)))
+        return features_BW
+
+    def tokens(self, x_BCT: Tensor) -> tuple[Tensor, Tensor]:
+        """See `TokenEncoder.tokens`: one token per piece of `kernel` steps, in order of time."""
+        z_BLW = self.trunk.tokens(self._pieces(x_BCT))
+        return z_BLW, z_BLW.new_ones(z_BLW.shape[:2], dtype=torch.bool)
+
+    def _pieces(self, x_BCT: Tensor) -> Tensor:
         num_channels, num_steps = x_BCT.shape[1:]
         if num_channels != self.num_channels or num_steps % self.kernel or not 0 < num_steps <= self.num_steps:
             raise ValueError(
                 f"expected sensor windows (B, {self.num_channels}, T) with T a multiple of {self.kernel} up to "
                 f"{self.num_steps}, got {tuple(x_BCT.shape)}: set encoder.imu.num_steps or cut other windows"
             )
-        return self.dropout(self.trunk(self.stem(x_BCT)))
+        pieces_BLW: Tensor = self.stem(x_BCT)
+        return pieces_BLW
 
 
 class ImuPieces(nn.Module):
@@ -65,5 +77,5 @@ class ImuPieces(nn.Module):
 
     def forward(self, x_BCT: Tensor) -> Tensor:
         pieces_BLF = x_BCT.unflatten(2, (-1, self.kernel)).transpose(1, 2).flatten(2)
-        tokens_BLW = self.norm(self.embed(pieces_BLF.to(self.embed.weight.dtype)))
+        tokens_BLW: Tensor = self.norm(self.embed(pieces_BLF.to(self.embed.weight.dtype)))
         return tokens_BLW + self.positions_LW[: tokens_BLW.shape[1]]

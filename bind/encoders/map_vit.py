@@ -1,11 +1,11 @@
-"""A vision transformer for maps of one quantity, of the sizes that ImageBind takes for depth and heat."""
+"""A vision transformer encoder of maps of one quantity; ImageBind has such ones for depth and heat."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from bind.layers import TransformerTrunk, was_named
+from bind.layers import TransformerTrunk
 
 
 class MapViT(nn.Module):
@@ -20,6 +20,7 @@ class MapViT(nn.Module):
 
     def __init__(
         self,
+        *,
         size_px: int = 224,
         patch: int = 16,
         width: int = 384,
@@ -35,16 +36,32 @@ class MapViT(nn.Module):
         self.size_px = size_px
         self.num_features = width
         self.stem = MapPatches(size_px, patch, width)
-        was_named(self, {name: f"stem.{name}" for name in ("patches", "norm", "positions_LW")})
-        self.trunk = TransformerTrunk(width, num_layers, num_heads, mlp_ratio, dropout, drop_path)
+        self.trunk = TransformerTrunk(
+            width,
+            num_layers=num_layers,
+            num_heads=num_heads,
+            mlp_ratio=mlp_ratio,
+            dropout=dropout,
+            drop_path=drop_path,
+        )
 
     def forward(self, x_B1HW: Tensor) -> Tensor:
+        features_BW: Tensor = self.trunk(self._patches(x_B1HW))
+        return features_BW
+
+    def tokens(self, x_B1HW: Tensor) -> tuple[Tensor, Tensor]:
+        """See `TokenEncoder.tokens`: one token per patch, row by row."""
+        z_BLW = self.trunk.tokens(self._patches(x_B1HW))
+        return z_BLW, z_BLW.new_ones(z_BLW.shape[:2], dtype=torch.bool)
+
+    def _patches(self, x_B1HW: Tensor) -> Tensor:
         if x_B1HW.shape[1:] != (1, self.size_px, self.size_px):
             raise ValueError(
                 f"expected maps (B, 1, {self.size_px}, {self.size_px}), got {tuple(x_B1HW.shape)}: give the transform "
                 "the same size_px"
             )
-        return self.trunk(self.stem(x_B1HW))
+        patches_BLW: Tensor = self.stem(x_B1HW)
+        return patches_BLW
 
 
 class MapPatches(nn.Module):
@@ -59,4 +76,5 @@ class MapPatches(nn.Module):
 
     def forward(self, x_B1HW: Tensor) -> Tensor:
         x_BLW = self.patches(x_B1HW.to(self.patches.weight.dtype)).flatten(2).transpose(1, 2)
-        return self.norm(x_BLW) + self.positions_LW
+        tokens_BLW: Tensor = self.norm(x_BLW) + self.positions_LW
+        return tokens_BLW

@@ -19,7 +19,7 @@ class LogMel(nn.Module):
     """Batched log-mel spectrogram, (B, T) samples in [-1, 1] → (B, num_mels, frames), standardised.
 
     Frames are centred, so there are `1 + T // hop` of them. With `per_clip` every clip is brought to mean 0 and
-    standard deviation 1 on its own, which takes the recording's gain out; else `(x - mean) / std`.
+    standard deviation 1 by itself, which takes the recording's gain out; else `(x - mean) / std`.
 
     Raises:
         ValueError: the clip is shorter than half a spectrum, or the bands reach past the Nyquist frequency.
@@ -28,6 +28,7 @@ class LogMel(nn.Module):
     def __init__(
         self,
         sample_rate_hz: int,
+        *,
         num_mels: int = 64,
         window_ms: float = 25.0,
         hop_ms: float = 10.0,
@@ -90,6 +91,7 @@ class KaldiFbank(nn.Module):
     def __init__(
         self,
         sample_rate_hz: int = 16000,
+        *,
         num_mels: int = 128,
         window_ms: float = 25.0,
         hop_ms: float = 10.0,
@@ -119,7 +121,8 @@ class KaldiFbank(nn.Module):
             frames_BTW = (frames_BTW - KALDI_PREEMPHASIS * previous_BTW) * window
             power_BTF = torch.fft.rfft(frames_BTW, n=self.fft).abs().square()
             log_BTM = (power_BTF @ banks_FM).clamp_min(KALDI_FLOOR).log()
-            return ((log_BTM - self.mean) / self.std).transpose(1, 2)
+            mel_BTM: Tensor = (log_BTM - self.mean) / self.std
+            return mel_BTM.transpose(1, 2)
 
 
 class SpecAugment(nn.Module):
@@ -130,7 +133,12 @@ class SpecAugment(nn.Module):
     """
 
     def __init__(
-        self, num_time_masks: int = 1, max_time_share: float = 0.15, num_mel_masks: int = 1, max_mel_share: float = 0.15
+        self,
+        *,
+        num_time_masks: int = 1,
+        max_time_share: float = 0.15,
+        num_mel_masks: int = 1,
+        max_mel_share: float = 0.15,
     ) -> None:
         super().__init__()
         self.num_time_masks = num_time_masks

@@ -1,10 +1,10 @@
-"""A small convolutional trunk for video clips."""
+"""A small convolutional encoder of video clips."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from bind.layers import Pooling, group_norm, pooling, was_named
+from bind.layers import Pooling, make_group_norm, make_pooling
 
 
 class VideoCNN(nn.Module):
@@ -14,7 +14,9 @@ class VideoCNN(nn.Module):
     pooling over time and space takes clips of any length and size from 64 × 64 up.
     """
 
-    def __init__(self, width: int = 24, num_layers: int = 4, dropout: float = 0.1, pool: Pooling = "mean_max") -> None:
+    def __init__(
+        self, *, width: int = 24, num_layers: int = 4, dropout: float = 0.1, pool: Pooling = "mean_max"
+    ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         in_width = 3
@@ -22,18 +24,17 @@ class VideoCNN(nn.Module):
             out_width = width * min(2**i, 4)
             layers += [
                 nn.Conv3d(in_width, out_width, 3, stride=(1, 2, 2), padding=1, bias=False),
-                group_norm(out_width),
+                make_group_norm(out_width),
                 nn.SiLU(),
             ]
             in_width = out_width
         self.stem, self.trunk = nn.Sequential(*layers[:3]), nn.Sequential(*layers[3:])
-        earlier = {f"convs.{i}": f"stem.{i}" for i in range(3)}
-        was_named(self, earlier | {f"convs.{i + 3}": f"trunk.{i}" for i in range(len(self.trunk))})
-        self.pool, self.num_features = pooling(pool, in_width)
+        self.pool, self.num_features = make_pooling(pool, in_width)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x_BTCHW: Tensor) -> Tensor:
         if x_BTCHW.ndim != 5 or x_BTCHW.shape[2] != 3:
             raise ValueError(f"expected clips (B, T, 3, H, W), got {tuple(x_BTCHW.shape)}")
         x_BCTHW = (x_BTCHW.transpose(1, 2).float() / 127.5 - 1.0).to(next(self.stem.parameters()).dtype)
-        return self.dropout(self.pool(self.trunk(self.stem(x_BCTHW))))
+        features_BF: Tensor = self.dropout(self.pool(self.trunk(self.stem(x_BCTHW))))
+        return features_BF

@@ -20,10 +20,20 @@ class AttentionFusion(nn.Module):
 
     Raises:
         ValueError: fewer than two inputs, or a dropout outside [0, 1).
+
+    Examples:
+        >>> fusion = AttentionFusion(inputs=["audio", "imu"], dim=3).eval()
+        >>> z = {"audio": torch.eye(3)[[0, 0]], "imu": torch.eye(3)[[1, 1]]}
+        >>> present = {"audio": torch.tensor([True, True]), "imu": torch.tensor([True, False])}
+        >>> fusion.attention(z, present).tolist()  # the second row lacks its imu
+        [[0.5, 0.5], [1.0, 0.0]]
+        >>> fusion(z, present)  # doctest: +ELLIPSIS
+        tensor([[0.7071, 0.7071, 0.0000],
+                [1.0000, 0.0000, 0.0000]], grad_fn=...)
     """
 
     def __init__(
-        self, inputs: Sequence[Modality], dim: int, hidden_width: int = 64, modality_dropout: float = 0.3
+        self, *, inputs: Sequence[Modality], dim: int, hidden_width: int = 64, modality_dropout: float = 0.3
     ) -> None:
         super().__init__()
         self.inputs = check_inputs(inputs)
@@ -51,8 +61,8 @@ class AttentionFusion(nn.Module):
 
 def drop_modalities(present_BM: Tensor, p: float) -> Tensor:
     """The presence mask (B, M) with each True turned False with probability `p`, keeping at least one per row."""
-    luck_BM = torch.rand(present_BM.shape, device=present_BM.device).masked_fill(~present_BM, -1.0)
-    return present_BM & ((luck_BM >= p) | (luck_BM == luck_BM.amax(dim=1, keepdim=True)))
+    drawn_BM = torch.rand(present_BM.shape, device=present_BM.device).masked_fill(~present_BM, -1.0)
+    return present_BM & ((drawn_BM >= p) | (drawn_BM == drawn_BM.amax(dim=1, keepdim=True)))
 
 
 def _scorer(dim: int, hidden_width: int) -> nn.Module:

@@ -19,9 +19,17 @@ class EarlyFusion(nn.Module):
 
     Raises:
         ValueError: fewer than two inputs, or weights for other modalities or not positive.
+
+    Examples:
+        >>> fusion = EarlyFusion(inputs=["audio", "imu"], weights={"audio": 0.75, "imu": 1.0})
+        >>> z = {"audio": torch.eye(2)[[0, 0]], "imu": torch.eye(2)[[1, 1]]}
+        >>> present = {"audio": torch.tensor([True, False]), "imu": torch.tensor([True, True])}
+        >>> fusion(z, present)
+        tensor([[0.6000, 0.8000],
+                [0.0000, 1.0000]])
     """
 
-    def __init__(self, inputs: Sequence[Modality], weights: Mapping[Modality, float] | None = None) -> None:
+    def __init__(self, *, inputs: Sequence[Modality], weights: Mapping[Modality, float] | None = None) -> None:
         super().__init__()
         self.inputs = check_inputs(inputs)
         self.name = fused_name(self.inputs)

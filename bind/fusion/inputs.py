@@ -1,4 +1,4 @@
-"""What every fusion shares: which modalities go in, what comes out is called, and which rows are there."""
+"""Inputs of a fusion: their names and weights, the name of the result, and the mask of what is present."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def fused_name(inputs: Sequence[Modality]) -> Modality:
 
 
 def check_inputs(inputs: Sequence[Modality]) -> tuple[Modality, ...]:
-    """`inputs` as a tuple; a ValueError unless they are at least two different modalities."""
+    """`inputs` as a tuple; ValueError unless they are at least two different modalities."""
     if len(inputs) < 2 or len(set(inputs)) < len(inputs):
         raise ValueError(
             f"fusion.inputs={list(inputs)}: name at least two different modalities, such as fusion.inputs=[audio,imu]"
@@ -26,14 +26,15 @@ def check_inputs(inputs: Sequence[Modality]) -> tuple[Modality, ...]:
 
 
 def check_weights(inputs: Sequence[Modality], weights: Mapping[Modality, float] | None) -> dict[Modality, float]:
-    """One positive weight per input, 1 where `weights` is silent; a ValueError for any other name or number."""
-    given = dict(weights or {})
-    unknown = sorted(set(given) - set(inputs))
-    if unknown:
+    """One positive weight per input, 1 where `weights` names none; a ValueError for any other name or number."""
+    weights = dict(weights or {})
+    if unknown := sorted(set(weights) - set(inputs)):
         raise ValueError(f"fusion.weights names {', '.join(unknown)}, but fusion.inputs is {list(inputs)}")
-    if any(weight <= 0 for weight in given.values()):
-        raise ValueError(f"fusion.weights must be positive, got {given}: leave a modality out of fusion.inputs instead")
-    return {modality: float(given.get(modality, 1.0)) for modality in inputs}
+    if any(weight <= 0 for weight in weights.values()):
+        raise ValueError(
+            f"fusion.weights must be positive, got {weights}: leave a modality out of fusion.inputs instead"
+        )
+    return {modality: float(weights.get(modality, 1.0)) for modality in inputs}
 
 
 def stack_present(

@@ -31,10 +31,20 @@ class LateFusion:
 
     Raises:
         ValueError: fewer than two inputs, bad weights, an unknown method, or a constant that is not positive.
+
+    Examples:
+        >>> fusion = LateFusion(inputs=["audio", "imu"])
+        >>> queries = {"audio": torch.eye(2), "imu": torch.eye(2)[[0, 0]]}
+        >>> pool = {"image": torch.eye(2)}
+        >>> both, one = torch.tensor([True, True]), torch.tensor([True, False])
+        >>> fusion.scores(queries, pool, {"audio": both, "imu": one}, {"image": both})
+        tensor([[1., 0.],
+                [0., 1.]])
     """
 
     def __init__(
         self,
+        *,
         inputs: Sequence[Modality],
         weights: Mapping[Modality, float] | None = None,
         method: Method = "sum",
@@ -78,9 +88,9 @@ class LateFusion:
         weight_QP: Tensor | float = 0.0
         for a, b, weight in self._pairs(query, pool):
             contribution_QP = self._contribution(query[a] @ pool[b].T, pool_present[b])
-            here_QP = weight * (query_present[a][:, None] & pool_present[b][None, :])
-            total_QP = total_QP + here_QP * contribution_QP
-            weight_QP = weight_QP + here_QP
+            pair_weight_QP = weight * (query_present[a][:, None] & pool_present[b][None, :])
+            total_QP = total_QP + pair_weight_QP * contribution_QP
+            weight_QP = weight_QP + pair_weight_QP
         assert isinstance(total_QP, Tensor), "no modality to score with"
         return total_QP / weight_QP
 

@@ -1,4 +1,4 @@
-"""Losses over named a and b: one per file."""
+"""Losses over named sides a and b: one per file."""
 
 from bind.losses.info_nce import InfoNCE, info_nce
 from bind.losses.sigmoid import Sigmoid, sigmoid_loss

@@ -1,14 +1,13 @@
-"""Every pair of a row and a column, tile by tile and each once over all processes: what the losses over pairs share.
+"""The grid of all pairs of a row and a column, in tiles, each pair once over all processes.
 
-B rows of this rank, G of all ranks, K of a bank; R = B + this rank's share of the row side's bank, C = G + K of the
-column side's bank; T rows of a tile.
+B rows of this rank, G columns of all ranks, T rows of a tile.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,7 +15,6 @@ from torch import Tensor
 from bind.distributed import gather_rows, rank
 
 SameGroup = Literal["ignore", "positive"]
-Bank = tuple[Tensor, Tensor]
 
 
 def tile_rows(num_columns: int, device: torch.device) -> int:
@@ -25,109 +23,71 @@ def tile_rows(num_columns: int, device: torch.device) -> int:
     return max(128, num_logits // max(1, num_columns))
 
 
-class Tile(NamedTuple):
-    """`rows` of a grid against its first `num_columns` columns."""
-
-    rows: slice
-    num_columns: int
-    is_bank: bool
-
-
 @dataclass(frozen=True)
 class Grid:
-    """The logits of this rank's rows against the columns of all ranks; row i < B belongs with column `first` + i.
+    """The logits of this rank's rows against the columns of all ranks; row i belongs with column `first` + i."""
 
-    Rows from B on and columns from G on come from a bank: negatives of every other group, which do not meet each other.
-    """
-
-    rows_RD: Tensor
-    columns_CD: Tensor
-    row_groups_R: Tensor | None
-    column_groups_C: Tensor | None
+    rows_BD: Tensor
+    columns_GD: Tensor
+    row_groups_B: Tensor | None
+    column_groups_G: Tensor | None
     same_group: SameGroup
     counts: Sequence[int]
 
     @classmethod
-    def of(
+    def gather(
         cls,
-        rows: tuple[Tensor, Bank | None],
-        columns: tuple[Tensor, Bank | None],
+        z_rows: Tensor,
+        z_columns: Tensor,
         groups: Tensor | None,
+        *,
         same_group: SameGroup,
         counts: Sequence[int],
         dtype: torch.dtype,
     ) -> Grid:
-        """A side is its vectors (B, D) on this rank and its bank; `counts` are the rows of every rank."""
-        (z_rows, row_bank), (z_columns, column_bank) = rows, columns
-        z_rows, z_columns = z_rows.to(dtype), gather_rows(z_columns, counts).to(dtype)
-        if groups is None:
-            return cls(z_rows, z_columns, None, None, same_group, counts)
-        all_groups = gather_rows(groups, counts)
-        if row_bank is not None:
-            mine = slice(rank(), None, len(counts))
-            z_rows, groups = torch.cat([z_rows, row_bank[0][mine].to(dtype)]), torch.cat([groups, row_bank[1][mine]])
-        if column_bank is not None:
-            z_columns = torch.cat([z_columns, column_bank[0].to(dtype)])
-            all_groups = torch.cat([all_groups, column_bank[1]])
-        return cls(z_rows, z_columns, groups, all_groups, same_group, counts)
-
-    @property
-    def num_own(self) -> int:
-        """B."""
-        return self.counts[rank()]
-
-    @property
-    def num_all(self) -> int:
-        """G."""
-        return sum(self.counts)
+        """Make the grid of both sides' vectors (B, D) on this rank; `counts` are the rows of every rank."""
+        columns_GD = gather_rows(z_columns, counts).to(dtype)
+        all_groups = None if groups is None else gather_rows(groups, counts)
+        return cls(z_rows.to(dtype), columns_GD, groups, all_groups, same_group, counts)
 
     @property
     def first(self) -> int:
+        """The column that row 0 belongs with."""
         return sum(self.counts[: rank()])
 
     @property
     def matches(self) -> slice:
-        """The columns that the own rows belong with."""
-        return slice(self.first, self.first + self.num_own)
+        """The columns that the rows belong with."""
+        return slice(self.first, self.first + len(self.rows_BD))
 
-    def tiles(self) -> list[Tile]:
-        num_rows, num_columns = len(self.rows_RD), len(self.columns_CD)
-        step = tile_rows(num_columns, self.rows_RD.device)
+    def tiles(self) -> list[slice]:
+        """The rows of each tile."""
+        num_rows = len(self.rows_BD)
+        step = tile_rows(len(self.columns_GD), self.rows_BD.device)
+        return [slice(start, min(start + step, num_rows)) for start in range(0, num_rows, step)]
 
-        def cut(start: int, stop: int) -> list[slice]:
-            return [slice(i, min(i + step, stop)) for i in range(start, stop, step)]
+    def logits(self, tile: slice, scale: Tensor) -> Tensor:
+        """Scaled cosines (T, G)."""
+        return (self.rows_BD[tile] * scale) @ self.columns_GD.T
 
-        return [Tile(rows, num_columns, False) for rows in cut(0, self.num_own)] + [
-            Tile(rows, self.num_all, True) for rows in cut(self.num_own, num_rows)
-        ]
-
-    def logits(self, tile: Tile, scale: Tensor) -> Tensor:
-        """(T, columns of the tile)."""
-        return (self.rows_RD[tile.rows] * scale) @ self.columns_CD[: tile.num_columns].T
-
-    def match(self, x: Tensor, tile: Tile) -> Tensor:
-        """The view (T,) of `x` (T, columns of the tile) at every row's own match; not for tiles of a bank."""
-        return x.diagonal(self.first + tile.rows.start)
+    def match(self, x_TG: Tensor, tile: slice) -> Tensor:
+        """The view (T,) of `x_TG` at every row's own match."""
+        return x_TG.diagonal(self.first + tile.start)
 
     @property
     def has_several_positives(self) -> bool:
-        return self.row_groups_R is not None and self.same_group == "positive"
+        return self.row_groups_B is not None and self.same_group == "positive"
 
-    def same(self, tile: Tile, columns: slice) -> Tensor:
-        """Whether a row and a column are of one group (T, …); needs groups."""
-        assert self.row_groups_R is not None
-        assert self.column_groups_C is not None
-        return self.row_groups_R[tile.rows, None] == self.column_groups_C[columns]
+    def same(self, tile: slice) -> Tensor:
+        """Whether a row and a column are of one group (T, G); needs groups."""
+        assert self.row_groups_B is not None
+        assert self.column_groups_G is not None
+        return self.row_groups_B[tile, None] == self.column_groups_G
 
-    def leave_out_(self, x: Tensor, tile: Tile, value: float) -> None:
-        """Overwrite in `x` (T, columns of the tile) what is neither a positive nor a negative of its row."""
-        if self.row_groups_R is None:
+    def leave_out_(self, x_TG: Tensor, tile: slice, value: float) -> None:
+        """Overwrite in `x_TG` what is neither a positive nor a negative of its row."""
+        if self.row_groups_B is None or self.has_several_positives:
             return
-        if tile.is_bank:
-            x.masked_fill_(self.same(tile, slice(tile.num_columns)), value)
-        elif self.has_several_positives:
-            x[:, self.num_all :].masked_fill_(self.same(tile, slice(self.num_all, None)), value)
-        else:
-            match_T = self.match(x, tile).clone()
-            x.masked_fill_(self.same(tile, slice(None)), value)
-            self.match(x, tile).copy_(match_T)
+        match_T = self.match(x_TG, tile).clone()
+        x_TG.masked_fill_(self.same(tile), value)
+        self.match(x_TG, tile).copy_(match_T)

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from bind.losses.grid import Bank, Grid, SameGroup, Tile
-from bind.losses.pairs import Gradients, over_pairs
+from bind.losses.grid import Grid, SameGroup
+from bind.losses.pairs import Gradients, loss_over_pairs
 from bind.losses.temperature import Temperature
 
 
 class Sigmoid(nn.Module):
-    """`sigmoid_loss` with a temperature and a bias of its own.
+    """`sigmoid_loss` with a learned temperature and bias.
 
     Args:
         temperature: initial value, see `Temperature`.
@@ -28,6 +28,7 @@ class Sigmoid(nn.Module):
 
     def __init__(
         self,
+        *,
         temperature: float = 0.1,
         learn_temperature: bool = True,
         bias: float = -10.0,
@@ -39,11 +40,9 @@ class Sigmoid(nn.Module):
         self.bias = nn.Parameter(torch.tensor([float(bias)]), requires_grad=learn_bias)
         self.same_group: SameGroup = same_group
 
-    def forward(
-        self, z_a: Tensor, z_b: Tensor, groups: Tensor, bank_a: Bank | None = None, bank_b: Bank | None = None
-    ) -> Tensor:
-        scale, bias, same_group = self.temperature(), self.bias.float(), self.same_group
-        return sigmoid_loss(z_a, z_b, scale, bias, groups=groups, same_group=same_group, bank_a=bank_a, bank_b=bank_b)
+    def forward(self, z_a: Tensor, z_b: Tensor, groups: Tensor) -> Tensor:
+        scale, bias = self.temperature(), self.bias.float()
+        return sigmoid_loss(z_a, z_b, scale, bias, groups=groups, same_group=self.same_group)
 
     def logged(self) -> dict[str, Tensor]:
         """What is worth watching besides the loss, as 0-d tensors."""
@@ -62,13 +61,16 @@ def sigmoid_loss(
     *,
     groups: Tensor | None = None,
     same_group: SameGroup = "ignore",
-    bank_a: Bank | None = None,
-    bank_b: Bank | None = None,
 ) -> Tensor:
     """Every pair a yes-or-no question: the sum over all pairs of its binary cross-entropy, per row.
 
-    Processes, tiles and arguments as in `info_nce`, with one difference in meaning: a bank's vectors are further pairs
-    with the answer no, instead of further terms of a denominator.
+    On one process, where every row means its own, it is
+
+        logits_BB = scale * z_a @ z_b.T + bias
+        sign_BB = 2 * torch.eye(len(z_a)) - 1
+        loss = -logsigmoid(sign_BB * logits_BB).sum() / len(z_a)
+
+    Processes and tiles as in `info_nce`.
 
     Args:
         z_a: (B, D) unit vectors; row i belongs with row i of `z_b`. Rows that lack a modality are left out before.
@@ -77,9 +79,6 @@ def sigmoid_loss(
         bias: added to every logit; likewise.
         groups: int64 (B,); rows with equal ids mean the same thing. None: every row means its own.
         same_group: `ignore` leaves pairs with other rows of the group out; `positive` makes their answer yes.
-        bank_a: extra negatives on side a, (K, D) unit vectors and their int64 (K,) group ids; pairs of one group are
-            left out. The ranks share the work, so that a bank must be the same on all of them.
-        bank_b: the same on side b.
 
     Returns:
         A scalar in fp32 (fp64 for fp64 vectors); 0 where no rank has a row.
@@ -88,29 +87,37 @@ def sigmoid_loss(
         ValueError: on shapes that do not belong together or an unknown `same_group`.
 
     Source: SigLIP (Zhai et al., 2023, algorithm 1).
+
+    Examples:
+        >>> z = torch.eye(3)
+        >>> print(f"{sigmoid_loss(z, z, 10.0, -5.0).item():.4f}")  # three logits per row: 5 where they match, else -5
+        0.0201
+        >>> sign_BB = 2 * torch.eye(3) - 1
+        >>> naive = -nn.functional.logsigmoid(sign_BB * (10.0 * z @ z.T - 5.0)).sum() / 3
+        >>> torch.allclose(naive, sigmoid_loss(z, z, 10.0, -5.0))
+        True
     """
-    return over_pairs(_sigmoid, z_a, z_b, (scale, bias), groups, same_group, bank_a, bank_b)
+    return loss_over_pairs(_sigmoid, z_a, z_b, scalars=(scale, bias), groups=groups, same_group=same_group)
 
 
 def _sigmoid(grid: Grid, scalars: Sequence[Tensor], gradients: Gradients | None) -> Tensor:
     scale, bias = scalars
     total = torch.zeros_like(scale)
     for tile in grid.tiles():
-        x = grid.logits(tile, scale).add_(bias)
-        grid.leave_out_(x, tile, -torch.inf)
+        x_TG = grid.logits(tile, scale).add_(bias)
+        grid.leave_out_(x_TG, tile, -torch.inf)
         # -log sigmoid(-x) of a negative, -log sigmoid(x) of a positive.
-        _negate_positives_(x, grid, tile)
-        total += nn.functional.softplus(x).sum()
+        _negate_positives_(x_TG, grid, tile)
+        total += nn.functional.softplus(x_TG).sum()
         if gradients is not None:
-            _negate_positives_(x.sigmoid_(), grid, tile)
-            gradients.add(tile, x)
-            gradients.bias += x.sum()
+            _negate_positives_(x_TG.sigmoid_(), grid, tile)
+            gradients.add(tile, x_TG)
+            gradients.bias += x_TG.sum()
     return total
 
 
-def _negate_positives_(x: Tensor, grid: Grid, tile: Tile) -> None:
-    if grid.has_several_positives and not tile.is_bank:
-        all_columns = slice(grid.num_all)
-        x[:, all_columns] *= 1 - 2 * grid.same(tile, all_columns).to(x.dtype)
-    elif not tile.is_bank:
-        grid.match(x, tile).neg_()
+def _negate_positives_(x_TG: Tensor, grid: Grid, tile: slice) -> None:
+    if grid.has_several_positives:
+        x_TG *= 1 - 2 * grid.same(tile).to(x_TG.dtype)
+    else:
+        grid.match(x_TG, tile).neg_()

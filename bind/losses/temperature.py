@@ -21,6 +21,16 @@ class Temperature(nn.Module):
         ValueError: where the temperature is outside [0.01, 1].
 
     Source: CLIP (Radford et al., 2021, section 2.5), which clips the scale at 100.
+
+    Examples:
+        >>> temperature = Temperature(0.1)
+        >>> scale = temperature()
+        >>> scale.shape, round(scale.item(), 3)
+        (torch.Size([1]), 10.0)
+        >>> with torch.no_grad():
+        ...     _ = temperature.log_scale.fill_(9.0)  # an optimizer went too far
+        >>> round(temperature().item(), 3)
+        100.0
     """
 
     def __init__(self, temperature: float = 0.07, learn: bool = True) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from bind.build import build, locate_class
 from bind.data.collate import collate_clips
+from bind.files import open_folder_atomically, write_text
 from bind.model.chunks import encode_in_chunks
 from bind.model.clips import average_clips
 from bind.model.trunks import share_trunks
@@ -239,13 +240,12 @@ class Binder(nn.Module):
 
         if self.config is None:
             raise ValueError("this Binder was put together by hand: build it with Binder.from_config to save it")
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.own_state_dict().items()}
-        save_file(state, folder / WEIGHTS_NAME)
         described = {**self.config, "anchor_fingerprint": self.anchor.fingerprint}
-        (folder / CONFIG_NAME).write_text(json.dumps(described, indent=2) + "\n")
-        return folder
+        with open_folder_atomically(Path(folder)) as partial:
+            save_file(state, partial / WEIGHTS_NAME)
+            write_text(partial / CONFIG_NAME, json.dumps(described, indent=2) + "\n")
+        return Path(folder)
 
     @classmethod
     def load(cls, path_or_hub_id: Path | str, *, trust: Sequence[str] = ()) -> Binder:

@@ -10,6 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from bind.files import write_text
 from bind.report.tables import Cells, tables
 
 _PAGE = Path(__file__).parent / "page"
@@ -75,7 +76,7 @@ def write_report(
         + f'\n<script type="application/json" id="page-data">{_json(exhibit)}</script>\n'
         + f"<script>{script}</script>\n</body>\n</html>\n"
     )
-    path.write_text(page, encoding="utf-8")
+    write_text(path, page)
 
 
 def _script() -> str:

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from bind.evaluation import QueryResults
+from bind.files import open_atomically
 
 _FACTS = b"bind"
 
 
 def write_queries(path: Path, split_name: str, queries: Mapping[str, QueryResults]) -> None:
-    """Write what the queries of a split found; atomically, as other files may be read while this one is made."""
+    """Write what the queries of a split found."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -32,10 +33,9 @@ def write_queries(path: Path, split_name: str, queries: Mapping[str, QueryResult
         columns = {"task": [task] * len(results.keys), "key": results.keys}
         tables.append(pa.table(columns | {"value": results.values_Q, "cluster": results.clusters_Q} | figures))
     facts = json.dumps({"split": split_name, "tasks": tasks})
-    beside = path.with_name(path.name + ".tmp")
     table = pa.concat_tables(tables) if tables else pa.table({"task": pa.array([], pa.string())})
-    pq.write_table(table.replace_schema_metadata({_FACTS: facts}), beside, compression="zstd")
-    beside.replace(path)
+    with open_atomically(path) as file:
+        pq.write_table(table.replace_schema_metadata({_FACTS: facts}), file, compression="zstd")
 
 
 def read_queries(path: Path) -> tuple[str, dict[str, QueryResults]]:

@@ -15,6 +15,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from bind.files import open_atomically
+
 INK = "#222222"
 FAINT = "#8a8a8a"
 GRID = "#e2e2e2"
@@ -66,7 +68,8 @@ def figure(
         canvas = FigureCanvasAgg(drawing)
         yield drawing
         png.parent.mkdir(parents=True, exist_ok=True)
-        canvas.print_figure(png, dpi=150)
+        with open_atomically(png) as file:
+            canvas.print_figure(file, dpi=150, format="png")
 
 
 def line_style(index: int) -> dict[str, Any]:

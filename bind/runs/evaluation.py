@@ -13,7 +13,7 @@ from typing import Any
 from bind.evaluation import QueryResults, evaluate_split, fusion_inputs
 from bind.evaluation.embed import embed_split
 from bind.evaluation.embedded import EmbeddedSplit
-from bind.files import write_atomically
+from bind.files import write_text
 from bind.report.html import write_report
 from bind.report.nearest import galleries
 from bind.report.page_media import page_media
@@ -49,7 +49,7 @@ def evaluate_run(
     metrics["seconds"] = watch.seconds()
     # The split a run was made for has the plain names; others stand beside it.
     suffix = "" if split_name == parts.config["evaluation"]["split"] else f"_{split_name}"
-    write_atomically(run_dir / f"metrics{suffix}.json", json.dumps(metrics, indent=2) + "\n")
+    write_text(run_dir / f"metrics{suffix}.json", json.dumps(metrics, indent=2) + "\n")
     write_queries(run_dir / f"queries{suffix}.parquet", split_name, queries)
     write_pictures(parts, run_dir, split, metrics, suffix=suffix)
     print_tables(metrics)

@@ -19,7 +19,7 @@ from bind.build import ANY_CLASS, build
 from bind.cache.build import CacheOptions
 from bind.data.mixture import pair_exposures, source_exposures
 from bind.evaluation.embed import best_device
-from bind.files import write_atomically
+from bind.files import write_text
 from bind.report.mixture import mixture_cells
 from bind.report.tables import print_cells
 from bind.runs.directory import open_run, prepare_run_dir
@@ -154,7 +154,7 @@ def begin_run_dir(training: Training) -> None:
     if training.checkpoint and (run_dir / "config.yaml").is_file():
         for change in changes(open_run(str(run_dir))[1], config):
             log.warning("going on with another setting than before: %s", change)
-    write_atomically(run_dir / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(dict(config))))
+    write_text(run_dir / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(dict(config))))
     if training.checkpoint is None:
         (run_dir / "logs" / "metrics.csv").unlink(missing_ok=True)
         if (earlier := last_checkpoint(run_dir)).is_file():  # ckpt=last would go on with another run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from bind.evaluation import QueryResults
+from bind.files import write_text
 from bind.metrics.bootstrap import MIN_CLUSTERS, interval, resampled_means, resampled_medians
 from bind.report.queries import read_queries
 from bind.report.tables import Cells, pair_of, print_cells, readable
@@ -206,14 +208,15 @@ def write(
     rows = [asdict(d) for d in found]
     if out.suffix == ".json":
         about = {"a": str(run_a), "b": str(run_b), "split": split_name, "differences": rows, "not_compared": left_out}
-        out.write_text(json.dumps(about, indent=2) + "\n")
+        write_text(out, json.dumps(about, indent=2) + "\n")
         return
     for row in rows:
         row["ci95_low"], row["ci95_high"] = row.pop("ci95")
-    with out.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    table = io.StringIO()
+    writer = csv.DictWriter(table, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(out, table.getvalue())
 
 
 def _label(task: str) -> str:

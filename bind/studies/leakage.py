@@ -7,7 +7,7 @@ import json
 from omegaconf import DictConfig
 
 from bind.evaluation.embed import best_device
-from bind.files import write_atomically
+from bind.files import write_text
 from bind.report.queries import read_queries
 from bind.report.tables import leakage_cells, leakage_note, print_cells
 from bind.runs.directory import open_run
@@ -31,7 +31,7 @@ def leakage(cfg: DictConfig) -> None:
     if audit.leaked and queries.is_file():
         found["without_leaked"] = without_leaked(read_queries(queries)[1], audit.leaked)
     path = run_dir / f"leakage{suffix}.json"
-    write_atomically(path, json.dumps({"split": cfg.split, **found}, indent=2) + "\n")
+    write_text(path, json.dumps({"split": cfg.split, **found}, indent=2) + "\n")
     for cells in leakage_cells({"split": cfg.split, "leakage": found}):
         print_cells(cells)
     print(leakage_note(found))

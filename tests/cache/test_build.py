@@ -51,7 +51,7 @@ def test_what_is_there_is_not_embedded_again(anchor, tmp_path):
     assert (embedded, again) == (NUM_PICTURES, 0)
     assert torch.equal(look_up(first), look_up(second))
     [folder] = folders(tmp_path)
-    assert not list(folder.glob("*.tmp"))
+    assert not list(folder.glob(".*.partial"))
     assert json.loads((folder / "about.json").read_text())["source"] == "world"
 
 
@@ -79,12 +79,12 @@ def test_a_killed_process_loses_the_part_it_was_at(anchor, tmp_path):
     [folder] = folders(tmp_path)
     done = [f"part-{n:05d}.npy" for n in range(2)]
     assert sorted(p.name for p in folder.glob("part-?????.npy")) == done
-    (folder / "part-00002.left-over.tmp").write_bytes(b"half a part")
+    (folder / ".part-00002.npy.0123abcd.partial").write_bytes(b"half a part")
     written = {name: (folder / name).stat().st_mtime_ns for name in done}
     embedded, cache = fill(anchor, tmp_path)
     assert embedded == NUM_PICTURES - 6
     assert {name: (folder / name).stat().st_mtime_ns for name in done} == written
-    assert not list(folder.glob("*.tmp"))
+    assert not list(folder.glob(".*.partial"))
     assert torch.equal(look_up(cache), look_up(fill(anchor, None)[1]))
 
 

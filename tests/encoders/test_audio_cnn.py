@@ -15,7 +15,7 @@ def click(start: int, hz: float = 1500.0) -> torch.Tensor:
 
 def test_onset_matters_less_than_pitch():
     torch.manual_seed(0)
-    encoder = AudioCNN(16000).eval()
+    encoder = AudioCNN(sample_rate_hz=16000).eval()
     early = click(3200)
     shifts = [160, 400, 960, 640]
     features = encoder(torch.stack([early, *(early.roll(n) for n in shifts), click(3200, hz=700.0)]))
@@ -27,10 +27,10 @@ def test_onset_matters_less_than_pitch():
 
 @pytest.mark.parametrize("num_samples", [4000, 16000, 48000])
 def test_clips_of_any_length_give_the_same_number_of_features(num_samples):
-    encoder = AudioCNN(16000)
+    encoder = AudioCNN(sample_rate_hz=16000)
     assert encoder(0.1 * torch.randn(2, num_samples)).shape == (2, encoder.num_features)
 
 
 def test_an_unknown_pooling_is_refused():
     with pytest.raises(ValueError, match="mean_max or attention"):
-        AudioCNN(16000, pool="max")
+        AudioCNN(sample_rate_hz=16000, pool="max")

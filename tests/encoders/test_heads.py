@@ -9,7 +9,7 @@ from bind.encoders.heads import ProjectionHead
 @settings(max_examples=20, deadline=None)
 @given(num_rows=st.integers(0, 5), gain=st.floats(1e-3, 1e4), hidden_width=st.sampled_from([None, 16]))
 def test_embeddings_have_unit_norm(num_rows, gain, hidden_width):
-    head = ProjectionHead(12, 8, hidden_width=hidden_width)
+    head = ProjectionHead(num_features=12, dim=8, hidden_width=hidden_width)
     z_BD = head(gain * torch.randn(num_rows, 12))
     assert z_BD.shape == (num_rows, 8)
     torch.testing.assert_close(z_BD.norm(dim=-1), torch.ones(num_rows), atol=1e-5, rtol=0)
@@ -17,21 +17,21 @@ def test_embeddings_have_unit_norm(num_rows, gain, hidden_width):
 
 def test_embeddings_are_fp32_and_unit_under_autocast():
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        z_BD = ProjectionHead(12, 8)(torch.randn(4, 12))
+        z_BD = ProjectionHead(num_features=12, dim=8)(torch.randn(4, 12))
     assert z_BD.dtype == torch.float32
     torch.testing.assert_close(z_BD.norm(dim=-1), torch.ones(4), atol=1e-6, rtol=0)
 
 
 def test_a_zero_vector_stays_zero_with_a_finite_gradient():
     features = torch.zeros(2, 12, requires_grad=True)
-    z_BD = ProjectionHead(12, 8)(features)
+    z_BD = ProjectionHead(num_features=12, dim=8)(features)
     z_BD.sum().backward()
     assert torch.equal(z_BD, torch.zeros(2, 8))
     assert features.grad.isfinite().all()
 
 
 def test_dropout_is_for_training_only():
-    head = ProjectionHead(12, 8, dropout=0.5)
+    head = ProjectionHead(num_features=12, dim=8, dropout=0.5)
     features = torch.randn(4, 12)
     assert not torch.equal(head(features), head(features))
     head.eval()
@@ -40,5 +40,5 @@ def test_dropout_is_for_training_only():
 
 @pytest.mark.parametrize(("hidden_width", "expected"), [(None, 24 + 96), (16, 24 + 12 * 16 + 16 + 16 * 8)])
 def test_the_hidden_layer_is_optional(hidden_width, expected):
-    head = ProjectionHead(12, 8, hidden_width=hidden_width)
+    head = ProjectionHead(num_features=12, dim=8, hidden_width=hidden_width)
     assert sum(p.numel() for p in head.parameters()) == expected

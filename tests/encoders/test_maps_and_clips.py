@@ -16,7 +16,11 @@ def test_maps_of_any_size_give_the_same_number_of_features(size):
     ("encoder", "shape", "message"),
     [
         (MapCNN(width=8), (2, 3, 64, 64), r"maps \(B, 1, H, W\)"),
-        (MapViT(32, 8, 8, 1, 2), (2, 1, 64, 64), r"\(B, 1, 32, 32\).*the same size_px"),
+        (
+            MapViT(size_px=32, patch=8, width=8, num_layers=1, num_heads=2),
+            (2, 1, 64, 64),
+            r"\(B, 1, 32, 32\).*the same size_px",
+        ),
         (VideoCNN(width=8), (2, 3, 8, 64, 64), r"clips \(B, T, 3, H, W\)"),
     ],
     ids=["colours", "another size", "channels before time"],
@@ -28,14 +32,14 @@ def test_other_shapes_are_refused(encoder, shape, message):
 
 def test_patches_that_do_not_fill_the_map_are_refused():
     with pytest.raises(ValueError, match="patch=16 does not fill size_px=40"):
-        MapViT(40, 16)
+        MapViT(size_px=40, patch=16)
 
 
 def test_places_in_a_map_and_moments_of_a_clip_are_told_apart():
     torch.manual_seed(0)
     x = torch.zeros(2, 1, 32, 32)
     x[0, :, :8, :8] = x[1, :, -8:, -8:] = 1.0
-    first, second = MapViT(32, 8, 16, 1, 2).eval()(x)
+    first, second = MapViT(size_px=32, patch=8, width=16, num_layers=1, num_heads=2).eval()(x)
     assert (first - second).abs().max() > 1e-3
     clip = torch.rand(1, 4, 3, 32, 32) * 255
     encoder = VideoCNN(width=8, num_layers=2).eval()

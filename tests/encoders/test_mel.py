@@ -38,7 +38,7 @@ def test_log_mel_equals_torchaudio():
 
 @pytest.mark.parametrize(("sample_rate_hz", "num_mels"), [(8000, 64), (16000, 64), (16000, 128), (48000, 64)])
 def test_every_mel_band_hears_noise(sample_rate_hz, num_mels):
-    mel = LogMel(sample_rate_hz, num_mels, per_clip=False)(waves(1, sample_rate_hz))
+    mel = LogMel(sample_rate_hz, num_mels=num_mels, per_clip=False)(waves(1, sample_rate_hz))
     assert mel.shape == (1, num_mels, 101)
     assert (mel.amax(dim=(0, 2)) > np.log(1e-4)).all()
 
@@ -90,7 +90,10 @@ def test_spec_augment_is_the_identity_in_evaluation():
     num_frames=st.integers(1, 40),
 )
 def test_spec_augment_masks_whole_bands_and_frames_within_bounds(num_masks, max_share, num_mels, num_frames):
-    masked = SpecAugment(num_masks, max_share, num_masks, max_share)(torch.ones(4, num_mels, num_frames)) == 0
+    augment = SpecAugment(
+        num_time_masks=num_masks, max_time_share=max_share, num_mel_masks=num_masks, max_mel_share=max_share
+    )
+    masked = augment(torch.ones(4, num_mels, num_frames)) == 0
     bands, times = masked.all(dim=2), masked.all(dim=1)
     assert torch.equal(masked, bands[:, :, None] | times[:, None, :])
     if not (bands.all(dim=1) | times.all(dim=1)).any():

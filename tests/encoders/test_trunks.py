@@ -16,17 +16,17 @@ from bind.encoders.map_cnn import MapCNN
 from bind.encoders.map_vit import MapViT
 from bind.encoders.video_cnn import VideoCNN
 from bind.model.trunks import copy_trunk
-from bind.types import Encoder
+from bind.types import Encoder, TokenEncoder
 
 TRUNKS = {
-    "AudioCNN": (lambda: AudioCNN(8000, width=8, time_width=16), (4000,)),
-    "AudioCNN, attention": (lambda: AudioCNN(16000, width=8, time_width=16, pool="attention"), (8000,)),
+    "AudioCNN": (lambda: AudioCNN(sample_rate_hz=8000, width=8, time_width=16), (4000,)),
+    "AudioCNN, attention": (lambda: AudioCNN(sample_rate_hz=16000, width=8, time_width=16, pool="attention"), (8000,)),
     "AudioViT": (lambda: AudioViT(num_frames=64, width=24, num_layers=2, num_heads=2), (8000,)),
     "ImuCNN": (lambda: ImuCNN(width=8), (6, 50)),
-    "ImuCNN, 4 channels": (lambda: ImuCNN(4, width=8, magnitudes=False, pool="attention"), (4, 50)),
+    "ImuCNN, 4 channels": (lambda: ImuCNN(num_channels=4, width=8, magnitudes=False, pool="attention"), (4, 50)),
     "ImuTransformer": (lambda: ImuTransformer(num_steps=64, width=24, num_layers=2, num_heads=2), (6, 48)),
     "MapCNN": (lambda: MapCNN(width=8), (1, 64, 64)),
-    "MapViT": (lambda: MapViT(32, 8, width=24, num_layers=2, num_heads=2), (1, 32, 32)),
+    "MapViT": (lambda: MapViT(size_px=32, patch=8, width=24, num_layers=2, num_heads=2), (1, 32, 32)),
     "VideoCNN": (lambda: VideoCNN(width=8, num_layers=2), (3, 3, 32, 32)),
 }
 
@@ -93,14 +93,20 @@ def test_the_trunk_runs_in_bf16(trunk_and_shape):
 @pytest.mark.parametrize(
     ("encoder", "other"),
     [
-        (lambda: AudioCNN(8000, width=8, time_width=16), lambda: AudioCNN(16000, 40, width=16, time_width=16)),
-        (lambda: AudioViT(8000, 64, 50, width=24, num_heads=2), lambda: AudioViT(patch=8, width=24, num_heads=2)),
-        (lambda: ImuCNN(6, width=8), lambda: ImuCNN(4, width=8, kernel=9, magnitudes=False)),
         (
-            lambda: ImuTransformer(3, 80, kernel=5, width=24, num_heads=2),
+            lambda: AudioCNN(sample_rate_hz=8000, width=8, time_width=16),
+            lambda: AudioCNN(sample_rate_hz=16000, num_mels=40, width=16, time_width=16),
+        ),
+        (
+            lambda: AudioViT(sample_rate_hz=8000, num_mels=64, num_frames=50, width=24, num_heads=2),
+            lambda: AudioViT(patch=8, width=24, num_heads=2),
+        ),
+        (lambda: ImuCNN(num_channels=6, width=8), lambda: ImuCNN(num_channels=4, width=8, kernel=9, magnitudes=False)),
+        (
+            lambda: ImuTransformer(num_channels=3, num_steps=80, kernel=5, width=24, num_heads=2),
             lambda: ImuTransformer(width=24, num_heads=2),
         ),
-        (lambda: MapViT(32, 8, width=24, num_heads=2), lambda: MapViT(width=24, num_heads=2)),
+        (lambda: MapViT(size_px=32, patch=8, width=24, num_heads=2), lambda: MapViT(width=24, num_heads=2)),
         (MapCNN, lambda: MapCNN(dropout=0.0)),
         (lambda: VideoCNN(width=8), lambda: VideoCNN(width=8, pool="attention")),
     ],
@@ -113,37 +119,20 @@ def test_the_trunk_of_an_encoder_knows_nothing_of_its_input(encoder, other):
     assert 0 < num_shared < sum(p.numel() for p in first.parameters())
 
 
-EARLIER_NAMES = {
-    "AudioCNN": "convs.0.0.weight convs.0.1.weight convs.0.1.bias convs.1.0.weight convs.1.1.weight convs.1.1.bias "
-    "time_convs.0.0.weight time_convs.0.1.weight time_convs.0.1.bias time_convs.1.0.weight time_convs.1.1.weight "
-    "time_convs.1.1.bias",
-    "ImuCNN": "convs.0.0.weight convs.0.1.weight convs.0.1.bias convs.1.0.weight convs.1.1.weight convs.1.1.bias",
-    "MapCNN": "convs.0.0.weight convs.0.1.weight convs.0.1.bias convs.1.0.weight convs.1.1.weight convs.1.1.bias",
-    "VideoCNN": "convs.0.weight convs.1.weight convs.1.bias convs.3.weight convs.4.weight convs.4.bias",
-    "AudioViT": "positions_WMT patches.weight norm.weight norm.bias",
-    "ImuTransformer": "positions_LW embed.weight norm.weight norm.bias",
-    "MapViT": "positions_LW patches.weight norm.weight norm.bias",
-}
-TWO_LAYERS = {
-    "AudioCNN": lambda: AudioCNN(8000, num_layers=2, width=8, time_width=16, num_time_layers=1),
-    "ImuCNN": lambda: ImuCNN(width=8, num_layers=2),
-    "MapCNN": lambda: MapCNN(width=8, num_layers=2),
-    "VideoCNN": TRUNKS["VideoCNN"][0],
-    "AudioViT": TRUNKS["AudioViT"][0],
-    "ImuTransformer": TRUNKS["ImuTransformer"][0],
-    "MapViT": TRUNKS["MapViT"][0],
-}
+@pytest.mark.parametrize("name", ["AudioViT", "ImuTransformer", "MapViT"])
+def test_tokens_are_those_that_the_features_are_made_of(name):
+    make, shape = TRUNKS[name]
+    encoder = make().eval()
+    x = 0.1 * torch.randn(3, *shape)
+    attended = []
+    encoder.trunk.layers[-1].register_forward_hook(lambda layer, inputs, output: attended.append(output))
+    z_BLF, mask_BL = encoder.tokens(x)
+    assert isinstance(encoder, TokenEncoder)
+    assert mask_BL.shape == z_BLF.shape[:2]
+    assert mask_BL.all()
+    torch.testing.assert_close(z_BLF, encoder.trunk.norm(attended[0])[:, 1:])
+    torch.testing.assert_close(encoder(x), encoder.trunk.norm(attended[0])[:, 0])
 
 
-@pytest.mark.parametrize("name", EARLIER_NAMES)
-def test_weights_from_before_there_was_a_stem_load(name):
-    saved, encoder = TWO_LAYERS[name](), TWO_LAYERS[name]()
-    state = saved.state_dict()
-    earlier = EARLIER_NAMES[name].split()
-    names = earlier + list(state)[len(earlier) :]
-    assert all(name.startswith("trunk.") for name in names[len(earlier) :])
-    outer = nn.ModuleDict({"imu": encoder})
-    outer.load_state_dict({f"imu.{name}": x for name, x in zip(names, state.values(), strict=True)})
-    assert all(torch.equal(x, state[name]) for name, x in encoder.state_dict().items())
-    with pytest.raises(RuntimeError, match="Unexpected"):
-        outer.load_state_dict({f"imu.{name}": x for name, x in state.items()} | {"imu.convolutions": torch.zeros(1)})
+def test_an_encoder_without_tokens_does_not_offer_them():
+    assert not isinstance(MapCNN(), TokenEncoder)

@@ -141,7 +141,7 @@ def test_a_pool_is_known_by_its_items_and_groups(binder):
 
 
 def test_late_fusion_meets_every_caption(binder):
-    binder.fusion = LateFusion(("imu", "depth"), method="sum")
+    binder.fusion = LateFusion(inputs=("imu", "depth"), method="sum")
     try:
         metrics, queries = evaluated(binder)
     finally:

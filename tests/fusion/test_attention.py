@@ -16,13 +16,13 @@ def embeddings() -> dict[str, torch.Tensor]:
 
 
 def test_it_starts_as_the_plain_average():
-    fusion = AttentionFusion(["audio", "imu"], dim=8).eval()
+    fusion = AttentionFusion(inputs=["audio", "imu"], dim=8).eval()
     z = embeddings()
-    torch.testing.assert_close(fusion(z, PRESENT), EarlyFusion(["audio", "imu"])(z, PRESENT))
+    torch.testing.assert_close(fusion(z, PRESENT), EarlyFusion(inputs=["audio", "imu"])(z, PRESENT))
 
 
 def test_attention_sums_to_one_over_what_is_present():
-    fusion = AttentionFusion(["audio", "imu"], dim=8)
+    fusion = AttentionFusion(inputs=["audio", "imu"], dim=8)
     for scorer in fusion.scorers:
         torch.nn.init.normal_(scorer[-1].weight)
     attention_BM = fusion.attention(embeddings(), PRESENT)
@@ -34,7 +34,7 @@ def test_attention_sums_to_one_over_what_is_present():
 
 def test_it_learns_which_modality_to_trust():
     torch.manual_seed(0)
-    fusion = AttentionFusion(["audio", "imu"], dim=8, modality_dropout=0.0)
+    fusion = AttentionFusion(inputs=["audio", "imu"], dim=8, modality_dropout=0.0)
     optimizer = torch.optim.Adam(fusion.parameters(), lr=1e-2)
     present = {m: torch.ones(64, dtype=torch.bool) for m in PRESENT}
     for _ in range(60):
@@ -62,10 +62,10 @@ def test_dropout_drops_at_its_rate():
 
 
 def test_dropout_is_for_training_only():
-    fusion = AttentionFusion(["audio", "imu"], dim=8, modality_dropout=0.9)
+    fusion = AttentionFusion(inputs=["audio", "imu"], dim=8, modality_dropout=0.9)
     z = {m: normalize(torch.randn(32, 8), dim=-1) for m in PRESENT}
     present = {m: torch.ones(32, dtype=torch.bool) for m in PRESENT}
-    average = EarlyFusion(["audio", "imu"])(z, present)
+    average = EarlyFusion(inputs=["audio", "imu"])(z, present)
     assert not torch.allclose(fusion.train()(z, present), average, atol=1e-3)
     torch.testing.assert_close(fusion.eval()(z, present), average)
 
@@ -73,4 +73,4 @@ def test_dropout_is_for_training_only():
 @pytest.mark.parametrize("p", [-0.1, 1.0])
 def test_a_dropout_outside_its_range_is_refused(p):
     with pytest.raises(ValueError, match="modality_dropout"):
-        AttentionFusion(["audio", "imu"], dim=8, modality_dropout=p)
+        AttentionFusion(inputs=["audio", "imu"], dim=8, modality_dropout=p)

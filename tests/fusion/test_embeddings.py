@@ -14,15 +14,15 @@ DIM = 8
 
 
 def trained_attention() -> AttentionFusion:
-    fusion = AttentionFusion(INPUTS, DIM)
+    fusion = AttentionFusion(inputs=INPUTS, dim=DIM)
     for parameter in fusion.parameters():
         torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(0))
     return fusion.eval()
 
 
 FUSIONS = {
-    "early": EarlyFusion(INPUTS),
-    "weighted": EarlyFusion(INPUTS, {"audio": 2.0, "depth": 0.5}),
+    "early": EarlyFusion(inputs=INPUTS),
+    "weighted": EarlyFusion(inputs=INPUTS, weights={"audio": 2.0, "depth": 0.5}),
     "attention": trained_attention(),
 }
 

@@ -53,7 +53,9 @@ def naive(method, query, pool, query_present, pool_present) -> torch.Tensor:
 def test_scores_equal_the_naive_ones(method, query_rows, pool_rows):
     query, query_present = make(["audio", "imu"], query_rows, seed=0)
     pool, pool_present = make(["audio", "image"], pool_rows, seed=1)
-    scores = LateFusion(["audio", "imu"], WEIGHTS, method).scores(query, pool, query_present, pool_present)
+    scores = LateFusion(inputs=["audio", "imu"], weights=WEIGHTS, method=method).scores(
+        query, pool, query_present, pool_present
+    )
     torch.testing.assert_close(scores, naive(method, query, pool, query_present, pool_present), atol=1e-5, rtol=1e-4)
 
 
@@ -61,8 +63,8 @@ def test_scores_equal_the_naive_ones(method, query_rows, pool_rows):
 def test_sum_ranks_a_pool_of_single_vectors_as_early_fusion_does(query_rows):
     query, query_present = make(["audio", "imu"], query_rows, seed=0)
     pool, pool_present = make(["image"], [1] * 50, seed=1)
-    late = LateFusion(["audio", "imu"], WEIGHTS).scores(query, pool, query_present, pool_present)
-    early = EarlyFusion(["audio", "imu"], WEIGHTS)(query, query_present) @ pool["image"].T
+    late = LateFusion(inputs=["audio", "imu"], weights=WEIGHTS).scores(query, pool, query_present, pool_present)
+    early = EarlyFusion(inputs=["audio", "imu"], weights=WEIGHTS)(query, query_present) @ pool["image"].T
     assert torch.equal(late.argsort(dim=1), early.argsort(dim=1))
 
 
@@ -72,7 +74,7 @@ def test_sum_ranks_a_pool_of_single_vectors_as_early_fusion_does(query_rows):
 def test_what_missing_rows_hold_changes_nothing(method, rows, garbage):
     z, present = make(["audio", "imu"], rows, seed=0)
     spoiled = {m: z[m].masked_fill(~present[m][:, None], garbage) for m in z}
-    late = LateFusion(["audio", "imu"], WEIGHTS, method)
+    late = LateFusion(inputs=["audio", "imu"], weights=WEIGHTS, method=method)
     assert torch.equal(late.scores(spoiled, spoiled, present, present), late.scores(z, z, present, present))
 
 
@@ -82,7 +84,7 @@ def test_what_missing_rows_hold_changes_nothing(method, rows, garbage):
 def test_scores_follow_the_pool_when_it_is_permuted_and_the_queries_when_they_are_tiled(method, data, pool_rows):
     query, query_present = make(["audio", "imu"], [1, 2, 3, 3], seed=0)
     pool, pool_present = make(["audio", "image"], pool_rows, seed=1)
-    late = LateFusion(["audio", "imu"], WEIGHTS, method)
+    late = LateFusion(inputs=["audio", "imu"], weights=WEIGHTS, method=method)
     whole = late.scores(query, pool, query_present, pool_present)
     order = data.draw(st.permutations(range(len(pool_rows))))
     tile = late.scores(
@@ -99,14 +101,14 @@ def test_every_method_finds_an_item_that_all_modalities_agree_on(method):
     pool, pool_present = make(["image"], [1] * 20, seed=0)
     noise, present = make(["audio", "imu"], [3] * 20, seed=1)
     query = {m: normalize(pool["image"] + 0.2 * z, dim=-1) for m, z in noise.items()}
-    scores = LateFusion(["audio", "imu"], method=method).scores(query, pool, present, pool_present)
+    scores = LateFusion(inputs=["audio", "imu"], method=method).scores(query, pool, present, pool_present)
     assert torch.equal(scores.argmax(dim=1), torch.arange(20))
 
 
 def test_a_row_without_any_modality_is_an_error():
     z, present = make(["audio", "imu"], [3, 0], seed=0)
     with pytest.raises(AssertionError, match="has no score"):
-        LateFusion(["audio", "imu"]).scores(z, z, present, present)
+        LateFusion(inputs=["audio", "imu"]).scores(z, z, present, present)
 
 
 @pytest.mark.parametrize(
@@ -115,4 +117,4 @@ def test_a_row_without_any_modality_is_an_error():
 )
 def test_settings_that_do_not_fit_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
-        LateFusion(["audio", "imu"], **settings)
+        LateFusion(inputs=["audio", "imu"], **settings)

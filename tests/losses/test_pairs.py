@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 import bind.losses
 from bind.losses.grid import tile_rows
-from bind.losses.pairs import over_pairs
+from bind.losses.pairs import loss_over_pairs
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-6, torch.bfloat16: 2**-8}
 
@@ -76,7 +76,6 @@ def cases(draw):
         groups=groups,
         same_group=draw(st.sampled_from(["ignore", "positive"])),
         frozen=draw(st.sampled_from(["", "a", "b", "ab"])),
-        banks="" if groups is None else draw(st.sampled_from(["", "a", "b", "ab"])),
         scale=draw(st.floats(1.0, 30.0)),
         dtype=torch.float64,
     )
@@ -104,25 +103,19 @@ def test_neither_the_order_of_rows_nor_of_sides_nor_the_names_of_groups_matter(n
     shuffled = dict(options)
     if "groups" in options:
         shuffled["groups"] = 7 - options["groups"][order]
-    for side in case.banks:
-        z, ids = options[f"bank_{side}"]
-        shuffled[f"bank_{side}"] = (z.flip(0), 7 - ids.flip(0))
     torch.testing.assert_close(call(name, z_a[order], z_b[order], **shuffled), loss)
-
-    mirrored = {"bank_a": "bank_b", "bank_b": "bank_a"}
-    mirrored_options = {mirrored.get(key, key): value for key, value in options.items()}
-    torch.testing.assert_close(call(name, z_b, z_a, **mirrored_options), loss)
+    torch.testing.assert_close(call(name, z_b, z_a, **options), loss)
 
 
 @per_loss
 @pytest.mark.parametrize("same_group", ["ignore", "positive"])
 def test_gradients_agree_with_finite_differences(name, same_group):
-    groups, bank = torch.tensor([0, 1, 1, 2]), (unit(3, 5, seed=9).double(), torch.tensor([0, 4, 5]))
+    groups = torch.tensor([0, 1, 1, 2])
     scalars = [torch.tensor([x], dtype=torch.float64, requires_grad=True) for x in (4.0, -1.0)]
     leaves = [unit(4, 5, seed=i).double().requires_grad_() for i in range(2)]
 
     def loss(*tensors):
-        return call(name, *tensors, groups=groups, same_group=same_group, bank_a=bank, bank_b=bank)
+        return call(name, *tensors, groups=groups, same_group=same_group)
 
     torch.autograd.gradcheck(loss, (*leaves, *scalars))
 
@@ -174,11 +167,10 @@ def test_a_frozen_side_costs_no_product(name, frozen, num_products):
 def test_no_tensor_is_larger_than_a_tile_or_a_side(name, same_group):
     num_rows, dim, rows_per_tile = 600, 32, 24
     z_a, z_b = (unit(num_rows, dim, seed=i).requires_grad_() for i in range(2))
-    bank = (unit(50, dim, seed=2), torch.arange(50))
-    options = {"groups": torch.arange(num_rows) // 2, "same_group": same_group, "bank_a": bank, "bank_b": bank}
+    options = {"groups": torch.arange(num_rows) // 2, "same_group": same_group}
     with loss_cases.small_tiles(rows_per_tile), Watch() as watch:
         call(name, z_a, z_b, **options).backward()
-    assert 4 * num_rows * rows_per_tile < watch.num_bytes <= 4 * (num_rows + 50) * dim
+    assert 4 * num_rows * rows_per_tile < watch.num_bytes <= 4 * num_rows * dim
 
 
 @pytest.mark.parametrize("num_columns", [0, 1, 1000, 2**14, 2**20])
@@ -236,9 +228,6 @@ def test_a_compiled_step_is_the_same_step(name):
         ({"z_b": torch.ones(3)}, "z_b"),
         ({"same_group": "drop"}, "same_group='drop'"),
         ({"groups": torch.arange(2)}, "groups"),
-        ({"bank_a": (torch.eye(3), torch.arange(3))}, "bank_a: a bank needs groups"),
-        ({"groups": torch.arange(3), "bank_b": (torch.eye(2), torch.arange(2))}, r"bank_b.* must be \(K, 3\)"),
-        ({"groups": torch.arange(3), "bank_b": (torch.eye(3), torch.arange(2))}, r"bank_b.* must be \(K, 3\)"),
     ],
 )
 def test_what_does_not_belong_together_is_refused(name, options, message):
@@ -256,7 +245,7 @@ def test_products_are_whole_fp32_whatever_the_run_allows_its_encoders():
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high")
     try:
-        over_pairs(kernel, torch.eye(2), torch.eye(2), (1.0,), None, "ignore", None, None)
+        loss_over_pairs(kernel, torch.eye(2), torch.eye(2), scalars=(1.0,), groups=None, same_group="ignore")
         assert torch.get_float32_matmul_precision() == "high"
     finally:
         torch.set_float32_matmul_precision(before)

@@ -28,9 +28,8 @@ class LossCase:
     groups: tuple[int, ...] | None = None
     same_group: str = "ignore"
     frozen: str = ""
-    banks: str = ""
     scale: float = 7.0
-    opposed_row: int | None = None  # b is the opposite of all a and of the bank there
+    opposed_row: int | None = None  # b is the opposite of all a there
     detached_where_empty: bool = False
     dtype: torch.dtype = torch.float32
 
@@ -52,11 +51,8 @@ LOSS_CASES = {
     "a frozen": LossCase((3, 2, 4, 1), TEN, frozen="a"),
     "b frozen": LossCase((3, 0, 4, 3), TEN, frozen="b"),
     "both frozen": LossCase((3, 0, 4, 3), TEN, frozen="ab"),
-    "both banks": LossCase((3, 2, 4, 1), TEN, banks="ab"),
-    "both banks, a frozen": LossCase((3, 2, 4, 1), TEN, frozen="a", banks="ab"),
-    "bank of the frozen side, positive groups": LossCase((3, 2, 4, 1), TEN, "positive", frozen="b", banks="b"),
-    "bank of the trained side": LossCase((0, 6, 0, 4), TEN, frozen="b", banks="a"),
-    "beyond the range of fp32": LossCase((3, 2, 4, 1), TEN, banks="ab", scale=100.0, opposed_row=8),
+    "b frozen, positive groups": LossCase((3, 2, 4, 1), TEN, "positive", frozen="b"),
+    "beyond the range of fp32": LossCase((3, 2, 4, 1), TEN, scale=100.0, opposed_row=8),
     "bf16": LossCase((3, 2, 4, 1), TEN, "positive", dtype=torch.bfloat16),
     "fp64": LossCase((3, 2, 4, 1), TEN, "positive", dtype=torch.float64),
 }
@@ -65,15 +61,12 @@ LOSS_CASES = {
 def inputs(case: LossCase) -> tuple[Tensor, Tensor, dict[str, Any]]:
     """The global batch and the options of the loss."""
     num_rows = sum(case.counts)
-    z_a, z_b, bank_a, bank_b = (unit(n, DIM, seed=seed) for seed, n in enumerate((num_rows, num_rows, 7, 6)))
+    z_a, z_b = (unit(num_rows, DIM, seed=seed) for seed in range(2))
     if case.opposed_row is not None:
-        z_a[:], z_b[case.opposed_row], bank_a[:] = z_a[0], -z_a[0], z_a[0]
+        z_a[:], z_b[case.opposed_row] = z_a[0], -z_a[0]
     options: dict[str, Any] = {"same_group": case.same_group}
     if case.groups is not None:
         options["groups"] = torch.tensor(case.groups)
-    for side, bank in (("a", bank_a), ("b", bank_b)):
-        if side in case.banks:
-            options[f"bank_{side}"] = (bank, torch.arange(len(bank)))
     return z_a.to(case.dtype), z_b.to(case.dtype), options
 
 
@@ -100,7 +93,6 @@ def run(name: str, case: LossCase, rows: slice, naive: bool = False) -> dict[str
     z_a, z_b, scale, bias = z_a[rows], z_b[rows], *torch.tensor([[case.scale], [-3.0]], dtype=dtype)
     if naive:
         z_a, z_b, scale, bias = (x.double() for x in (z_a, z_b, scale, bias))
-        options |= {k: (v[0].double(), v[1]) for k, v in options.items() if k.startswith("bank")}
     leaves = {"a": z_a, "b": z_b, "scale": scale, **({"bias": bias} if name == "sigmoid_loss" else {})}
     for side, leaf in leaves.items():
         leaf.requires_grad_(side not in case.frozen and not (case.detached_where_empty and len(leaf) == 0))

@@ -11,31 +11,19 @@ def positives(num_rows, groups, same_group):
     return (same, own & ~own) if same_group == "positive" else (own, same & ~own)
 
 
-def directions(z_a, z_b, bank_a, bank_b):
-    return ((z_a, z_b, bank_b), (z_b, z_a, bank_a))
-
-
-def info_nce(z_a, z_b, scale, *, groups=None, same_group="ignore", bank_a=None, bank_b=None) -> Tensor:
+def info_nce(z_a, z_b, scale, *, groups=None, same_group="ignore") -> Tensor:
     positive, left_out = positives(len(z_a), groups, same_group)
     total = torch.zeros((), dtype=z_a.dtype)
-    for queries, candidates, bank in directions(z_a, z_b, bank_a, bank_b):
+    for queries, candidates in ((z_a, z_b), (z_b, z_a)):
         logits = (scale * (queries @ candidates.T)).masked_fill(left_out, -torch.inf)
-        everyone = logits
-        if bank is not None:
-            against_bank = (scale * (queries @ bank[0].T)).masked_fill(groups[:, None] == bank[1], -torch.inf)
-            everyone = torch.cat([logits, against_bank], dim=1)
         mean_positive = logits.masked_fill(~positive, 0.0).sum(dim=1) / positive.sum(dim=1)
-        total = total + (everyone.logsumexp(dim=1) - mean_positive).sum()
+        total = total + (logits.logsumexp(dim=1) - mean_positive).sum()
     return total / (2 * max(1, len(z_a)))
 
 
-def sigmoid_loss(z_a, z_b, scale, bias, *, groups=None, same_group="ignore", bank_a=None, bank_b=None) -> Tensor:
+def sigmoid_loss(z_a, z_b, scale, bias, *, groups=None, same_group="ignore") -> Tensor:
     positive, left_out = positives(len(z_a), groups, same_group)
     logits = scale * (z_a @ z_b.T) + bias
     sign = torch.where(positive, 1.0, -1.0)
     total = -torch.nn.functional.logsigmoid(sign * logits).masked_fill(left_out, 0.0).sum()
-    for queries, _, bank in directions(z_a, z_b, bank_a, bank_b):
-        if bank is not None:
-            terms = -torch.nn.functional.logsigmoid(-(scale * (queries @ bank[0].T) + bias))
-            total = total + terms.masked_fill(groups[:, None] == bank[1], 0.0).sum()
     return total / max(1, len(z_a))

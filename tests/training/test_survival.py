@@ -67,12 +67,12 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(
 ):
     with pytest.raises(runs.PulledPlugError):
         train(config(recordings, tmp_path, values, at("kill", hook=hook, time=time)))
-    (tmp_path / "checkpoints" / "other.ckpt.writing").write_bytes(b"half")
+    (tmp_path / "checkpoints" / ".other.ckpt.0123abcd.partial").write_bytes(b"half")
     with (tmp_path / "logs" / "metrics.csv").open("a") as log:
         log.write("4,0.12")
     train(config(recordings, tmp_path, values, {"ckpt": "auto"}))
     assert_the_same_run(tmp_path, recorded_run)
-    assert not list(tmp_path.rglob("*.writing"))
+    assert not list(tmp_path.rglob("*.partial"))
 
 
 def test_a_checkpoint_in_mid_epoch_holds_what_ends_the_step(recordings, tmp_path):

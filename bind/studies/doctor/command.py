@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from bind.files import write_text
 from bind.studies.doctor.diagnose import diagnose
 from bind.studies.doctor.show import show
 
@@ -35,6 +36,6 @@ def main(arguments: list[str]) -> int:
     diagnosis = diagnose(given.manifest, None if given.anchor == "none" else given.anchor, given.workers)
     show(diagnosis)
     if given.json is not None:
-        given.json.write_text(json.dumps(diagnosis.as_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_text(given.json, json.dumps(diagnosis.as_json(), indent=1, ensure_ascii=False) + "\n")
         print(f"everything: {given.json}")
     return int(any(problem.is_error for problem in diagnosis.problems()))

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from rich.progress import Progress
 
 from bind.evaluation.embed import best_device
-from bind.files import write_atomically
+from bind.files import write_text
 from bind.metrics.heterogeneity import Heterogeneity, clusters
 from bind.report.tables import print_cells
 from bind.runs.directory import as_list, open_run
@@ -56,7 +56,7 @@ def heterogeneity(cfg: DictConfig) -> None:
     found["modalities"] = of_modalities(parts, tasks, seeds, cfg.steps, with_head=cfg.head)
     found["fused"] = of_fused(parts, tasks, seeds, **counts)
     found["advice"] = advice(found)
-    write_atomically(run_dir / "heterogeneity.json", json.dumps(found, indent=2) + "\n")
+    write_text(run_dir / "heterogeneity.json", json.dumps(found, indent=2) + "\n")
     plot_heterogeneity(found, run_dir / "heterogeneity.png")
     for cells in heterogeneity_cells(found):
         print_cells(cells)

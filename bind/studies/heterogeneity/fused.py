@@ -70,7 +70,7 @@ class FusedTask:
 
     def plain_sum(self) -> UsableInformation:
         """Of the sum of both, which needs no training."""
-        return self.information(self.fuse(EarlyFusion(self.inputs), self.queries_M))
+        return self.information(self.fuse(EarlyFusion(inputs=self.inputs), self.queries_M))
 
     def learned(self, fusion: AttentionFusion, parts: StudiedRun, seed: int, steps: int) -> UsableInformation:
         """After `steps` of the run's loss on `fusion`, in place; the same batches and dropout for a seed."""
@@ -222,7 +222,7 @@ def fusion_transfer(
 
 def new_fusion(task: FusedTask, parts: StudiedRun, seed: int) -> AttentionFusion:
     with random_state(seed, parts.binder):
-        return AttentionFusion(task.inputs, parts.binder.dim)
+        return AttentionFusion(inputs=task.inputs, dim=parts.binder.dim)
 
 
 def taken_over(source: AttentionFusion, target: AttentionFusion, order: Sequence[int]) -> AttentionFusion:

@@ -20,7 +20,7 @@ from bind.evaluation import Evaluation
 from bind.evaluation.embed import best_device, embed_split
 from bind.evaluation.embedded import EmbeddedSplit
 from bind.evaluation.label_sets import LabelSet
-from bind.files import write_atomically
+from bind.files import write_text
 from bind.metrics import bootstrap_ci, class_embeddings
 from bind.metrics.zero_shot import rank_classes, zero_shot
 from bind.report.tables import print_cells
@@ -112,7 +112,7 @@ def probe(cfg: DictConfig) -> None:
     if not tasks:
         raise ValueError(f"{run_dir}: no modality besides text has labelled samples in each of {', '.join(names)}")
     found = {"split": cfg.split, "seed": cfg.seed, "draws": draws, "tasks": tasks}
-    write_atomically(run_dir / "probe.json", json.dumps(found, indent=2) + "\n")
+    write_text(run_dir / "probe.json", json.dumps(found, indent=2) + "\n")
     plot_probe(found, run_dir / "probe.png")
     print_cells(probe_cells(found))
     print(f"{run_dir / 'probe.json'}\n{run_dir / 'probe.png'}")

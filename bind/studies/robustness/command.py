@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from bind.evaluation import Evaluation
 from bind.evaluation.embed import best_device, embed_split
-from bind.files import write_atomically
+from bind.files import write_text
 from bind.model.binder import Binder, fusion_inputs
 from bind.report.tables import print_cells
 from bind.runs.directory import as_list, open_run
@@ -98,7 +98,7 @@ def robustness(cfg: DictConfig) -> None:
     path = run_dir / f"robustness{suffix}.json"
     pngs = plot_robustness(found, run_dir, suffix)
     found["figures"] = {caption: png.name for caption, png in pngs.items()}
-    write_atomically(path, json.dumps(found, indent=2) + "\n")
+    write_text(path, json.dumps(found, indent=2) + "\n")
     for cells in (*noise_cells(found), *fusion_cells(found)):
         print_cells(cells)
     print(*(path, *pngs.values()), sep="\n")

@@ -30,8 +30,8 @@ Head = Callable[[Vectors, Presence, RankingTask, Tensor], Tensor]
 def heads_of(inputs: Sequence[Modality], fusion: Any) -> dict[str, Head]:
     """Name → head: each input alone, the plain sum, every late fusion, and the run's own `fusion` of these inputs."""
     heads: dict[str, Head] = {m: alone(m) for m in inputs}
-    heads[PLAIN_SUM] = embedded(EarlyFusion(inputs))
-    late = {method: LateFusion(inputs, method=method) for method in ("sum", "rrf", "softmax")}
+    heads[PLAIN_SUM] = embedded(EarlyFusion(inputs=inputs))
+    late = {method: LateFusion(inputs=inputs, method=method) for method in ("sum", "rrf", "softmax")}
     is_of_these = fusion is not None and tuple(fusion.inputs) == tuple(inputs)
     if is_of_these and isinstance(fusion, LateFusion):
         late[fusion.method] = fusion  # with its weights and constants

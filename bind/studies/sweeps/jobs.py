@@ -17,6 +17,8 @@ from typing import Any, ClassVar
 
 from hydra.experimental.callback import Callback
 
+from bind.files import write_text
+
 RECORD = "sweep_job.json"
 
 
@@ -62,9 +64,7 @@ def recorded(job: Callable[[], float], monitor: str) -> float | None:
     started = time.perf_counter()
 
     def write(**outcome: Any) -> None:
-        beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        beside.write_text(json.dumps({**known, **outcome}, indent=2) + "\n")
-        beside.replace(path)
+        write_text(path, json.dumps({**known, **outcome}, indent=2) + "\n")
 
     write(status="running")
     try:

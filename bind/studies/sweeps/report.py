@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 import sys
 from pathlib import Path
 from statistics import fmean, stdev
 
+from bind.files import write_text
 from bind.report.tables import Cells, print_cells
 from bind.studies.sweeps.jobs import SweepJob, changed, read_jobs
 
@@ -95,13 +97,14 @@ def write_csv(jobs: list[SweepJob], path: Path) -> None:
     """One line per job with every override and figure in full; an empty cell where there is none."""
     keys, split = changed(jobs), _split(jobs)
     names = [_monitor(jobs), f"{split}/mean_R@1/trained", f"{split}/mean_R@1/emergent", "seconds", "status", "error"]
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["rank", "job", *keys, *names])
-        for rank, job in enumerate(jobs, start=1):
-            figures = (job.score, job.trained, job.emergent, job.seconds, job.status, job.error)
-            place = "" if job.score is None else rank
-            writer.writerow([place, job.name, *(job.overrides.get(key, "") for key in keys), *figures])
+    table = io.StringIO()
+    writer = csv.writer(table)
+    writer.writerow(["rank", "job", *keys, *names])
+    for rank, job in enumerate(jobs, start=1):
+        figures = (job.score, job.trained, job.emergent, job.seconds, job.status, job.error)
+        place = "" if job.score is None else rank
+        writer.writerow([place, job.name, *(job.overrides.get(key, "") for key in keys), *figures])
+    write_text(path, table.getvalue())
 
 
 def _split(jobs: list[SweepJob]) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
+from bind.files import open_atomically
+
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the target, syncs, and renames: a kill or a full disk leaves the previous checkpoint usable.
+    """Writes checkpoints by `bind.files`: a kill or a full disk leaves the previous checkpoint usable.
 
     Raises:
         ValueError: where the file can't be written, with the reason that the system gives.
@@ -19,21 +20,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         path = Path(path)
-        beside = path.with_name(path.name + ".writing")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with beside.open("wb") as file:
+            with open_atomically(path) as file:
                 torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
         except (OSError, RuntimeError) as error:  # torch hides the first behind the second
             if (reason := system_error(error)) is None:
                 raise
             was = "; the one that was there is whole" if path.is_file() else ""
             raise ValueError(f"{path} could not be written: {reason.strerror}{was}") from error
-        finally:
-            beside.unlink(missing_ok=True)
 
 
 def system_error(error: BaseException | None) -> OSError | None:

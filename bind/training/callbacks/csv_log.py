@@ -13,6 +13,8 @@ from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
+from bind.files import remove_partial_files, write_bytes
+
 FLUSH_EVERY_N_STEPS = 100
 
 
@@ -83,8 +85,7 @@ class _CSVFile:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self.beside = path.with_name(path.name + ".writing")
-        self.beside.unlink(missing_ok=True)
+        remove_partial_files(path.parent, path.name)
         lines = self._lines()
         if lines and not lines[-1].endswith(b"\n"):
             lines.pop()  # killed while it wrote this one
@@ -133,8 +134,7 @@ class _CSVFile:
         return self.path.read_bytes().splitlines(keepends=True) if self.path.is_file() else []
 
     def _replace(self, lines: list[bytes]) -> None:
-        self.beside.write_bytes(b"".join(lines))
-        self.beside.replace(self.path)
+        write_bytes(self.path, b"".join(lines))
 
 
 def _line(cells: Iterable[Any]) -> bytes:

@@ -8,6 +8,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
 
+from bind.files import remove_partial_files
 from bind.training.callbacks.csv_log import ContinuedCSVLogger
 from bind.training.callbacks.stop import StopSignals, TrainingStopped
 from bind.training.lightning_private import (
@@ -40,8 +41,7 @@ class LastCheckpoint(Checkpoint):
     def setup(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
         resume_after_whole_epochs(trainer)
         if trainer.is_global_zero:
-            for left_by_a_kill in self.path.parent.glob("*.writing"):
-                left_by_a_kill.unlink()
+            remove_partial_files(self.path.parent)
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         self._saved_step = trainer.global_step

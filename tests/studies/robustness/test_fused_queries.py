@@ -33,7 +33,7 @@ def task(asks=None):
 def attention():
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        fusion = AttentionFusion(INPUTS, DIM)
+        fusion = AttentionFusion(inputs=INPUTS, dim=DIM)
         for scorer in fusion.scorers:
             torch.nn.init.normal_(scorer[-1].weight)
     return fusion
@@ -59,8 +59,8 @@ def test_there_is_every_head_once():
     ]
     assert "attention, trained" not in heads_of(("imu", "audio"), attention())
     assert "attention, trained" not in heads_of(INPUTS, None)
-    assert "weighted sum" in heads_of(INPUTS, EarlyFusion(INPUTS, {"audio": 2.0}))
-    assert "weighted sum" not in heads_of(INPUTS, EarlyFusion(INPUTS))
+    assert "weighted sum" in heads_of(INPUTS, EarlyFusion(inputs=INPUTS, weights={"audio": 2.0}))
+    assert "weighted sum" not in heads_of(INPUTS, EarlyFusion(inputs=INPUTS))
 
 
 @pytest.mark.parametrize("head", LEARNED_OR_COMBINED)
@@ -96,7 +96,7 @@ def test_late_sum_ranks_as_the_plain_sum_and_both_beat_their_inputs():
 
 
 def test_late_heads_are_those_of_the_run_where_it_has_one():
-    own = LateFusion(INPUTS, method="softmax", temperature=5.0)
+    own = LateFusion(inputs=INPUTS, method="softmax", temperature=5.0)
     found = FusedQueries(SPLIT, INPUTS, heads_of(INPUTS, own), [task()]).noisy({})["image"]
     assert found["late: softmax"]["R@1"] != FUSED.noisy({})["image"]["late: softmax"]["R@1"]
     assert found["late: rrf"] == FUSED.noisy({})["image"]["late: rrf"]

@@ -13,7 +13,7 @@ from rich.progress import track
 
 from bind.data.sources.shards.remote import file_size, in_parallel, is_remote, open_stream, read_whole, shown
 from bind.data.sources.shards.tar_index import TarIndex, index_tar
-from bind.files import write_whole
+from bind.files import write_bytes
 
 logger = logging.getLogger("bind.data")
 
@@ -82,5 +82,5 @@ def _make_index(shard: str, cache_dir: Path) -> TarIndex:
     if is_remote(shard) or not os.access(place.parent, os.W_OK):
         place = _cached(shard, cache_dir)
         place.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(place, index.to_bytes())
+    write_bytes(place, index.to_bytes())
     return index

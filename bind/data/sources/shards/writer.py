@@ -18,7 +18,7 @@ from bind.data.sources.shards.indexed import SUFFIX
 from bind.data.sources.shards.names import META, escape, member_name
 from bind.data.sources.shards.patterns import LISTING, read_listing
 from bind.data.sources.shards.tar_index import MAX_MEMBER_BYTES, TarIndex, index_tar
-from bind.files import whole_file, write_whole
+from bind.files import open_atomically, write_bytes, write_text
 from bind.types import Clip, Modality, Sample
 
 PACKING = 1
@@ -91,7 +91,7 @@ def write_shard(plan: ShardPlan, folder: Path) -> None:
         ValueError: naming the file that can't be packed.
     """
     with (
-        whole_file(folder / plan.name) as file,
+        open_atomically(folder / plan.name) as file,
         tarfile.open(fileobj=cast(Any, file), mode="w", format=tarfile.PAX_FORMAT) as tar,
     ):
         for name, content in (member for sample in plan.samples for member in _members(sample)):
@@ -104,7 +104,7 @@ def write_shard(plan: ShardPlan, folder: Path) -> None:
             tar.addfile(info, io.BytesIO(content))
     with (folder / plan.name).open("rb") as written:
         index, _ = index_tar(written, str(folder / plan.name), plan.fingerprint)
-    write_whole(_index_path(plan, folder), index.to_bytes())
+    write_bytes(_index_path(plan, folder), index.to_bytes())
 
 
 def write_listing(plans: Sequence[ShardPlan], folder: Path) -> None:
@@ -123,7 +123,7 @@ def write_listing(plans: Sequence[ShardPlan], folder: Path) -> None:
     path = folder / LISTING
     listed = read_listing(path.read_bytes(), str(path)) if path.is_file() else []
     names = [name for name in listed if name.rpartition("-")[0] not in splits] + names
-    write_whole(path, (json.dumps({"shards": names}, indent=1) + "\n").encode())
+    write_text(path, json.dumps({"shards": names}, indent=1) + "\n")
 
 
 def _index_path(plan: ShardPlan, folder: Path) -> Path:

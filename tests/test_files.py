@@ -1,0 +1,103 @@
+import os
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from bind.files import open_atomically, open_folder_atomically, remove_partial_files, write_bytes, write_text
+
+WRITE = """
+import sys
+from pathlib import Path
+from bind.files import open_folder_atomically, write_text
+folder = Path(sys.argv[1])
+write_text(folder / "metrics.json", "{}")
+with open_folder_atomically(folder / "binder") as partial:
+    (partial / "weights").write_bytes(b"w")
+    (partial / "weights").chmod(0o600)  # as safetensors leaves them
+"""
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_files_have_the_permissions_that_the_umask_gives(tmp_path, umask, mode):
+    subprocess.run([sys.executable, "-c", WRITE, str(tmp_path)], check=True, umask=umask)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [stat.S_IMODE(path.stat().st_mode) for path in files] == [mode] * 2
+
+
+def test_text_is_written_as_utf8_with_its_own_line_ends(tmp_path):
+    write_text(tmp_path / "a.csv", "straße\r\n\n")
+    assert (tmp_path / "a.csv").read_bytes() == b"stra\xc3\x9fe\r\n\n"
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_failure_in_the_middle_leaves_the_old_file_and_no_other(tmp_path, error):
+    path = tmp_path / "last.ckpt"
+    write_bytes(path, b"old")
+
+    def write_half():
+        with open_atomically(path) as file:
+            file.write(b"half")
+            file.flush()
+            assert path.read_bytes() == b"old"
+            raise error
+
+    with pytest.raises(type(error)):
+        write_half()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failure_in_the_middle_leaves_the_old_files_of_a_folder(tmp_path):
+    folder = tmp_path / "binder"
+    with open_folder_atomically(folder) as partial:
+        write_text(partial / "weights", "old")
+        (partial / "sub").mkdir()
+        write_text(partial / "sub" / "config", "old")
+    write_text(folder / "README.md", "of a user")
+
+    def write_half():
+        with open_folder_atomically(folder) as partial:
+            write_text(partial / "weights", "new")
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        write_half()
+    contents = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+    assert contents == {"weights": "old", "sub/config": "old", "README.md": "of a user"}
+    assert not list(folder.glob(".*"))
+
+
+def test_a_file_is_on_disk_before_it_takes_its_name(tmp_path, monkeypatch):
+    path = tmp_path / "metrics.json"
+    flushed = []
+    monkeypatch.setattr("os.fsync", lambda descriptor: flushed.append((os.fstat(descriptor).st_size, path.exists())))
+    write_text(path, "{}")
+    assert flushed[0] == (2, False)
+    assert len(flushed) == 2  # and its name after it
+
+
+def test_of_concurrent_writers_one_wins_as_a_whole(tmp_path):
+    path = tmp_path / "cache.npy"
+    contents = [bytes([number]) * 500_000 for number in range(8)]
+    with ThreadPoolExecutor(len(contents)) as pool:
+        for _ in range(5):
+            list(pool.map(lambda content: write_bytes(path, content), contents))
+            assert path.read_bytes() in contents
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_process_left_is_deleted_by_name(tmp_path):
+    killed = (
+        "import os, sys; from pathlib import Path; from bind.files import open_atomically\n"
+        "with open_atomically(Path(sys.argv[1])) as file: os.kill(os.getpid(), 9)"
+    )
+    for name in ("a.npy", "b.npy"):
+        subprocess.run([sys.executable, "-c", killed, str(tmp_path / name)], check=False)
+    assert len(list(tmp_path.iterdir())) == 2
+    remove_partial_files(tmp_path, "a.npy")
+    assert [path.name.startswith(".b.npy.") for path in tmp_path.iterdir()] == [True]
+    remove_partial_files(tmp_path)
+    assert not list(tmp_path.iterdir())
