@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bind.data.transforms.options import Range, ordered
 from bind.media.audio import open_audio
-from bind.media.notices import say_once
+from bind.media.notices import warn_once
 from bind.media.recording import Recording
 from bind.media.resample import rate_ratio, read_resampled
 from bind.media.windows import checked_num_clips, window_starts
@@ -79,12 +79,12 @@ class AudioTransform:
         return self._read(recording, int(rng.integers(spare + 1)) if spare > 0 else 0, ratio)
 
     def _read(self, recording: Recording, start: int, ratio: Fraction) -> np.ndarray:
-        x_TC = read_resampled(recording.read, recording.num_frames, start, self.num_samples, ratio)
+        x_TC = read_resampled(recording, start, self.num_samples, ratio)
         if recording.sample_rate_hz != self.sample_rate_hz:
             rates = f"{recording.sample_rate_hz:g} Hz is resampled to {self.sample_rate_hz} Hz"
-            say_once(f"sound at {rates}", recording.name)
+            warn_once(f"sound at {rates}", recording.name)
         if x_TC.shape[1] > 1:
-            say_once(f"sound with {x_TC.shape[1]} channels is averaged to one", recording.name)
+            warn_once(f"sound with {x_TC.shape[1]} channels is averaged to one", recording.name)
         return np.ascontiguousarray(x_TC.mean(axis=1) if x_TC.shape[1] > 1 else x_TC[:, 0])
 
     def _augment(self, x_T: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bind.data.transforms.options import Range, ordered
-from bind.media.notices import say_once
+from bind.media.notices import warn_once
 from bind.media.recording import Recording
 from bind.media.resample import rate_ratio, read_resampled
 from bind.media.sensor import open_sensor
@@ -105,7 +105,7 @@ class ImuTransform:
     def _window(self, recording: Recording, rng: np.random.Generator | None) -> np.ndarray:
         ratio = rate_ratio(self.sample_rate_hz, recording.sample_rate_hz)
         if ratio != 1:
-            say_once(f"{recording.sample_rate_hz:g} Hz is resampled to {self.sample_rate_hz:g} Hz", recording.name)
+            warn_once(f"{recording.sample_rate_hz:g} Hz is resampled to {self.sample_rate_hz:g} Hz", recording.name)
         available = math.ceil(recording.num_frames * ratio)
         if available < self.num_frames:
             raise ValueError(
@@ -115,7 +115,7 @@ class ImuTransform:
         spare = max(0, recording.num_frames - math.ceil(self.num_frames / ratio))
         start = spare // 2 if rng is None else int(rng.integers(spare + 1))
         # Gravity does not stop at the ends of a recording: extend along a line, not with zeros.
-        return read_resampled(recording.read, recording.num_frames, start, self.num_frames, ratio, edges="line")
+        return read_resampled(recording, start, self.num_frames, ratio, edges="line")
 
     def _augment(self, x_TC: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         if self.rotation_degrees:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from bind.media.audio import sound_facts
+from bind.media.audio import read_sound_header
 from bind.media.recording import span_frames
 from bind.media.sensor import open_sensor
 from bind.media.sound_writer import cut_sound
@@ -70,7 +70,7 @@ def largest_size(clip: Clip) -> int:
         recording = open_sensor(clip)
         num_values = recording.num_frames * len(recording.channels)
     else:
-        rate_hz, num_frames, num_channels = sound_facts(path)
+        rate_hz, num_frames, num_channels = read_sound_header(path)
         first, last = span_frames(clip, rate_hz, num_frames)
         num_values = (last - first) * num_channels
     return 4 * num_values + MAX_HEADER_BYTES
