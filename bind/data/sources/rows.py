@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 Row = tuple[str, dict[str, Any]]
-"""Where the row stands ("line 7") and its cells."""
+"""Place of the row in the file ("line 7") and its cells by column."""
 
 
 def read_rows(path: Path) -> tuple[list[str], list[Row]]:

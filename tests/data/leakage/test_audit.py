@@ -21,7 +21,7 @@ class Table:
             | {"audio_start_seconds": start, "audio_end_seconds": end}
             for key, owners, file, start, end in rows
         ]
-        self.source = ManifestSource(write_manifest(folder / f"{name}.{split}.jsonl", rows), name)
+        self.source = ManifestSource(write_manifest(folder / f"{name}.{split}.jsonl", rows), name=name)
 
     @property
     def part(self):
