@@ -66,7 +66,11 @@ class Texts:
         return torch.tensor(items)
 
 
-TRANSFORMS: dict[str, Any] = {"audio": AudioTransform(16_000, 1.0), "image": Pixels(), "text": Texts()}
+TRANSFORMS: dict[str, Any] = {
+    "audio": AudioTransform(sample_rate_hz=16_000, window_seconds=1.0),
+    "image": Pixels(),
+    "text": Texts(),
+}
 
 
 def write_world(folder: Path, num_samples: int) -> Path:

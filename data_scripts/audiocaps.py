@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from common import arguments, finish, read_csv, run
+from common import finish_manifest, parse_arguments, read_csv, run_script
 from youtube import HOW_FILES_ARE_NAMED, Clip, Downloads
 
 SPLITS = ("train", "val", "test")
@@ -27,7 +27,7 @@ WHERE_TO_GET = (
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    args = arguments(str(__doc__), WHERE_TO_GET, argv)
+    args = parse_arguments(str(__doc__), WHERE_TO_GET, argv)
     downloads = Downloads(args.source)
     bad: dict[Path, str] = {}
     rows = []
@@ -47,9 +47,9 @@ def main(argv: Sequence[str] | None = None) -> None:
                 row["group"] = " ".join(captions[0].lower().split())
             rows.append(row)
             num_test += split == "test"
-    finish(rows, args, num_files=num_listed, bad=bad)
+    finish_manifest(rows, args, num_files=num_listed, bad=bad)
     print(f"the test pool is {num_test} clips of {NUM_TEST_CLIPS} published: compare figures of equal pools only")
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from common import arguments, finish, read_csv, run, set_aside
+from common import finish_manifest, hold_out, parse_arguments, read_csv, run_script
 from youtube import HOW_FILES_ARE_NAMED, Clip, Downloads
 
 LISTS = {"eval_segments.csv": "test", "balanced_train_segments.csv": "train", "unbalanced_train_segments.csv": "train"}
@@ -27,7 +27,7 @@ WHERE_TO_GET = (
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    args = arguments(str(__doc__), WHERE_TO_GET, argv)
+    args = parse_arguments(str(__doc__), WHERE_TO_GET, argv)
     classes = read_csv(args.source / "class_labels_indices.csv", ("index", "mid", "display_name"), WHERE_TO_GET)
     names = {line["mid"]: line["display_name"] for line in classes}
     present = [name for name in LISTS if (args.source / name).is_file()]
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         listed = read_csv(args.source / name, COLUMNS, WHERE_TO_GET, header=False, comment="#", spaces=True)
         num_listed += len(listed)
         videos = (f"video:{line['YTID']}" for line in listed if name.startswith("balanced"))
-        val = set_aside(videos, VAL_SHARE, args.seed)
+        val = hold_out(videos, VAL_SHARE, args.seed)
         for line in listed:
             clip = Clip(line["YTID"], int(float(line["start_seconds"])))
             unknown = [mid for mid in line["positive_labels"].split(",") if mid not in names]
@@ -56,8 +56,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             split = "val" if owner in val else LISTS[name]
             labels = "|".join(sorted(names[mid] for mid in line["positive_labels"].split(",")))
             rows.append({"key": clip.key, "split": split, "group": labels, "owner": owner, "label": labels, **cells})
-    finish(rows, args, num_files=num_listed, bad=bad)
+    finish_manifest(rows, args, num_files=num_listed, bad=bad)
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from common import arguments, finish, read_csv, relative, run, sound_problem
+from common import finish_manifest, parse_arguments, read_csv, relative_path, run_script, sound_problem
 
 SPLITS = {"development": "train", "validation": "val", "evaluation": "test"}
 CAPTIONS = tuple(f"caption_{number}" for number in range(1, 6))
@@ -24,7 +24,7 @@ WHERE_TO_GET = (
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    args = arguments(str(__doc__), WHERE_TO_GET, argv)
+    args = parse_arguments(str(__doc__), WHERE_TO_GET, argv)
     bad: dict[Path, str] = {}
     rows = []
     num_listed = 0
@@ -52,11 +52,11 @@ def main(argv: Sequence[str] | None = None) -> None:
                     "split": split,
                     # The id of a few recordings was lost; the file's name is theirs on Freesound.
                     "owner": f"freesound:{sound_id if sound_id.isdecimal() else path.name}",
-                    "audio": relative(path, args.out),
+                    "audio": relative_path(path, args.out),
                     "text": captions,
                 }
             )
-    finish(rows, args, num_files=num_listed, bad=bad)
+    finish_manifest(rows, args, num_files=num_listed, bad=bad)
 
 
 def _file(source: Path, name: str) -> Path:
@@ -65,4 +65,4 @@ def _file(source: Path, name: str) -> Path:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

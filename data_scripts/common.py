@@ -1,9 +1,8 @@
-"""What the data scripts share: arguments, checks of files, what is dropped and why, tables, the manifest."""
+"""Shared parts of the data scripts: arguments, checks of files, reasons for dropping, tables, the manifest."""
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import sys
@@ -12,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bind.data.sources.rows import read_csv as rows_of_csv
 from bind.files import write_text
 
 MAX_BAD_SHARE = 0.01
@@ -20,13 +20,13 @@ SPLIT_ORDER = ("test", "val", "train")
 """Where two splits share an owner, the first of these keeps it."""
 
 
-def arguments(
+def parse_arguments(
     description: str,
     epilog: str,
     argv: Sequence[str] | None = None,
-    more: Callable[[argparse.ArgumentParser], None] | None = None,
+    add_arguments: Callable[[argparse.ArgumentParser], None] | None = None,
 ) -> argparse.Namespace:
-    """`--source`, `--out`, `--seed` and `--allow-bad`, the same for every script; `more` adds what only one needs."""
+    """`--source`, `--out`, `--seed` and `--allow-bad`, as of every script, and those that `add_arguments` adds."""
     parser = argparse.ArgumentParser(
         description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -43,13 +43,13 @@ def arguments(
         help="drop and list files that are missing or cannot be used, up to this share of them "
         f"(alone: up to {MAX_BAD_SHARE:.0%}%; 0.2 for clips of videos that may be gone); without it, one is an error",
     )
-    if more is not None:
-        more(parser)
+    if add_arguments is not None:
+        add_arguments(parser)
     return parser.parse_args(argv)
 
 
-def run(main: Callable[[], None]) -> None:
-    """Exit with status 1 and one message where the input is wrong or a package is missing."""
+def run_script(main: Callable[[], None]) -> None:
+    """Run `main`; exit with status 1 and one message where the input is wrong or a package is missing."""
     try:
         main()
     except ValueError as error:
@@ -58,8 +58,8 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(f"error: {error}. Install it: pip install 'bindspace[datasets]'")
 
 
-def refuse_bad(bad: Mapping[Path, str], num_files: int, allow_bad: float) -> None:
-    """Name files that are missing or of no use; ValueError where their share is above `allow_bad`."""
+def refuse_bad_files(bad: Mapping[Path, str], num_files: int, allow_bad: float) -> None:
+    """Print the files that are missing or of no use; ValueError where their share is above `allow_bad`."""
     if not bad:
         return
     listed = [f"{path}: {reason}" for path, reason in bad.items()]
@@ -78,7 +78,7 @@ def refuse_bad(bad: Mapping[Path, str], num_files: int, allow_bad: float) -> Non
         )
 
 
-def finish(
+def finish_manifest(
     rows: Iterable[dict[str, Any]],
     args: argparse.Namespace,
     *,
@@ -94,14 +94,14 @@ def finish(
     Everything that was dropped stands by name in `dropped.tsv`. `val_share` of the training's owners (the first of
     each row) becomes the validation. `count_by` is a column to count the kept rows by.
     """
-    refuse_bad(bad, num_files, args.allow_bad)
-    kept, shared = without_shared_owners(rows)
+    refuse_bad_files(bad, num_files, args.allow_bad)
+    kept, shared = drop_shared_owners(rows)
     if not kept:
         raise ValueError(
             f"{args.source}: nothing is left of {num_files} files. Does it hold the data set as published?"
         )
     if val_share:
-        val = set_aside((owners_of(row)[0] for row in kept if row["split"] == "train"), val_share, args.seed)
+        val = hold_out((owners_of(row)[0] for row in kept if row["split"] == "train"), val_share, args.seed)
         kept = [row | {"split": "val"} if row["split"] == "train" and owners_of(row)[0] in val else row for row in kept]
     left_out = {**(left_out or {}), **shared}
     args.out.mkdir(parents=True, exist_ok=True)
@@ -118,17 +118,17 @@ def finish(
     return write_manifest(kept, args.out)
 
 
-def without_shared_owners(rows: Iterable[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Rows whose owners are in one split only, and key → reason of the others: test keeps an owner, then validation."""
+def drop_shared_owners(rows: Iterable[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Keep rows whose owners are in one split: test keeps an owner, then validation; of the others key → reason."""
     rows = list(rows)
     splits: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         for owner in owners_of(row):
             splits[owner].add(row["split"])
-    first = {owner: min(found, key=SPLIT_ORDER.index) for owner, found in splits.items()}
+    split_of = {owner: min(its_splits, key=SPLIT_ORDER.index) for owner, its_splits in splits.items()}
     kept, dropped = [], {}
     for row in rows:
-        elsewhere = {first[owner] for owner in owners_of(row)} - {row["split"]}
+        elsewhere = {split_of[owner] for owner in owners_of(row)} - {row["split"]}
         if elsewhere:
             dropped[row["key"]] = f"{row['split']} shares an owner with {min(elsewhere, key=SPLIT_ORDER.index)}"
         else:
@@ -137,19 +137,20 @@ def without_shared_owners(rows: Iterable[dict[str, Any]]) -> tuple[list[dict[str
 
 
 def owners_of(row: Mapping[str, Any]) -> list[str]:
+    """The owners of a row, of which it may have one, several or none."""
     owner = row.get("owner") or []
     return [owner] if isinstance(owner, str) else list(owner)
 
 
-def set_aside(owners: Iterable[str], share: float, seed: int) -> set[str]:
-    """This share of the owners, at least one of two or more: those whose names have the smallest hashes."""
+def hold_out(owners: Iterable[str], share: float, seed: int) -> set[str]:
+    """Choose this share of the owners, at least one of two or more: those whose names have the smallest hashes."""
     from bind.types import stable_id
 
     ordered = sorted(set(owners), key=lambda owner: stable_id(f"{seed}:{owner}"))
     return set(ordered[: max(round(share * len(ordered)), min(1, len(ordered) - 1))])
 
 
-def relative(path: Path, out: Path) -> str:
+def relative_path(path: Path, out: Path) -> str:
     """The path as the manifest in `out` names it."""
     return Path(os.path.relpath(path, out)).as_posix()
 
@@ -170,24 +171,14 @@ def read_csv(
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file.\n{where_to_get}")
-    with path.open(encoding=encoding, newline="") as file:
-        lines = (line for line in file if comment is None or not line.startswith(comment))
-        reader = csv.reader(lines, strict=True, skipinitialspace=spaces)
-        try:
-            names = [name.strip() for name in next(reader, [])] if header else list(columns)
-            missing = [column for column in columns if column not in names]
-            if missing:
-                raise ValueError(f"{path}: no column {', '.join(missing)}; there are {', '.join(names)}")
-            rows = []
-            for cells in reader:
-                if len(cells) != len(names):
-                    raise ValueError(f"{path} row {reader.line_num}: {len(cells)} cells under {len(names)} columns")
-                rows.append(dict(zip(names, cells, strict=True)))
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} row {reader.line_num}: not readable as CSV: {error}") from error
+    names = None if header else columns
+    rows = rows_of_csv(path, columns=names, encoding=encoding, comment=comment, spaces=spaces)
     if not rows:
         raise ValueError(f"{path}: there are no rows in it")
-    return rows
+    lines = [cells for _, cells in rows]
+    if missing := [column for column in columns if column not in lines[0]]:
+        raise ValueError(f"{path}: no column {', '.join(missing)}; there are {', '.join(lines[0])}")
+    return lines
 
 
 def sound_problem(path: Path, decode: bool = True) -> str | None:

@@ -10,7 +10,7 @@ may be in several). A video's scenarios stand in `label`, joined by "|".
 The stamps of the IMU run against the video by 0.5 to 1 s in places, mostly where they go backwards (Ego4D issue 158):
 such videos are named. `bindspace doctor` measures offsets; nothing is shifted here.
 
-Checked: columns and values. Left out: videos without acceleration or with another unit, told by the size of gravity,
+Checked: columns and values. Left out: videos without acceleration or with another unit, seen by the size of gravity,
 and windows that are flat, outside the recording, or have a gap of over 0.1 s. Format and known faults:
 https://ego4d-data.org/docs/data/imu. It names no units; m/s² and rad/s are those of GoPro's telemetry (README of
 gpmf-parser), which part of the recordings come from. The unit of rotation is not checked.
@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import pyarrow
 import pyarrow.csv
-from common import arguments, finish, relative, run, set_aside
+from common import finish_manifest, hold_out, parse_arguments, relative_path, run_script
 
 RATE_HZ = 200
 HALF_WINDOW_SECONDS = 2.5
@@ -48,15 +48,15 @@ WHERE_TO_GET = (
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    args = arguments(str(__doc__), WHERE_TO_GET, argv)
-    videos = {video["video_uid"]: video for video in _metadata(args.source)["videos"]}
-    narrated = _json(args.source / "annotations" / "narration.json")
+    args = parse_arguments(str(__doc__), WHERE_TO_GET, argv)
+    videos = {video["video_uid"]: video for video in _read_metadata(args.source)["videos"]}
+    narrated = _read_json(args.source / "annotations" / "narration.json")
     files = sorted((args.source / "imu").glob("*.csv"))
     if not files:
         raise ValueError(f"{args.source / 'imu'}: no recordings there.\n{WHERE_TO_GET}")
     persons = {owner_of(video) for video in videos.values()}
-    test = set_aside(persons, TEST_SHARE, args.seed)
-    val = set_aside(persons - test, VAL_SHARE / (1 - TEST_SHARE), args.seed)
+    test = hold_out(persons, TEST_SHARE, args.seed)
+    val = hold_out(persons - test, VAL_SHARE / (1 - TEST_SHARE), args.seed)
 
     (args.out / "imu").mkdir(parents=True, exist_ok=True)
     about = json.dumps({"channels": CHANNELS, "units": UNITS, "sample_rate_hz": RATE_HZ}) + "\n"
@@ -65,12 +65,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows, num_backwards = [], 0
     for path in files:
         try:
-            video, film = _video(args.source, path.stem, videos)
-            motion_TC, backwards = resampled(path, float(video["duration_sec"]))
+            video, film = _find_video(args.source, path.stem, videos)
+            motion_TC, backwards = resample_motion(path, float(video["duration_sec"]))
         except ValueError as error:
             bad[path] = str(error)
             continue
-        if fault := _fault(motion_TC):
+        if fault := _video_fault(motion_TC):
             left_out[path.stem] = fault
             continue
         if backwards:
@@ -81,11 +81,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         person = owner_of(video)
         split = "test" if person in test else "val" if person in val else "train"
         last_end = -np.inf
-        for seconds, text in _narrations(narrated.get(path.stem, {})):
+        for seconds, text in _read_narrations(narrated.get(path.stem, {})):
             key = f"{path.stem}_{round(seconds * 1000):08d}"
             start, end = seconds - HALF_WINDOW_SECONDS, seconds + HALF_WINDOW_SECONDS
             caption = caption_of(text)
-            reason = _reason(motion_TC, start, end, last_end, caption)
+            reason = _window_fault(motion_TC, start, end, last_end, caption)
             if reason:
                 left_out[f"{key} {text!r}"] = reason
                 continue
@@ -100,18 +100,18 @@ def main(argv: Sequence[str] | None = None) -> None:
                     "imu": f"imu/{path.stem}.npy",
                     "imu_start_seconds": start,
                     "imu_end_seconds": end,
-                    "video": relative(film, args.out),
+                    "video": relative_path(film, args.out),
                     "video_start_seconds": start,
                     "video_end_seconds": end,
                     "text": caption,
                 }
             )
-    finish(rows, args, num_files=len(files), bad=bad, left_out=left_out)
+    finish_manifest(rows, args, num_files=len(files), bad=bad, left_out=left_out)
     print(f"{num_backwards} of {len(files)} videos have stamps that go backwards")
 
 
 def owner_of(video: dict[str, Any]) -> str:
-    """The camera wearer; where that is not told, the video itself."""
+    """The camera wearer; where the wearer is unknown, the video itself."""
     person = video.get("fb_participant_id")
     return f"person:{person}" if person is not None else f"video:{video['video_uid']}"
 
@@ -123,7 +123,7 @@ def caption_of(narration: str) -> str | None:
     return f"a person {match['act']}" if match and "#" not in match["act"] else None
 
 
-def resampled(path: Path, duration_seconds: float) -> tuple[np.ndarray, int]:
+def resample_motion(path: Path, duration_seconds: float) -> tuple[np.ndarray, int]:
     """(T, 6) float32 at 200 Hz over the video, NaN where nothing was recorded; and how often time goes backwards."""
     columns = ("canonical_timestamp_ms", *(name for triad in TRIADS.values() for name in triad))
     try:
@@ -141,14 +141,14 @@ def resampled(path: Path, duration_seconds: float) -> tuple[np.ndarray, int]:
     for first in range(1, len(columns), 3):
         measured = np.isfinite(table[:, [0, first, first + 1, first + 2]]).all(axis=1)
         time, order = np.unique(table[measured, 0] / 1000, return_index=True)
-        for start, values_TC in _stretches(time, table[measured][order, first : first + 3]):
+        for start, values_TC in _even_stretches(time, table[measured][order, first : first + 3]):
             begin, end = max(start, 0), min(start + len(values_TC), len(motion_TC))
             if begin < end:
                 motion_TC[begin:end, first - 1 : first + 2] = values_TC[begin - start : end - start]
     return motion_TC, backwards
 
 
-def _stretches(time: np.ndarray, values_TC: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+def _even_stretches(time: np.ndarray, values_TC: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """First frame and values at 200 Hz of each stretch without a gap."""
     from bind.media.resample import resample
 
@@ -166,7 +166,7 @@ def _stretches(time: np.ndarray, values_TC: np.ndarray) -> Iterator[tuple[int, n
         yield start, resample(even.astype(np.float32), Fraction(1, times), edges="line")
 
 
-def _fault(motion_TC: np.ndarray) -> str | None:
+def _video_fault(motion_TC: np.ndarray) -> str | None:
     """Why no window of a video can be used, or None."""
     if not np.isfinite(motion_TC).all(axis=1).any():
         return "a video where acceleration and rotation are never there at once"
@@ -174,7 +174,7 @@ def _fault(motion_TC: np.ndarray) -> str | None:
     return None if 5 < gravity < 20 else "a video whose usual acceleration is not gravity in m/s²"
 
 
-def _reason(motion_TC: np.ndarray, start: float, end: float, last_end: float, caption: str | None) -> str | None:
+def _window_fault(motion_TC: np.ndarray, start: float, end: float, last_end: float, caption: str | None) -> str | None:
     """Why a window is left out, or None."""
     if caption is None:
         return "not about what the camera wearer does"
@@ -188,13 +188,13 @@ def _reason(motion_TC: np.ndarray, start: float, end: float, last_end: float, ca
     return "flat window" if (window == window[0]).all() else None
 
 
-def _narrations(about: dict[str, Any]) -> list[tuple[float, str]]:
+def _read_narrations(about: dict[str, Any]) -> list[tuple[float, str]]:
     """Moments in seconds and texts of both annotators, in order of time."""
     passes = [about[name]["narrations"] for name in ("narration_pass_1", "narration_pass_2") if name in about]
     return sorted((float(n["timestamp_sec"]), n["narration_text"]) for narrations in passes for n in narrations)
 
 
-def _video(source: Path, uid: str, videos: dict[str, Any]) -> tuple[dict[str, Any], Path]:
+def _find_video(source: Path, uid: str, videos: dict[str, Any]) -> tuple[dict[str, Any], Path]:
     if uid not in videos:
         raise ValueError("ego4d.json does not know this video")
     for folder in VIDEO_FOLDERS:
@@ -203,11 +203,11 @@ def _video(source: Path, uid: str, videos: dict[str, Any]) -> tuple[dict[str, An
     raise ValueError(f"there is no {uid}.mp4 in {' or '.join(VIDEO_FOLDERS)}")
 
 
-def _metadata(source: Path) -> dict[str, Any]:
-    return _json(source / "ego4d.json" if (source / "ego4d.json").is_file() else source.parent / "ego4d.json")
+def _read_metadata(source: Path) -> dict[str, Any]:
+    return _read_json(source / "ego4d.json" if (source / "ego4d.json").is_file() else source.parent / "ego4d.json")
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"{path}: no such file.\n{WHERE_TO_GET}")
     try:
@@ -219,4 +219,4 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

@@ -12,7 +12,7 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 
-from common import arguments, finish, read_csv, relative, run, sound_problem
+from common import finish_manifest, parse_arguments, read_csv, relative_path, run_script, sound_problem
 
 NUM_FOLDS = 5
 NUM_FRAMES = 5 * 44_100
@@ -24,7 +24,7 @@ WHERE_TO_GET = (
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    args = arguments(str(__doc__), WHERE_TO_GET, argv, _more)
+    args = parse_arguments(str(__doc__), WHERE_TO_GET, argv, _add_arguments)
     listed = read_csv(args.source / "meta" / "esc50.csv", COLUMNS, WHERE_TO_GET)
     bad, rows = {}, []
     for line in listed:
@@ -40,19 +40,20 @@ def main(argv: Sequence[str] | None = None) -> None:
                 "group": category,
                 "owner": f"freesound:{line['src_file']}",
                 "label": category,
-                "audio": relative(path, args.out),
+                "audio": relative_path(path, args.out),
                 "text": category,
             }
         )
-    finish(rows, args, num_files=len(listed), bad=bad)
+    finish_manifest(rows, args, num_files=len(listed), bad=bad)
 
 
 def split_of(fold: int, test_fold: int) -> str:
+    """The split of a fold; the validation is the fold before the test."""
     val_fold = (test_fold - 2) % NUM_FOLDS + 1
     return "test" if fold == test_fold else "val" if fold == val_fold else "train"
 
 
-def _more(parser: ArgumentParser) -> None:
+def _add_arguments(parser: ArgumentParser) -> None:
     folds = range(1, NUM_FOLDS + 1)
     parser.add_argument("--test-fold", type=int, choices=folds, default=NUM_FOLDS, help="1 to 5 (default: 5)")
 
@@ -67,4 +68,4 @@ def _problem(path: Path) -> str | None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import arguments, print_table, refuse_bad, run, sound_problem, write_manifest
+from common import parse_arguments, print_table, refuse_bad_files, run_script, sound_problem, write_manifest
 from PIL import Image
 
 from bind.data.sources.digits import DIGIT_WORDS, DigitScan, digit_captions, digit_image, digit_scans
@@ -30,17 +30,17 @@ WHERE_TO_GET = (
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    args = arguments(str(__doc__), WHERE_TO_GET, argv)
+    args = parse_arguments(str(__doc__), WHERE_TO_GET, argv)
     files = sorted((args.source / "recordings").glob("*.wav"), key=_natural_order)
     if not files:
         raise ValueError(f"{args.source / 'recordings'}: no recordings there.\n{WHERE_TO_GET}")
 
     problems = {path: _problem(path) for path in files}
     bad = {path: problem for path, problem in problems.items() if problem}
-    refuse_bad(bad, len(files), args.allow_bad)
+    refuse_bad_files(bad, len(files), args.allow_bad)
     kept = [path for path in files if path not in bad]
 
-    rows = _rows(kept, digit_scans(args.seed), np.random.default_rng([args.seed, 1]))
+    rows = _pair_with_scans(kept, digit_scans(args.seed), np.random.default_rng([args.seed, 1]))
     (args.out / "audio").mkdir(parents=True, exist_ok=True)
     (args.out / "image").mkdir(exist_ok=True)
     for path in kept:
@@ -57,10 +57,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def split_of(speaker: str) -> str:
+    """The split of a speaker."""
     return "test" if speaker in TEST_SPEAKERS else "val" if speaker in VAL_SPEAKERS else "train"
 
 
-def _rows(files: list[Path], scans: list[DigitScan], rng: np.random.Generator) -> list[dict[str, Any]]:
+def _pair_with_scans(files: list[Path], scans: list[DigitScan], rng: np.random.Generator) -> list[dict[str, Any]]:
+    """A row for each recording, with a scan of the same digit and split."""
     waiting: dict[tuple[str, int], list[DigitScan]] = defaultdict(list)
     for scan in scans:
         waiting[scan.split, scan.digit].append(scan)
@@ -105,4 +107,4 @@ def _natural_order(path: Path) -> list[int | str]:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from common import arguments, print_table, refuse_bad, run, write_manifest
+from common import parse_arguments, print_table, refuse_bad_files, run_script, write_manifest
 
 SAMPLE_RATE_HZ = 50
 WINDOW_FRAMES = 128
@@ -55,25 +55,25 @@ class Stretch(NamedTuple):
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    args = arguments(str(__doc__), WHERE_TO_GET, argv)
+    args = parse_arguments(str(__doc__), WHERE_TO_GET, argv)
     raw = args.source / "RawData"
     files = sorted(raw.glob("acc_*.txt"))
     if not files or not (raw / "labels.txt").is_file():
         raise ValueError(f"{raw}: no recordings or no labels.txt there.\n{WHERE_TO_GET}")
-    names = _activity_names(args.source / "activity_labels.txt")
-    stretches = _stretches(raw / "labels.txt")
+    names = _read_activity_names(args.source / "activity_labels.txt")
+    stretches = _read_stretches(raw / "labels.txt")
 
     recordings: dict[int, np.ndarray] = {}
     bad: dict[Path, str] = {}
     for path in files:
         try:
-            experiment, recording = _recording(path, stretches)
+            experiment, recording = _read_recording(path, stretches)
             recordings[experiment] = recording
         except ValueError as error:
             bad[path] = str(error)
     unrecorded = {stretch.experiment for stretch in stretches} - {_experiment(path) for path in files}
     bad |= {raw / f"acc_exp{n:02d}_user….txt": "missing, but labelled" for n in sorted(unrecorded)}
-    refuse_bad(bad, 2 * (len(files) + len(unrecorded)), args.allow_bad)
+    refuse_bad_files(bad, 2 * (len(files) + len(unrecorded)), args.allow_bad)
 
     args.out.mkdir(parents=True, exist_ok=True)
     about = {"channels": CHANNELS, "units": UNITS, "sample_rate_hz": SAMPLE_RATE_HZ}
@@ -96,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             if (window == window[0]).all():
                 dropped.append((activity, "flat window"))
                 continue
-            rows.append(_row(stretch, activity, start))
+            rows.append(_window_row(stretch, activity, start))
 
     print(f"kept {len(rows)} windows of {len(recordings)} recordings")
     print_table("windows of", ((row["label"], row["split"]) for row in rows))
@@ -107,10 +107,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def split_of(user: int) -> str:
+    """The split of a user."""
     return "train" if user < FIRST_VAL_USER else "val" if user < FIRST_TEST_USER else "test"
 
 
-def _row(stretch: Stretch, activity: str, start: int) -> dict[str, Any]:
+def _window_row(stretch: Stretch, activity: str, start: int) -> dict[str, Any]:
     return {
         "key": f"exp{stretch.experiment:02d}_{start:05d}",
         "split": split_of(stretch.user),
@@ -124,7 +125,7 @@ def _row(stretch: Stretch, activity: str, start: int) -> dict[str, Any]:
     }
 
 
-def _activity_names(path: Path) -> dict[int, str]:
+def _read_activity_names(path: Path) -> dict[int, str]:
     if not path.is_file():
         raise ValueError(f"{path}: no such file.\n{WHERE_TO_GET}")
     names = {int(number): name for number, name in (line.split() for line in path.read_text().splitlines() if line)}
@@ -134,7 +135,7 @@ def _activity_names(path: Path) -> dict[int, str]:
     return names
 
 
-def _stretches(path: Path) -> list[Stretch]:
+def _read_stretches(path: Path) -> list[Stretch]:
     stretches = []
     for number, line in enumerate(path.read_text().splitlines(), start=1):
         try:
@@ -152,13 +153,13 @@ def _experiment(path: Path) -> int:
     return int(match["experiment"]) if match else -1
 
 
-def _recording(path: Path, stretches: list[Stretch]) -> tuple[int, np.ndarray]:
+def _read_recording(path: Path, stretches: list[Stretch]) -> tuple[int, np.ndarray]:
     """Experiment number and (T, 6) float32 of an accelerometer file and its gyroscope file."""
     match = NAME.fullmatch(path.stem)
     if match is None:
         raise ValueError("not named acc_expXX_userYY.txt")
     experiment, user = int(match["experiment"]), int(match["user"])
-    acc, gyro = (_columns(part) for part in (path, path.with_name(path.name.replace("acc", "gyro", 1))))
+    acc, gyro = (_read_axes(part) for part in (path, path.with_name(path.name.replace("acc", "gyro", 1))))
     if len(acc) != len(gyro):
         raise ValueError(f"{len(acc)} frames beside {len(gyro)} of the gyroscope")
     own = [stretch for stretch in stretches if stretch.experiment == experiment]
@@ -169,7 +170,7 @@ def _recording(path: Path, stretches: list[Stretch]) -> tuple[int, np.ndarray]:
     return experiment, np.concatenate([acc, gyro], axis=1)
 
 
-def _columns(path: Path) -> np.ndarray:
+def _read_axes(path: Path) -> np.ndarray:
     try:
         values = np.loadtxt(path, dtype=np.float32, ndmin=2)
     except OSError:
@@ -184,4 +185,4 @@ def _columns(path: Path) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

@@ -2,7 +2,7 @@
 
 The split is the publisher's (folders train and test: 12,025 and 3,463 pairs); the first two digits of a name are the
 scene, of 26. Scenes are owners, and the folders share none (19 and 7; were one in both, the test would keep it); one
-scene in ten of the training is the validation. Pairs are told apart one by one, so there are no groups, although
+scene in ten of the training is the validation. There are no groups: a picture's own pair alone is right, although
 pictures of a scene are alike: expect hard negatives. Checked: both pictures of every pair decode and are of one size.
 Layout: README and terms of use of the repository; counts also in the ImageBind paper, appendix A.
 """
@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from common import arguments, finish, picture_problem, relative, run
+from common import finish_manifest, parse_arguments, picture_problem, relative_path, run_script
 from PIL import Image
 
 NAME = re.compile(r"(?P<scene>[0-9]{2})[0-9]{4}")
@@ -25,7 +25,7 @@ WHERE_TO_GET = (
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    args = arguments(str(__doc__), WHERE_TO_GET, argv)
+    args = parse_arguments(str(__doc__), WHERE_TO_GET, argv)
     bad: dict[Path, str] = {}
     rows = []
     num_pairs = 0
@@ -45,11 +45,11 @@ def main(argv: Sequence[str] | None = None) -> None:
                     "key": Path(name).stem,
                     "split": split,
                     "owner": f"scene:{name[:2]}",
-                    "image": relative(visible / name, args.out),
-                    "thermal": relative(infrared / name, args.out),
+                    "image": relative_path(visible / name, args.out),
+                    "thermal": relative_path(infrared / name, args.out),
                 }
             )
-    finish(rows, args, num_files=2 * num_pairs, bad=bad, val_share=VAL_SHARE, count_by="owner")
+    finish_manifest(rows, args, num_files=2 * num_pairs, bad=bad, val_share=VAL_SHARE, count_by="owner")
 
 
 def _problems(visible: Path, infrared: Path) -> dict[Path, str]:
@@ -67,4 +67,4 @@ def _problems(visible: Path, infrared: Path) -> dict[Path, str]:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

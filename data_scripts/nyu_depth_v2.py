@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import arguments, finish, run
+from common import finish_manifest, parse_arguments, run_script
 from PIL import Image
 
 LABELS = (
@@ -40,9 +40,9 @@ WHERE_TO_GET = (
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    args = arguments(str(__doc__), WHERE_TO_GET, argv)
+    args = parse_arguments(str(__doc__), WHERE_TO_GET, argv)
     path = args.source / "nyu_depth_v2_labeled.mat"
-    split_of = _splits(args.source / "splits.mat")
+    split_of = _read_splits(args.source / "splits.mat")
     if not path.is_file():
         raise ValueError(f"{path}: no such file.\n{WHERE_TO_GET}")
     import h5py
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = []
     try:
         with h5py.File(path, "r") as file:
-            scenes, types = _texts(file, "scenes"), _texts(file, "sceneTypes")
+            scenes, types = _read_texts(file, "scenes"), _read_texts(file, "sceneTypes")
             numbers = range(1, len(scenes) + 1)
             if set(numbers) != set(split_of):
                 raise ValueError(f"{path}: {len(scenes)} pictures, but splits.mat is about {len(split_of)} others")
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 rows.append(_row(key, number, scene, kind, split_of[number]))
     except OSError as error:
         raise ValueError(f"{path}: not readable as MATLAB 7.3 ({error}). Download it again") from error
-    finish(rows, args, num_files=len(split_of), bad=bad, val_share=VAL_SHARE, count_by="label")
+    finish_manifest(rows, args, num_files=len(split_of), bad=bad, val_share=VAL_SHARE, count_by="label")
 
 
 def _row(key: str, number: int, scene: str, kind: str, split: str) -> dict[str, Any]:
@@ -89,12 +89,12 @@ def _row(key: str, number: int, scene: str, kind: str, split: str) -> dict[str, 
     }
 
 
-def _texts(file: Any, name: str) -> list[str]:
+def _read_texts(file: Any, name: str) -> list[str]:
     """A cell array of strings: references to arrays of UTF-16 codes."""
     return ["".join(map(chr, np.asarray(file[reference]).ravel())) for reference in np.asarray(file[name]).ravel()]
 
 
-def _splits(path: Path) -> dict[int, str]:
+def _read_splits(path: Path) -> dict[int, str]:
     from scipy.io import loadmat
 
     if not path.is_file():
@@ -119,4 +119,4 @@ def _problem(depth_HW: np.ndarray) -> str | None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from common import arguments, finish, picture_problem, relative, run
+from common import finish_manifest, parse_arguments, picture_problem, relative_path, run_script
 from PIL import Image
 
 MAX_DEPTH_MM = 8000
@@ -35,15 +35,15 @@ WHERE_TO_GET = (
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    args = arguments(str(__doc__), WHERE_TO_GET, argv)
-    listed = _splits(args.source)
+    args = parse_arguments(str(__doc__), WHERE_TO_GET, argv)
+    listed = _read_splits(args.source)
     (args.out / "depth").mkdir(parents=True, exist_ok=True)
     bad: dict[Path, str] = {}
     rows = []
     for place, split in listed.items():
         folder = args.source / "SUNRGBD" / place
         try:
-            image, depth_HW, scene = _frame(folder)
+            image, depth_HW, scene = _read_frame(folder)
         except ValueError as error:
             bad[folder] = str(error)
             continue
@@ -57,16 +57,16 @@ def main(argv: Sequence[str] | None = None) -> None:
                 "group": room,
                 "owner": owner_of(place),
                 "label": room if scene in LABELS else None,
-                "image": relative(image, args.out),
+                "image": relative_path(image, args.out),
                 "depth": f"depth/{key}.png",
                 "text": room,
             }
         )
-    finish(rows, args, num_files=len(listed), bad=bad, val_share=VAL_SHARE, count_by="group")
+    finish_manifest(rows, args, num_files=len(listed), bad=bad, val_share=VAL_SHARE, count_by="group")
 
 
 def owner_of(place: PurePosixPath) -> str:
-    """The video a frame was taken from, told by its folder under SUNRGBD/."""
+    """The video that a frame was taken from, by its folder under SUNRGBD/."""
     camera, _, *rest = place.parts
     if nyu := re.fullmatch(r"NYU([0-9]{4})", place.name):
         return f"nyu:{nyu[1]}"
@@ -77,12 +77,12 @@ def owner_of(place: PurePosixPath) -> str:
     return f"{camera}:{video[1] if video else place.name}"
 
 
-def restored(stored: np.ndarray) -> np.ndarray:
+def restore_depth(stored: np.ndarray) -> np.ndarray:
     """Depth in millimetres, at most 8 m, of the stored uint16 values."""
     return np.minimum((stored >> 3) | (stored << 13), MAX_DEPTH_MM)
 
 
-def _frame(folder: Path) -> tuple[Path, np.ndarray, str]:
+def _read_frame(folder: Path) -> tuple[Path, np.ndarray, str]:
     """The picture's path, depth (H, W) uint16 in millimetres, and the type of room."""
     images, depths = (
         sorted((folder / kind).glob(f"*.{ext}")) for kind, ext in (("image", "jpg"), ("depth_bfx", "png"))
@@ -99,13 +99,13 @@ def _frame(folder: Path) -> tuple[Path, np.ndarray, str]:
             raise ValueError(f"{depths[0].name}: mode {depth.mode} is no 16-bit depth")
         if depth.size != image.size:
             raise ValueError(f"depth of {depth.size} pixels beside a picture of {image.size}")
-        depth_HW = restored(np.asarray(depth).astype(np.uint16))
+        depth_HW = restore_depth(np.asarray(depth).astype(np.uint16))
     if not depth_HW.any():
         raise ValueError("nothing was measured")
     return images[0], depth_HW, (folder / "scene.txt").read_text().strip()
 
 
-def _splits(source: Path) -> dict[PurePosixPath, str]:
+def _read_splits(source: Path) -> dict[PurePosixPath, str]:
     """Folder under SUNRGBD/ → train or test. The file names them as they were on the publisher's own disk."""
     from scipy.io import loadmat
 
@@ -123,4 +123,4 @@ def _splits(source: Path) -> dict[PurePosixPath, str]:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from common import arguments, finish, relative, run, set_aside, sound_problem
+from common import finish_manifest, hold_out, parse_arguments, relative_path, run_script, sound_problem
 from PIL import Image
 
 TEST_SHARE, VAL_SHARE = 1 / 7, 1 / 10
@@ -55,12 +55,12 @@ class Stamp:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    args = arguments(str(__doc__), WHERE_TO_GET, argv, _more)
+    args = parse_arguments(str(__doc__), WHERE_TO_GET, argv, _add_arguments)
     languages = args.captions.split(",")
     files = sorted(path for path in args.source.rglob("*") if path.suffix.lower() in (".png", ".svg", ".ogg", ".wav"))
     if not files:
         raise ValueError(f"{args.source}: no stamps there.\n{WHERE_TO_GET}")
-    stamps, left_out = collected(args.source, files)
+    stamps, left_out = collect_stamps(args.source, files)
 
     (args.out / "image").mkdir(parents=True, exist_ok=True)
     bad: dict[Path, str] = {}
@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for number, path in enumerate(stamp.pictures):
             name = f"image/{stamp.key}{'_mirror' if number else ''}.png"
             try:
-                on_white(path).save(args.out / name, compress_level=1)
+                render_on_white(path).save(args.out / name, compress_level=1)
             except ValueError as error:
                 bad[path] = str(error)
             else:
@@ -85,21 +85,21 @@ def main(argv: Sequence[str] | None = None) -> None:
         elif pictures:
             kept.append((stamp, pictures))
 
-    family = families([stamp for stamp, _ in kept])
-    test = set_aside(family.values(), TEST_SHARE, args.seed)
-    val = set_aside(set(family.values()) - test, VAL_SHARE / (1 - TEST_SHARE), args.seed)
+    family = find_families([stamp for stamp, _ in kept])
+    test = hold_out(family.values(), TEST_SHARE, args.seed)
+    val = hold_out(set(family.values()) - test, VAL_SHARE / (1 - TEST_SHARE), args.seed)
     rows = []
     for stamp, pictures in kept:
         owner = family[stamp.name]
         row = {
             "key": stamp.key,
             "split": "test" if owner in test else "val" if owner in val else "train",
-            "group": plain(stamp.captions["en"]),
+            "group": normalise_caption(stamp.captions["en"]),
             "owner": f"family:{owner}",
             "label": stamp.name.split("/")[0],
             "image": pictures,
-            "speech": [relative(path, args.out) for _, path in sorted(stamp.speech.items())],
-            "audio": [relative(path, args.out) for path in stamp.effects],
+            "speech": [relative_path(path, args.out) for _, path in sorted(stamp.speech.items())],
+            "audio": [relative_path(path, args.out) for path in stamp.effects],
             "text": [stamp.captions[language] for language in languages if language in stamp.captions],
         }
         rows.append({column: cell for column, cell in row.items() if cell})
@@ -110,34 +110,34 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(
         f"captions in {len(written)} languages, spoken: " + ", ".join(f"{name} {n}" for name, n in spoken.most_common())
     )
-    finish(rows, args, num_files=len(files), bad=bad, left_out=left_out, count_by="label")
+    finish_manifest(rows, args, num_files=len(files), bad=bad, left_out=left_out, count_by="label")
 
 
-def collected(source: Path, files: Iterable[Path]) -> tuple[dict[str, Stamp], dict[str, str]]:
+def collect_stamps(source: Path, files: Iterable[Path]) -> tuple[dict[str, Stamp], dict[str, str]]:
     """Stamps by lower-case name, and the files that belong to none."""
     pictures: dict[str, list[Path]] = defaultdict(list)
     sounds = []
     for path in files:
         if path.suffix.lower() in (".png", ".svg"):
-            pictures[name_of(path, source)].append(path)
+            pictures[stamp_name(path, source)].append(path)
         else:
             sounds.append(path)
     stamps: dict[str, Stamp] = {}
     variants = []
-    for name, found in pictures.items():
+    for name, paths in pictures.items():
         mirrored = MIRRORED.fullmatch(name)
         if mirrored and mirrored["stamp"] in pictures:
-            variants.append((mirrored["stamp"], found[0]))
+            variants.append((mirrored["stamp"], paths[0]))
         else:
             # Where a stamp is there in both formats, .png is first in order of the alphabet.
-            stamps[name.lower()] = Stamp(name, found[:1], _captions(found[0].with_suffix(".txt")))
+            stamps[name.lower()] = Stamp(name, paths[:1], _read_captions(paths[0].with_suffix(".txt")))
     for name, path in variants:
         stamps[name.lower()].pictures.append(path)
 
     left_out = {}
     for path in sounds:
         # Capitals differ between a few pictures and their sounds.
-        name = name_of(path, source)
+        name = stamp_name(path, source)
         spoken, effect = SPOKEN.fullmatch(name), EFFECT.fullmatch(name)
         if spoken and spoken["stamp"].lower() in stamps:
             stamps[spoken["stamp"].lower()].speech[spoken["language"] or "en"] = path
@@ -150,7 +150,7 @@ def collected(source: Path, files: Iterable[Path]) -> tuple[dict[str, Stamp], di
     return stamps, left_out
 
 
-def families(stamps: Sequence[Stamp]) -> dict[str, str]:
+def find_families(stamps: Sequence[Stamp]) -> dict[str, str]:
     """Name of a stamp → the first name of its family: what a name, a caption or a recording ties together."""
     parent = {stamp.name: stamp.name for stamp in stamps}
 
@@ -161,7 +161,7 @@ def families(stamps: Sequence[Stamp]) -> dict[str, str]:
 
     first: dict[str, str] = {}
     for stamp in stamps:
-        ties = [f"name {plain_name(stamp.name)}", f"caption {plain(stamp.captions['en'])}"]
+        ties = [f"name {base_name(stamp.name)}", f"caption {normalise_caption(stamp.captions['en'])}"]
         sounds = [*stamp.speech.values(), *stamp.effects]
         ties += [f"bytes {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in [*stamp.pictures, *sounds]]
         for tie in ties:
@@ -170,18 +170,19 @@ def families(stamps: Sequence[Stamp]) -> dict[str, str]:
     return {stamp.name: root(stamp.name) for stamp in stamps}
 
 
-def plain_name(name: str) -> str:
-    """The last part of a name without what tells variants apart."""
+def base_name(name: str) -> str:
+    """The last part of a name, without the numbers and words by which variants differ."""
     base = name.rsplit("/", 1)[-1].lower()
     base = re.sub(r"_(?:outlined?|filled|mirror|flip|cartoon|photo|small|baby)\b", "", base.replace("-", "_"))
     return re.sub(r"[_0-9]+[a-z]?$", "", base) or base
 
 
-def plain(caption: str) -> str:
+def normalise_caption(caption: str) -> str:
+    """The words of a caption in lower case, without punctuation."""
     return " ".join(re.findall(r"[^\W_]+", caption.lower()))
 
 
-def on_white(path: Path) -> Image.Image:
+def render_on_white(path: Path) -> Image.Image:
     """The picture in RGB, at most 256 pixels a side; ValueError where it cannot be read."""
     try:
         if path.suffix.lower() == ".svg":
@@ -201,7 +202,7 @@ def on_white(path: Path) -> Image.Image:
     return flat
 
 
-def name_of(path: Path, source: Path) -> str:
+def stamp_name(path: Path, source: Path) -> str:
     """Path under `source` without its extensions; a few files have two."""
     name = path.relative_to(source).as_posix()
     while os.path.splitext(name)[1].lower() in (".png", ".svg", ".ogg", ".wav"):
@@ -209,7 +210,7 @@ def name_of(path: Path, source: Path) -> str:
     return name
 
 
-def _captions(path: Path) -> dict[str, str]:
+def _read_captions(path: Path) -> dict[str, str]:
     """Language → caption: the first line is English, each other one names its language."""
     if not path.is_file():
         return {}
@@ -221,11 +222,11 @@ def _captions(path: Path) -> dict[str, str]:
     return captions
 
 
-def _more(parser: ArgumentParser) -> None:
+def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--captions", default="en", metavar="LANGUAGES", help="of the column text, as in en,fr,pt_BR (default: en)"
     )
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

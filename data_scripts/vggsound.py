@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from common import arguments, finish, read_csv, run
+from common import finish_manifest, parse_arguments, read_csv, run_script
 from youtube import HOW_FILES_ARE_NAMED, Clip, Downloads
 
 COLUMNS = ("youtube_id", "start_seconds", "label", "split")
@@ -24,7 +24,7 @@ WHERE_TO_GET = (
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    args = arguments(str(__doc__), WHERE_TO_GET, argv)
+    args = parse_arguments(str(__doc__), WHERE_TO_GET, argv)
     path = args.source / "vggsound.csv"
     listed = read_csv(path, COLUMNS, WHERE_TO_GET, header=False)
     downloads = Downloads(args.source)
@@ -41,8 +41,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         label = line["label"]
         about = {"group": label, "owner": f"video:{clip.video_id}", "label": label}
         rows.append({"key": clip.key, "split": line["split"], **about, **cells, "text": label})
-    finish(rows, args, num_files=len(listed), bad=bad, val_share=VAL_SHARE)
+    finish_manifest(rows, args, num_files=len(listed), bad=bad, val_share=VAL_SHARE)
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

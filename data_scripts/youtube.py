@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from common import relative, sound_problem
+from common import relative_path, sound_problem
 
 SOUND = (".wav", ".flac", ".ogg", ".mp3")
 VIDEO = (".mp4", ".webm", ".mkv")
@@ -33,7 +33,7 @@ class Clip(NamedTuple):
 
     @property
     def stems(self) -> tuple[str, ...]:
-        """Names a downloaded file may have, the one that says most first."""
+        """Names that a downloaded file may have, the most specific first."""
         return (f"{self.video_id}_{self.start_seconds}", self.key, f"Y{self.video_id}", self.video_id)
 
 
@@ -53,13 +53,13 @@ class Downloads:
 
     def media(self, clip: Clip, out: Path, *, decode: bool) -> tuple[dict[str, str], dict[Path, str]]:
         """The manifest's cells for a clip, and what is wrong with which of its files."""
-        found = next((self.by_stem[stem] for stem in clip.stems if stem in self.by_stem), {})
-        if not found:
+        files = next((self.by_stem[stem] for stem in clip.stems if stem in self.by_stem), {})
+        if not files:
             return {}, {self.folder / f"{clip.key}.*": "missing"}
-        bad = {path: problem for kind, path in found.items() if (problem := _problem(path, kind, decode))}
-        cells = {"audio": relative(found.get("audio", found.get("video", Path())), out)}
-        if "video" in found:
-            cells["video"] = relative(found["video"], out)
+        bad = {path: problem for kind, path in files.items() if (problem := _problem(path, kind, decode))}
+        cells = {"audio": relative_path(files.get("audio", files.get("video", Path())), out)}
+        if "video" in files:
+            cells["video"] = relative_path(files["video"], out)
         return cells, bad
 
 

@@ -74,7 +74,7 @@ def test_a_corrupt_wav_names_the_file_also_from_a_worker(num_workers, own_record
 
 
 def test_stereo_at_another_rate_is_converted_and_said(own_recordings, tmp_path, caplog, monkeypatch, no_pictures):
-    monkeypatch.setattr("bind.media.notices._said", set())
+    monkeypatch.setattr("bind.media.notices._warned", set())
     for path in own_recordings.parent.glob("*.wav"):
         soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, (22_050 // 2, 2)), 22_050)
     with caplog.at_level(logging.WARNING, "bind.data"):

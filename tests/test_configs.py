@@ -88,6 +88,11 @@ def test_an_experiment_composes_also_in_tiny(experiment, debug):
     assert any(set(name.split("-")) <= encodable for name in active)
 
 
+def test_what_several_configs_share_is_no_choice():
+    assert {path.name for path in CONFIG_DIR.rglob("_*.yaml")} == {"_command.yaml", "_data.yaml"}
+    assert not [choice for choice in CHOICES if "=_" in choice]
+
+
 def test_a_wrong_key_would_be_seen():
     with pytest.raises(AssertionError, match=r"\.encoder\.imu: .*'widht'"):
         refuse_wrong_keys(resolved(**{"encoder.imu.widht": 3}))

@@ -180,11 +180,13 @@ def unread(config_dir: Path, config_name: str, overrides: Sequence[str]) -> dict
         return {}
 
     def keys(path: Path) -> list[str]:
-        return [name for name, _ in flat(OmegaConf.to_container(OmegaConf.load(path), resolve=False))]
+        options = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+        return [name for name, _ in flat(options) if name != "defaults"]
 
     known = {*groups_in(config_dir), *keys(main)}
     for group in OF_FIXED_KEYS:
-        known |= {f"{group}.{key}" for path in (config_dir / group).glob("*.yaml") for key in keys(path)}
+        shared = config_dir.glob(f"_{group}.yaml")  # what all choices of the group have
+        known |= {f"{group}.{key}" for path in (*shared, *config_dir.glob(f"{group}/*.yaml")) for key in keys(path)}
     found = {}
     for key in added:
         first, *rest = key.split(".")

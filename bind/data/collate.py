@@ -1,4 +1,4 @@
-"""Values of a batch, each one or several clips, as the inputs of a tower."""
+"""Collation of a batch's values, each one or several clips, into the inputs of an encoder."""
 
 from __future__ import annotations
 
@@ -17,5 +17,6 @@ def collate_clips(transform: Transform, items: list[Any]) -> tuple[Inputs, Tenso
     """
     if not any(isinstance(item, list) for item in items):
         return transform.collate(items), None
-    clips = [item if isinstance(item, list) else [item] for item in items]
-    return transform.collate([clip for own in clips for clip in own]), torch.tensor([len(own) for own in clips])
+    clips_of_values = [item if isinstance(item, list) else [item] for item in items]
+    inputs = transform.collate([clip for clips in clips_of_values for clip in clips])
+    return inputs, torch.tensor([len(clips) for clips in clips_of_values])

@@ -1,4 +1,4 @@
-"""Whether a split holds what the loss is to learn from."""
+"""Coverage of pairs by data: a split has to hold samples with both sides of every pair that is trained."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ def require_pairs(sources: Sequence[Source], split: str, pairs: Mapping[str, tup
         split: which samples count.
         pairs: name of the pair → its two sides.
     """
-    carried = [frozenset(sample.values) for source in sources for sample in source.samples(split)]
-    found = sorted(frozenset().union(*carried))
+    modalities_of_samples = [frozenset(sample.values) for source in sources for sample in source.samples(split)]
+    carried = sorted(frozenset().union(*modalities_of_samples))
     where = f"split {split!r} of " + ", ".join(str(getattr(source, "path", source.name)) for source in sources)
     for name, sides in pairs.items():
         for side in sides:
-            if not set(side) & set(found):
-                asked = " or ".join(side)
-                close = difflib.get_close_matches(asked, found, n=1)
+            if not set(side) & set(carried):
+                missing = " or ".join(side)
+                close = difflib.get_close_matches(missing, carried, n=1)
                 hint = f"did you mean {close[0]!r}? " if close else ""
                 raise ValueError(
-                    f"pairs.{name}: no sample in {where} has {asked}; {hint}They have {', '.join(found)}. "
+                    f"pairs.{name}: no sample in {where} has {missing}; {hint}They have {', '.join(carried)}. "
                     f"Add it to the data, or set pairs.{name}.weight=0"
                 )
-        if not any(all(set(side) & values for side in sides) for values in carried):
+        if not any(all(set(side) & modalities for side in sides) for modalities in modalities_of_samples):
             raise ValueError(
                 f"pairs.{name}: no sample in {where} has both {' and '.join(' or '.join(side) for side in sides)}; "
                 f"put what belongs together in one row, or set pairs.{name}.weight=0"

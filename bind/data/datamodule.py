@@ -1,4 +1,4 @@
-"""The data of a run for Lightning: sources in, exact batches out."""
+"""Data module of a run for Lightning: sources in, exact batches out."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch.utils.data import DataLoader
 
 from bind.data.dataset import BatchDataset
 from bind.data.mixture import source_weights
-from bind.data.plan import BatchPlan, EvaluationPlan, permuted
+from bind.data.plan import BatchPlan, EvaluationPlan, free_order
 from bind.data.prefetch import PrefetchLoader
 from bind.data.workers import ignore_stop_signals
-from bind.types import EmbeddingCache, Modality, Source, Transform
+from bind.types import Batch, EmbeddingCache, Modality, Source, Transform
 
 
 class BindDataModule(L.LightningDataModule):
@@ -34,6 +34,15 @@ class BindDataModule(L.LightningDataModule):
     Raises:
         ValueError: for sizes that are no counts, and weights of unknown sources or below 0; later, where a split is
             empty, or a batch is larger than the data.
+
+    Examples:
+        >>> from bind.data.sources.toy.world import ToySource
+        >>> from bind.data.transforms.imu import ImuTransform
+        >>> toy = ToySource(num_train=64, modalities=["imu"])
+        >>> data = BindDataModule({"toy": toy}, {"imu": ImuTransform()}, ["imu"], ["imu"], batch_size=16)
+        >>> batch = next(iter(data.evaluation_dataloader("val")))
+        >>> batch.inputs["imu"].shape, batch.keys[0]
+        (torch.Size([16, 6, 200]), 'toy/val/0000/00')
     """
 
     def __init__(
@@ -76,16 +85,18 @@ class BindDataModule(L.LightningDataModule):
         self._steps_per_epoch = 0
 
     def dataset(self, split: str, modalities: Sequence[Modality], cache: EmbeddingCache | None = None) -> BatchDataset:
+        """The batches of a split by request, with these modalities; `cache` stands in for what it holds."""
         return BatchDataset(self.sources, split, modalities, self.transforms, cache)
 
     def train_plan(self, start_step: int = 0, rank: int = 0, world_size: int = 1) -> BatchPlan:
+        """The batches of a training from `start_step` on, as the process `rank` of `world_size` takes them."""
         return BatchPlan(
             [len(source.samples("train")) for source in self.sources],
             self.batch_size,
             seed=self.seed,
             alpha=self.alpha,
             weights=self.weights,
-            orders=[getattr(source, "training_order", permuted) for source in self.sources],
+            orders=[getattr(source, "training_order", free_order) for source in self.sources],
             steps_per_epoch=self.steps_per_epoch,
             start_step=start_step,
             rank=rank,
@@ -103,7 +114,7 @@ class BindDataModule(L.LightningDataModule):
         # Lightning makes the training batches before it restores its own counters, so the plan's start comes from here.
         self._start_step = state_dict["step"]
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> DataLoader[Batch]:
         trainer = self.trainer
         assert trainer is not None
         plan = self.train_plan(self._start_step, trainer.global_rank, trainer.world_size)
@@ -117,16 +128,16 @@ class BindDataModule(L.LightningDataModule):
             persistent_workers=self.num_workers > 0,
         )
 
-    def val_dataloader(self) -> DataLoader:
+    def val_dataloader(self) -> DataLoader[Batch]:
         assert self.trainer is not None
         dataset = self.dataset("val", self.evaluation_modalities, self.cache)
         return self._evaluation_loader(dataset, self.trainer.global_rank, self.trainer.world_size)
 
-    def evaluation_dataloader(self, split: str) -> DataLoader:
+    def evaluation_dataloader(self, split: str) -> DataLoader[Batch]:
         """The whole split in this process, whatever the trainer's other processes do; towers run, in full precision."""
         dataset = self.dataset(split, self.evaluation_modalities)
         return self._evaluation_loader(dataset, rank=0, world_size=1)
 
-    def _evaluation_loader(self, dataset: BatchDataset, rank: int, world_size: int) -> DataLoader:
+    def _evaluation_loader(self, dataset: BatchDataset, rank: int, world_size: int) -> DataLoader[Batch]:
         plan = EvaluationPlan(dataset.sizes, self.evaluation_batch_size, rank=rank, world_size=world_size)
         return DataLoader(dataset, sampler=plan, batch_size=None, num_workers=0)

@@ -1,4 +1,4 @@
-"""From a request for samples to a collated batch: fetch, transform, stack."""
+"""Datasets of batches: from a request for samples to a collated batch, by fetch, transform and stack."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bind.data.plan import BatchRequest
 from bind.types import Batch, EmbeddingCache, Modality, Source, Transform
 
 
-class BatchDataset(torch.utils.data.Dataset):
+class BatchDataset(torch.utils.data.Dataset[Batch]):
     """`dataset[request]` is the `Batch` of that request (use it with `DataLoader(batch_size=None)`).
 
     In training (the request carries seeds) every sample draws one of its values per modality and its augmentation from
@@ -65,12 +65,12 @@ class BatchDataset(torch.utils.data.Dataset):
     def __getitem__(self, request: BatchRequest) -> Batch:
         source = self.sources[request.source]
         samples = [self.samples[request.source][index] for index in request.indices]
-        carried = [m for m in self.modalities if m in source.modalities()]
+        modalities = [m for m in self.modalities if m in source.modalities()]
         keys = [sample.key for sample in samples]
         rngs = None if request.seeds is None else [np.random.default_rng(seed) for seed in request.seeds]
 
-        found = {m: z for m in carried if (z := self._look_up(m, keys, request.source, rngs)) is not None}
-        fetched = source.fetch(self.split, request.indices, [m for m in carried if m not in found], rngs)
+        cached = {m: z for m in modalities if (z := self._look_up(m, keys, request.source, rngs)) is not None}
+        fetched = source.fetch(self.split, request.indices, [m for m in modalities if m not in cached], rngs)
 
         batch = Batch(
             keys=keys,
@@ -78,16 +78,16 @@ class BatchDataset(torch.utils.data.Dataset):
             inputs={},
             rows={},
             source=source.name,
-            modalities=tuple(carried),
+            modalities=tuple(modalities),
         )
-        for modality in carried:
+        for modality in modalities:
             values: Sequence[Sequence[Any] | Tensor]
-            values = found[modality] if modality in found else [row.get(modality, ()) for row in fetched]
-            rows, items = _choose(values, rngs)
+            values = cached[modality] if modality in cached else [row.get(modality, ()) for row in fetched]
+            rows, items = _choose_values(values, rngs)
             if not items:
                 continue
             batch.rows[modality] = torch.tensor(rows, dtype=torch.long)
-            if modality in found:
+            if modality in cached:
                 batch.cached[modality] = torch.stack(items)
             else:
                 transform = self.transforms[modality]
@@ -107,14 +107,14 @@ class BatchDataset(torch.utils.data.Dataset):
         return self.cache.lookup(modality, keys, source=source, split=self.split, rngs=rngs)
 
 
-def _choose(
+def _choose_values(
     values: Sequence[Sequence[Any] | Tensor], rngs: list[np.random.Generator] | None
 ) -> tuple[list[int], list[Any]]:
     """Rows and items of one modality: one value per row that has any in training, all of them in evaluation."""
     rows: list[int] = []
     items: list[Any] = []
-    for row, several in enumerate(values):
-        chosen = list(several)
+    for row, values_of_row in enumerate(values):
+        chosen = list(values_of_row)
         if rngs is not None and len(chosen) > 1:
             chosen = [chosen[int(rngs[row].integers(len(chosen)))]]
         rows += [row] * len(chosen)

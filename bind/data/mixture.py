@@ -1,4 +1,4 @@
-"""What training sees of each source and pair: weights in, figures that are known before it starts out."""
+"""Exposure of a training to its sources and pairs: figures that weights and plan decide before the first step."""
 
 from __future__ import annotations
 
@@ -56,24 +56,30 @@ def source_exposures(
     """
     starts = range(0, num_batches, batches_per_epoch)
     used = [plan.sources_of_epoch(e)[: min(batches_per_epoch, num_batches - start)] for e, start in enumerate(starts)]
-    taken = np.bincount(np.concatenate(used), minlength=len(names)).tolist()
+    steps_per_source = np.bincount(np.concatenate(used), minlength=len(names)).tolist()
     return [
-        SourceExposure(name, size, steps, steps * plan.global_batch / size if size else 0.0)
-        for name, size, steps in zip(names, plan.sizes, taken, strict=True)
+        SourceExposure(name, size, num_steps, num_steps * plan.global_batch / size if size else 0.0)
+        for name, size, num_steps in zip(names, plan.sizes, steps_per_source, strict=True)
     ]
 
 
 def pair_exposures(
-    sources: Sequence[Source], seen: Sequence[SourceExposure], pairs: Mapping[str, tuple[Side, Side]]
+    sources: Sequence[Source], exposures: Sequence[SourceExposure], pairs: Mapping[str, tuple[Side, Side]]
 ) -> list[SourceExposure]:
-    """What those steps hold for each pair: samples with both sides, steps with any, and passes of the mean sample."""
-    found = []
+    """Exposure to each pair: samples with both sides, steps with any of them, and passes of the mean sample.
+
+    Args:
+        sources: of the mixture.
+        exposures: of the same sources, in their order.
+        pairs: name → the two sides.
+    """
+    of_pairs = []
     for name, sides in pairs.items():
-        num_samples, num_steps, rows = 0, 0, 0.0
-        for source, of_source in zip(sources, seen, strict=True):
-            both = sum(all(set(side) & set(s.values) for side in sides) for s in source.samples("train"))
-            num_samples += both
-            num_steps += of_source.num_steps if both else 0
-            rows += both * of_source.num_passes
-        found.append(SourceExposure(name, num_samples, num_steps, rows / num_samples if num_samples else 0.0))
-    return found
+        num_samples, num_steps, num_rows = 0, 0, 0.0
+        for source, exposure in zip(sources, exposures, strict=True):
+            num_both = sum(all(set(side) & set(s.values) for side in sides) for s in source.samples("train"))
+            num_samples += num_both
+            num_steps += exposure.num_steps if num_both else 0
+            num_rows += num_both * exposure.num_passes
+        of_pairs.append(SourceExposure(name, num_samples, num_steps, num_rows / num_samples if num_samples else 0.0))
+    return of_pairs

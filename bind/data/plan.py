@@ -1,4 +1,4 @@
-"""Which samples make up which step: a function of (seed, step), so the step is all that a checkpoint has to know."""
+"""Plans of batches: which samples make up which step, as a function of (seed, step): a step is all to restore."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ Order = Callable[[np.random.Generator, int], np.ndarray]
 """From a generator and a number of samples to a permutation of them, (size,) int64."""
 
 
-def permuted(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Any permutation, all alike."""
+def free_order(rng: np.random.Generator, size: int) -> np.ndarray:
+    """Any permutation, all equally likely."""
     return rng.permutation(size)
 
 
@@ -44,6 +44,14 @@ class BatchPlan:
 
     Raises:
         ValueError: where a source that is drawn is smaller than the global batch.
+
+    Examples:
+        >>> plan = BatchPlan([8, 4], batch_size=2, seed=0)
+        >>> len(plan), [request.source for request in plan]
+        (6, [0, 0, 0, 0, 1, 1])
+        >>> resumed = BatchPlan([8, 4], batch_size=2, seed=0, start_step=4)
+        >>> list(resumed) == list(BatchPlan([8, 4], batch_size=2, seed=0))[4:]
+        True
     """
 
     def __init__(
@@ -61,8 +69,8 @@ class BatchPlan:
         world_size: int = 1,
     ) -> None:
         global_batch = batch_size * world_size
-        drawn = np.ones(len(sizes)) if weights is None else np.asarray(weights, dtype=np.float64)
-        for size, weight in zip(sizes, drawn, strict=True):
+        source_weights = np.ones(len(sizes)) if weights is None else np.asarray(weights, dtype=np.float64)
+        for size, weight in zip(sizes, source_weights, strict=True):
             if weight > 0 and size < global_batch:
                 processes = f" on {world_size} processes" if world_size > 1 else ""
                 raise ValueError(
@@ -70,17 +78,17 @@ class BatchPlan:
                     f"set data.batch_size={max(1, size // world_size)} or less"
                 )
         self.sizes = tuple(sizes)
-        self.orders = tuple(orders or [permuted] * len(sizes))
+        self.orders = tuple(orders or [free_order] * len(sizes))
         self.batch_size = batch_size
         self.global_batch = global_batch
         self.seed = seed
         self.steps_per_epoch = steps_per_epoch or sum(
-            size // global_batch for size, weight in zip(sizes, drawn, strict=True) if weight > 0
+            size // global_batch for size, weight in zip(sizes, source_weights, strict=True) if weight > 0
         )
         self.start_step = self.step = start_step
         self.rank = rank
-        mass = drawn * np.asarray(sizes, dtype=np.float64) ** alpha
-        self.probabilities = mass / mass.sum()
+        unscaled = source_weights * np.asarray(sizes, dtype=np.float64) ** alpha
+        self.probabilities = unscaled / unscaled.sum()
 
     def __len__(self) -> int:
         return self.steps_per_epoch
@@ -99,21 +107,22 @@ class BatchPlan:
 
     def __iter__(self) -> Iterator[BatchRequest]:
         epoch, first = divmod(self.step, self.steps_per_epoch)
-        drawn = np.zeros(len(self.sizes), dtype=np.int64)
+        num_drawn = np.zeros(len(self.sizes), dtype=np.int64)
         for past in range(epoch):
-            drawn += np.bincount(self.sources_of_epoch(past), minlength=len(self.sizes))
+            num_drawn += np.bincount(self.sources_of_epoch(past), minlength=len(self.sizes))
         permutations: dict[int, tuple[int, np.ndarray]] = {}
         # Before the first batch: who stops in mid-epoch (limit_train_batches) must not meet the same epoch again.
         self.step = (epoch + 1) * self.steps_per_epoch
         for position, source in enumerate(self.sources_of_epoch(epoch).tolist()):
             if position >= first:
-                yield self._request(source, int(drawn[source]), epoch * self.steps_per_epoch + position, permutations)
-            drawn[source] += 1
+                step = epoch * self.steps_per_epoch + position
+                yield self._request(source, int(num_drawn[source]), step, permutations)
+            num_drawn[source] += 1
 
     def _request(
         self, source: int, turn: int, step: int, permutations: dict[int, tuple[int, np.ndarray]]
     ) -> BatchRequest:
-        """The `turn`-th batch that is ever drawn from `source`, at `step`."""
+        """The `turn`-th batch drawn from `source`, at `step`; `permutations` holds the latest pass of each source."""
         size = self.sizes[source]
         in_pass, batch = divmod(turn, size // self.global_batch)
         if source not in permutations or permutations[source][0] != in_pass:
@@ -137,8 +146,8 @@ class EvaluationPlan:
             for source, size in enumerate(sizes)
             for start in range(0, size, batch_size)
         ]
-        cut = [len(requests) * r // world_size for r in (rank, rank + 1)]
-        self.requests = requests[cut[0] : cut[1]]
+        first, last = (len(requests) * r // world_size for r in (rank, rank + 1))
+        self.requests = requests[first:last]
 
     def __len__(self) -> int:
         return len(self.requests)

@@ -1,4 +1,4 @@
-"""A loader that takes each batch over from its worker processes while the step before it still computes."""
+"""Loader that takes each batch over from its worker processes while the step before it still computes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 _END = object()
 
 
-class PrefetchLoader(DataLoader):
-    """A `DataLoader` whose next batch waits in this process when it is asked for; batches and their order are the same.
+class PrefetchLoader(DataLoader[Any]):
+    """A `DataLoader` whose next batch already waits in this process; batches and their order are the same.
 
     A finished batch has to be taken over from the process that made it: its tensors arrive as file descriptors, which
     a thread of that process hands out between two lines of Python, milliseconds later where it is busy with the next
@@ -20,18 +20,18 @@ class PrefetchLoader(DataLoader):
     that made batches itself would only take turns with the step: then this is a plain `DataLoader`.
     """
 
-    _coming: Future[Any] | None = None
+    _next_batch: Future[Any] | None = None
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         if self.num_workers == 0:
             return super().__iter__()
-        if self._coming is not None:
-            wait([self._coming])  # workers that live on serve one iteration at a time
-        return self._one_ahead(super().__iter__())
+        if self._next_batch is not None:
+            wait([self._next_batch])  # workers that live on serve one iteration at a time
+        return self._iterate_ahead(super().__iter__())
 
-    def _one_ahead(self, batches: Iterator[Any]) -> Iterator[Any]:
+    def _iterate_ahead(self, batches: Iterator[Any]) -> Iterator[Any]:
         with ThreadPoolExecutor(1, thread_name_prefix="next-batch") as thread:
-            self._coming = thread.submit(next, batches, _END)
-            while (batch := self._coming.result()) is not _END:
-                self._coming = thread.submit(next, batches, _END)
+            self._next_batch = thread.submit(next, batches, _END)
+            while (batch := self._next_batch.result()) is not _END:
+                self._next_batch = thread.submit(next, batches, _END)
                 yield batch

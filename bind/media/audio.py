@@ -1,4 +1,4 @@
-"""Sound from files, from the sound track of a video or from memory, as a `Recording`."""
+"""Readers of sound: files, sound tracks of videos and waveforms in memory, each as a `Recording`."""
 
 from __future__ import annotations
 
@@ -10,21 +10,25 @@ from typing import Self
 
 import numpy as np
 
-from bind.media.recording import Recording, finite, recording_in_memory, span_frames
+from bind.media.recording import Recording, checked_finite, recording_in_memory, span_frames
 from bind.types import Clip, Waveform
 
 
 @contextmanager
 def open_audio(value: Clip | Waveform) -> Iterator[Recording]:
-    """A sound file (WAV, FLAC, OGG, MP3), the sound track of a video, a span of either, or a waveform in memory.
+    """Open a sound file (WAV, FLAC, OGG, MP3), the sound track of a video, a span of either, or a waveform in memory.
 
     Raises:
         ValueError: a file that is missing, cannot be decoded, is empty, ends before its span, or holds NaN.
+
+    Examples:
+        >>> with open_audio(Waveform(np.array([0.0, 0.5, -0.5], dtype=np.float32), sample_rate_hz=8000)) as recording:
+        ...     recording.num_frames, recording.sample_rate_hz, recording.read(1, 3).tolist()
+        (3, 8000, [[0.5], [-0.5]])
     """
     if isinstance(value, Waveform):
-        yield recording_in_memory(
-            "a waveform in memory", value.samples.reshape(len(value.samples), -1), value.sample_rate_hz
-        )
+        samples_TC = value.samples.reshape(len(value.samples), -1)
+        yield recording_in_memory("a waveform in memory", samples_TC, value.sample_rate_hz)
         return
     if not isinstance(value, Clip):
         raise ValueError(f"audio is a Clip (a file) or a Waveform, not {type(value).__name__}")
@@ -48,30 +52,34 @@ def open_audio(value: Clip | Waveform) -> Iterator[Recording]:
         def read(begin: int, end: int) -> np.ndarray:
             try:
                 file.seek(first + begin)
-                frames = file.read(end - begin, dtype="float32", always_2d=True)
+                frames_TC: np.ndarray = file.read(end - begin, dtype="float32", always_2d=True)
             except soundfile.SoundFileError as error:
                 raise ValueError(f"{value.path}: decoding stopped ({error}). Replace the file") from error
-            if len(frames) != end - begin:
-                raise ValueError(f"{value.path}: ends early, {len(frames)} frames instead of {end - begin}")
-            return finite(frames, str(value))
+            if len(frames_TC) != end - begin:
+                raise ValueError(f"{value.path}: ends early, {len(frames_TC)} frames instead of {end - begin}")
+            return checked_finite(frames_TC, str(value))
 
         yield Recording(str(value), file.samplerate, last - first, read)
 
 
 @lru_cache(maxsize=4096)
-def sound_facts(path: Path) -> tuple[int, int, int]:
-    """Frames per second, frames and channels as the file's header gives them; ValueError where it can't be read."""
+def read_sound_header(path: Path) -> tuple[int, int, int]:
+    """Sample rate in Hz, number of frames and number of channels, as the file's header gives them.
+
+    Raises:
+        ValueError: naming the file, where it can't be read.
+    """
     import soundfile
 
     try:
-        facts = soundfile.info(path)
+        header = soundfile.info(path)
     except (soundfile.SoundFileError, OSError) as error:
         raise ValueError(f"{path}: not readable as sound ({error}). Replace the file or drop its row") from error
-    return facts.samplerate, facts.frames, facts.channels
+    return header.samplerate, header.frames, header.channels
 
 
-class SoundBlocks:
-    """A sound file that is read block by block as it is stored, NaN and all."""
+class SoundBlockReader:
+    """A sound file that is read in blocks, as it is stored: values that are NaN stay NaN."""
 
     def __init__(self, path: Path) -> None:
         import soundfile
@@ -87,7 +95,11 @@ class SoundBlocks:
         self._file.close()
 
     def read(self, first: int, last: int, block_frames: int) -> Iterator[np.ndarray]:
-        """Blocks (T, C) float32 of the frames from `first` to `last`; ValueError where they can't be decoded."""
+        """Read frames `first` to `last` (excluded) in blocks (T, C) float32 of at most `block_frames`.
+
+        Raises:
+            ValueError: where they can't be decoded, or the file ends early.
+        """
         import soundfile
 
         try:

@@ -1,4 +1,4 @@
-"""What the data rooms say about a conversion: once per kind and process, through the log `bind.data`."""
+"""Warnings about conversions, in the log `bind.data`: each kind once per process."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import logging
 
 logger = logging.getLogger("bind.data")
 
-_said: set[str] = set()
+_warned: set[str] = set()
 
 
-def say_once(what: str, name: str) -> None:
-    """Warn that `what` happens, naming the first recording it happened to."""
-    if what not in _said:
-        _said.add(what)
-        logger.warning("%s (first: %s; not repeated)", what, name)
+def warn_once(conversion: str, name: str) -> None:
+    """Warn of a `conversion`, with the `name` of the first recording that needed it."""
+    if conversion not in _warned:
+        _warned.add(conversion)
+        logger.warning("%s (first: %s; not repeated)", conversion, name)

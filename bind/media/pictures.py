@@ -1,4 +1,4 @@
-"""Pictures: files, arrays and frames of videos, as RGB images or as maps of numbers."""
+"""Readers of pictures: files, arrays and frames of videos, as RGB images or as the numbers that are stored."""
 
 from __future__ import annotations
 
@@ -13,10 +13,15 @@ from bind.types import Clip
 
 
 def open_image(value: Any) -> Image.Image:
-    """An RGB picture from a path, a `Clip`, a PIL image or a uint8 array (H, W, 3); of a video the middle frame.
+    """Open an RGB picture from a path, a `Clip`, a PIL image or a uint8 array (H, W, 3); of a video the middle frame.
 
     Raises:
         ValueError: naming the file, where it is missing or no picture.
+
+    Examples:
+        >>> image = open_image(np.zeros((4, 6, 3), dtype=np.uint8))
+        >>> image.size, image.mode
+        ((6, 4), 'RGB')
     """
     if isinstance(value, Image.Image):
         return value.convert("RGB")
@@ -39,18 +44,17 @@ def open_image(value: Any) -> Image.Image:
 
 
 def read_pixels(clip: Clip) -> np.ndarray:
-    """The numbers of a picture (H, W) or (H, W, C), uint8 or uint16 as stored, or of an `.npy` array.
+    """Read the numbers of a picture (H, W) or (H, W, C), uint8 or uint16 as stored, or of an `.npy` array.
 
     Raises:
         ValueError: names the file that is missing or not readable.
     """
     if clip.path.suffix.lower() == ".npy":
         try:
-            return np.load(clip.file, allow_pickle=False)
+            stored: np.ndarray = np.load(clip.file, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise ValueError(f"{clip}: not readable as .npy ({error}). Replace the file or drop its row") from error
-    from PIL import Image
-
+        return stored
     try:
         with Image.open(clip.file) as image:
             # A palette's numbers are no measurements.

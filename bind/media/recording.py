@@ -1,9 +1,9 @@
-"""Recordings on disk or in memory, seen alike: so many frames at some rate, read where they are needed."""
+"""Recordings of sounds and sensors, on disk or in memory: frames at one rate, of which any part can be read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -21,12 +21,18 @@ class Recording:
     sample_rate_hz: float
     num_frames: int
     read: Callable[[int, int], np.ndarray]
-    channels: tuple[str, ...] = ()
-    units: tuple[str, ...] = ()
+    channels: tuple[str, ...] = field(default=(), kw_only=True)
+    units: tuple[str, ...] = field(default=(), kw_only=True)
 
 
 def span_frames(clip: Clip, sample_rate_hz: float, num_frames: int) -> tuple[int, int]:
-    """First and last + 1 frame of a clip; its end may lie one frame behind the recording's, where rounding puts it."""
+    """First frame of a clip and the frame after its last, in a recording of `num_frames`.
+
+    The end may lie one frame beyond the recording's, where rounding puts it.
+
+    Raises:
+        ValueError: naming the clip, where it ends after the recording or holds no frame.
+    """
     first = round((clip.start_seconds or 0.0) * sample_rate_hz)
     last = num_frames if clip.end_seconds is None else round(clip.end_seconds * sample_rate_hz)
     if last > num_frames + 1:
@@ -39,8 +45,8 @@ def span_frames(clip: Clip, sample_rate_hz: float, num_frames: int) -> tuple[int
     return first, last
 
 
-def finite(values: np.ndarray, name: str) -> np.ndarray:
-    """`values`, or a ValueError that names the recording and counts what is NaN or infinite."""
+def checked_finite(values: np.ndarray, name: str) -> np.ndarray:
+    """`values`; ValueError, naming the recording and counting the values, where any is NaN or infinite."""
     num_bad = values.size - int(np.isfinite(values).sum())
     if num_bad:
         raise ValueError(f"{name}: {num_bad} of {values.size} values are NaN or infinite. Repair the file or drop it")
@@ -48,12 +54,18 @@ def finite(values: np.ndarray, name: str) -> np.ndarray:
 
 
 def recording_in_memory(
-    name: str, values: np.ndarray, rate: float, channels: tuple[str, ...] = (), units: tuple[str, ...] = ()
+    name: str,
+    values_TC: np.ndarray,
+    sample_rate_hz: float,
+    *,
+    channels: tuple[str, ...] = (),
+    units: tuple[str, ...] = (),
 ) -> Recording:
-    if not len(values):
+    """A recording of `values_TC`, which are checked where they are read; ValueError where there is no frame."""
+    if not len(values_TC):
         raise ValueError(f"{name}: there are no samples in it")
 
     def read(first: int, last: int) -> np.ndarray:
-        return finite(np.asarray(values[first:last], dtype=np.float32), name)
+        return checked_finite(np.asarray(values_TC[first:last], dtype=np.float32), name)
 
-    return Recording(name, rate, len(values), read, channels, units)
+    return Recording(name, sample_rate_hz, len(values_TC), read, channels=channels, units=units)

@@ -1,14 +1,15 @@
-"""Changing the rate of a signal, band-limited, at any rational ratio; whole or as a window of a longer recording."""
+"""Resampling of signals: band-limited, at any rational ratio, whole or as a window of a longer recording."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
 from typing import Literal
 
 import numpy as np
+
+from bind.media.recording import Recording
 
 HALF_LENGTH = 10
 """Taps on each side of the filter, counted in samples of the slower rate."""
@@ -20,7 +21,10 @@ Edges = Literal["constant", "line"]
 def rate_ratio(target_hz: float, source_hz: float) -> Fraction:
     """`target_hz / source_hz` as a fraction, exact where its terms are small, else within 0.1 % by terms up to 1000.
 
-    Small terms keep the filter short. ValueError where the rates are more than 1000-fold apart.
+    Small terms keep the filter short.
+
+    Raises:
+        ValueError: where the rates are more than 1000-fold apart.
     """
     ratio = Fraction(target_hz) / Fraction(source_hz)
     if not Fraction(1, 1000) <= ratio <= 1000:
@@ -30,46 +34,50 @@ def rate_ratio(target_hz: float, source_hz: float) -> Fraction:
     return ratio.limit_denominator(1000) if ratio <= 1 else 1 / (1 / ratio).limit_denominator(1000)
 
 
-def resample(x: np.ndarray, ratio: Fraction, edges: Edges = "constant") -> np.ndarray:
-    """Resample (T, C) float32 along time to (ceil(T * ratio), C): a polyphase filter, Kaiser-windowed sinc."""
+def resample(x_TC: np.ndarray, ratio: Fraction, edges: Edges = "constant") -> np.ndarray:
+    """Resample (T, C) float32 along time to (ceil(T * ratio), C): a polyphase filter, Kaiser-windowed sinc.
+
+    Examples:
+        >>> x_TC = np.full((4, 1), 2.0, dtype=np.float32)
+        >>> resample(x_TC, rate_ratio(100.0, 50.0), edges="line").shape
+        (8, 1)
+    """
     from scipy.signal import resample_poly
 
     if ratio == 1:
-        return x
+        return x_TC
     up, down = ratio.numerator, ratio.denominator
-    return resample_poly(x, up, down, axis=0, window=_lowpass(up, down), padtype=edges)
+    resampled_TC: np.ndarray = resample_poly(x_TC, up, down, axis=0, window=_lowpass(up, down), padtype=edges)
+    return resampled_TC
 
 
 def read_resampled(
-    read: Callable[[int, int], np.ndarray],
-    num_frames: int,
-    start: int,
-    num_out: int,
-    ratio: Fraction,
-    edges: Edges = "constant",
+    recording: Recording, start: int, num_out: int, ratio: Fraction, edges: Edges = "constant"
 ) -> np.ndarray:
-    """`num_out` resampled frames of a recording, the first one at its frame `start`.
+    """Read `num_out` resampled frames (num_out, C) of a recording, from its own frame `start` on.
 
-    Only the window and what the filter needs around it is read: `read(first, last)` gives frames (last - first, C).
-    Equals resampling the whole recording and cutting, as far as both fall on the same grid.
+    Only the window and what the filter needs around it is read. Equals resampling the whole recording and cutting, as
+    far as both fall on the same grid.
     """
+    num_frames = recording.num_frames
     if ratio == 1:
-        return read(start, min(num_frames, start + num_out))
+        return recording.read(start, min(num_frames, start + num_out))
     up, down = ratio.numerator, ratio.denominator
     reach = math.ceil(HALF_LENGTH * max(up, down) / up)
     # The output grid keeps its phase when the lead is a whole number of input periods.
     lead = min(math.ceil(reach / down) * down, start // down * down)
     stop = min(num_frames, start + math.ceil(num_out / ratio) + reach)
     skip = lead // down * up
-    return resample(read(start - lead, stop), ratio, edges)[skip : skip + num_out]
+    return resample(recording.read(start - lead, stop), ratio, edges)[skip : skip + num_out]
 
 
 @lru_cache(maxsize=512)
 def _lowpass(up: int, down: int) -> np.ndarray:
+    """Taps of the filter, float32; each of its `up` phases sums to one."""
     from scipy.signal import firwin
 
     slower = max(up, down)
-    taps = firwin(2 * HALF_LENGTH * slower + 1, 1 / slower, window=("kaiser", 5.0))
+    taps: np.ndarray = firwin(2 * HALF_LENGTH * slower + 1, 1 / slower, window=("kaiser", 5.0))
     # Every phase passes a constant unchanged: gravity must not come out as a ripple of 0.05 %.
     for phase in range(up):
         taps[phase::up] /= up * taps[phase::up].sum()

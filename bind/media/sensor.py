@@ -1,4 +1,4 @@
-"""Sensor files and recordings in memory, as a `Recording` with named channels and units."""
+"""Readers of sensor files and of sensor recordings in memory, as a `Recording` with named channels and units."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
-from bind.media.recording import Recording, finite, recording_in_memory, span_frames
+from bind.media.recording import Recording, checked_finite, recording_in_memory, span_frames
 from bind.types import Clip, PackedFile, SensorRecording
 
 TIME_COLUMN = "time_seconds"
 STEP_RANGE = (0.5, 1.5)
 """A step in time outside this range, as a multiple of the usual one, is a frame too few or too many."""
-NUM_OPEN_RECORDINGS = 64
-SIDECAR = '{"channels": ["acc_x", …], "units": ["g", …], "sample_rate_hz": 50}'
+MAX_OPEN_RECORDINGS = 64
+SIDECAR_EXAMPLE = '{"channels": ["acc_x", …], "units": ["g", …], "sample_rate_hz": 50}'
 
 
 def open_sensor(value: Clip | SensorRecording) -> Recording:
-    """A sensor file or its span, or a recording in memory.
+    """Open a sensor file, its span, or a recording in memory.
 
     A file is `.npy` (T, C), memory-mapped, beside a JSON file of the same name that gives `channels`, `units` and
     `sample_rate_hz`; or CSV or Parquet with a `time_seconds` column and one column per channel, named with its unit
@@ -29,71 +29,79 @@ def open_sensor(value: Clip | SensorRecording) -> Recording:
 
     Raises:
         ValueError: a file that is missing or malformed, a time column that jumps, or NaN in what is read.
+
+    Examples:
+        >>> values_TC = np.array([[0.0, 1.0], [0.1, 1.1]], dtype=np.float32)
+        >>> recording = open_sensor(SensorRecording(values_TC, 50.0, ("acc_x", "acc_z"), ("g", "g")))
+        >>> recording.num_frames, recording.channels, recording.read(1, 2).shape
+        (2, ('acc_x', 'acc_z'), (1, 2))
     """
     if isinstance(value, SensorRecording):
         name, whole = "a sensor recording in memory", value
         check_sensor_shape(name, value)
         first, last = 0, len(value.values)
     elif isinstance(value, Clip):
-        name, whole = str(value), _load_sensor(value) if isinstance(value.path, PackedFile) else _load_file(value.path)
+        name, whole = str(value), _load_file(value)
         first, last = span_frames(value, whole.sample_rate_hz, len(whole.values))
     else:
         raise ValueError(f"a sensor's value is a Clip (a file) or a SensorRecording, not {type(value).__name__}")
 
-    return recording_in_memory(name, whole.values[first:last], whole.sample_rate_hz, whole.channels, whole.units)
+    return recording_in_memory(
+        name, whole.values[first:last], whole.sample_rate_hz, channels=whole.channels, units=whole.units
+    )
 
 
-def _load_file(path: Path) -> SensorRecording:
+def _load_file(clip: Clip) -> SensorRecording:
+    """The whole recording of a clip's file; one on disk is opened once."""
+    if isinstance(clip.path, PackedFile):
+        return _parse_file(Clip(clip.path))
     try:
-        changed_ns = path.stat().st_mtime_ns
+        modified_ns = clip.path.stat().st_mtime_ns
     except OSError as error:
-        raise ValueError(f"{path}: not readable ({error.strerror}). Check the path") from error
-    return _load_unless_known(path, changed_ns)
+        raise ValueError(f"{clip.path}: not readable ({error.strerror}). Check the path") from error
+    return _load_file_once(clip.path, modified_ns)
 
 
-@lru_cache(maxsize=NUM_OPEN_RECORDINGS)
-def _load_unless_known(path: Path, changed_ns: int) -> SensorRecording:
-    # `changed_ns` is part of the cache's key: a file that was written again is read again.
-    return _load_sensor(Clip(path))
+@lru_cache(maxsize=MAX_OPEN_RECORDINGS)
+def _load_file_once(path: Path, modified_ns: int) -> SensorRecording:
+    # `modified_ns` is part of the cache's key: a file that was written again is read again.
+    return _parse_file(Clip(path))
 
 
-def _load_sensor(whole: Clip) -> SensorRecording:
-    suffix = whole.path.suffix.lower()
+def _parse_file(clip: Clip) -> SensorRecording:
+    suffix = clip.path.suffix.lower()
     if suffix == ".npy":
-        recording = read_sensor_array(whole)
+        recording = read_sensor_array(clip)
     elif suffix in (".csv", ".parquet"):
-        recording = _load_table(whole)
+        time_seconds, values_TC, channels, units = read_sensor_table(clip)
+        recording = SensorRecording(values_TC, _regular_rate_hz(time_seconds, clip.path), channels, units)
     else:
-        raise ValueError(f"{whole.path}: a sensor file ends in .npy, .csv or .parquet")
-    check_sensor_shape(str(whole.path), recording)
+        raise ValueError(f"{clip.path}: a sensor file ends in .npy, .csv or .parquet")
+    check_sensor_shape(str(clip.path), recording)
     return recording
 
 
-def read_sensor_array(whole: Clip) -> SensorRecording:
-    """A `.npy` file with what its JSON says of it; ValueError where either can't be read."""
-    path = whole.path
+def read_sensor_array(clip: Clip) -> SensorRecording:
+    """Read a whole `.npy` file with the channels, units and rate of its JSON; ValueError where either can't be read."""
+    path = clip.path
     try:
-        values = np.load(whole.file, mmap_mode="r" if isinstance(path, Path) else None, allow_pickle=False)
+        values_TC = np.load(clip.file, mmap_mode="r" if isinstance(path, Path) else None, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise ValueError(f"{path}: not readable as .npy ({error})") from error
     try:
-        about = json.loads(path.with_suffix(".json").read_text() if isinstance(path, Path) else path.sidecar or b"")
-        return SensorRecording(
-            values, float(about["sample_rate_hz"]), tuple(map(str, about["channels"])), tuple(map(str, about["units"]))
-        )
+        header = json.loads(path.with_suffix(".json").read_text() if isinstance(path, Path) else path.sidecar or b"")
+        sample_rate_hz = float(header["sample_rate_hz"])
+        channels, units = (tuple(map(str, header[name])) for name in ("channels", "units"))
+        return SensorRecording(values_TC, sample_rate_hz, channels, units)
     except (OSError, ValueError, KeyError, TypeError) as error:
+        sidecar = f"{Path(path.name).stem}.json"
         raise ValueError(
-            f"{path}: it needs {Path(path.name).stem}.json beside it with {SIDECAR} ({type(error).__name__}: {error})"
+            f"{path}: it needs {sidecar} beside it with {SIDECAR_EXAMPLE} ({type(error).__name__}: {error})"
         ) from error
 
 
-def _load_table(whole: Clip) -> SensorRecording:
-    time, values, channels, units = read_sensor_table(whole)
-    return SensorRecording(values, _rate_of(time, whole.path), channels, units)
-
-
-def read_sensor_table(whole: Clip) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], tuple[str, ...]]:
-    """Time in seconds (T,), values (T, C) float32, channels and units of a CSV or Parquet file, as they stand there.
+def read_sensor_table(clip: Clip) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], tuple[str, ...]]:
+    """Read a whole CSV or Parquet file: time in seconds (T,), values (T, C) float32, channels and units.
 
     Raises:
         ValueError: no table of numbers, no `time_seconds` column, or a channel without its unit.
@@ -101,38 +109,39 @@ def read_sensor_table(whole: Clip) -> tuple[np.ndarray, np.ndarray, tuple[str, .
     import pyarrow.csv
     import pyarrow.parquet
 
-    path = whole.path
+    path = clip.path
     try:
         is_csv = path.suffix.lower() == ".csv"
-        table = pyarrow.csv.read_csv(whole.file) if is_csv else pyarrow.parquet.read_table(whole.file)
+        table = pyarrow.csv.read_csv(clip.file) if is_csv else pyarrow.parquet.read_table(clip.file)
         columns = {name: table[name].to_numpy().astype(np.float64) for name in table.column_names}
     except (pyarrow.ArrowException, OSError, ValueError, TypeError) as error:
         raise ValueError(f"{path}: not readable as a table of numbers ({error})") from error
     if TIME_COLUMN not in columns:
         raise ValueError(f"{path}: there is no column {TIME_COLUMN!r}; there are {', '.join(columns)}")
-    time = columns.pop(TIME_COLUMN)
+    time_seconds = columns.pop(TIME_COLUMN)
     names = [re.fullmatch(r"(\S+) \[(.+)\]", column) for column in columns]
     if not names or not all(names):
         raise ValueError(f"{path}: write each channel's unit into its column name, as in 'acc_x [g]'")
     channels, units = zip(*(match.groups() for match in names if match), strict=True)
-    return time, np.stack(list(columns.values()), axis=1).astype(np.float32), channels, units
+    return time_seconds, np.stack(list(columns.values()), axis=1).astype(np.float32), channels, units
 
 
-def _rate_of(time: np.ndarray, path: Path | PackedFile) -> float:
+def _regular_rate_hz(time_seconds: np.ndarray, path: Path | PackedFile) -> float:
     """The rate of a regular time axis; ValueError where a step is over 1.5 or under 0.5 of the median step."""
-    steps = np.diff(finite(time, f"{path} ({TIME_COLUMN})"))
+    steps = np.diff(checked_finite(time_seconds, f"{path} ({TIME_COLUMN})"))
     if not len(steps):
-        raise ValueError(f"{path}: {len(time)} row(s) are no recording")
+        raise ValueError(f"{path}: {len(time_seconds)} row(s) are no recording")
     step = float(np.median(steps))
     shortest, longest = (step * factor for factor in STEP_RANGE)
-    odd = np.flatnonzero((steps < shortest) | (steps > longest)) if step > 0 else np.arange(1)
-    if len(odd):
-        row = int(odd[0])
+    irregular = np.flatnonzero((steps < shortest) | (steps > longest)) if step > 0 else np.arange(1)
+    if len(irregular):
+        row = int(irregular[0])
         raise ValueError(
-            f"{path}: {TIME_COLUMN} jumps {len(odd)} time(s), first from {time[row]:g} to {time[row + 1]:g} s where "
-            f"the usual step is {step:g} s. Sort it, and cut the recording at gaps or interpolate onto a regular grid"
+            f"{path}: {TIME_COLUMN} jumps {len(irregular)} time(s), first from {time_seconds[row]:g} to "
+            f"{time_seconds[row + 1]:g} s where the usual step is {step:g} s. Sort it, and cut the recording at gaps "
+            "or interpolate onto a regular grid"
         )
-    return float((len(time) - 1) / (time[-1] - time[0]))
+    return float((len(time_seconds) - 1) / (time_seconds[-1] - time_seconds[0]))
 
 
 def check_sensor_shape(name: str, recording: SensorRecording) -> None:

@@ -1,4 +1,4 @@
-"""Sound files that are written: spans of others, cut out without loss, and what a browser plays."""
+"""Writers of sound files: the span of a file, cut out without loss, and sound that a browser plays."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from bind.media.audio import open_audio
 from bind.media.recording import span_frames
 from bind.types import Clip
 
-FRAMES_TYPE = {"PCM_16": "int16", "PCM_24": "int32"}
+LOSSLESS_DTYPES = {"PCM_16": "int16", "PCM_24": "int32"}
+"""How soundfile's subtypes are read and written back bit for bit."""
 
 
 def cut_sound(clip: Clip) -> tuple[str, bytes]:
@@ -26,26 +27,26 @@ def cut_sound(clip: Clip) -> tuple[str, bytes]:
 
     with open_audio(clip) as recording:
         rate_hz, num_frames = int(recording.sample_rate_hz), recording.num_frames
-        frames = recording.read(0, num_frames)
-    written = io.BytesIO()
+        frames_TC = recording.read(0, num_frames)
+    content = io.BytesIO()
     with soundfile.SoundFile(clip.file) as file:
-        kind = FRAMES_TYPE.get(file.subtype) if file.format in ("WAV", "WAVEX", "FLAC") else None
-        if kind:
+        dtype = LOSSLESS_DTYPES.get(file.subtype) if file.format in ("WAV", "WAVEX", "FLAC") else None
+        if dtype:
             file.seek(span_frames(clip, rate_hz, file.frames)[0])
-            whole = file.read(num_frames, dtype=kind, always_2d=True)
+            stored_TC = file.read(num_frames, dtype=dtype, always_2d=True)
             container = "FLAC" if file.format == "FLAC" else "WAV"
-            soundfile.write(written, whole, rate_hz, file.subtype, format=container)
-            return container.lower(), written.getvalue()
+            soundfile.write(content, stored_TC, rate_hz, file.subtype, format=container)
+            return container.lower(), content.getvalue()
     # Not soundfile: it writes the time of day into a WAV of floats.
-    wavfile.write(written, rate_hz, frames)
-    return "wav", written.getvalue()
+    wavfile.write(content, rate_hz, frames_TC)
+    return "wav", content.getvalue()
 
 
 def encode_for_browsers(samples_T: np.ndarray, sample_rate_hz: int) -> tuple[str, bytes]:
     """Media type and content of a sound file that every browser plays: MP3, WAV where libsndfile lacks it."""
     import soundfile
 
-    kind = "MP3" if "MP3" in soundfile.available_formats() else "WAV"
-    written = io.BytesIO()
-    soundfile.write(written, np.clip(samples_T, -1.0, 1.0), sample_rate_hz, format=kind)
-    return f"audio/{'mpeg' if kind == 'MP3' else 'wav'}", written.getvalue()
+    container = "MP3" if "MP3" in soundfile.available_formats() else "WAV"
+    content = io.BytesIO()
+    soundfile.write(content, np.clip(samples_T, -1.0, 1.0), sample_rate_hz, format=container)
+    return f"audio/{'mpeg' if container == 'MP3' else 'wav'}", content.getvalue()

@@ -1,13 +1,13 @@
-"""Video files through PyAV: frames by time, upright, and where their clock starts."""
+"""Readers of video files, by PyAV: upright frames by time, and the clock of a container."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -22,6 +22,12 @@ SEEK_SECONDS = 2.0
 """Over larger steps frames are not decoded one by one."""
 
 
+class ReadFrames(Protocol):
+    """From rising times in seconds to the frames shown then, uint8 (H, W, 3), scaled to `short_side_px`."""
+
+    def __call__(self, times: Sequence[float], short_side_px: int | None = None) -> list[np.ndarray]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Video:
     """`seconds` of moving pictures; `frames(times)` gives what is shown at each of those seconds.
@@ -32,12 +38,12 @@ class Video:
 
     name: str
     seconds: float
-    frames: Callable[..., list[np.ndarray]]
+    frames: ReadFrames
 
 
 @contextmanager
 def open_video(clip: Clip) -> Iterator[Video]:
-    """The pictures of a video file, or of its span, in seconds from the start of the file as players count them.
+    """Open the pictures of a video file, or of its span, in seconds from the start of the file as players count them.
 
     Raises:
         ValueError: a file that is missing, no video, cut off, without a frame, or shorter than its span.
@@ -50,7 +56,7 @@ def open_video(clip: Clip) -> Iterator[Video]:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1  # samples are decoded side by side by the loader's processes
         discard_other_streams(container, stream)
-        total = end_seconds(container, stream)
+        total = stream_end_seconds(container, stream)
         start = clip.start_seconds or 0.0
         end = total if clip.end_seconds is None else clip.end_seconds
         if end > total + LAST_FRAME_SECONDS:
@@ -61,14 +67,14 @@ def open_video(clip: Clip) -> Iterator[Video]:
         reader = _FrameReader(container, stream, clip)
 
         def frames(times: Sequence[float], short_side_px: int | None = None) -> list[np.ndarray]:
-            return [_upright(frame, short_side_px) for frame in reader.shown_at([start + time for time in times])]
+            return [_upright_pixels(frame, short_side_px) for frame in reader.frames_at([start + t for t in times])]
 
         yield Video(str(clip), end - start, frames)
 
 
 @contextmanager
 def open_container(clip: Clip) -> Iterator[Any]:
-    """A PyAV container; whatever PyAV raises in the block becomes a ValueError that names the file."""
+    """Open a PyAV container; whatever PyAV raises in the block becomes a ValueError that names the file."""
     try:
         import av
     except ImportError as error:
@@ -83,7 +89,7 @@ def open_container(clip: Clip) -> Iterator[Any]:
 
 
 def discard_other_streams(container: Any, stream: Any) -> None:
-    """Read no other stream of the file than `stream`."""
+    """Have `container` read no other of its streams than `stream`."""
     from av.stream import Discard
 
     for other in container.streams:
@@ -91,18 +97,18 @@ def discard_other_streams(container: Any, stream: Any) -> None:
             other.discard = Discard.all
 
 
-def start_seconds(container: Any) -> Fraction:
-    """The file's own time at which playing starts: zero for all of its streams."""
+def clock_start_seconds(container: Any) -> Fraction:
+    """Where a container's clock stands when playing starts: time zero of all of its streams."""
     return Fraction(container.start_time or 0, 1_000_000)
 
 
-def end_seconds(container: Any, stream: Any) -> float:
+def stream_end_seconds(container: Any, stream: Any) -> float:
     """When `stream` ends, in seconds from the start of the file; read packet by packet where no header says so."""
-    zero = start_seconds(container)
+    zero = clock_start_seconds(container)
     if stream.duration:
         return float(((stream.start_time or 0) + stream.duration) * stream.time_base - zero)
     if container.duration:
-        return container.duration / 1e6
+        return float(container.duration / 1e6)
     ends = [(p.pts + (p.duration or 0)) * p.time_base for p in container.demux(stream) if p.pts is not None]
     container.seek(0)
     return float(max(ends, default=zero) - zero)
@@ -113,26 +119,26 @@ class _FrameReader:
 
     def __init__(self, container: Any, stream: Any, clip: Clip) -> None:
         self.container, self.stream, self.clip = container, stream, clip
-        self.zero = start_seconds(container)
+        self.zero = clock_start_seconds(container)
         self.decoder: Iterator[Any] = iter(())
-        self.shown: Any = None  # the latest frame that was decoded, and the one after it
-        self.next: Any = None
+        self.current: Any = None  # the frame that is shown now
+        self.following: Any = None  # the one after it, which ends the time of the current one
 
-    def shown_at(self, times: Sequence[float]) -> list[Any]:
-        found = []
+    def frames_at(self, times: Sequence[float]) -> list[Any]:
+        frames = []
         for time in times:
-            if self.shown is None:
+            if self.current is None:
                 self._start()
-            if not 0 <= time - self._time(self.shown) <= SEEK_SECONDS:
+            if not 0 <= time - self._time(self.current) <= SEEK_SECONDS:
                 self._seek(time)
-                if self._time(self.shown) > time + ROUNDING_SECONDS or not self.shown.key_frame:
+                if self._time(self.current) > time + ROUNDING_SECONDS or not self.current.key_frame:
                     self._seek(0.0)  # the index, or a file without one, led too far or between key frames
-            while self.next is not None and self._time(self.next) <= time + ROUNDING_SECONDS:
+            while self.following is not None and self._time(self.following) <= time + ROUNDING_SECONDS:
                 self._step()
-            if self.next is None:
+            if self.following is None:
                 self._refuse_early_end(time)
-            found.append(self.shown)
-        return found
+            frames.append(self.current)
+        return frames
 
     def _seek(self, time: float) -> None:
         ticks = math.floor((Fraction(time) + self.zero) / self.stream.time_base)
@@ -140,14 +146,14 @@ class _FrameReader:
         self._start()
 
     def _start(self) -> None:
-        self.decoder, self.next = self.container.decode(self.stream), None
+        self.decoder, self.following = self.container.decode(self.stream), None
         self._step()
         self._step()
-        if self.shown is None:
+        if self.current is None:
             raise ValueError(f"{self.clip}: no frame could be decoded. Replace the file or drop its row")
 
     def _step(self) -> None:
-        self.shown, self.next = self.next, next(self.decoder, None)
+        self.current, self.following = self.following, next(self.decoder, None)
 
     def _time(self, frame: Any) -> float:
         ticks = frame.pts if frame.pts is not None else frame.dts
@@ -156,8 +162,8 @@ class _FrameReader:
         return float(ticks * frame.time_base - self.zero)
 
     def _refuse_early_end(self, time: float) -> None:
-        last = self._time(self.shown)
-        shown_for = float((self.shown.duration or 0) * self.shown.time_base)
+        last = self._time(self.current)
+        shown_for = float((self.current.duration or 0) * self.current.time_base)
         if time > last + max(shown_for, LAST_FRAME_SECONDS):
             raise ValueError(
                 f"{self.clip}: ends early, its last frame is at {last:g} s and one at {time:g} s was to be there. The "
@@ -165,7 +171,7 @@ class _FrameReader:
             )
 
 
-def _upright(frame: Any, short_side_px: int | None) -> np.ndarray:
+def _upright_pixels(frame: Any, short_side_px: int | None) -> np.ndarray:
     width, height = frame.width, frame.height
     if short_side_px is not None:
         scale = short_side_px / min(width, height)

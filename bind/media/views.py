@@ -1,4 +1,4 @@
-"""Augmented views of a picture: what is cached several times so that training need not see the same vector always."""
+"""Augmented views of a picture: of each, a cache can keep several vectors, of which training draws one at a time."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from PIL import Image
 VIEW_RECIPE = (
     "the plain picture, then crops of 50 to 100 % of its area, sides 3:4 to 4:3 of its own, half of them mirrored"
 )
+"""Part of the key of a cache: with another recipe its vectors are others."""
 
 
 def random_view(image: Image.Image, rng: np.random.Generator) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Where the windows of a longer recording lie."""
+"""Windows of a longer recording: where they start."""
 
 from __future__ import annotations
 
@@ -8,9 +8,22 @@ import math
 def window_starts(length: float, window: float, num_clips: int | None) -> list[float]:
     """Starts of `num_clips` windows in a recording, evenly from its start to its end; of one window, the middle.
 
-    None takes as many as cover all of it. Windows may overlap; a recording no longer than one has one, from 0.
+    Windows may overlap; a recording no longer than one has one, from 0.
+
+    Args:
+        length: of the recording, in seconds or in frames, as the result.
+        window: length of each window in the same unit.
+        num_clips: how many; None takes as many as cover the whole recording.
 
     Source: ImageBind's clips, evenly spread over the recording.
+
+    Examples:
+        >>> window_starts(10.0, 2.0, num_clips=3)
+        [0.0, 4.0, 8.0]
+        >>> window_starts(10.0, 2.0, num_clips=1)
+        [4.0]
+        >>> window_starts(5.0, 2.0, num_clips=None)
+        [0.0, 1.5, 3.0]
     """
     spare = length - window
     if spare <= 0:

@@ -19,7 +19,7 @@ from bind.anchors.dual_encoder import Anchor
 from bind.anchors.near_duplicates import find_near_duplicates
 from bind.cache.build import CacheOptions, build_cache, cacheable
 from bind.cache.fill import Engine
-from bind.data.leakage.audit import Audit, Leak, Part, exact_audit
+from bind.data.leakage.audit import Audit, Leak, SourceSplit, exact_audit
 from bind.data.mixture import source_weights
 from bind.data.workers import ignore_stop_signals
 from bind.evaluation import QueryResults
@@ -81,7 +81,7 @@ def _audit(
     config, datamodule = parts.config, parts.datamodule
     earlier, unknown = earlier_parts(config, run_dir, trust)
     names = zip(datamodule.source_names, datamodule.sources, datamodule.weights, strict=True)
-    own = [(Part(name, source, "train", datamodule.train_modalities), weight) for name, source, weight in names]
+    own = [(SourceSplit(name, source, "train", datamodule.train_modalities), weight) for name, source, weight in names]
     trained = [part for part, weight in own if weight] + earlier
     evaluated = [replace(part, split=split_name, modalities=datamodule.evaluation_modalities) for part, _ in own]
     limit = config["evaluation"].get("leakage_gb", 1.0)
@@ -94,7 +94,7 @@ def _audit(
 
 
 def _vectors_of(
-    parts: Parts, options: CacheOptions, part: Part, *, embedded: EmbeddedSplit | None, embed: bool
+    parts: Parts, options: CacheOptions, part: SourceSplit, *, embedded: EmbeddedSplit | None, embed: bool
 ) -> Sequence[Tensor] | None:
     """(V, D) of the pictures of each sample; None where they would have to be embedded although `embed` is False."""
     datamodule, anchor = parts.datamodule, parts.binder.anchor
@@ -118,9 +118,11 @@ def _vectors_of(
     return made.lookup("image", keys, source=0, split=part.split)
 
 
-def earlier_parts(config: Mapping[str, Any], run_dir: Path, trust: Sequence[str]) -> tuple[list[Part], list[str]]:
+def earlier_parts(
+    config: Mapping[str, Any], run_dir: Path, trust: Sequence[str]
+) -> tuple[list[SourceSplit], list[str]]:
     """The training data of the runs that weights or anchor were taken from, and of those before; what can't be told."""
-    parts: list[Part] = []
+    parts: list[SourceSplit] = []
     notes: list[str] = []
     seen = {run_dir.resolve()}
     starts = _starts(config)
@@ -138,7 +140,7 @@ def earlier_parts(config: Mapping[str, Any], run_dir: Path, trust: Sequence[str]
                 weights = source_weights(list(sources), its["data"]["weights"])
                 for (name, source), weight in zip(sources.items(), weights, strict=True):
                     if weight and source.samples("train"):
-                        parts.append(Part(f"{folder}: {name}", source, "train", source.modalities()))
+                        parts.append(SourceSplit(f"{folder}: {name}", source, "train", source.modalities()))
             except (ValueError, OSError, KeyError) as error:
                 notes.append(f"what {start} was trained on: {error}")
             else:
@@ -165,10 +167,10 @@ class _Pictures:
     """The vectors (M, D) that the anchor has made of pictures, and the part, sample and value that each is of."""
 
     z_MD: Tensor
-    places: list[tuple[Part, int, int]]
+    places: list[tuple[SourceSplit, int, int]]
 
     @classmethod
-    def of(cls, vectors: Sequence[tuple[Part, Sequence[Tensor]]]) -> _Pictures:
+    def of(cls, vectors: Sequence[tuple[SourceSplit, Sequence[Tensor]]]) -> _Pictures:
         places = [(part, row, v) for part, found in vectors for row, z_VD in enumerate(found) for v in range(len(z_VD))]
         z = [z_VD for _, found in vectors for z_VD in found]
         return cls(torch.cat(z) if z else torch.zeros(0, 0), places)
@@ -185,9 +187,9 @@ class _Pictures:
 
 def _compare_pictures(
     audit: Audit,
-    evaluated: Sequence[Part],
-    trained: Sequence[Part],
-    vectors_of: Callable[[Part], Sequence[Tensor] | None],
+    evaluated: Sequence[SourceSplit],
+    trained: Sequence[SourceSplit],
+    vectors_of: Callable[[SourceSplit], Sequence[Tensor] | None],
     anchor: Anchor,
     *,
     thorough: bool,
@@ -222,7 +224,7 @@ def _compare_pictures(
     audit.checked["near"] = f"{numbers}, by the anchor and by thumbnails"
 
 
-def _has_pictures(part: Part) -> bool:
+def _has_pictures(part: SourceSplit) -> bool:
     """Pictures that are made are not looked at: their combinations are compared."""
     return (
         "image" in part.modalities and "image" in part.source.modalities() and not hasattr(part.source, "factor_table")

@@ -204,12 +204,17 @@ def test_a_job_needs_nothing_but_its_arguments(anchor, tmp_path):
 
 def test_only_what_stays_the_same_is_cached(anchor):
     own = PretrainedAnchor(anchor)
-    toy = ToySource(8, 1, 1, fresh=("image", "audio"))
+    toy = ToySource(num_train=8, num_val_queries=1, num_test_queries=1, fresh=("image", "audio"))
     everything = ("image", "text", "audio")
     assert cacheable(toy, "train", everything, own) == ["text"]
     assert cacheable(toy, "val", everything, own) == ["image", "text"]
     assert cacheable(toy, "val", everything, PretrainedAnchor(anchor, train=["image"])) == ["text"]
-    assert cacheable(ToySource(8, 1, 1, modalities=("text", "audio")), "val", everything, own) == ["text"]
+    assert cacheable(
+        ToySource(num_train=8, num_val_queries=1, num_test_queries=1, modalities=("text", "audio")),
+        "val",
+        everything,
+        own,
+    ) == ["text"]
 
 
 def test_options_come_from_the_config(tmp_path, monkeypatch):

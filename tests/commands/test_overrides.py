@@ -107,6 +107,7 @@ def test_stderr_is_held_until_the_job_and_never_lost(capsys):
     [
         ("+data.batchsize=3", "did you mean data.batch_size?"),
         ("+cach.dir=here", "did you mean cache?"),
+        ("+data.default=3", "no such key; data has"),  # the defaults list of a file is no key
         ("+evaluation.xyz=3", "no such key; evaluation has"),
         ("+data.manifests.mine=my.csv", None),  # of data=mixture
         ("+data.zero_shot.mine={}", None),

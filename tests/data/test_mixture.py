@@ -1,4 +1,4 @@
-"""What is told of a mixture before training is what its plan then does."""
+"""Exposures counted before training are what its plan then does."""
 
 from collections import Counter
 from types import SimpleNamespace
@@ -19,18 +19,19 @@ from bind.data.plan import BatchPlan
     steps_per_epoch=st.integers(1, 9),
     data=st.data(),
 )
-def test_what_is_told_is_what_the_plan_does(sizes, alpha, num_batches, steps_per_epoch, data):
+def test_exposures_are_what_the_plan_does(sizes, alpha, num_batches, steps_per_epoch, data):
     used = data.draw(st.integers(1, steps_per_epoch))
     plan = BatchPlan(sizes, 4, seed=1, alpha=alpha, steps_per_epoch=steps_per_epoch)
     names = [str(i) for i in range(len(sizes))]
-    told = source_exposures(plan, names, num_batches, used)
+    exposures = source_exposures(plan, names, num_batches, used)
 
     batches = []
     while len(batches) < num_batches:
         batches += list(plan)[:used]
     counted = Counter(request.source for request in batches[:num_batches])
-    assert [seen.num_steps for seen in told] == [counted[i] for i in range(len(sizes))]
-    assert [seen.num_passes for seen in told] == pytest.approx([4 * counted[i] / n for i, n in enumerate(sizes)])
+    assert [exposure.num_steps for exposure in exposures] == [counted[i] for i in range(len(sizes))]
+    passes = [4 * counted[i] / size for i, size in enumerate(sizes)]
+    assert [exposure.num_passes for exposure in exposures] == pytest.approx(passes)
 
 
 def of_pairs(*held):
@@ -44,20 +45,24 @@ def test_a_pair_is_seen_where_a_sample_has_both_sides():
         of_pairs(*[["image", "imu"]] * 4),
     ]
     plan = BatchPlan([4, 4], 4, seed=0)
-    seen = source_exposures(plan, ["a", "b"], 20, 2)
+    first, second = exposures = source_exposures(plan, ["a", "b"], 20, 2)
     pairs = {
         "audio-image": (["audio"], ["image"]),
         "imu-image": (["imu"], ["image"]),
         "both": (["audio", "imu"], ["image"]),
     }
-    audio, imu, fused = pair_exposures(sources, seen, pairs)
-    assert (audio.num_samples, audio.num_steps, audio.num_passes) == (2, seen[0].num_steps, seen[0].num_passes)
-    assert (imu.num_samples, imu.num_steps, imu.num_passes) == (4, seen[1].num_steps, seen[1].num_passes)
+    audio, imu, fused = pair_exposures(sources, exposures, pairs)
+    assert (audio.num_samples, audio.num_steps, audio.num_passes) == (
+        2,
+        first.num_steps,
+        first.num_passes,
+    )
+    assert (imu.num_samples, imu.num_steps, imu.num_passes) == (4, second.num_steps, second.num_passes)
     assert (fused.num_samples, fused.num_steps) == (6, 20)
     assert fused.num_passes == pytest.approx((2 * audio.num_passes + 4 * imu.num_passes) / 6)
 
 
-def test_weights_are_one_where_nothing_is_said():
+def test_weights_are_one_where_none_is_given():
     assert source_weights(["a", "b", "c"], {"b": 0, "c": 2.5}) == [1.0, 0.0, 2.5]
 
 

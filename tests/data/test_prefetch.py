@@ -36,11 +36,11 @@ def test_an_epoch_left_in_the_middle_does_not_disturb_the_next():
     assert squares(batches) == [i**2 for i in range(8)]
 
 
-def test_the_next_batch_is_here_before_it_is_asked_for():
+def test_the_next_batch_waits_before_it_is_needed():
     batches = loader(1)
     iteration = iter(batches)
     next(iteration)
-    done, _ = wait([batches._coming], timeout=30)
+    done, _ = wait([batches._next_batch], timeout=30)
     assert [int(future.result()[0]) for future in done] == [1]
     iteration.close()
 

@@ -1,5 +1,6 @@
 import argparse
 import importlib
+from collections import defaultdict
 from pathlib import Path
 
 import common
@@ -32,23 +33,26 @@ def test_every_script_has_the_same_arguments_and_says_where_the_data_is(name, tm
 
 
 @given(ROWS)
-def test_no_owner_is_in_two_splits_and_test_keeps_what_it_has(found):
-    rows = [{"key": str(i), "split": split, "owner": owners} for i, (split, owners) in enumerate(found)]
-    kept, dropped = common.without_shared_owners(rows)
+def test_no_owner_is_in_two_splits_and_test_keeps_what_it_has(splits_and_owners):
+    rows = [{"key": str(i), "split": split, "owner": owners} for i, (split, owners) in enumerate(splits_and_owners)]
+    kept, dropped = common.drop_shared_owners(rows)
     splits = {(owner, row["split"]) for row in kept for owner in row["owner"]}
     assert len({owner for owner, _ in splits}) == len(splits)
     assert [row for row in kept if row["split"] == "test"] == [row for row in rows if row["split"] == "test"]
     assert {row["key"] for row in kept}.isdisjoint(dropped)
     assert len(kept) + len(dropped) == len(rows)
-    shared = [owner for split, owners in found for owner in owners if any(owner in o for s, o in found if s != split)]
-    assert bool(dropped) == bool(shared)
+    splits_of = defaultdict(set)
+    for split, owners in splits_and_owners:
+        for owner in owners:
+            splits_of[owner].add(split)
+    assert bool(dropped) == any(len(splits) > 1 for splits in splits_of.values())
 
 
 @given(st.sets(st.text(min_size=1)), st.floats(0, 1), st.integers(0, 3))
-def test_a_share_is_set_aside_whatever_the_order(owners, share, seed):
-    chosen = common.set_aside(owners, share, seed)
+def test_a_share_is_held_out_whatever_the_order(owners, share, seed):
+    chosen = common.hold_out(owners, share, seed)
     assert chosen <= owners
-    assert chosen == common.set_aside(sorted(owners, reverse=True), share, seed)
+    assert chosen == common.hold_out(sorted(owners, reverse=True), share, seed)
     assert len(chosen) == max(round(share * len(owners)), min(1, max(len(owners) - 1, 0)))
 
 
@@ -57,15 +61,15 @@ def test_bad_files_are_refused_above_the_share(share, refused, capsys):
     bad = {Path(f"{n}.wav"): "missing" for n in range(3)}
     if refused:
         with pytest.raises(ValueError, match="3 of 10 files cannot be used"):
-            common.refuse_bad(bad, 10, share)
+            common.refuse_bad_files(bad, 10, share)
     else:
-        common.refuse_bad(bad, 10, share)
+        common.refuse_bad_files(bad, 10, share)
         assert "dropped 3 of 10 files that cannot be used:\n  0.wav: missing" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("given", "share"), [([], 0.0), (["--allow-bad"], 0.01), (["--allow-bad", "0.3"], 0.3)])
 def test_how_much_may_be_bad(given, share):
-    args = common.arguments("", "", ["--source", "a", "--out", "b", *given])
+    args = common.parse_arguments("", "", ["--source", "a", "--out", "b", *given])
     assert args.allow_bad == share
 
 
@@ -81,7 +85,7 @@ def test_what_is_dropped_stands_in_a_file_by_name(tmp_path, capsys):
         {"key": "b", "split": "test", "owner": ["q"], "text": "two"},
         {"key": "c", "split": "val", "owner": ["p", "q"], "text": "three"},
     ]
-    common.finish(rows, args, num_files=4, bad={Path("x.wav"): "silent"}, left_out={"y": "too short"})
+    common.finish_manifest(rows, args, num_files=4, bad={Path("x.wav"): "silent"}, left_out={"y": "too short"})
     assert (args.out / "dropped.tsv").read_text().splitlines() == [
         "x.wav\tsilent",
         "y\ttoo short",
@@ -97,23 +101,23 @@ def test_the_validation_is_a_share_of_the_training_that_is_left(tmp_path):
     args = argparse.Namespace(source=tmp_path, out=tmp_path, allow_bad=0.0, seed=0)
     rows = [{"key": str(n), "split": "train", "owner": [f"p{n // 2}"], "text": "one"} for n in range(20)]
     rows += [{"key": f"test{n}", "split": "test", "owner": f"p{n}", "text": "one"} for n in range(5)]
-    source = ManifestSource(common.finish(rows, args, num_files=25, bad={}, val_share=0.2))
+    source = ManifestSource(common.finish_manifest(rows, args, num_files=25, bad={}, val_share=0.2))
     assert {split: len(source.samples(split)) for split in source.splits} == {"train": 8, "val": 2, "test": 5}
 
 
 def test_nothing_left_is_an_error(tmp_path):
     args = argparse.Namespace(source=tmp_path, out=tmp_path, allow_bad=0.0)
     with pytest.raises(ValueError, match="nothing is left of 5 files"):
-        common.finish([], args, num_files=5, bad={})
+        common.finish_manifest([], args, num_files=5, bad={})
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("a,c\n1,2\n", "no column b; there are a, c"),
-        ("a,b\n1,2\n3\n", "row 3: 1 cells under 2 columns"),
+        ("a,b\n1,2\n3\n", "line 3: 1 cells under 2 column names"),
         ("a,b\n", "no rows"),
-        ('a,b\n"1,2\n', "not readable as CSV"),
+        ('a,b\n"1,2\n', "not readable as UTF-8 CSV"),
     ],
 )
 def test_a_malformed_list_is_named(tmp_path, text, message):

@@ -89,7 +89,7 @@ def test_windows_are_five_seconds_around_what_the_wearer_does(tmp_path, capsys):
 def test_a_faster_sensor_is_filtered_before_it_is_thinned(tmp_path):
     rows = stream(rate_hz=800.0, frequency_hz=170.0)
     path = write_csv(tmp_path / "a.csv", HEADER, rows)
-    motion_TC, backwards = ego4d.resampled(path, 20.0)
+    motion_TC, backwards = ego4d.resample_motion(path, 20.0)
     assert motion_TC.shape == (4000, 6)
     assert backwards == 0
     assert np.abs(motion_TC[100:-100, 0]).max() < 0.05
@@ -107,7 +107,7 @@ def test_gaps_missing_times_and_lost_acceleration_leave_windows_out(tmp_path):
     assert {sample.values["imu"][0].start_seconds for sample in manifest.samples("train")} == {7.5}
     reasons = set(dropped(tmp_path / "out").values())
     assert "no motion was recorded in part of the window" in reasons
-    motion_TC, backwards = ego4d.resampled(next((source / "imu").glob("*.csv")), 20.0)
+    motion_TC, backwards = ego4d.resample_motion(next((source / "imu").glob("*.csv")), 20.0)
     assert backwards == 1
     missing = np.isnan(motion_TC).any(axis=1)
     assert missing[round(800 / 201 * 200) + 2 : round(1200 / 201 * 200) - 2].all()

@@ -125,7 +125,7 @@ def test_sun_rgbd_depth_is_turned_back_and_videos_stay_in_one_split(tmp_path):
 @given(st.integers(0, 2**16 - 1))
 def test_turning_depth_back_undoes_the_turn(value):
     millimetres = np.array([value], dtype=np.uint16)
-    assert sun_rgbd.restored(rotated(millimetres)) == min(value, 8000)
+    assert sun_rgbd.restore_depth(rotated(millimetres)) == min(value, 8000)
 
 
 def test_sun_rgbd_names_broken_frames(tmp_path):

@@ -132,4 +132,4 @@ def test_broken_sounds_and_pictures_are_named(stamps, tmp_path):
     ],
 )
 def test_what_tells_variants_apart_is_no_part_of_the_name(name, plain):
-    assert tuxpaint_stamps.plain_name(name) == plain
+    assert tuxpaint_stamps.base_name(name) == plain

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bind.media.recording import Recording
 from bind.media.resample import rate_ratio, read_resampled, resample
 
 
@@ -47,27 +48,28 @@ def test_a_window_equals_the_whole_resampled_and_cut(num_frames, ratio, data):
     start = data.draw(st.integers(0, (num_frames - 1) // ratio.denominator)) * ratio.denominator
     first = start * ratio
     num_out = data.draw(st.integers(1, len(whole) - int(first)))
-    asked = []
+    reads = []
 
     def read(begin, end):
-        asked.append((begin, end))
+        reads.append((begin, end))
         return x[begin:end]
 
-    window = read_resampled(read, num_frames, start, num_out, ratio)
+    window = read_resampled(Recording("x", 100.0, num_frames, read), start, num_out, ratio)
     np.testing.assert_allclose(window, whole[int(first) : int(first) + num_out], atol=1e-5)
-    assert all(0 <= begin < end <= num_frames for begin, end in asked)
+    assert all(0 <= begin < end <= num_frames for begin, end in reads)
 
 
 def test_only_the_window_is_read():
     x = sine(440, 8000, 60.0)
-    asked = []
+    reads = []
 
     def read(begin, end):
-        asked.append(end - begin)
+        reads.append(end - begin)
         return x[begin:end]
 
-    assert read_resampled(read, len(x), 100_000, 16_000, Fraction(2)).shape == (16_000, 1)
-    assert asked == [8020]
+    recording = Recording("x", 8000.0, len(x), read)
+    assert read_resampled(recording, 100_000, 16_000, Fraction(2)).shape == (16_000, 1)
+    assert reads == [8020]
 
 
 @given(st.floats(20, 20_000), st.floats(20, 20_000))

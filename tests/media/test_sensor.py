@@ -5,12 +5,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import soundfile
 
-from bind.media.audio import open_audio
-from bind.media.recording import span_frames
 from bind.media.sensor import open_sensor
-from bind.types import Clip, SensorRecording, Waveform
+from bind.types import Clip, PackedFile, SensorRecording
 
 VALUES = np.random.default_rng(0).standard_normal((100, 2)).astype(np.float32)
 ABOUT = {"channels": ["acc_x", "gyro_x"], "units": ["g", "rad/s"], "sample_rate_hz": 50}
@@ -39,6 +36,14 @@ def test_the_three_sensor_formats_hold_the_same(tmp_path):
         assert (recording.channels, recording.units) == (("acc_x", "gyro_x"), ("g", "rad/s"))
         assert (recording.num_frames, recording.sample_rate_hz) == (50, pytest.approx(50))
         np.testing.assert_array_equal(recording.read(10, 20), VALUES[35:45])
+
+
+def test_a_packed_file_is_read_like_one_on_disk(tmp_path):
+    path = write_npy(tmp_path / "a.npy")
+    packed = PackedFile("shard.tar: k.imu.npy", path.read_bytes(), path.with_suffix(".json").read_bytes())
+    recording, loose = open_sensor(Clip(packed, 0.5, 1.0)), open_sensor(Clip(path, 0.5, 1.0))
+    assert (recording.channels, recording.units) == (loose.channels, loose.units)
+    np.testing.assert_array_equal(recording.read(0, 25), loose.read(0, 25))
 
 
 def test_a_sensor_file_that_was_written_again_is_read_again(tmp_path):
@@ -93,42 +98,7 @@ def test_nan_is_named_where_it_is_read(tmp_path):
         open_sensor(Clip(path, 1.0, 2.0)).read(0, 50)
 
 
-def test_spans_beyond_the_recording_or_without_samples_are_refused(tmp_path):
-    assert span_frames(Clip(tmp_path, 1.0, 2.0), 50, 99) == (50, 99)
-    with pytest.raises(ValueError, match=r"\[1-2\.1 s\]: the recording is only 2 s long"):
-        span_frames(Clip(tmp_path, 1.0, 2.1), 50, 100)
-    with pytest.raises(ValueError, match="there are no samples in it"):
-        span_frames(Clip(tmp_path, 3.0), 50, 100)
-
-
-def test_sound_is_read_in_part_and_from_memory(tmp_path):
-    x = np.round(np.random.default_rng(0).uniform(-0.9, 0.9, (800, 2)) * 2**15).astype(np.float32) / 2**15
-    soundfile.write(tmp_path / "a.wav", x, 8000, subtype="PCM_16")
-    with open_audio(Clip(tmp_path / "a.wav", 0.01, 0.05)) as recording:
-        assert (recording.num_frames, recording.sample_rate_hz) == (320, 8000)
-        np.testing.assert_array_equal(recording.read(100, 200), x[180:280])
-    with open_audio(Waveform(x[:, 0], 8000)) as recording:
-        np.testing.assert_array_equal(recording.read(100, 200), x[100:200, :1])
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"not a sound", r"a\.wav: not readable as sound"),
-        (b"", r"a\.wav: not readable as sound"),
-        (None, r"a\.wav: no such file"),
-    ],
-)
-def test_a_corrupt_sound_file_is_named(tmp_path, content, message):
-    if content is not None:
-        (tmp_path / "a.wav").write_bytes(content)
-    with pytest.raises(ValueError, match=message), open_audio(Clip(tmp_path / "a.wav")):
-        pass
-
-
-def test_values_of_another_kind_are_refused():
-    with pytest.raises(ValueError, match=r"audio is a Clip .* not ndarray"), open_audio(np.zeros(3)):
-        pass
+def test_values_of_another_kind_and_recordings_without_frames_are_refused():
     with pytest.raises(ValueError, match=r"a sensor's value is a Clip .* not ndarray"):
         open_sensor(np.zeros(3))
     with pytest.raises(ValueError, match="in memory: there are no samples"):

@@ -42,7 +42,7 @@ def test_sound_alone_in_a_container_is_read(tmp_path):
 
 
 def test_sound_that_starts_late_is_silent_before_and_the_log_says_so(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(notices, "_said", set())
+    monkeypatch.setattr(notices, "_warned", set())
     frames = [videos.plain(videos.RED)] * 30
     path = videos.write_video(tmp_path / "a.mkv", frames, videos.tones([440, 440]), sound_start=1.0)
     with open_audio(Clip(path)) as recording, caplog.at_level(logging.WARNING, "bind.data"):

@@ -9,7 +9,7 @@ from PIL import Image
 from support.runs import RECORDED, config, read_manifest, write_manifest
 
 from bind.commands.cli import main
-from bind.data.leakage.audit import Part, exact_audit
+from bind.data.leakage.audit import SourceSplit, exact_audit
 from bind.data.sources.manifest import ManifestSource
 from bind.runs.directory import open_run
 from bind.runs.jobs import evaluate, train
@@ -157,7 +157,7 @@ def test_a_run_that_started_from_the_test_split_of_another_table_leaks(clean_run
     rows = [{"key": "x", "split": "test", "owner": "x", "audio": str(recordings.parent / "train1.wav")}]
     again = ManifestSource(write_manifest(tmp_path / "again.jsonl", rows))
     parts, _ = earlier_parts({"init_from": str(clean_run), "anchor": {}}, tmp_path, ())
-    audit = exact_audit([Part("again", again, "test", ("audio",))], parts)
+    audit = exact_audit([SourceSplit("again", again, "test", ("audio",))], parts)
     (leak,) = audit.leaks["files"].values()
     assert (leak.key, leak.source, leak.trained_key) == ("x", f"{clean_run}: sounds", "sounds/train1")
 

@@ -13,7 +13,7 @@ import torch
 from bind.anchors.dual_encoder import PretrainedAnchor
 from bind.cache.build import CacheOptions, build_cache
 from bind.cache.fill import Engine
-from bind.data.sources.content import hash_of_made
+from bind.data.sources.content import hash_generated
 from bind.types import Sample
 
 PART_SIZE = 4
@@ -34,7 +34,7 @@ class World:
         return self._samples
 
     def content_hash(self, split, modality):
-        return hash_of_made(self, split, modality, self.seed)
+        return hash_generated(self, split, modality, self.seed)
 
     def fetch(self, split, indices, modalities, rngs):
         return [{m: self.values(m, i) for m in modalities} for i in indices]

@@ -15,7 +15,7 @@ from torch.distributed.tensor import DTensor
 
 import bind.runs.evaluation
 import bind.runs.jobs
-from bind.data.sources.content import hash_of_made
+from bind.data.sources.content import hash_generated
 from bind.data.sources.toy.world import ToySource
 from bind.distributed import rank
 from bind.types import stable_id
@@ -48,7 +48,7 @@ class Patchy:
         return made
 
     def content_hash(self, split, modality):
-        return hash_of_made(self, split, modality, sorted(self.shares.items()))
+        return hash_generated(self, split, modality, sorted(self.shares.items()))
 
     def fetch(self, split, indices, modalities, rngs):
         fetched = self.world.fetch(split, indices, modalities, rngs)

@@ -1,4 +1,4 @@
-"""What an evaluated split shares with what was trained on: owners, files, stretches of files, made combinations."""
+"""Audit of leakage: what an evaluated split shares with training data, by owners, files, stretches and combinations."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bind.data.leakage.same_files import Comparison, StoredFile, on_disk
+from bind.data.leakage.same_files import FileComparison, StoredFile, file_on_disk
 from bind.data.sources.splits import OVERLAP_TOLERANCE_SECONDS
 from bind.types import Clip, Modality, Sample, Source
 
 NUM_NAMED = 3
-KINDS = {
+LEAK_KINDS = {
     "owners": "of an owner that was trained on",
     "files": "with a file that was trained on, or a copy of it",
     "windows": "with a stretch of a recording that was trained on",
@@ -25,8 +25,8 @@ KINDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """The samples of one source and split on one side of an audit, and the modalities that are read of them."""
+class SourceSplit:
+    """One split of one source on one side of an audit, and the modalities that are read of its samples."""
 
     name: str
     source: Source
@@ -46,7 +46,7 @@ class Leak:
 
 @dataclass
 class Audit:
-    """What was found between the evaluated samples and the training samples.
+    """The leaks between the evaluated samples and the training samples, and what was compared.
 
     Attributes:
         num_samples: evaluated ones.
@@ -65,6 +65,7 @@ class Audit:
     notes: list[str] = field(default_factory=list)
 
     def add(self, kind: str, leak: Leak) -> None:
+        """Keep the leak, unless its sample has one of this kind."""
         self.leaks[kind].setdefault(leak.key, leak)
 
     @property
@@ -73,8 +74,8 @@ class Audit:
         return {key for leaks in self.leaks.values() for key in leaks}
 
     def figures(self) -> dict[str, Any]:
-        """`leakage` of `metrics.json`, plain values."""
-        found = {kind: self.leaks[kind] for kind in KINDS if self.leaks.get(kind)}
+        """The entry `leakage` of `metrics.json`, in plain values."""
+        leaks_by_kind = {kind: self.leaks[kind] for kind in LEAK_KINDS if self.leaks.get(kind)}
         return {
             "samples": self.num_samples,
             "leaked": len(self.leaked),
@@ -88,7 +89,7 @@ class Audit:
                         for x in list(leaks.values())[:NUM_NAMED]
                     ],
                 }
-                for kind, leaks in found.items()
+                for kind, leaks in leaks_by_kind.items()
             },
             "trained_on": self.trained_on,
             "checked": self.checked,
@@ -97,8 +98,8 @@ class Audit:
         }
 
 
-def exact_audit(evaluated: Sequence[Part], trained: Sequence[Part], max_bytes: float = math.inf) -> Audit:
-    """Owners, captions, made combinations and files of both sides, compared; nothing is decoded.
+def exact_audit(evaluated: Sequence[SourceSplit], trained: Sequence[SourceSplit], max_bytes: float = math.inf) -> Audit:
+    """Compare owners, captions, generated combinations and files of both sides; nothing is decoded.
 
     Two uses of one file, or of files with equal bytes, are leakage where their stretches overlap: `windows` where at
     least one of them is cut out, else `files`.
@@ -107,6 +108,14 @@ def exact_audit(evaluated: Sequence[Part], trained: Sequence[Part], max_bytes: f
         evaluated: all parts of the evaluated split.
         trained: everything trained on.
         max_bytes: what may be read at most to compare files of equal size.
+
+    Examples:
+        >>> from bind.data.sources.toy.world import ToySource
+        >>> toy = ToySource(num_train=8, num_test_queries=1)
+        >>> train, test = (SourceSplit("toy", toy, split, toy.modalities()) for split in ("train", "test"))
+        >>> audit = exact_audit([test], [train])
+        >>> audit.num_samples, audit.leaked, audit.not_checked
+        (230, set(), ['files of toy: it is generated'])
     """
     audit = Audit(sum(len(part.source.samples(part.split)) for part in evaluated), [part.name for part in trained])
     _compare_owners(audit, evaluated, trained)
@@ -116,67 +125,70 @@ def exact_audit(evaluated: Sequence[Part], trained: Sequence[Part], max_bytes: f
     return audit
 
 
-def _compare_owners(audit: Audit, evaluated: Sequence[Part], trained: Sequence[Part]) -> None:
-    first: dict[str, tuple[str, str]] = {}
+def _compare_owners(audit: Audit, evaluated: Sequence[SourceSplit], trained: Sequence[SourceSplit]) -> None:
+    trained_owners: dict[str, tuple[str, str]] = {}  # owner → source and key of its first sample
     for part, sample in _samples(trained):
         for owner in sample.owners:
-            first.setdefault(owner, (part.name, sample.key))
+            trained_owners.setdefault(owner, (part.name, sample.key))
     owned = [sample for _, sample in _samples(evaluated) if sample.owners]
     for sample in owned:
         for owner in sample.owners:
-            if owner in first:
-                audit.add("owners", Leak(sample.key, *first[owner], f"owner {owner!r}"))
-    if owned and first:
-        audit.checked["owners"] = f"those of {len(owned)} evaluated samples against {len(first)} that were trained on"
+            if owner in trained_owners:
+                audit.add("owners", Leak(sample.key, *trained_owners[owner], f"owner {owner!r}"))
+    if owned and trained_owners:
+        numbers = f"{len(owned)} evaluated samples against {len(trained_owners)}"
+        audit.checked["owners"] = f"those of {numbers} that were trained on"
     if len(owned) < audit.num_samples:
         audit.not_checked.append(f"owners: {audit.num_samples - len(owned)} evaluated samples name none")
-    if owned and not first:
+    if owned and not trained_owners:
         audit.not_checked.append("owners: what was trained on names none")
 
 
-def _compare_captions(audit: Audit, evaluated: Sequence[Part], trained: Sequence[Part]) -> None:
-    seen = {text for _, sample in _samples(trained) for text in sample.values.get("text", ())}
-    shared = sum(any(text in seen for text in s.values.get("text", ())) for _, s in _samples(evaluated))
-    if shared:
+def _compare_captions(audit: Audit, evaluated: Sequence[SourceSplit], trained: Sequence[SourceSplit]) -> None:
+    trained_captions = {text for _, sample in _samples(trained) for text in sample.values.get("text", ())}
+    num_shared = sum(any(text in trained_captions for text in s.values.get("text", ())) for _, s in _samples(evaluated))
+    if num_shared:
         audit.notes.append(
-            f"captions: {shared} evaluated samples have one that was trained on too, which is no leakage by itself"
+            f"captions: {num_shared} evaluated samples have one that was trained on too, which is no leakage by itself"
         )
 
 
-def _samples(parts: Sequence[Part]) -> Iterator[tuple[Part, Sample]]:
+def _samples(parts: Sequence[SourceSplit]) -> Iterator[tuple[SourceSplit, Sample]]:
     return ((part, sample) for part in parts for sample in part.source.samples(part.split))
 
 
-def _compare_combinations(audit: Audit, evaluated: Sequence[Part], trained: Sequence[Part]) -> None:
-    made = [[part for part in parts if hasattr(part.source, "factor_table")] for parts in (evaluated, trained)]
-    first: dict[tuple[Any, ...], tuple[str, str]] = {}
-    for part, combination, key in _combinations(made[1]):
-        first.setdefault(combination, (part.name, key))
-    num = 0
-    for _, combination, key in _combinations(made[0]):
-        num += 1
-        if combination in first:
-            audit.add("combinations", Leak(key, *first[combination], f"combination {combination[1:]}"))
-    if num and first:
-        audit.checked["combinations"] = f"generated: those of {num} evaluated samples against {len(first)}"
+def _compare_combinations(audit: Audit, evaluated: Sequence[SourceSplit], trained: Sequence[SourceSplit]) -> None:
+    trained_combinations: dict[tuple[Any, ...], tuple[str, str]] = {}  # → source and key of its first sample
+    for part, combination, key in _combinations(trained):
+        trained_combinations.setdefault(combination, (part.name, key))
+    num_compared = 0
+    for _, combination, key in _combinations(evaluated):
+        num_compared += 1
+        if combination in trained_combinations:
+            shared = f"combination {combination[1:]}"
+            audit.add("combinations", Leak(key, *trained_combinations[combination], shared))
+    if num_compared and trained_combinations:
+        numbers = f"{num_compared} evaluated samples against {len(trained_combinations)}"
+        audit.checked["combinations"] = f"generated: those of {numbers}"
 
 
-def _combinations(parts: Sequence[Part]) -> Iterator[tuple[Part, tuple[Any, ...], str]]:
-    """The factors of samples of a made world, with what the factors are called."""
+def _combinations(parts: Sequence[SourceSplit]) -> Iterator[tuple[SourceSplit, tuple[Any, ...], str]]:
+    """The factors of the samples of generated sources, each behind the names of the factors."""
     for part in parts:
-        world: Any = part.source
-        rows = world.factor_table(part.split).tolist()
-        for row, sample in zip(rows, part.source.samples(part.split), strict=True):
-            yield part, (world.factor_names, *row), sample.key
+        if hasattr(part.source, "factor_table"):
+            world: Any = part.source
+            rows = world.factor_table(part.split).tolist()
+            for row, sample in zip(rows, part.source.samples(part.split), strict=True):
+                yield part, (world.factor_names, *row), sample.key
 
 
 @dataclass(frozen=True, slots=True)
-class _Use:
-    """The stretch of a stored file that a sample reads, in seconds."""
+class _FileUse:
+    """The stretch of a stored file that a sample reads, in seconds; all of it is from 0 to infinity."""
 
     start: float
     end: float
-    part: str
+    source: str
     key: str
     file: StoredFile
 
@@ -185,47 +197,49 @@ class _Use:
         return self.start == 0 and self.end == math.inf
 
 
-def _compare_files(audit: Audit, evaluated: Sequence[Part], trained: Sequence[Part], max_bytes: float) -> None:
-    uses: dict[Any, list[_Use]] = defaultdict(list)
+def _compare_files(
+    audit: Audit, evaluated: Sequence[SourceSplit], trained: Sequence[SourceSplit], max_bytes: float
+) -> None:
+    uses: dict[Any, list[_FileUse]] = defaultdict(list)
     for use in _uses(evaluated, audit):
         uses[use.file.identity].append(use)
     if not uses:
         return
-    sizes = {found[0].file.num_bytes for found in uses.values()}
-    others: dict[Any, list[_Use]] = defaultdict(list)
-    num_trained = set()
+    sizes = {uses_of_file[0].file.num_bytes for uses_of_file in uses.values()}
+    trained_uses: dict[Any, list[_FileUse]] = defaultdict(list)
+    trained_files = set()
     for use in _uses(trained, audit):
-        num_trained.add(use.file.identity)
+        trained_files.add(use.file.identity)
         if use.file.identity in uses or use.file.num_bytes in sizes:
-            others[use.file.identity].append(use)
-    one_side, other_side = ([found[0].file for found in side.values()] for side in (uses, others))
-    compared = Comparison(one_side, other_side, max_bytes)
-    for modality, (num_files, num_bytes) in compared.left_out.items():
+            trained_uses[use.file.identity].append(use)
+    evaluated_side, trained_side = ([same[0].file for same in side.values()] for side in (uses, trained_uses))
+    comparison = FileComparison(evaluated_side, trained_side, max_bytes)
+    for modality, (num_files, num_bytes) in comparison.left_out.items():
         audit.not_checked.append(
             f"copies of {num_files} files of {modality}: {num_bytes / 1e9:.1f} GB of equal size would have to be read"
         )
-    for identity, identities in compared.same.items():
-        seen = _Stretches(use for copy in identities for use in others[copy])
+    for identity, identities in comparison.equal.items():
+        stretches = _Stretches(use for copy in identities for use in trained_uses[copy])
         for use in uses[identity]:
-            if other := seen.overlapping(use):
+            if other := stretches.overlapping(use):
                 kind = "files" if use.is_whole and other.is_whole else "windows"
-                said = str(use.file.name) + ("" if use.file.name == other.file.name else f" equals {other.file.name}")
-                audit.add(kind, Leak(use.key, other.part, other.key, said))
-    audit.checked["files"] = f"{len(uses)} evaluated files against {len(num_trained)}, and stretches of recordings"
+                shared = use.file.name + ("" if use.file.name == other.file.name else f" equals {other.file.name}")
+                audit.add(kind, Leak(use.key, other.source, other.key, shared))
+    audit.checked["files"] = f"{len(uses)} evaluated files against {len(trained_files)}, and stretches of recordings"
 
 
 class _Stretches:
-    """Stretches of one content, searched by time."""
+    """Uses of files with one content, searched by time."""
 
-    def __init__(self, uses: Iterable[_Use]) -> None:
+    def __init__(self, uses: Iterable[_FileUse]) -> None:
         self.uses = sorted(uses, key=lambda use: use.start)
         self.starts = [use.start for use in self.uses]
-        self.furthest: list[_Use] = []  # of the first stretches, the one that ends last
+        self.furthest: list[_FileUse] = []  # of the first stretches, the one that ends last
         for use in self.uses:
             last = self.furthest[-1] if self.furthest else use
             self.furthest.append(use if use.end > last.end else last)
 
-    def overlapping(self, use: _Use) -> _Use | None:
+    def overlapping(self, use: _FileUse) -> _FileUse | None:
         """One that shares more with `use` than a point in time."""
         before = bisect_left(self.starts, use.end - OVERLAP_TOLERANCE_SECONDS)
         if before and self.furthest[before - 1].end > use.start + OVERLAP_TOLERANCE_SECONDS:
@@ -233,18 +247,18 @@ class _Stretches:
         return None
 
 
-def _uses(parts: Sequence[Part], audit: Audit) -> Iterator[_Use]:
-    """Every stored file that a part reads. What a source makes or streams has none, and is noted as not compared."""
-    known: dict[Path, StoredFile] = {}
+def _uses(parts: Sequence[SourceSplit], audit: Audit) -> Iterator[_FileUse]:
+    """Every stored file that a part reads. A generated or streamed source has none, which the audit notes."""
+    files: dict[Path, StoredFile] = {}
     for part in parts:
         samples = part.source.samples(part.split)
         if hasattr(part.source, "stored"):
             for row, file, start, end in part.source.stored(part.split, part.modalities):
-                yield _Use(start or 0.0, math.inf if end is None else end, part.name, samples[row].key, file)
+                yield _FileUse(start or 0.0, math.inf if end is None else end, part.name, samples[row].key, file)
             continue
         if not any(sample.values.get(m) for sample in samples for m in part.modalities):
-            why = "it is generated" if hasattr(part.source, "factor_table") else "it is not stored as files"
-            note = f"files of {part.name}: {why}"
+            reason = "it is generated" if hasattr(part.source, "factor_table") else "it is not stored as files"
+            note = f"files of {part.name}: {reason}"
             if note not in audit.not_checked:
                 audit.not_checked.append(note)
             continue
@@ -252,7 +266,7 @@ def _uses(parts: Sequence[Part], audit: Audit) -> Iterator[_Use]:
             for modality in part.modalities:
                 for value in sample.values.get(modality, ()):
                     if isinstance(value, Clip) and isinstance(value.path, Path):
-                        if value.path not in known:
-                            known[value.path] = on_disk(value.path, modality)
+                        if value.path not in files:
+                            files[value.path] = file_on_disk(value.path, modality)
                         end = math.inf if value.end_seconds is None else value.end_seconds
-                        yield _Use(value.start_seconds or 0.0, end, part.name, sample.key, known[value.path])
+                        yield _FileUse(value.start_seconds or 0.0, end, part.name, sample.key, files[value.path])

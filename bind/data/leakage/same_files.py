@@ -1,4 +1,4 @@
-"""Which stored files have equal bytes, with as little reading as tells: sizes, then 4 kB of each, then all of it."""
+"""Comparison of stored files by their bytes, with little reading: sizes, then 4 kB of each, then all of it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHUNK_BYTES = 2**22
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A file on disk or inside a shard: `read(start, stop)` gives these bytes; equal `identity` is one and the same."""
+    """A file on disk or inside a shard: `read(start, stop)` gives these bytes; one file has one `identity`."""
 
     name: str
     identity: Hashable
@@ -27,17 +27,17 @@ class StoredFile:
     read: Callable[[int, int], bytes]
 
 
-Group = tuple[list[StoredFile], list[StoredFile]]
+FileGroup = tuple[list[StoredFile], list[StoredFile]]
 """Files of either side that are equal as far as is known."""
 
 
-def on_disk(path: Path, modality: Modality) -> StoredFile:
+def file_on_disk(path: Path, modality: Modality) -> StoredFile:
     """A file by its device and inode, so that links count as what they lead to; ValueError where it is gone."""
     try:
-        found = os.stat(path)
+        stat = os.stat(path)
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}; restore it or drop its row") from error
-    return StoredFile(str(path), (found.st_dev, found.st_ino), found.st_size, modality, partial(_read, path))
+    return StoredFile(str(path), (stat.st_dev, stat.st_ino), stat.st_size, modality, partial(_read, path))
 
 
 def _read(path: Path, start: int, stop: int) -> bytes:
@@ -46,68 +46,71 @@ def _read(path: Path, start: int, stop: int) -> bytes:
         return file.read(stop - start)
 
 
-class Comparison:
-    """Which files of one side are, or equal, which of the other; each identity occurs once on a side.
+class FileComparison:
+    """The files of one side that are, or equal, some of the other; each identity occurs once on a side.
 
     The cheapest comparisons come first, and those that would read more than `max_bytes` in all are left out.
 
     Attributes:
-        same: identity → identities on the other side with the same content, its own among them.
+        equal: identity → identities on the other side with the same content, its own among them.
         left_out: modality → files of the first side that were not compared with all of their size, and the bytes that
             this would take.
     """
 
     def __init__(self, one: Sequence[StoredFile], other: Sequence[StoredFile], max_bytes: float) -> None:
-        self.same: dict[Hashable, list[Hashable]] = defaultdict(list)
+        self.equal: dict[Hashable, list[Hashable]] = defaultdict(list)
         self.left_out: dict[Modality, tuple[int, int]] = {}
-        self._left = max_bytes
-        there = {file.identity for file in other}
+        self._bytes_left = max_bytes
+        other_identities = {file.identity for file in other}
         for file in one:
-            if file.identity in there:
-                self.same[file.identity].append(file.identity)
-        probed = []
-        for group in self._affordable(groups_by((one, other), lambda file: file.num_bytes), PROBE_BYTES):
-            probed += groups_by(group, probe)
-        for group in self._affordable(probed, None):
-            for ours, theirs in groups_by(group, digest):
-                for file in ours:
-                    self.same[file.identity] += [f.identity for f in theirs if f.identity != file.identity]
+            if file.identity in other_identities:
+                self.equal[file.identity].append(file.identity)
+        equal_probes = []
+        for group in self._affordable(_group_by((one, other), lambda file: file.num_bytes), PROBE_BYTES):
+            equal_probes += _group_by(group, _read_probe)
+        for group in self._affordable(equal_probes, None):
+            for files, copies in _group_by(group, _hash_content):
+                for file in files:
+                    self.equal[file.identity] += [f.identity for f in copies if f.identity != file.identity]
 
-    def _affordable(self, groups: Iterable[Group], most_per_file: int | None) -> Iterator[Group]:
+    def _affordable(self, groups: Iterable[FileGroup], max_bytes_per_file: int | None) -> Iterator[FileGroup]:
+        """The groups that may still be read, cheapest first; the others are noted as left out."""
         costs = []
-        for ours, theirs in groups:
-            sizes = {file.identity: file.num_bytes for file in (*ours, *theirs)}
-            if len(sizes) > 1 and ours[0].num_bytes:  # empty files equal nothing
-                cost = sum(min(size, most_per_file or size) for size in sizes.values())
-                costs.append((cost, sum(sizes.values()), (ours, theirs)))
-        for cost, whole, group in sorted(costs, key=lambda each: each[0]):
-            if cost <= self._left:
-                self._left -= cost
+        for group in groups:
+            sizes = {file.identity: file.num_bytes for files in group for file in files}
+            if len(sizes) > 1 and group[0][0].num_bytes:  # empty files equal nothing
+                cost = sum(min(size, max_bytes_per_file or size) for size in sizes.values())
+                costs.append((cost, sum(sizes.values()), group))
+        for cost, total_bytes, group in sorted(costs, key=lambda costed: costed[0]):
+            if cost <= self._bytes_left:
+                self._bytes_left -= cost
                 yield group
             else:
                 modality = group[0][0].modality
                 num_files, num_bytes = self.left_out.get(modality, (0, 0))
-                self.left_out[modality] = num_files + len(group[0]), num_bytes + whole
+                self.left_out[modality] = num_files + len(group[0]), num_bytes + total_bytes
 
 
-def groups_by(sides: Group | tuple[Sequence[StoredFile], Sequence[StoredFile]], key: Callable) -> list[Group]:
+def _group_by(
+    sides: FileGroup | tuple[Sequence[StoredFile], Sequence[StoredFile]], key: Callable[[StoredFile], Hashable]
+) -> list[FileGroup]:
     """The files of both sides by `key`, where both sides have some."""
-    found: dict[Hashable, Group] = defaultdict(lambda: ([], []))
+    groups: dict[Hashable, FileGroup] = defaultdict(lambda: ([], []))
     for side, files in enumerate(sides):
         for file in files:
-            found[key(file)][side].append(file)
-    return [group for group in found.values() if all(group)]
+            groups[key(file)][side].append(file)
+    return [group for group in groups.values() if all(group)]
 
 
-def probe(file: StoredFile) -> bytes:
+def _read_probe(file: StoredFile) -> bytes:
     """4 kB from the middle, where headers and leading silence are over."""
     start = max(0, (file.num_bytes - PROBE_BYTES) // 2)
     return file.read(start, min(file.num_bytes, start + PROBE_BYTES))
 
 
-def digest(file: StoredFile) -> bytes:
+def _hash_content(file: StoredFile) -> bytes:
     """A hash of all of it."""
-    made = hashlib.blake2b(digest_size=16)
+    digest = hashlib.blake2b(digest_size=16)
     for start in range(0, file.num_bytes, CHUNK_BYTES):
-        made.update(file.read(start, min(file.num_bytes, start + CHUNK_BYTES)))
-    return made.digest()
+        digest.update(file.read(start, min(file.num_bytes, start + CHUNK_BYTES)))
+    return digest.digest()

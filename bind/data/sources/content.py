@@ -1,4 +1,4 @@
-"""Hashes of what a source holds: what was computed from it is found again under them, and never after a change."""
+"""Hashes of the content of a source: a cache finds vectors by them, and no longer once any value has changed."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from bind.types import Clip, Modality, Sample, Source
 NUM_PROBES = 16
 
 
-def hash_of_files(samples: Sequence[Sample], modality: Modality, folder: Path) -> str:
-    """Of keys, texts, spans, and of each file its path below `folder`, its size and when it was last written.
+def hash_files(samples: Sequence[Sample], modality: Modality, folder: Path) -> str:
+    """Hash keys, texts, spans, and of each file its path below `folder`, its size and when it was last written.
 
     Reading a million pictures takes hours, asking for size and time seconds. Copies that keep the times (`rsync -a`,
     `cp -p`, `tar`) count as the same, wherever they lie. What this can't see is a file that was replaced by one of the
@@ -27,29 +27,30 @@ def hash_of_files(samples: Sequence[Sample], modality: Modality, folder: Path) -
         ValueError: for a file that does not exist.
     """
     digest = hashlib.blake2b(digest_size=16)
-    known: dict[Path, tuple[str, int, int]] = {}
+    facts: dict[Path, tuple[str, int, int]] = {}
     for sample in samples:
         digest.update(repr(sample.key).encode())
         for value in sample.values.get(modality, ()):
             if isinstance(value, Clip):
                 assert isinstance(value.path, Path)
-                value = (*_described(value.path, folder, known), value.start_seconds, value.end_seconds)
+                value = (*_file_facts(value.path, folder, facts), value.start_seconds, value.end_seconds)
             digest.update(repr(value).encode())
     return digest.hexdigest()
 
 
-def _described(path: Path, folder: Path, known: dict[Path, tuple[str, int, int]]) -> tuple[str, int, int]:
-    if path not in known:
+def _file_facts(path: Path, folder: Path, facts: dict[Path, tuple[str, int, int]]) -> tuple[str, int, int]:
+    """Path below `folder`, size in bytes and time of change in nanoseconds, kept in `facts`."""
+    if path not in facts:
         try:
-            found = os.stat(path)
+            stat = os.stat(path)
         except OSError as error:
             raise ValueError(f"{path}: {error.strerror}; restore it or drop its row") from error
-        known[path] = os.path.relpath(path, folder), found.st_size, found.st_mtime_ns
-    return known[path]
+        facts[path] = os.path.relpath(path, folder), stat.st_size, stat.st_mtime_ns
+    return facts[path]
 
 
-def hash_of_made(source: Source, split: str, modality: Modality, *arguments: Any) -> str:
-    """Of a source that makes its values: keys, what it was made with, and some values, so that new code counts too."""
+def hash_generated(source: Source, split: str, modality: Modality, *arguments: Any) -> str:
+    """Hash keys and `arguments` of a source that generates its values, and some values, so that new code counts too."""
     samples = source.samples(split)
     digest = hashlib.blake2b(repr((source.name, split, modality, arguments)).encode(), digest_size=16)
     for sample in samples:

@@ -1,4 +1,4 @@
-"""Handwritten digits: the pictures, words and splits that the toy anchor and the spoken digits share.
+"""Handwritten digits: pictures, words and splits that the toy anchor and the spoken digits share.
 
 The scans are the 1,797 of `sklearn.datasets.load_digits` (UCI optical recognition of handwritten digits, test part;
 E. Alpaydin and C. Kaynak, CC BY 4.0): 8×8 pixels, 0 paper to 16 ink. Who wrote which is not recorded.
@@ -52,7 +52,7 @@ def digit_image(scan_8x8: np.ndarray) -> np.ndarray:
 
 
 def digit_captions(digit: int) -> tuple[str, ...]:
-    """Several ways to say what a picture of `digit` shows."""
+    """Captions of a picture of `digit`."""
     word = DIGIT_WORDS[digit]
     return (
         f"a handwritten {word}",

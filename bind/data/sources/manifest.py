@@ -1,4 +1,4 @@
-"""Own data through one table: a row per sample, a column per modality."""
+"""Source of a user's own data: a table with a row per sample and a column per modality."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from bind.data.sources.content import hash_of_files
+from bind.data.sources.content import hash_files
 from bind.data.sources.rows import read_rows
-from bind.data.sources.splits import name_some, refuse_shared_owners, refuse_shared_spans
+from bind.data.sources.splits import list_some, refuse_shared_owners, refuse_shared_spans
 from bind.types import Clip, Modality, Sample
 
 logger = logging.getLogger("bind.data")
 
 SPLITS = ("train", "val", "test")
-ABOUT_THE_SAMPLE = ("key", "split", "group", "owner", "label")
-SPAN_ENDS = ("_start_seconds", "_end_seconds")
+SAMPLE_COLUMNS = ("key", "split", "group", "owner", "label")
+SPAN_SUFFIXES = ("_start_seconds", "_end_seconds")
 
 
 class ManifestSource:
@@ -42,9 +42,21 @@ class ManifestSource:
         ValueError: names the file and the row or key, for everything a table can get wrong: no such file, missing
             columns, repeated keys, files that do not exist, samples without any modality, and splits that share an
             owner or a stretch of a file.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> folder = TemporaryDirectory()
+        >>> path = Path(folder.name, "pets.csv")
+        >>> _ = path.write_text("key,split,text,label\\na,train,a dog|a puppy,dog\\nb,val,a cat,cat\\n")
+        >>> source = ManifestSource(path)
+        >>> source.splits, source.modalities(), source.samples("val")[0].label
+        (('train', 'val'), ('text',), 'cat')
+        >>> source.fetch("train", [0], ["text"], rngs=None)
+        [{'text': ['a dog', 'a puppy']}]
+        >>> folder.cleanup()
     """
 
-    def __init__(self, manifest: str | Path, name: str | None = None) -> None:
+    def __init__(self, manifest: str | Path, *, name: str | None = None) -> None:
         self.path = Path(manifest)
         stem = self.path.stem
         self.name = name or (self.path.resolve().parent.name if stem == "manifest" else stem)
@@ -52,18 +64,18 @@ class ManifestSource:
         self._columns = modality_columns(self.path, columns)
 
         reader = RowReader(self.path, self._columns)
-        everything = [reader.sample(place, cells) for place, cells in rows]
-        self._refuse_repeated_keys(everything)
-        loaded = [sample for sample in everything if sample.split in SPLITS]
+        all_samples = [reader.sample(place, cells) for place, cells in rows]
+        self._refuse_repeated_keys(all_samples)
+        loaded = [sample for sample in all_samples if sample.split in SPLITS]
         self._refuse_empty_samples(loaded)
         self._refuse_missing_files(loaded)
         refuse_shared_owners(loaded, str(self.path))
         refuse_shared_spans(loaded, str(self.path))
 
         self._samples = {split: [sample for sample in loaded if sample.split == split] for split in SPLITS}
-        self._other_splits = Counter(sample.split for sample in everything if sample.split not in SPLITS)
+        self._other_splits = Counter(sample.split for sample in all_samples if sample.split not in SPLITS)
         if self._other_splits:
-            logger.warning("%s: rows of other splits are not loaded: %s", self.path, _counts(self._other_splits))
+            logger.warning("%s: rows of other splits are not loaded: %s", self.path, _format_counts(self._other_splits))
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -72,22 +84,22 @@ class ManifestSource:
 
     def modalities(self) -> tuple[Modality, ...]:
         """Modalities that at least one loaded sample has, in the order of the columns."""
-        found = {m for samples in self._samples.values() for sample in samples for m in sample.values}
-        return tuple(m for m in self._columns if m in found)
+        carried = {m for samples in self._samples.values() for sample in samples for m in sample.values}
+        return tuple(m for m in self._columns if m in carried)
 
     def samples(self, split: str) -> Sequence[Sample]:
         """The samples of `split` in the order of the table; ValueError where it has none."""
         if not self._samples.get(split):
-            found = Counter({name: len(samples) for name, samples in self._samples.items()}) + self._other_splits
+            num_rows = Counter({name: len(samples) for name, samples in self._samples.items()}) + self._other_splits
             raise ValueError(
-                f"{self.path}: no rows with split {split!r}; rows per split: {_counts(found)}. "
+                f"{self.path}: no rows with split {split!r}; rows per split: {_format_counts(num_rows)}. "
                 f"The splits that are read are {', '.join(SPLITS)}"
             )
         return self._samples[split]
 
     def content_hash(self, split: str, modality: Modality) -> str:
-        """See `bind.data.sources.content.hash_of_files`; the manifest may lie elsewhere, with its files."""
-        return hash_of_files(self.samples(split), modality, self.path.parent)
+        """See `bind.data.sources.content.hash_files`; the manifest may lie elsewhere, with its files."""
+        return hash_files(self.samples(split), modality, self.path.parent)
 
     def fetch(
         self,
@@ -96,45 +108,40 @@ class ManifestSource:
         modalities: Sequence[Modality],
         rngs: Sequence[np.random.Generator] | None,
     ) -> list[dict[Modality, list[Any]]]:
-        """`Clip`s and texts of these samples; a modality that a sample lacks is left out. Decoding is the transform's.
+        """`Clip`s and texts of these samples; a modality that a sample lacks is left out. Transforms decode files.
 
-        `rngs` has no part in it: what is on disk does not vary.
+        `rngs` is not used: what is on disk does not vary.
         """
         samples = self.samples(split)
         return [{m: list(samples[i].values[m]) for m in modalities if m in samples[i].values} for i in indices]
 
-    def require_modalities(self, names: Sequence[Modality], split: str | None = None) -> None:
-        """Raise ValueError, with the closest name there is, unless some sample (of `split`) has each of `names`."""
-        if split is None:
-            found = self.modalities()
-        else:
-            found = tuple({m: None for sample in self.samples(split) for m in sample.values})
+    def require_modalities(self, names: Sequence[Modality]) -> None:
+        """Raise ValueError, with the closest name there is, unless some sample has each of `names`."""
+        carried = self.modalities()
         for name in names:
-            if name in found:
-                continue
-            where = f"{self.path}: " + (f"no row of split {split!r}" if split else "no row")
-            close = difflib.get_close_matches(name, found, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            raise ValueError(
-                f"{where} has the modality {name!r}; {hint}It has {', '.join(found)}. "
-                f"Add a column {name!r} or choose among these modalities"
-            )
+            if name not in carried:
+                close = difflib.get_close_matches(name, carried, n=1)
+                hint = f"did you mean {close[0]!r}? " if close else ""
+                raise ValueError(
+                    f"{self.path}: no row has the modality {name!r}; {hint}It has {', '.join(carried)}. "
+                    f"Add a column {name!r} or choose among these modalities"
+                )
 
     def _refuse_repeated_keys(self, samples: list[Sample]) -> None:
         repeated = [f"{key!r} ({n} times)" for key, n in Counter(s.key for s in samples).items() if n > 1]
         if repeated:
-            raise ValueError(f"{self.path}: keys must be unique, these are not: {name_some(repeated)}")
+            raise ValueError(f"{self.path}: keys must be unique, these are not: {list_some(repeated)}")
 
     def _refuse_empty_samples(self, samples: list[Sample]) -> None:
         empty = [repr(sample.key) for sample in samples if not sample.values]
         if empty:
             raise ValueError(
-                f"{self.path}: {len(empty)} row(s) have no modality at all: key {name_some(empty)}. Fill a cell under "
+                f"{self.path}: {len(empty)} row(s) have no modality at all: key {list_some(empty)}. Fill a cell under "
                 f"one of {', '.join(self._columns)}, or delete these rows"
             )
 
     def _refuse_missing_files(self, samples: list[Sample]) -> None:
-        first_use: dict[Path, str] = {}
+        first_use: dict[Path, str] = {}  # file → modality and key
         for sample in samples:
             for modality, values in sample.values.items():
                 for value in values:
@@ -143,13 +150,13 @@ class ManifestSource:
         missing = [f"{path} ({use})" for path, use in first_use.items() if not path.is_file()]
         if missing:
             raise ValueError(
-                f"{self.path}: {len(missing)} of {len(first_use)} files do not exist: {name_some(missing)}. "
+                f"{self.path}: {len(missing)} of {len(first_use)} files do not exist: {list_some(missing)}. "
                 "Paths are relative to the manifest's folder; every column other than "
-                f"{', '.join(ABOUT_THE_SAMPLE)} and text holds paths"
+                f"{', '.join(SAMPLE_COLUMNS)} and text holds paths"
             )
 
 
-def _counts(counts: Mapping[str, int]) -> str:
+def _format_counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
 
 
@@ -160,10 +167,10 @@ def modality_columns(path: Path, columns: list[str]) -> list[Modality]:
             close = difflib.get_close_matches(needed, [column.lower() for column in columns], n=1)
             hint = f" (is it {close[0]!r}? rename it)" if close else ""
             raise ValueError(f"{path}: the column {needed!r} is missing{hint}; there are {', '.join(columns)}")
-    spans = [column for column in columns if column.endswith(SPAN_ENDS)]
-    modalities = [column for column in columns if column not in ABOUT_THE_SAMPLE and column not in spans]
+    spans = [column for column in columns if column.endswith(SPAN_SUFFIXES)]
+    modalities = [column for column in columns if column not in SAMPLE_COLUMNS and column not in spans]
     for column in modalities:
-        absent = [name for name in ABOUT_THE_SAMPLE if name not in columns]
+        absent = [name for name in SAMPLE_COLUMNS if name not in columns]
         close = difflib.get_close_matches(column.lower(), absent, n=1, cutoff=0.8)
         if close:
             raise ValueError(f"{path}: column {column!r} would be read as a modality; rename it to {close[0]!r}")
@@ -174,7 +181,7 @@ def modality_columns(path: Path, columns: list[str]) -> list[Modality]:
     if not modalities:
         raise ValueError(f"{path}: there is no column of any modality; add one, such as image, text or audio")
     for column in spans:
-        modality = re.sub("|".join(SPAN_ENDS), "", column)
+        modality = re.sub("|".join(SPAN_SUFFIXES), "", column)
         if modality not in modalities or modality == "text":
             raise ValueError(
                 f"{path}: column {column!r} belongs to no modality that has files: "
@@ -184,7 +191,7 @@ def modality_columns(path: Path, columns: list[str]) -> list[Modality]:
 
 
 class RowReader:
-    """Turns the cells of a row into a `Sample`; ValueError, naming the row, for cells that make none."""
+    """Reader of rows as `Sample`s; it raises ValueError, naming the row, for cells that make none."""
 
     def __init__(self, manifest: Path, modalities: list[Modality]) -> None:
         self.manifest = manifest
@@ -193,8 +200,9 @@ class RowReader:
         self._paths: dict[str, Path] = {}
 
     def sample(self, place: str, cells: dict[str, Any]) -> Sample:
+        """The sample of a row; `place` says which row it is, in messages."""
         where = f"{self.manifest} {place}"
-        key, split = (self._one(where, cells, column) for column in ("key", "split"))
+        key, split = (self._single_text(where, cells, column) for column in ("key", "split"))
         if key is None or split is None:
             raise ValueError(f"{where}: every row needs a key and a split")
         values = {m: self._values(f"{where} (key {key!r})", m, cells) for m in self.modalities}
@@ -202,12 +210,12 @@ class RowReader:
             key=key,
             split=split,
             values={m: v for m, v in values.items() if v},
-            group=self._one(where, cells, "group"),
-            owners=tuple(self._several(where, "owner", cells.get("owner"))),
-            label=self._one(where, cells, "label"),
+            group=self._single_text(where, cells, "group"),
+            owners=tuple(self._texts(where, "owner", cells.get("owner"))),
+            label=self._single_text(where, cells, "label"),
         )
 
-    def _one(self, where: str, cells: dict[str, Any], column: str) -> str | None:
+    def _single_text(self, where: str, cells: dict[str, Any], column: str) -> str | None:
         cell = cells.get(column)
         if type(cell) is int:
             cell = str(cell)
@@ -215,7 +223,7 @@ class RowReader:
             raise ValueError(f"{where}: {column!r} must be one text, not {cell!r}")
         return (cell or "").strip() or None
 
-    def _several(self, where: str, column: str, cell: Any) -> list[str]:
+    def _texts(self, where: str, column: str, cell: Any) -> list[str]:
         if isinstance(cell, str) and self.separator:
             cell = cell.split(self.separator)
         items = [] if cell is None else cell if isinstance(cell, list) else [cell]
@@ -225,16 +233,16 @@ class RowReader:
         return [item.strip() for item in items if item.strip()]
 
     def _values(self, where: str, modality: Modality, cells: dict[str, Any]) -> list[Any]:
-        items = self._several(where, modality, cells.get(modality))
+        items = self._texts(where, modality, cells.get(modality))
         if modality == "text":
             return items
-        starts, ends = (self._times(where, modality + end, cells, len(items)) for end in SPAN_ENDS)
+        starts, ends = (self._seconds(where, modality + suffix, cells, len(items)) for suffix in SPAN_SUFFIXES)
         for start, end in zip(starts, ends, strict=True):
             if end is not None and end <= (start or 0.0):
                 raise ValueError(f"{where}: the span of {modality!r} ends at {end:g} s, before its start")
         return [Clip(self._path(i), s, e) for i, s, e in zip(items, starts, ends, strict=True)]
 
-    def _times(self, where: str, column: str, cells: dict[str, Any], num_files: int) -> list[float | None]:
+    def _seconds(self, where: str, column: str, cells: dict[str, Any], num_files: int) -> list[float | None]:
         cell = cells.get(column)
         if cell is None or cell == "":
             return [None] * num_files

@@ -1,14 +1,15 @@
-"""Pictures of printed phrases: what keeps texts apart that are neither about the toy world nor about digits."""
+"""Source of printed phrases: they keep texts apart that are neither about the toy world nor about digits."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from bind.data.sources.content import hash_of_made
+from bind.data.sources.content import hash_generated
 from bind.types import Modality, Sample
 
 SIZE_PX = 64
@@ -33,20 +34,26 @@ class PhraseSource:
     fresh = frozenset({"image"})
 
     def __init__(
-        self, corpus: Sequence[str], num_train: int = 4000, num_held_out: int = 128, max_words: int = 6, seed: int = 0
+        self,
+        corpus: Sequence[str],
+        *,
+        num_train: int = 4000,
+        num_held_out: int = 128,
+        max_words: int = 6,
+        seed: int = 0,
     ) -> None:
         words = sorted({word for line in corpus for word in line.replace(",", " ").split()})
         if not words:
             raise ValueError("phrases.corpus is empty: give lines of text to take words from")
         rng = np.random.default_rng([seed, 4])
-        wanted = {"train": num_train, "val": num_held_out, "test": num_held_out}
+        sizes = {"train": num_train, "val": num_held_out, "test": num_held_out}
         phrases: dict[str, None] = {}  # a set that keeps its order
-        while len(phrases) < sum(wanted.values()):
+        while len(phrases) < sum(sizes.values()):
             phrase = " ".join(rng.choice(words, rng.integers(1, max_words + 1)))
             if len(_lines(phrase)) * LINE_PX <= SIZE_PX:
                 phrases.setdefault(phrase)
-        drawn = iter(phrases)
-        self._phrases = {split: [next(drawn) for _ in range(number)] for split, number in wanted.items()}
+        remaining = iter(phrases)
+        self._phrases = {split: [next(remaining) for _ in range(size)] for split, size in sizes.items()}
         empty: dict[Modality, tuple[Any, ...]] = {"image": (), "text": ()}
         self._samples = {
             split: [Sample(f"phrases/{text}", split, empty, owners=(f"phrase:{text}",)) for text in texts]
@@ -64,8 +71,8 @@ class PhraseSource:
         return self._samples[split]
 
     def content_hash(self, split: str, modality: Modality) -> str:
-        """See `bind.data.sources.content.hash_of_made`; the keys are the phrases."""
-        return hash_of_made(self, split, modality)
+        """See `bind.data.sources.content.hash_generated`; the keys are the phrases."""
+        return hash_generated(self, split, modality)
 
     def fetch(
         self,
@@ -113,10 +120,6 @@ def _lines(text: str) -> list[str]:
     return lines
 
 
-_loaded: list[Any] = []
-
-
+@lru_cache(maxsize=1)
 def _font() -> Any:
-    if not _loaded:
-        _loaded.append(ImageFont.load_default(FONT_PX))
-    return _loaded[0]
+    return ImageFont.load_default(FONT_PX)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 Row = tuple[str, dict[str, Any]]
-"""Where the row stands ("line 7") and its cells."""
+"""Place of the row in the file ("line 7") and its cells by column."""
 
 
 def read_rows(path: Path) -> tuple[list[str], list[Row]]:
@@ -19,7 +20,11 @@ def read_rows(path: Path) -> tuple[list[str], list[Row]]:
     Raises:
         ValueError: no such file, an unknown extension, or a file that cannot be parsed (names file and line).
     """
-    readers = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
+    readers: dict[str, Callable[[Path], list[Row]]] = {
+        ".csv": read_csv,
+        ".jsonl": _read_jsonl,
+        ".parquet": _read_parquet,
+    }
     if path.suffix.lower() not in readers:
         raise ValueError(f"{path}: a manifest ends in .csv, .jsonl or .parquet")
     if not path.is_file():
@@ -30,12 +35,32 @@ def read_rows(path: Path) -> tuple[list[str], list[Row]]:
     return list(dict.fromkeys(column for _, cells in rows for column in cells)), rows
 
 
-def _read_csv(path: Path) -> list[Row]:
+def read_csv(
+    path: Path,
+    *,
+    columns: Sequence[str] | None = None,
+    encoding: str = "utf-8-sig",
+    comment: str | None = None,
+    spaces: bool = False,
+) -> list[Row]:
+    """Rows of a CSV file with a header, or with these `columns` and no header; cells are strings.
+
+    Args:
+        path: the file.
+        columns: names of the columns of a file that has no header.
+        encoding: of the file.
+        comment: lines that begin with it are left out.
+        spaces: whether a space follows each comma.
+
+    Raises:
+        ValueError: naming file and line, where it cannot be parsed or a row has another number of cells.
+    """
     rows: list[Row] = []
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, strict=True)
+    with path.open(encoding=encoding, newline="") as file:
+        lines = (line for line in file if comment is None or not line.startswith(comment))
+        reader = csv.reader(lines, strict=True, skipinitialspace=spaces)
         try:
-            header = [column.strip() for column in next(reader, [])]
+            header = [column.strip() for column in next(reader, [])] if columns is None else list(columns)
             if len(set(header)) != len(header):
                 raise ValueError(f"{path}: the header names a column twice: {', '.join(header)}")
             for cells in reader:
@@ -48,7 +73,8 @@ def _read_csv(path: Path) -> list[Row]:
                     )
                 rows.append((f"line {reader.line_num}", dict(zip(header, cells, strict=True))))
         except (csv.Error, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} line {reader.line_num}: not readable as UTF-8 CSV: {error}") from error
+            charset = encoding.removesuffix("-sig").upper()
+            raise ValueError(f"{path} line {reader.line_num}: not readable as {charset} CSV: {error}") from error
     return rows
 
 

@@ -1,4 +1,4 @@
-"""The real scans of handwritten digits with captions, as a source: what the toy anchor sees besides the toy world."""
+"""Source of real scans of handwritten digits with captions, for the toy anchor besides the toy world."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bind.data.sources.content import hash_of_made
+from bind.data.sources.content import hash_generated
 from bind.data.sources.digits import DIGIT_WORDS, digit_captions, digit_image, digit_scans
 from bind.types import Modality, Sample
 
@@ -23,7 +23,7 @@ class ScanSource:
 
     name = "scans"
 
-    def __init__(self, shift_px: float = 4.0, rotation_degrees: float = 8.0, seed: int = 0) -> None:
+    def __init__(self, *, shift_px: float = 4.0, rotation_degrees: float = 8.0, seed: int = 0) -> None:
         self.shift_px, self.rotation_degrees = shift_px, rotation_degrees
         self.fresh = frozenset({"image"})
         self._scans = {split: [s for s in digit_scans(seed) if s.split == split] for split in ("train", "val", "test")}
@@ -54,8 +54,8 @@ class ScanSource:
         return self._samples[split]
 
     def content_hash(self, split: str, modality: Modality) -> str:
-        """See `bind.data.sources.content.hash_of_made`."""
-        return hash_of_made(self, split, modality, *(scan.pixels.tobytes() for scan in self._scans[split]))
+        """See `bind.data.sources.content.hash_generated`."""
+        return hash_generated(self, split, modality, *(scan.pixels.tobytes() for scan in self._scans[split]))
 
     def fetch(
         self,

@@ -1,4 +1,4 @@
-"""Splits share nothing: no owner in two of them, and no stretch of one file in two of them."""
+"""Checks that splits share nothing: no owner, and no stretch of one file, is in two of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OVERLAP_TOLERANCE_SECONDS = 1e-6
 NUM_NAMED = 5
 
 
-def name_some(items: list[str]) -> str:
+def list_some(items: list[str]) -> str:
     """The first five of `items`, and how many more there are."""
     rest = len(items) - NUM_NAMED
     return "; ".join(items[:NUM_NAMED]) + (f"; and {rest} more" if rest > 0 else "")
@@ -38,28 +38,28 @@ def refuse_shared_owners(samples: Iterable[Sample], where: str) -> None:
             for owner, keys in shared.items()
         ]
         raise ValueError(
-            f"{where}: {len(shared)} owner(s) occur in more than one split: {name_some(named)}. "
+            f"{where}: {len(shared)} owner(s) occur in more than one split: {list_some(named)}. "
             "Give all rows of an owner the same split, or its score says nothing about new owners"
         )
 
 
 def shared_spans(samples: Iterable[Sample]) -> list[tuple[str, dict[str, str]]]:
     """Each overlap in time between two splits: the real path of the file, and split → key of the two."""
-    spans: dict[Path, list[tuple[float, float, str, str]]] = defaultdict(list)
+    spans: dict[Path, list[tuple[float, float, str, str]]] = defaultdict(list)  # start, end, split, key
     for sample in samples:
         for clip in (v for values in sample.values.values() for v in values if isinstance(v, Clip)):
             end = math.inf if clip.end_seconds is None else clip.end_seconds
             assert isinstance(clip.path, Path)
             spans[clip.path].append((clip.start_seconds or 0.0, end, sample.split, sample.key))
 
-    same_file: dict[str, list[tuple[float, float, str, str]]] = defaultdict(list)
-    for path, found in spans.items():
-        same_file[os.path.realpath(path)].extend(found)
+    spans_of_file: dict[str, list[tuple[float, float, str, str]]] = defaultdict(list)
+    for path, spans_of_path in spans.items():
+        spans_of_file[os.path.realpath(path)].extend(spans_of_path)
 
     clashes = []
-    for real_path, found in same_file.items():
-        furthest: dict[str, tuple[float, str]] = {}
-        for start, end, split, key in sorted(found):
+    for real_path, spans_of_path in spans_of_file.items():
+        furthest: dict[str, tuple[float, str]] = {}  # split → end and key of the span that ends last
+        for start, end, split, key in sorted(spans_of_path):
             for other, (other_end, other_key) in furthest.items():
                 if other != split and other_end - start > OVERLAP_TOLERANCE_SECONDS:
                     clashes.append((real_path, {other: other_key, split: key}))
@@ -78,7 +78,7 @@ def refuse_shared_spans(samples: Iterable[Sample], where: str) -> None:
         clashes.setdefault(path, f"{path} (" + ", ".join(f"{split}: key {key!r}" for split, key in keys.items()) + ")")
     if clashes:
         raise ValueError(
-            f"{where}: {len(clashes)} overlap(s) between splits: {name_some(list(clashes.values()))}. "
+            f"{where}: {len(clashes)} overlap(s) between splits: {list_some(list(clashes.values()))}. "
             "Keep all rows of such a file in one split, or cut its spans so that they only touch; for a picture that "
             "several rows share docs/doctor.md says what else there is"
         )

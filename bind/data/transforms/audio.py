@@ -1,4 +1,4 @@
-"""Sound → a mono window at one rate."""
+"""Transform of sound: a mono window at one rate."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bind.data.transforms.options import Range, ordered
+from bind.data.transforms.options import Range, checked_range
 from bind.media.audio import open_audio
-from bind.media.notices import say_once
+from bind.media.notices import warn_once
 from bind.media.recording import Recording
 from bind.media.resample import rate_ratio, read_resampled
 from bind.media.windows import checked_num_clips, window_starts
@@ -35,10 +35,20 @@ class AudioTransform:
 
     Raises:
         ValueError: a file that is missing, corrupt, empty or holds NaN, named in the message.
+
+    Examples:
+        >>> tone = Waveform(np.sin(np.arange(24_000) / 10).astype(np.float32), sample_rate_hz=8000)
+        >>> transform = AudioTransform(sample_rate_hz=8000, window_seconds=1.0)
+        >>> window = transform(tone, None)  # evaluation: the middle second of three
+        >>> window.shape, torch.equal(window, torch.from_numpy(tone.samples[8000:16_000]))
+        (torch.Size([8000]), True)
+        >>> len(AudioTransform(sample_rate_hz=8000, window_seconds=1.0, num_clips=5)(tone, None))
+        5
     """
 
     def __init__(
         self,
+        *,
         sample_rate_hz: int = 16_000,
         window_seconds: float = 1.0,
         num_clips: int | None = 1,
@@ -53,10 +63,12 @@ class AudioTransform:
         if self.num_samples < 1:
             raise ValueError(f"{sample_rate_hz} Hz for {window_seconds} s is an empty window; raise one of them")
         self.num_clips = checked_num_clips(num_clips)
-        self.speed_range = ordered("speed_range", speed_range, above=0.0)
-        self.gain_db_range = ordered("gain_db_range", gain_db_range)
-        self.noise_snr_db_range = ordered("noise_snr_db_range", noise_snr_db_range) if noise_snr_db_range else None
-        self.tilt_db_range = ordered("tilt_db_range", tilt_db_range)
+        self.speed_range = checked_range("speed_range", speed_range, above=0.0)
+        self.gain_db_range = checked_range("gain_db_range", gain_db_range)
+        self.noise_snr_db_range = (
+            checked_range("noise_snr_db_range", noise_snr_db_range) if noise_snr_db_range else None
+        )
+        self.tilt_db_range = checked_range("tilt_db_range", tilt_db_range)
 
     def __call__(self, value: Clip | Waveform, rng: np.random.Generator | None) -> Tensor | list[Tensor]:
         with open_audio(value) as recording:
@@ -79,12 +91,12 @@ class AudioTransform:
         return self._read(recording, int(rng.integers(spare + 1)) if spare > 0 else 0, ratio)
 
     def _read(self, recording: Recording, start: int, ratio: Fraction) -> np.ndarray:
-        x_TC = read_resampled(recording.read, recording.num_frames, start, self.num_samples, ratio)
+        x_TC = read_resampled(recording, start, self.num_samples, ratio)
         if recording.sample_rate_hz != self.sample_rate_hz:
-            rates = f"{recording.sample_rate_hz:g} Hz is resampled to {self.sample_rate_hz} Hz"
-            say_once(f"sound at {rates}", recording.name)
+            source_rate = f"{recording.sample_rate_hz:g} Hz"
+            warn_once(f"sound at {source_rate} is resampled to {self.sample_rate_hz} Hz", recording.name)
         if x_TC.shape[1] > 1:
-            say_once(f"sound with {x_TC.shape[1]} channels is averaged to one", recording.name)
+            warn_once(f"sound with {x_TC.shape[1]} channels is averaged to one", recording.name)
         return np.ascontiguousarray(x_TC.mean(axis=1) if x_TC.shape[1] > 1 else x_TC[:, 0])
 
     def _augment(self, x_T: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -103,8 +115,8 @@ class AudioTransform:
         return x_T
 
 
-def _draw_speed(bounds: Range, rng: np.random.Generator) -> float:
-    low, high = bounds
+def _draw_speed(speed_range: Range, rng: np.random.Generator) -> float:
+    low, high = speed_range
     return round(math.exp(rng.uniform(math.log(low), math.log(high))), 2)
 
 
@@ -115,7 +127,7 @@ def _tilt(x_T: np.ndarray, db_per_octave: float, sample_rate_hz: int) -> np.ndar
     num_fft = next_fast_len(len(x_T), real=True)
     octaves = np.log2(np.maximum(rfftfreq(num_fft, 1 / sample_rate_hz), 50.0) / 1000.0)
     response = np.power(10.0, db_per_octave * octaves / 20).astype(np.float32)
-    tilted = irfft(rfft(x_T, n=num_fft) * response, n=num_fft)[: len(x_T)]
+    tilted: np.ndarray = irfft(rfft(x_T, n=num_fft) * response, n=num_fft)[: len(x_T)]
     energy = float(np.sum(np.square(tilted)))
     gain = math.sqrt(float(np.sum(np.square(x_T))) / energy) if energy > 0 else 1.0
     return tilted * np.float32(gain)

@@ -1,4 +1,4 @@
-"""A depth map → a square of normalised inverse depth, or disparity."""
+"""Transform of a depth map: a square of normalised inverse depth, or disparity."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bind.data.transforms.square import finite_map, middle_square
+from bind.data.transforms.square import checked_map, middle_square
 from bind.media.pictures import read_pixels
 from bind.types import Clip
 
@@ -32,6 +32,12 @@ class DepthTransform:
         ValueError: names the file where it is no 16-bit grey picture or array of floats, or holds NaN, negative values
             or no measurement.
 
+    Examples:
+        >>> depth_HW = np.full((48, 64), 4.0, dtype=np.float32)  # metres
+        >>> square = DepthTransform(size_px=32, mean=0.0, std=1.0)(depth_HW, None)
+        >>> square.shape, float(square.mean())  # the inverse of 4 m
+        (torch.Size([1, 32, 32]), 0.25)
+
     Source: disparity, its cap of 75 and the baselines: Omnivore (Girdhar et al., 2022; DepthNorm, and issue 12 of its
     repository). Mean 0.0418 and std 0.0295: ViT-Lens (issue 9). Both come from SUN RGB-D's rotated numbers read as
     millimetres (issue 12 of ViT-Lens), so in true metres the cap is 600 and the farthest depth 6.25, not 50.
@@ -39,6 +45,7 @@ class DepthTransform:
 
     def __init__(
         self,
+        *,
         size_px: int = 64,
         min_metres: float = 0.1,
         max_metres: float = 50.0,
@@ -82,9 +89,9 @@ class DepthTransform:
         if stored_HW.dtype == np.uint16:
             if self.encoding == "sun_rgbd":
                 stored_HW = (stored_HW >> 3) | (stored_HW << 13)
-            depth_HW = finite_map(stored_HW, name) * np.float32(self.unit_metres)
+            depth_HW = checked_map(stored_HW, name) * np.float32(self.unit_metres)
         elif np.issubdtype(stored_HW.dtype, np.floating):
-            depth_HW = finite_map(stored_HW, name)
+            depth_HW = checked_map(stored_HW, name)
         else:
             raise ValueError(
                 f"{name}: {stored_HW.dtype} is no depth map; save depth as a 16-bit grey PNG, or as floats in metres "

@@ -1,4 +1,4 @@
-"""A sensor's recording → a window of chosen channels in chosen units at one rate."""
+"""Transform of a sensor's recording: a window of chosen channels in chosen units at one rate."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bind.data.transforms.options import Range, ordered
-from bind.media.notices import say_once
+from bind.data.transforms.options import Range, checked_range
+from bind.media.notices import warn_once
 from bind.media.recording import Recording
 from bind.media.resample import rate_ratio, read_resampled
 from bind.media.sensor import open_sensor
@@ -33,9 +33,9 @@ TRIADS = ("acc", "gyro")
 class ImuTransform:
     """A sensor file, a span of one, or a `SensorRecording` → float32 (C, T), T = `sample_rate_hz * window_seconds`.
 
-    Channels are picked by name and come out in the order and units asked for. Any other sensor works as well: name its
-    channels; units other than accelerations and angular rates have to agree. Resampling filters out what the new rate
-    cannot hold. From a longer recording a random window is taken in training and the middle one in evaluation.
+    Channels are picked by name and come out in the order and units of the arguments. Any other sensor works as well:
+    name its channels; units other than accelerations and angular rates have to agree. Resampling filters out what the
+    new rate cannot hold. From a longer recording a random window is taken in training and the middle one in evaluation.
     All augmentation is off by default and happens in training only.
 
     Args:
@@ -47,10 +47,19 @@ class ImuTransform:
     Raises:
         ValueError: names the file where channels are missing, units do not convert, values are NaN, the recording is
             shorter than the window, or every channel is constant.
+
+    Examples:
+        >>> values_TC = np.stack([np.arange(300.0), np.full(300, 9.80665)], axis=1).astype(np.float32)
+        >>> recording = SensorRecording(values_TC, 100.0, ("acc_x", "acc_z"), ("m/s^2", "m/s^2"))
+        >>> transform = ImuTransform(channels=["acc_z", "acc_x"], units=["g", "m/s^2"], window_seconds=1.0)
+        >>> window = transform(recording, None)  # evaluation: the middle second of three
+        >>> window.shape, window[:, 0].tolist()
+        (torch.Size([2, 100]), [1.0, 100.0])
     """
 
     def __init__(
         self,
+        *,
         channels: Sequence[str] = ("acc_x", "acc_y", "acc_z", "gyro_x", "gyro_y", "gyro_z"),
         units: Sequence[str] = ("g", "g", "g", "rad/s", "rad/s", "rad/s"),
         sample_rate_hz: float = 100.0,
@@ -68,7 +77,7 @@ class ImuTransform:
         if self.num_frames < 2:
             raise ValueError(f"{sample_rate_hz:g} Hz for {window_seconds:g} s is no window; raise one of them")
         self.rotation_degrees = rotation_degrees
-        self.scale_range = ordered("scale_range", scale_range, above=0.0)
+        self.scale_range = checked_range("scale_range", scale_range, above=0.0)
         self.noise_std_C = np.broadcast_to(np.asarray(noise_std, dtype=np.float32), (len(self.channels),))
         self._triads = _triads(self.channels)
         if rotation_degrees and not self._triads:
@@ -105,7 +114,7 @@ class ImuTransform:
     def _window(self, recording: Recording, rng: np.random.Generator | None) -> np.ndarray:
         ratio = rate_ratio(self.sample_rate_hz, recording.sample_rate_hz)
         if ratio != 1:
-            say_once(f"{recording.sample_rate_hz:g} Hz is resampled to {self.sample_rate_hz:g} Hz", recording.name)
+            warn_once(f"{recording.sample_rate_hz:g} Hz is resampled to {self.sample_rate_hz:g} Hz", recording.name)
         available = math.ceil(recording.num_frames * ratio)
         if available < self.num_frames:
             raise ValueError(
@@ -115,7 +124,7 @@ class ImuTransform:
         spare = max(0, recording.num_frames - math.ceil(self.num_frames / ratio))
         start = spare // 2 if rng is None else int(rng.integers(spare + 1))
         # Gravity does not stop at the ends of a recording: extend along a line, not with zeros.
-        return read_resampled(recording.read, recording.num_frames, start, self.num_frames, ratio, edges="line")
+        return read_resampled(recording, start, self.num_frames, ratio, edges="line")
 
     def _augment(self, x_TC: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         if self.rotation_degrees:
@@ -135,7 +144,8 @@ def random_rotation(max_degrees: float, rng: np.random.Generator) -> np.ndarray:
     x, y, z = axis / np.linalg.norm(axis)
     angle = math.radians(rng.uniform(0.0, max_degrees))
     cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    return np.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * cross @ cross
+    rotation: np.ndarray = np.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * cross @ cross
+    return rotation
 
 
 def _triads(channels: tuple[str, ...]) -> list[list[int]]:
@@ -144,11 +154,13 @@ def _triads(channels: tuple[str, ...]) -> list[list[int]]:
 
 
 def _conversion(source: str, target: str, where: str) -> float:
+    """The factor from the unit `source` to `target`; ValueError, with `where`, where there is none."""
     if source == target:
         return 1.0
-    (quantity, size), (wanted, wanted_size) = (SI_FACTORS.get(unit, (unit, 1.0)) for unit in (source, target))
-    if quantity != wanted:
+    source_quantity, source_size = SI_FACTORS.get(source, (source, 1.0))
+    target_quantity, target_size = SI_FACTORS.get(target, (target, 1.0))
+    if source_quantity != target_quantity:
         raise ValueError(
             f"{where} is in {source!r} and cannot become {target!r}; units that convert: {', '.join(SI_FACTORS)}"
         )
-    return size / wanted_size
+    return source_size / target_size

@@ -1,4 +1,4 @@
-"""Checks of a transform's options."""
+"""Checks of the options of transforms."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Range = tuple[float, float]
 """(low, high) of what is drawn uniformly."""
 
 
-def ordered(name: str, bounds: Range, above: float = -math.inf) -> Range:
+def checked_range(name: str, bounds: Range, above: float = -math.inf) -> Range:
     """(low, high) as floats; ValueError unless above < low <= high."""
     low, high = (float(bound) for bound in bounds)
     if not above < low <= high < math.inf:

@@ -1,4 +1,4 @@
-"""Pictures of one kind of measurement: decoded as they were stored, scaled and cut to a square."""
+"""Squares of pictures that measure something: checked, scaled and cut."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def middle_square(x_CHW: Tensor, size_px: int) -> Tensor:
     return x_CHW[:, top : top + size_px, left : left + size_px]
 
 
-def finite_map(x_HW: np.ndarray, name: str) -> np.ndarray:
+def checked_map(x_HW: np.ndarray, name: str) -> np.ndarray:
     """(H, W) numbers as float32; ValueError that names the file for another shape, NaN or infinity."""
     if x_HW.ndim != 2 or not x_HW.size:
         raise ValueError(f"{name}: shape {x_HW.shape} is not (height, width)")

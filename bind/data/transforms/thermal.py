@@ -1,4 +1,4 @@
-"""A thermal picture → a square of intensities between 0 and 1."""
+"""Transform of a thermal picture: a square of intensities between 0 and 1."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bind.data.transforms.square import finite_map, middle_square
+from bind.data.transforms.square import checked_map, middle_square
 from bind.media.pictures import read_pixels
 from bind.types import Clip
 
@@ -19,7 +19,7 @@ class ThermalTransform:
     """A thermal picture of 8 or 16 bits, or an `.npy` of floats, (H, W) → float32 (1, S, S), S = `size_px`.
 
     `low` maps to 0, `high` to 1, and what is beyond is clipped; then (x - mean) / std. There is no normalisation
-    unless you ask for it: the statistics of colour photographs are not those of heat. The picture is scaled to its
+    by default: the statistics of colour photographs are not those of heat. The picture is scaled to its
     shorter side, and its middle kept.
 
     Args:
@@ -29,10 +29,17 @@ class ThermalTransform:
 
     Raises:
         ValueError: names the file where it is no such picture, has false colours, or holds NaN.
+
+    Examples:
+        >>> celsius_HW = np.linspace(10.0, 40.0, 48 * 64, dtype=np.float32).reshape(48, 64)
+        >>> square = ThermalTransform(size_px=32, low=0.0, high=50.0)(celsius_HW, None)
+        >>> square.shape, round(float(square.mean()), 2)  # 25 °C on average
+        (torch.Size([1, 32, 32]), 0.5)
     """
 
     def __init__(
         self,
+        *,
         size_px: int = 64,
         low: float = 0.0,
         high: float | None = None,
@@ -51,7 +58,7 @@ class ThermalTransform:
         high = FULL_SCALE.get(stored.dtype) if self.high is None else self.high
         if high is None:
             raise ValueError(f"{name}: {stored.dtype} has no full scale; set transform.thermal.low and .high for it")
-        x_HW = torch.from_numpy(finite_map(_one_channel(stored, name), name))
+        x_HW = torch.from_numpy(checked_map(_one_channel(stored, name), name))
         x_HW = ((x_HW - self.low) / (high - self.low)).clamp(0.0, 1.0)
         return (middle_square(x_HW[None], self.size_px) - self.mean) / self.std
 

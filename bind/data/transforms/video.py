@@ -1,4 +1,4 @@
-"""Moving pictures → a clip of a few frames."""
+"""Transform of moving pictures: clips of a few frames."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class VideoTransform:
     """
 
     def __init__(
-        self, num_frames: int = 8, clip_seconds: float = 2.0, num_clips: int | None = 1, size_px: int = 64
+        self, *, num_frames: int = 8, clip_seconds: float = 2.0, num_clips: int | None = 1, size_px: int = 64
     ) -> None:
         if not (num_frames >= 1 and clip_seconds > 0 and size_px >= 1):
             raise ValueError("video needs num_frames >= 1, clip_seconds > 0 and size_px >= 1")

@@ -9,7 +9,7 @@ from typing import cast
 
 import numpy as np
 
-from bind.media.audio import SoundBlocks
+from bind.media.audio import SoundBlockReader
 from bind.media.recording import span_frames
 from bind.studies.doctor.envelope import ENVELOPE_HZ, MAX_ENVELOPE_SECONDS
 from bind.studies.doctor.findings import MANY, Fault, FileFacts, FindingKind, StretchFacts
@@ -80,12 +80,12 @@ class SoundMeter:
 
 def examine_sound(clips: list[Clip], with_envelope: bool) -> FileFacts:
     """The clips of one sound file, read in blocks of 16 s at 16 kHz: memory does not grow with its length."""
-    with SoundBlocks(cast(Path, clips[0].path)) as file:
+    with SoundBlockReader(cast(Path, clips[0].path)) as file:
         facts = [_examine_stretch(file, clip, with_envelope) for clip in clips]
         return FileFacts(facts, rate_hz=file.sample_rate_hz)
 
 
-def _examine_stretch(file: SoundBlocks, clip: Clip, with_envelope: bool) -> StretchFacts:
+def _examine_stretch(file: SoundBlockReader, clip: Clip, with_envelope: bool) -> StretchFacts:
     try:
         first, last = span_frames(clip, file.sample_rate_hz, file.num_frames)
         meter = SoundMeter(file.sample_rate_hz, last - first, with_envelope)

@@ -5,8 +5,7 @@ from hypothesis import strategies as st
 from support.runs import write_manifest
 from support.shard_cases import pack, write_world
 
-from bind.data.leakage.audit import Part, exact_audit
-from bind.data.leakage.same_files import Comparison, on_disk
+from bind.data.leakage.audit import SourceSplit, exact_audit
 from bind.data.sources.manifest import ManifestSource
 from bind.data.sources.shards.source import IndexedShardSource
 from bind.data.sources.toy.world import ToySource
@@ -22,11 +21,11 @@ class Table:
             | {"audio_start_seconds": start, "audio_end_seconds": end}
             for key, owners, file, start, end in rows
         ]
-        self.source = ManifestSource(write_manifest(folder / f"{name}.{split}.jsonl", rows), name)
+        self.source = ManifestSource(write_manifest(folder / f"{name}.{split}.jsonl", rows), name=name)
 
     @property
     def part(self):
-        return Part(self.name, self.source, self.split, ("audio",))
+        return SourceSplit(self.name, self.source, self.split, ("audio",))
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +72,7 @@ def test_other_content_is_none(folder, name):
     assert result.not_checked == []
 
 
-def test_what_may_not_be_read_is_said(folder):
+def test_files_that_may_not_be_read_are_noted(folder):
     evaluated, trained = [("e", ["p"], "copy of a", None, None)], [("t", ["q"], "a", None, None)]
     for max_bytes in (0, 10_000):  # not even 4 kB of each; not all of it
         result = audit(folder, evaluated, trained, max_bytes)
@@ -101,10 +100,10 @@ def test_overlapping_stretches_are_those_that_comparing_all_pairs_finds(tmp_path
     assert found(result) == ({"windows": expected} if expected else {})
 
 
-def test_captions_that_are_trained_on_too_are_told_and_no_leakage(tmp_path):
+def test_captions_that_are_trained_on_too_are_noted_and_no_leakage(tmp_path):
     def part(split, text):
         rows = [{"key": split, "split": split, "text": text}]
-        return Part("m", ManifestSource(write_manifest(tmp_path / f"{split}.jsonl", rows)), split, ("text",))
+        return SourceSplit("m", ManifestSource(write_manifest(tmp_path / f"{split}.jsonl", rows)), split, ("text",))
 
     result = exact_audit([part("test", ["a dog", "a bark"])], [part("train", ["a dog"])])
     assert result.leaked == set()
@@ -117,19 +116,21 @@ def test_shards_and_the_files_that_they_were_packed_from_hold_the_same(tmp_path)
     shards = IndexedShardSource(str(tmp_path / "packed"))
     table = ManifestSource(manifest)
     modalities = ("image", "audio", "imu")
-    train = Part("table", table, "train", modalities)
-    packed = Part("shards", shards, "train", modalities)
+    train = SourceSplit("table", table, "train", modalities)
+    packed = SourceSplit("shards", shards, "train", modalities)
     result = exact_audit([packed], [train])
     with_files = {s.key for s in table.samples("train") if {"image"} & set(s.values)}
     assert set(result.leaks["files"]) >= with_files
-    result = exact_audit([Part("shards", shards, "val", modalities)], [Part("table", table, "train", ("image",))])
+    result = exact_audit(
+        [SourceSplit("shards", shards, "val", modalities)], [SourceSplit("table", table, "train", ("image",))]
+    )
     assert result.leaked == set()
 
 
 def test_a_world_of_another_seed_holds_out_other_combinations():
     worlds = [ToySource(num_train=900, num_test_queries=1, seed=seed) for seed in (0, 1)]
     train, same, other = (
-        Part("w", worlds[i], split, ("image",)) for i, split in ((0, "train"), (0, "test"), (1, "test"))
+        SourceSplit("w", worlds[i], split, ("image",)) for i, split in ((0, "train"), (0, "test"), (1, "test"))
     )
     assert exact_audit([same], [train]).leaked == set()
     result = exact_audit([other], [train])
@@ -137,9 +138,3 @@ def test_a_world_of_another_seed_holds_out_other_combinations():
     expected = sum(tuple(row) in seen for row in worlds[1].factor_table("test").tolist())
     assert len(result.leaks["combinations"]) == expected > 0
     assert any("generated" in note for note in result.not_checked)
-
-
-def test_empty_files_equal_nothing(tmp_path):
-    for name in "ab":
-        (tmp_path / name).write_bytes(b"")
-    assert dict(Comparison([on_disk(tmp_path / "a", "audio")], [on_disk(tmp_path / "b", "audio")], 1e9).same) == {}

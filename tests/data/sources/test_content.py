@@ -3,7 +3,7 @@ import os
 import numpy as np
 import pytest
 
-from bind.data.sources.content import hash_of_files
+from bind.data.sources.content import hash_files
 from bind.data.sources.manifest import ManifestSource
 from bind.data.sources.phrases import PhraseSource
 from bind.data.sources.scans import ScanSource
@@ -81,13 +81,13 @@ def test_a_file_that_is_gone_is_named(folder):
 def test_what_belongs_to_one_sample_does_not_slip_to_the_next(tmp_path):
     one = [Sample("a", "train", {"text": ["x", "y"]}), Sample("b", "train", {"text": []})]
     other = [Sample("a", "train", {"text": ["x"]}), Sample("b", "train", {"text": ["y"]})]
-    assert hash_of_files(one, "text", tmp_path) != hash_of_files(other, "text", tmp_path)
+    assert hash_files(one, "text", tmp_path) != hash_files(other, "text", tmp_path)
     (tmp_path / "f").write_bytes(b"")
     spans = [[Sample("a", "train", {"audio": [Clip(tmp_path / "f", s, e)]})] for s, e in ((0.0, None), (None, 0.0))]
-    assert len({hash_of_files(samples, "audio", tmp_path) for samples in spans}) == 2
+    assert len({hash_files(samples, "audio", tmp_path) for samples in spans}) == 2
 
 
-def test_a_made_world_is_known_by_what_makes_it(monkeypatch):
+def test_a_generated_world_is_known_by_its_arguments_and_code(monkeypatch):
     def content(modality="image", split="train", **options):
         return ToySource(**{"num_train": 40, "num_val_queries": 1, "num_test_queries": 1} | options).content_hash(
             split, modality
@@ -108,7 +108,7 @@ def test_a_made_world_is_known_by_what_makes_it(monkeypatch):
 def test_scans_and_phrases_are_known_by_what_they_hold():
     assert ScanSource(seed=0).content_hash("val", "image") == ScanSource(seed=0).content_hash("val", "image")
     assert ScanSource(seed=0).content_hash("val", "image") != ScanSource(seed=1).content_hash("val", "image")
-    made = [PhraseSource(["red blue green round"], 8, 4, seed=seed) for seed in (0, 0, 1)]
-    one, same, other = (source.content_hash("train", "text") for source in made)
+    sources = [PhraseSource(["red blue green round"], num_train=8, num_held_out=4, seed=seed) for seed in (0, 0, 1)]
+    one, same, other = (source.content_hash("train", "text") for source in sources)
     assert one == same != other
-    assert np.array_equal(made[0].samples("train")[0].key, made[1].samples("train")[0].key)
+    assert np.array_equal(sources[0].samples("train")[0].key, sources[1].samples("train")[0].key)

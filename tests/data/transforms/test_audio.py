@@ -81,7 +81,7 @@ def test_tilt_shifts_energy_between_octaves_and_keeps_it():
 
 
 def test_other_rates_and_channels_are_converted_and_said_once(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(notices, "_said", set())
+    monkeypatch.setattr(notices, "_warned", set())
     stereo = np.stack([sine(440, 8000), np.zeros(8000, dtype=np.float32)], axis=1)
     for name in ("a.wav", "b.wav"):
         soundfile.write(tmp_path / name, stereo, 8000)

@@ -75,11 +75,13 @@ def test_collate_stacks():
 
 def test_disparity_of_a_kinect_is_baseline_times_focal_length_over_depth():
     depth = np.array([[0.005, 2.0], [4.0, 100.0]], dtype=np.float32)
-    y = DepthTransform(2, 0.01, 50.0, 0.0418, 0.0295, baseline_metres=0.075, focal_px=518.857901)(depth, None)
+    y = DepthTransform(size_px=2, min_metres=0.01, mean=0.0418, std=0.0295, baseline_metres=0.075, focal_px=518.857901)(
+        depth, None
+    )
     disparity = 0.075 * 518.857901 / np.array([[0.01, 2.0], [4.0, 50.0]])
     np.testing.assert_allclose(y[0], (disparity - 0.0418) / 0.0295, rtol=1e-5)
     kinect = {"baseline_metres": 0.075, "focal_px": 518.857901, "max_disparity": 75.0}
-    capped = DepthTransform(2, 0.01, **kinect, **PLAIN)(depth, None)
+    capped = DepthTransform(size_px=2, min_metres=0.01, **kinect, **PLAIN)(depth, None)
     np.testing.assert_allclose(capped[0], np.minimum(disparity, 75.0) / 75.0, rtol=1e-5)
 
 
@@ -87,9 +89,11 @@ def test_the_raw_files_of_sun_rgbd_are_rotated_by_three_bits(tmp_path):
     depth_mm = np.array([[1, 800], [4001, 65535]], dtype=np.uint16)
     rotated = (depth_mm << 3) | (depth_mm >> 13)
     Image.fromarray(rotated).save(tmp_path / "d.png")
-    transform = DepthTransform(2, 0.0001, 100.0, encoding="sun_rgbd", **PLAIN)
+    transform = DepthTransform(size_px=2, min_metres=0.0001, max_metres=100.0, encoding="sun_rgbd", **PLAIN)
     np.testing.assert_allclose(transform(Clip(tmp_path / "d.png"), None)[0], 1000.0 / depth_mm, rtol=1e-5)
-    farthest = DepthTransform(2, 0.0001, 8.0, encoding="sun_rgbd", **PLAIN)(Clip(tmp_path / "d.png"), None)
+    farthest = DepthTransform(size_px=2, min_metres=0.0001, max_metres=8.0, encoding="sun_rgbd", **PLAIN)(
+        Clip(tmp_path / "d.png"), None
+    )
     assert float(farthest.min()) == pytest.approx(1 / 8)
 
 
@@ -111,7 +115,7 @@ def test_units_of_a_file_and_metres_in_an_array(tmp_path):
     depth = np.random.default_rng(0).integers(1000, 20_000, (16, 16)).astype(np.uint16)
     Image.fromarray(depth).save(tmp_path / "d.png")
     np.save(tmp_path / "d.npy", depth.astype(np.float32) / 5000)
-    transform = DepthTransform(16, unit_metres=1 / 5000)
+    transform = DepthTransform(size_px=16, unit_metres=1 / 5000)
     torch.testing.assert_close(transform(Clip(tmp_path / "d.png"), None), transform(Clip(tmp_path / "d.npy"), None))
     (tmp_path / "bad.npy").write_bytes(b"nothing")
     with pytest.raises(ValueError, match=r"bad\.npy: not readable as \.npy"):

@@ -1,4 +1,4 @@
-"""What goes into a shard for one value: the file as it is, or exactly the frames of its span."""
+"""Members of a shard for one value: its whole file, or exactly the frames of its span."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from bind.media.audio import sound_facts
+from bind.media.audio import read_sound_header
 from bind.media.recording import span_frames
 from bind.media.sensor import open_sensor
 from bind.media.sound_writer import cut_sound
@@ -21,7 +21,7 @@ SENSOR = (".npy", ".csv", ".parquet")
 MAX_HEADER_BYTES = 4096
 """Of the files that spans are written to."""
 
-Packed = tuple[str, bytes]
+PackedMember = tuple[str, bytes]
 """Extension and content of a member."""
 
 
@@ -31,10 +31,11 @@ def is_cut(clip: Clip) -> bool:
 
 
 def has_span(clip: Clip) -> bool:
+    """Whether `clip` is a part of its file."""
     return clip.start_seconds is not None or clip.end_seconds is not None
 
 
-def packed_value(clip: Clip) -> list[Packed]:
+def pack_value(clip: Clip) -> list[PackedMember]:
     """The members of one value: its file, or its span's frames, and the sidecar of a `.npy`.
 
     A span decodes to the same frames as it does out of its file. Sound of 16 or 24 bits stays what it was, any other
@@ -59,7 +60,7 @@ def packed_value(clip: Clip) -> list[Packed]:
     return members
 
 
-def largest_size(clip: Clip) -> int:
+def max_packed_bytes(clip: Clip) -> int:
     """Bytes that the members of a value hold at most, found without decoding sound."""
     path = cast(Path, clip.path)
     if not is_cut(clip):
@@ -70,7 +71,7 @@ def largest_size(clip: Clip) -> int:
         recording = open_sensor(clip)
         num_values = recording.num_frames * len(recording.channels)
     else:
-        rate_hz, num_frames, num_channels = sound_facts(path)
+        rate_hz, num_frames, num_channels = read_sound_header(path)
         first, last = span_frames(clip, rate_hz, num_frames)
         num_values = (last - first) * num_channels
     return 4 * num_values + MAX_HEADER_BYTES
@@ -80,13 +81,13 @@ def _suffix(clip: Clip) -> str:
     return clip.path.suffix.lower()
 
 
-def _cut_sensor(clip: Clip) -> list[Packed]:
+def _cut_sensor(clip: Clip) -> list[PackedMember]:
     recording = open_sensor(clip)
-    about: dict[str, Any] = {
+    header: dict[str, Any] = {
         "channels": recording.channels,
         "units": recording.units,
         "sample_rate_hz": recording.sample_rate_hz,
     }
-    written = io.BytesIO()
-    np.save(written, recording.read(0, recording.num_frames), allow_pickle=False)
-    return [("npy", written.getvalue()), ("json", json.dumps(about).encode())]
+    content = io.BytesIO()
+    np.save(content, recording.read(0, recording.num_frames), allow_pickle=False)
+    return [("npy", content.getvalue()), ("json", json.dumps(header).encode())]

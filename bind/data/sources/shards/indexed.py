@@ -1,4 +1,4 @@
-"""The index of a shard: beside it where there is one, else made once and kept."""
+"""Indices of shards: read from beside the shard where there is one, else made once and kept."""
 
 from __future__ import annotations
 
@@ -28,28 +28,29 @@ def load_indices(shards: list[str], cache_dir: Path) -> list[TarIndex]:
     Raises:
         ValueError: naming the shard, where its index does not fit it, or as in `index_tar`.
     """
-    found = in_parallel(lambda shard: _known_index(shard, cache_dir), shards)
-    missing = [shard for shard, index in zip(shards, found, strict=True) if index is None]
+    indices = in_parallel(lambda shard: _read_index(shard, cache_dir), shards)
+    missing = [shard for shard, index in zip(shards, indices, strict=True) if index is None]
     if missing:
         logger.warning("%d shard(s) have no index and are read once (first: %s)", len(missing), shown(missing[0]))
         for shard in track(missing, "index shards", transient=True, disable=not sys.stdout.isatty()):
-            found[shards.index(shard)] = _make_index(shard, cache_dir)
-    return cast(list[TarIndex], found)
+            indices[shards.index(shard)] = _make_index(shard, cache_dir)
+    return cast(list[TarIndex], indices)
 
 
-def index_name(shard: str) -> str:
-    """Where a shard's index lies: `a/000.tar?token` → `a/000.index.parquet?token`."""
+def index_path_of(shard: str) -> str:
+    """Path or URL of a shard's index: `a/000.tar?token` → `a/000.index.parquet?token`."""
     name, mark, query = shard.partition("?") if is_remote(shard) else (shard, "", "")
     return name.removesuffix(".tar") + SUFFIX + mark + query
 
 
-def _cached(shard: str, cache_dir: Path) -> Path:
-    place = shard.partition("?")[0] if is_remote(shard) else os.path.abspath(shard)
-    return cache_dir / (hashlib.blake2b(place.encode(), digest_size=16).hexdigest() + SUFFIX)
+def _cached_path(shard: str, cache_dir: Path) -> Path:
+    identity = shard.partition("?")[0] if is_remote(shard) else os.path.abspath(shard)
+    return cache_dir / (hashlib.blake2b(identity.encode(), digest_size=16).hexdigest() + SUFFIX)
 
 
-def _known_index(shard: str, cache_dir: Path) -> TarIndex | None:
-    beside, cached = index_name(shard), _cached(shard, cache_dir)
+def _read_index(shard: str, cache_dir: Path) -> TarIndex | None:
+    """The index of a shard; None where there is none, or only one of an earlier state of the shard."""
+    beside, cached = index_path_of(shard), _cached_path(shard, cache_dir)
     content = read_whole(beside, missing_ok=True)
     where = beside
     if content is None and cached.is_file():
@@ -60,12 +61,12 @@ def _known_index(shard: str, cache_dir: Path) -> TarIndex | None:
     if is_remote(shard) and index.plan:
         return index  # its size is compared at the first read
     size = file_size(shard)
-    older = not is_remote(shard) and os.stat(where).st_mtime_ns < os.stat(shard).st_mtime_ns
+    is_older = not is_remote(shard) and os.stat(where).st_mtime_ns < os.stat(shard).st_mtime_ns
     if index.plan and size != index.num_bytes:
         raise ValueError(
             f"{shard}: has {size} bytes where {where} says {index.num_bytes}: cut off or written again. Pack it again"
         )
-    if not index.plan and (size != index.num_bytes or older):
+    if not index.plan and (size != index.num_bytes or is_older):
         logger.warning("%s: changed since it was indexed", shown(shard))
         return None
     return index
@@ -78,9 +79,9 @@ def _make_index(shard: str, cache_dir: Path) -> TarIndex:
         logger.warning(
             "%s: %d member(s) have no key and are left out (first: %s)", shown(shard), len(keyless), keyless[0]
         )
-    place = Path(index_name(shard))
-    if is_remote(shard) or not os.access(place.parent, os.W_OK):
-        place = _cached(shard, cache_dir)
-        place.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(place, index.to_bytes())
+    path = Path(index_path_of(shard))
+    if is_remote(shard) or not os.access(path.parent, os.W_OK):
+        path = _cached_path(shard, cache_dir)
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, index.to_bytes())
     return index

@@ -16,7 +16,7 @@ MODALITY_OF_EXTENSION: Mapping[str, Modality] = {
     **dict.fromkeys(("wav", "flac", "ogg", "mp3"), "audio"),
     **dict.fromkeys(("mp4", "webm", "mkv", "mov"), "video"),
 }
-"""What a member of a foreign shard is when its name tells no modality: `000017.jpg`."""
+"""Modality of a member of a foreign shard whose name holds none, such as `000017.jpg`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def split_name(name: str, where: str) -> tuple[str, str] | None:
 
 
 def parse_suffix(suffix: str, extensions: Mapping[str, Modality]) -> Suffix | None:
-    """What a suffix means: `audio.wav`, `text.3.txt`, or by `extensions` the whole suffix or its last part; or None."""
+    """Parse `audio.wav` or `text.3.txt`, or by `extensions` the whole suffix or its last part; None for another."""
     *parts, extension = suffix.split(".")
     number = int(parts.pop()) if parts and re.fullmatch(r"[0-9]{1,6}", parts[-1]) else 0
     if suffix in extensions:

@@ -1,4 +1,4 @@
-"""Packed data read like a list: every sample at its place, in as few range reads as a batch needs."""
+"""Source of packed data that is read like a list: every sample by its place, in as few range reads as a batch needs."""
 
 from __future__ import annotations
 
@@ -39,19 +39,33 @@ class IndexedShardSource:
         block_samples: how many neighbours stay together when training shuffles, to be had in one read; 1 shuffles
             freely.
         extensions: suffix of members → modality, besides what is usual: jpg is image, txt is text, wav and flac are
-            audio, mp4 is video; `{key}.audio.wav` needs none.
+            audio, mp4 is video; `{key}.audio.wav` needs no entry.
         cache_dir: where indices go that can't lie beside their shard.
 
     Raises:
         ValueError: naming shard and member: shards that are missing, damaged or not to be trusted, keys that come
             twice, owners in two splits.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> from bind.data.sources.shards.writer import plan_shards, write_listing, write_shard
+        >>> folder = TemporaryDirectory()
+        >>> samples = [Sample("a", "train", {"text": ["a dog", "a puppy"]}), Sample("b", "train", {"text": ["a cat"]})]
+        >>> plans = plan_shards(samples, "train", max_bytes=10**6, seed=None)
+        >>> for plan in plans:
+        ...     write_shard(plan, Path(folder.name))
+        >>> write_listing(plans, Path(folder.name))
+        >>> source = IndexedShardSource(folder.name)
+        >>> source.fetch("train", [1, 0], ["text"], rngs=None)
+        [{'text': ['a cat']}, {'text': ['a dog', 'a puppy']}]
+        >>> folder.cleanup()
     """
 
     def __init__(
         self,
         shards: Shards | Mapping[str, Shards],
-        name: str | None = None,
         *,
+        name: str | None = None,
         block_samples: int = 16,
         extensions: Mapping[str, Modality] | None = None,
         cache_dir: str | Path = CACHE_DIR,
@@ -60,18 +74,18 @@ class IndexedShardSource:
             raise ValueError(f"data.block_samples={block_samples}: give a number of samples, 1 to shuffle them freely")
         self.block_samples = block_samples
         by_split: Mapping[Any, Shards] = shards if isinstance(shards, Mapping) else {None: shards}
-        found = [(shard, split) for split, pattern in by_split.items() for shard in find_shards(pattern)]
-        paths = [shard for shard, _ in found]
+        shards_with_split = [(shard, split) for split, pattern in by_split.items() for shard in find_shards(pattern)]
+        paths = [shard for shard, _ in shards_with_split]
         self.path = paths[0].rpartition("/")[0] or "."
         self.name = name or self.path.rpartition("/")[2]
         indices = load_indices(paths, Path(cache_dir).expanduser())
         self._members = Members(paths, indices, {**MODALITY_OF_EXTENSION, **(extensions or {})})
         self._refuse_repeated_keys()
-        self._tell_unknown()
+        self._warn_unknown_members()
         self._samples: dict[str, list[Sample]] = {split: [] for split in SPLITS}
         self._rows: dict[str, list[int]] = {split: [] for split in SPLITS}
         self._modalities: dict[Modality, None] = {}
-        self._make_samples(indices, [split for _, split in found])
+        self._make_samples(indices, [split for _, split in shards_with_split])
         if len(self.splits) > 1:
             refuse_shared_owners((s for samples in self._samples.values() for s in samples), self.path)
 
@@ -86,7 +100,7 @@ class IndexedShardSource:
                     "the shards out, or pack them from one manifest"
                 )
 
-    def _tell_unknown(self) -> None:
+    def _warn_unknown_members(self) -> None:
         texts = zip(self._members.suffix_texts, self._members.suffixes, strict=True)
         if unknown := [text for text, suffix in texts if suffix is None]:
             logger.warning(
@@ -100,14 +114,15 @@ class IndexedShardSource:
     def _make_samples(self, indices: Sequence[TarIndex], splits: Sequence[str | None]) -> None:
         members = self._members
         carried: dict[bytes, dict[Modality, tuple[Any, ...]]] = {}
-        others: Counter[str] = Counter()
-        place = 0
-        for shard, index, asked in zip(members.shards, indices, splits, strict=True):
-            about = zip(index.key, index.split, index.group, index.label, index.owners, strict=True)
-            for row, (key, own, group, label, owners) in enumerate(about, place):
-                if asked and own and asked != own:
+        other_splits: Counter[str] = Counter()
+        first_row = 0
+        for shard, index, split_of_shard in zip(members.shards, indices, splits, strict=True):
+            columns = zip(index.key, index.split, index.group, index.label, index.owners, strict=True)
+            for row, (key, stored_split, group, label, owners) in enumerate(columns, first_row):
+                if split_of_shard and stored_split and split_of_shard != stored_split:
                     raise ValueError(
-                        f"{shard}: the sample {key!r} is of the split {own!r}; list the shard as data.shards.{own}"
+                        f"{shard}: the sample {key!r} is of the split {stored_split!r}; list the shard as "
+                        f"data.shards.{stored_split}"
                     )
                 suffix_ids = members.suffix_ids(row)
                 # Samples with members of the same kinds share one mapping: a million of them stay small.
@@ -120,16 +135,16 @@ class IndexedShardSource:
                         f"{shard}: no member of the sample {key!r} is of a known modality; say what they are in "
                         "data.extensions"
                     )
-                split = own or asked or "train"
+                split = stored_split or split_of_shard or "train"
                 if split not in SPLITS:
-                    others[split] += 1
+                    other_splits[split] += 1
                     continue
                 self._modalities.update(dict.fromkeys(values))
                 self._samples[split].append(Sample(key, split, values, group, tuple(owners), label))
                 self._rows[split].append(row)
-            place += len(index)
-        if others:
-            logger.warning("%s: samples of other splits are not loaded: %s", self.path, dict(others))
+            first_row += len(index)
+        if other_splits:
+            logger.warning("%s: samples of other splits are not loaded: %s", self.path, dict(other_splits))
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -137,7 +152,7 @@ class IndexedShardSource:
         return tuple(split for split, samples in self._samples.items() if samples)
 
     def modalities(self) -> tuple[Modality, ...]:
-        """Modalities that at least one sample has, in the order they were met."""
+        """Modalities that at least one sample has, in the order of their first samples."""
         return tuple(self._modalities)
 
     def samples(self, split: str) -> Sequence[Sample]:
@@ -152,7 +167,7 @@ class IndexedShardSource:
     def training_order(self, rng: np.random.Generator, size: int) -> np.ndarray:
         """A permutation (size,) int64 of blocks of `block_samples` neighbours.
 
-        Where the first block ends is drawn, too: no two samples always share a batch.
+        The end of the first block is random too, so that no two samples always share a batch.
         """
         if self.block_samples == 1:
             return rng.permutation(size)
@@ -165,8 +180,8 @@ class IndexedShardSource:
         counts = np.diff(members.first)[rows]
         starts = np.cumsum(counts) - counts
         places = np.repeat(members.first[rows] - starts, counts) + np.arange(counts.sum())
-        wanted = np.array([suffix is not None and suffix.modality == modality for suffix in members.suffixes])
-        kept = wanted[members.suffix_id[places]]
+        is_of_modality = np.array([suffix is not None and suffix.modality == modality for suffix in members.suffixes])
+        kept = is_of_modality[members.suffix_id[places]]
         digest = hashlib.blake2b(digest_size=16)
         digest.update("\n".join(sample.key for sample in self.samples(split)).encode())
         digest.update("\n".join(members.suffix_texts[i] for i in members.suffix_id[places[kept]]).encode())
@@ -204,7 +219,7 @@ class IndexedShardSource:
     ) -> list[dict[Modality, list[Any]]]:
         """Texts, and `Clip`s of packed files, of these samples; only members of `modalities` are read.
 
-        `rngs` has no part in it: what is packed does not vary.
+        `rngs` is not used: what is packed does not vary.
 
         Raises:
             ValueError: naming shard and member, where one can't be read or is not what its index says.

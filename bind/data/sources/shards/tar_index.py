@@ -1,4 +1,4 @@
-"""Where everything lies in a tar: what its samples are about, and the offset, size and checksum of every member."""
+"""Index of a tar: the metadata of its samples, and offset, size and checksum of every member."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class TarIndex:
         return len(self.key)
 
     def to_bytes(self) -> bytes:
-        """As a Parquet file: a row per sample, lists of members, and what is about the tar in its metadata."""
+        """Encode it as a Parquet file: a row per sample, lists of members, and facts of the tar in its metadata."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -90,14 +90,14 @@ class TarIndex:
                 suffix=_shared_strings(suffixes.flatten().dictionary_encode()),
                 members={name: flat[name].astype(kind) for name, kind in MEMBER_TYPES.items()},
             )
-            index._refuse_nonsense()
+            index._refuse_inconsistency()
         except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(
                 f"{where}: no index of a shard ({error}). Delete it to have the shard indexed again"
             ) from error
         return index
 
-    def _refuse_nonsense(self) -> None:
+    def _refuse_inconsistency(self) -> None:
         first, offset, size = self.first, self.members["offset"], self.members["size"]
         if len(first) != len(self) + 1 or first[0] != 0 or first[-1] != len(offset) or np.any(np.diff(first) < 0):
             raise ValueError("its lists do not fit together")
@@ -114,24 +114,25 @@ def _shared_strings(encoded: Any) -> np.ndarray:
     """Strings as objects, each text once in memory."""
     if encoded.null_count:
         raise ValueError("a member has no name")
-    return np.array(encoded.dictionary.to_pylist(), dtype=object)[encoded.indices.to_numpy()]
+    strings: np.ndarray = np.array(encoded.dictionary.to_pylist(), dtype=object)[encoded.indices.to_numpy()]
+    return strings
 
 
 def index_tar(stream: BinaryIO, where: str, plan: str = "") -> tuple[TarIndex, list[str]]:
-    """Read a tar from its first to its last byte; the index, and the names of members that have no key.
+    """Read a tar from its first to its last byte: its index, and the names of members that have no key.
 
     Raises:
         ValueError: naming shard and member: a tar that is cut off or none at all, names that leave the folder, links,
             absurd sizes, a member or a key that comes twice, metadata that is none.
     """
-    counted = _Counted(stream)
-    index, rows, keyless = TarIndex(0, plan), _Rows(where), []
+    counted = _CountingStream(stream)
+    index, samples, keyless = TarIndex(0, plan), _SampleRows(where), []
     try:
         with tarfile.open(fileobj=cast(Any, counted), mode="r|", bufsize=CHUNK_BYTES) as tar:
             for info in tar:
                 if info.isdir():
                     continue
-                named = split_name(info.name, where)
+                key_and_suffix = split_name(info.name, where)
                 if not info.isreg() or info.sparse is not None:
                     raise ValueError(f"{where}: the member {info.name!r} is no plain file. Do not trust this shard")
                 if not 0 <= info.size <= MAX_MEMBER_BYTES:
@@ -139,10 +140,10 @@ def index_tar(stream: BinaryIO, where: str, plan: str = "") -> tuple[TarIndex, l
                         f"{where}: the member {info.name!r} claims {info.size} bytes; up to {MAX_MEMBER_BYTES} are read"
                     )
                 content = cast(BinaryIO, tar.extractfile(info))
-                if named is None:
+                if key_and_suffix is None:
                     keyless.append(info.name)
                 else:
-                    rows.add(info, *named, content)
+                    samples.add(info, *key_and_suffix, content)
             end = tar.offset
     except tarfile.TarError as error:
         raise ValueError(f"{where}: not a whole tar ({error}). Fetch or pack it again") from error
@@ -150,15 +151,15 @@ def index_tar(stream: BinaryIO, where: str, plan: str = "") -> tuple[TarIndex, l
         pass
     if counted.num_bytes < end + BLOCK_BYTES:
         raise ValueError(f"{where}: the tar is cut off after {counted.num_bytes} bytes. Fetch or pack it again")
-    if not rows.key:
+    if not samples.key:
         raise ValueError(f"{where}: there is no sample in it; members are named KEY.EXTENSION")
-    rows.fill(index)
+    samples.fill(index)
     index.num_bytes = counted.num_bytes
     return index, keyless
 
 
-class _Counted:
-    """A stream that counts what was read."""
+class _CountingStream:
+    """A stream that counts the bytes that were read."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self.stream = stream
@@ -170,14 +171,14 @@ class _Counted:
         return content
 
 
-class _Rows:
-    """Samples as their members come by."""
+class _SampleRows:
+    """Samples of a tar that is read member by member; those of one sample lie together."""
 
     def __init__(self, where: str) -> None:
         self.where = where
         self.key: dict[str, None] = {}
         self.meta: list[dict[str, Any]] = []
-        self.suffixes: list[dict[str, tuple[int, int, int]]] = []
+        self.suffixes: list[dict[str, tuple[int, int, int]]] = []  # of each sample: suffix → offset, size, checksum
 
     def add(self, info: tarfile.TarInfo, key: str, suffix: str, content: BinaryIO) -> None:
         if not self.key or key != next(reversed(self.key)):
@@ -200,6 +201,7 @@ class _Rows:
         self.suffixes[-1][suffix] = (info.offset_data, info.size, crc)
 
     def fill(self, index: TarIndex) -> None:
+        """Write the columns of `index`."""
         index.key = [meta.get("key", key) for key, meta in zip(self.key, self.meta, strict=True)]
         for name in ("split", "group", "label"):
             setattr(index, name, [meta.get(name) for meta in self.meta])
@@ -207,8 +209,8 @@ class _Rows:
         index.first = np.cumsum([0, *map(len, self.suffixes)])
         flat = [
             (suffix, *place, *meta.get("spans", {}).get(suffix, (None, None)))
-            for meta, found in zip(self.meta, self.suffixes, strict=True)
-            for suffix, place in found.items()
+            for meta, members in zip(self.meta, self.suffixes, strict=True)
+            for suffix, place in members.items()
         ]
         index.suffix = np.array([row[0] for row in flat], dtype=object)
         for column, (name, kind) in enumerate(MEMBER_TYPES.items(), start=1):
@@ -221,7 +223,11 @@ def _chunks(content: BinaryIO) -> Iterator[bytes]:
 
 
 def parse_meta(content: bytes, where: str, key: str) -> dict[str, Any]:
-    """What `{key}.meta.json` says: key, split, group, label (texts or absent), owners, and spans by suffix."""
+    """Parse `{key}.meta.json`: key, split, group, label (texts or absent), owners, and spans by suffix.
+
+    Raises:
+        ValueError: naming `where`, for anything else, or another key.
+    """
     try:
         if len(content) > MAX_META_BYTES:
             raise ValueError(f"more than {MAX_META_BYTES} bytes")

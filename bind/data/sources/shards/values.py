@@ -1,4 +1,4 @@
-"""From the members of one sample to its values, as a manifest's source would give them."""
+"""Values of one sample from its members, as a manifest's source would give them."""
 
 from __future__ import annotations
 

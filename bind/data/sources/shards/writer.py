@@ -1,4 +1,4 @@
-"""From the samples of a manifest to tars of bounded size: planned first, then each written on its own."""
+"""Writer of shards: the samples of a manifest are planned into tars of bounded size, each then written alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from bind.data.sources.shards.cut import has_span, is_cut, largest_size, packed_value
+from bind.data.sources.shards.cut import has_span, is_cut, max_packed_bytes, pack_value
 from bind.data.sources.shards.indexed import SUFFIX
 from bind.data.sources.shards.names import META, escape, member_name
 from bind.data.sources.shards.patterns import LISTING, read_listing
@@ -21,11 +21,11 @@ from bind.data.sources.shards.tar_index import MAX_MEMBER_BYTES, TarIndex, index
 from bind.files import open_atomically, write_bytes, write_text
 from bind.types import Clip, Modality, Sample
 
-PACKING = 1
+PACKING_VERSION = 1
 """Part of every plan's hash: raise it where the same files would be packed into other bytes."""
 
-NAME_BYTES = 64
-"""What follows the key in a member's name, at most."""
+MAX_SUFFIX_BYTES = 64
+"""Of what follows the key in a member's name."""
 
 
 @dataclass(frozen=True)
@@ -48,21 +48,21 @@ def plan_shards(samples: Sequence[Sample], split: str, max_bytes: int, seed: int
     if split == "train" and seed is not None:
         samples = [samples[i] for i in np.random.default_rng([seed, 3]).permutation(len(samples))]
     plans: list[ShardPlan] = []
-    taken: list[Sample] = []
+    of_shard: list[Sample] = []
     num_bytes, digest = 0, _new_digest()
 
     def close() -> None:
-        if taken:
-            plans.append(ShardPlan(f"{split}-{len(plans):06d}.tar", tuple(taken), digest.hexdigest()))
+        if of_shard:
+            plans.append(ShardPlan(f"{split}-{len(plans):06d}.tar", tuple(of_shard), digest.hexdigest()))
 
     for sample in samples:
-        described, size = _describe(sample)
-        if taken and num_bytes + size + tarfile.RECORDSIZE > max_bytes:
+        description, size = _describe(sample)
+        if of_shard and num_bytes + size + tarfile.RECORDSIZE > max_bytes:
             close()
-            taken, num_bytes, digest = [], 0, _new_digest()
-        taken.append(sample)
+            of_shard, num_bytes, digest = [], 0, _new_digest()
+        of_shard.append(sample)
         num_bytes += size
-        digest.update(described)
+        digest.update(description)
     close()
     return plans
 
@@ -115,10 +115,10 @@ def write_listing(plans: Sequence[ShardPlan], folder: Path) -> None:
     """
     names = [plan.name for plan in plans]
     splits = {name.rpartition("-")[0] for name in names}
-    there = {path.name for path in folder.glob("*.tar") if path.name.rpartition("-")[0] in splits}
-    if strangers := sorted(there - set(names)):
+    present = {path.name for path in folder.glob("*.tar") if path.name.rpartition("-")[0] in splits}
+    if unplanned := sorted(present - set(names)):
         raise ValueError(
-            f"{folder}: {', '.join(strangers[:5])} are not of this manifest and these options. Move them elsewhere"
+            f"{folder}: {', '.join(unplanned[:5])} are not of this manifest and these options. Move them elsewhere"
         )
     path = folder / LISTING
     listed = read_listing(path.read_bytes(), str(path)) if path.is_file() else []
@@ -131,14 +131,14 @@ def _index_path(plan: ShardPlan, folder: Path) -> Path:
 
 
 def _new_digest() -> Any:
-    return hashlib.blake2b(str(PACKING).encode(), digest_size=16)
+    return hashlib.blake2b(str(PACKING_VERSION).encode(), digest_size=16)
 
 
 def _describe(sample: Sample) -> tuple[bytes, int]:
     """What a shard's hash depends on, and the bytes that a sample takes at most."""
     facts: list[Any] = [_meta(sample, {})]
     # A header, padding, and for a long name two blocks more and the name's own.
-    name_bytes = len(escape(sample.key)) + NAME_BYTES
+    name_bytes = len(escape(sample.key)) + MAX_SUFFIX_BYTES
     header_bytes = 1024 + (1536 + name_bytes if name_bytes > tarfile.LENGTH_NAME else 0)
     num_bytes = header_bytes + len(json.dumps(facts)) + 100 * sum(map(len, sample.values.values()))
     for modality, values in sample.values.items():
@@ -146,7 +146,7 @@ def _describe(sample: Sample) -> tuple[bytes, int]:
             if isinstance(value, Clip):
                 stat = cast(Path, value.path).stat()
                 facts.append([modality, str(value), stat.st_size, stat.st_mtime_ns])
-                num_bytes += 2 * header_bytes + largest_size(value)
+                num_bytes += 2 * header_bytes + max_packed_bytes(value)
             else:
                 facts.append([modality, value])
                 num_bytes += header_bytes + len(value.encode())
@@ -154,8 +154,8 @@ def _describe(sample: Sample) -> tuple[bytes, int]:
 
 
 def _meta(sample: Sample, spans: dict[str, list[float | None]]) -> dict[str, Any]:
-    about = {"split": sample.split, "group": sample.group, "label": sample.label, "owners": list(sample.owners)}
-    return {"key": sample.key, **{name: value for name, value in {**about, "spans": spans}.items() if value}}
+    labels = {"split": sample.split, "group": sample.group, "label": sample.label, "owners": list(sample.owners)}
+    return {"key": sample.key, **{name: value for name, value in {**labels, "spans": spans}.items() if value}}
 
 
 def _members(sample: Sample) -> list[tuple[str, bytes]]:
@@ -164,9 +164,8 @@ def _members(sample: Sample) -> list[tuple[str, bytes]]:
     spans: dict[str, list[float | None]] = {}
     for modality, values in sample.values.items():
         for number, value in enumerate(values):
-            which = number if len(values) > 1 else None
             for extension, content in _packed(modality, value):
-                name = member_name(sample.key, modality, extension, which)
+                name = member_name(sample.key, modality, extension, number if len(values) > 1 else None)
                 members.append((name, content))
                 if isinstance(value, Clip) and has_span(value) and not is_cut(value):
                     spans[name.removeprefix(escape(sample.key) + ".")] = [value.start_seconds, value.end_seconds]
@@ -176,6 +175,6 @@ def _members(sample: Sample) -> list[tuple[str, bytes]]:
 
 def _packed(modality: Modality, value: Any) -> list[tuple[str, bytes]]:
     if isinstance(value, Clip):
-        return packed_value(value)
+        return pack_value(value)
     assert modality == "text", modality
     return [("txt", value.encode())]

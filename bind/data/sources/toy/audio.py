@@ -1,7 +1,7 @@
-"""Sounds of the toy world: an object of some shape and material that touches the ground.
+"""Renderer of the toy world's sounds: an object of some shape and material that touches the ground.
 
 Shape sets the ratios of the ringing modes, material how long they ring and what the contact itself adds, motion the
-rhythm of the contacts. Modes start at random phases, so no linear reading of the raw waveform can tell anything.
+rhythm of the contacts. Modes start at random phases, so nothing can be read linearly from the raw waveform.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ def damped_modes(
     cos_n, sin_n = _damped_turns(hz, decay_per_second, np.zeros_like(hz), fine)
     left = np.concatenate([sin_m, cos_m], axis=1) * np.tile(amplitude, 2)[:, :, None].astype(np.float32)
     right = np.concatenate([cos_n, sin_n], axis=1)
-    return np.matmul(left.transpose(0, 2, 1), right).reshape(len(hz), NUM_SAMPLES)
+    sound_BT: np.ndarray = np.matmul(left.transpose(0, 2, 1), right).reshape(len(hz), NUM_SAMPLES)
+    return sound_BT
 
 
 def _damped_turns(

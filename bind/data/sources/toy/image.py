@@ -1,4 +1,4 @@
-"""Pictures and depth maps of the toy world, drawn for a whole batch at once.
+"""Renderers of the toy world's pictures and depth maps, for a whole batch at once.
 
 Every sample's nuisance (place, turn, clutter, light, noise) comes from its own generator, and no operation mixes
 rows: a sample looks the same whichever batch it is drawn in.
@@ -10,16 +10,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-IMAGE_PIXELS = 64
+IMAGE_SIZE_PX = 64
 
 # Rows follow the words of `bind.data.sources.toy.world.FACTORS`.
 COLOUR_RGB = np.array(
     [(220, 40, 40), (40, 180, 60), (50, 80, 220), (235, 210, 50), (150, 60, 190), (240, 240, 240)], dtype=np.float32
 )
 SIZE_RADIUS = np.array([0.34, 0.56], dtype=np.float32)  # in half image widths
-RIM = np.float32(0.15)  # of the radius: painted plainly, so that no texture eats the outline
+RIM = np.float32(0.15)  # of the radius: painted plainly, so that no texture hides the outline
 
-_AXIS = ((np.arange(IMAGE_PIXELS, dtype=np.float32) + 0.5) * (2 / IMAGE_PIXELS) - 1).astype(np.float32)
+_AXIS = ((np.arange(IMAGE_SIZE_PX, dtype=np.float32) + 0.5) * (2 / IMAGE_SIZE_PX) - 1).astype(np.float32)
 _X, _Y = _AXIS[None, None, :], _AXIS[None, :, None]  # y grows downwards
 
 
@@ -40,7 +40,7 @@ def render_images(
     u = np.stack([rng.random(20, dtype=np.float32) for rng in rngs])
     clutter_B88 = np.stack([rng.random((8, 8), dtype=np.float32) for rng in rngs])
     speckle_B = np.stack([rng.random((32, 32), dtype=np.float32) for rng in rngs])
-    noise_B = np.stack([rng.random((3, IMAGE_PIXELS, IMAGE_PIXELS), dtype=np.float32) for rng in rngs])
+    noise_B = np.stack([rng.random((3, IMAGE_SIZE_PX, IMAGE_SIZE_PX), dtype=np.float32) for rng in rngs])
 
     def draw(column: int, low: float, high: float) -> np.ndarray:
         return (low + (high - low) * u[:, column])[:, None, None]
@@ -71,7 +71,7 @@ def render_images(
 def render_depths(rngs: Sequence[np.random.Generator], *, shape: np.ndarray, size: np.ndarray) -> np.ndarray:
     """Draw B depth maps (B, 64, 64) float32 in metres: an object before a tilted wall 2 to 4 m away."""
     u = np.stack([rng.random(12, dtype=np.float32) for rng in rngs])
-    noise_B = np.stack([rng.random((IMAGE_PIXELS, IMAGE_PIXELS), dtype=np.float32) for rng in rngs])
+    noise_B = np.stack([rng.random((IMAGE_SIZE_PX, IMAGE_SIZE_PX), dtype=np.float32) for rng in rngs])
 
     def draw(column: int, low: float, high: float) -> np.ndarray:
         return (low + (high - low) * u[:, column])[:, None, None]
@@ -82,7 +82,8 @@ def render_depths(rngs: Sequence[np.random.Generator], *, shape: np.ndarray, siz
     wall = draw(4, 2.0, 4.0) + draw(5, -0.5, 0.5) * _X + draw(6, -0.5, 0.5) * _Y
     height = draw(7, 0.25, 0.9) + draw(8, -0.2, 0.2) * x_object
     inside = _coverage(_outline(shape, x_object, y_object) * radius)
-    return wall - inside * height + (noise_B - 0.5) * np.float32(0.06)
+    depth_BHW: np.ndarray = wall - inside * height + (noise_B - 0.5) * np.float32(0.06)
+    return depth_BHW
 
 
 def _turn(x: np.ndarray, y: np.ndarray, angle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -96,7 +97,7 @@ def _enlarge(cells: np.ndarray, factor: int) -> np.ndarray:
 
 def _coverage(distance: np.ndarray) -> np.ndarray:
     """How much of a pixel lies inside, from the signed distance in half image widths."""
-    return np.clip(0.5 - distance * (IMAGE_PIXELS / 2), 0, 1)
+    return np.clip(0.5 - distance * (IMAGE_SIZE_PX / 2), 0, 1)
 
 
 def _outline(shape: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -119,10 +120,13 @@ def _outline(shape: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def _cos_multiple_of_angle(multiple: int, cos: np.ndarray) -> np.ndarray:
     """cos(n·angle) from the angle's cosine: polynomials are several times faster than arctan2 and cos."""
+    cos_multiple: np.ndarray
     if multiple == 5:
         square = cos * cos
-        return ((16 * square - 20) * square + 5) * cos
-    return (4 * cos * cos - 3) * cos
+        cos_multiple = ((16 * square - 20) * square + 5) * cos
+    else:
+        cos_multiple = (4 * cos * cos - 3) * cos
+    return cos_multiple
 
 
 def _marks(motion: np.ndarray, x: np.ndarray, y: np.ndarray, radius: np.ndarray, u: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""Motion traces of the toy world: what a six-channel sensor inside the object would record.
+"""Renderer of the toy world's motion: what a six-channel sensor inside the object would record.
 
 Motion sets the trajectory, size its amplitude, material how contacts ring: every motion has contacts, so size and
-material can be read from all. Directions, signs and phases are drawn by chance, so averages of raw channels tell
-nothing.
+material can be read from all. Directions, signs and phases are drawn by chance, so averages of raw channels
+hold nothing.
 """
 
 from __future__ import annotations
@@ -74,12 +74,14 @@ def _contact_ring(material: np.ndarray, period: np.ndarray, u: np.ndarray) -> np
     hz = (RING_HZ[material] * (0.93 + 0.14 * u[:, 5]))[:, None, None]
     decay = RING_DECAY_PER_SECOND[material][:, None, None]
     phase = (2 * np.pi * u[:, 26 : 26 + _NUM_CONTACTS])[:, :, None]
-    return (np.exp(-decay * since_BKT) * np.sin(2 * np.pi * hz * since_BKT + phase) * rung).sum(axis=1)
+    ring_BT: np.ndarray = (np.exp(-decay * since_BKT) * np.sin(2 * np.pi * hz * since_BKT + phase) * rung).sum(axis=1)
+    return ring_BT
 
 
 def _unit_vectors(u_B3: np.ndarray) -> np.ndarray:
-    vector = u_B3 - np.float32(0.5) + np.float32(1e-3)
-    return vector / np.sqrt((vector * vector).sum(axis=1, keepdims=True))
+    vector_B3 = u_B3 - np.float32(0.5) + np.float32(1e-3)
+    unit_B3: np.ndarray = vector_B3 / np.sqrt((vector_B3 * vector_B3).sum(axis=1, keepdims=True))
+    return unit_B3
 
 
 def _mount(signals: np.ndarray, u: np.ndarray) -> np.ndarray:

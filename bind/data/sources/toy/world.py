@@ -1,4 +1,4 @@
-"""The toy world: 576 combinations of five factors, seen, heard, felt and told without a download.
+"""Source of the toy world: 576 combinations of five factors as pictures, sounds, motion, depth and captions.
 
 Each modality carries some of the factors exactly and everything else as nuisance. Test and validation hold
 combinations that never occur in training, so the best possible retrieval between two modalities is known
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from bind.data.sources.content import hash_of_made
+from bind.data.sources.content import hash_generated
 from bind.data.sources.toy.audio import SAMPLE_RATE_HZ as AUDIO_RATE_HZ
 from bind.data.sources.toy.audio import render_audio
 from bind.data.sources.toy.image import render_depths, render_images
@@ -55,21 +55,21 @@ def all_combinations() -> np.ndarray:
     return np.stack(np.unravel_index(np.arange(576), [len(words) for words in FACTORS.values()]), axis=1)
 
 
-def words_of(combination: Sequence[int]) -> dict[str, str]:
+def factor_words(combination: Sequence[int]) -> dict[str, str]:
     """Factor → word of one row of indices."""
     return {name: words[int(i)] for (name, words), i in zip(FACTORS.items(), combination, strict=True)}
 
 
 def captions(combination: Sequence[int]) -> list[str]:
     """One caption per template, such as "a small red metal star bouncing"."""
-    return [template.format(**words_of(combination)) for template in TEMPLATES]
+    return [template.format(**factor_words(combination)) for template in TEMPLATES]
 
 
 def partial_caption(combination: Sequence[int], rng: np.random.Generator) -> str:
     """A caption that leaves factors out at random, such as "a metal thing bouncing"; at least one stays."""
     kept = rng.random(len(FACTORS)) < 0.5
     kept[rng.integers(len(FACTORS))] = True
-    words = {name: word for (name, word), keep in zip(words_of(combination).items(), kept, strict=True) if keep}
+    words = {name: word for (name, word), keep in zip(factor_words(combination).items(), kept, strict=True) if keep}
     adjectives = [words[name] for name in ("size", "colour", "material") if name in words]
     phrase = " ".join(["a", *adjectives, words.get("shape", "thing")])
     if "motion" not in words:
@@ -80,7 +80,7 @@ def partial_caption(combination: Sequence[int], rng: np.random.Generator) -> str
 def render(
     modality: Modality, combinations_BF: np.ndarray, rngs: Sequence[np.random.Generator]
 ) -> list[str] | list[np.ndarray] | list[Waveform] | list[SensorRecording]:
-    """The value of `modality` for each row; it is told nothing but the factors that it carries."""
+    """Render the value of `modality` for each row, from nothing but the factors that it carries."""
     order = list(FACTORS)
     return _RENDERERS[modality](rngs, **{f: combinations_BF[:, order.index(f)] for f in CARRIES[modality]})
 
@@ -115,19 +115,28 @@ class ToySource:
         modalities: what the samples carry.
         partial_captions: share, 0 to 1, of captions drawn afresh that leave factors out. An anchor trained with them
             learns what each word means on its own.
-        carries: modality → those of its factors in `CARRIES` that it tells; the others are drawn by chance for every
-            sample, as nuisance. A modality that is not named tells all of them.
+        carries: modality → those of its factors in `CARRIES` that can be read from it; the others are drawn by chance
+            for every sample, as nuisance. A modality that is not named carries all of them.
         name: of the source; it leads every key, so two toy sources of one mixture have recordings of their own.
 
     Raises:
         ValueError: an unknown modality, a factor that a modality can't carry, a count below one, or a share outside
             0 to 1.
+
+    Examples:
+        >>> toy = ToySource(num_train=8, modalities=["image", "text", "audio"])
+        >>> toy.samples("train")[0].group
+        'large red rubber star bouncing'
+        >>> values = toy.fetch("train", [0], ["image", "text", "audio"], rngs=None)[0]
+        >>> values["image"][0].shape, values["text"], values["audio"][0].samples.shape
+        ((64, 64, 3), ['a photo of a large red rubber star that is bouncing'], (16000,))
     """
 
     factor_names: tuple[str, ...] = tuple(FACTORS)
 
     def __init__(
         self,
+        *,
         num_train: int = 8000,
         num_val_queries: int = 4,
         num_test_queries: int = 20,
@@ -138,13 +147,13 @@ class ToySource:
         carries: Mapping[str, Sequence[str]] | None = None,
         name: str = "toy",
     ) -> None:
-        told = {modality: tuple(factors) for modality, factors in (carries or {}).items()}
-        for argument, names in (("fresh", fresh), ("modalities", modalities), ("carries", told)):
+        chosen = {modality: tuple(factors) for modality, factors in (carries or {}).items()}
+        for argument, names in (("fresh", fresh), ("modalities", modalities), ("carries", chosen)):
             if unknown := sorted(set(names) - set(CARRIES)):
                 raise ValueError(f"{argument}: the toy world has no {unknown}; choose from {sorted(CARRIES)}")
-        for modality, factors in told.items():
+        for modality, factors in chosen.items():
             if unknown := sorted(set(factors) - set(CARRIES[modality])):
-                raise ValueError(f"carries.{modality}: it can't tell {unknown}; choose from {list(CARRIES[modality])}")
+                raise ValueError(f"carries.{modality}: it can't carry {unknown}; choose from {list(CARRIES[modality])}")
         for argument, count in (
             ("num_train", num_train),
             ("num_val_queries", num_val_queries),
@@ -157,7 +166,7 @@ class ToySource:
         self.name = name
         self.seed = seed
         self.partial_captions = partial_captions
-        self.carries: Mapping[Modality, tuple[str, ...]] = {**CARRIES, **told}
+        self.carries: Mapping[Modality, tuple[str, ...]] = {**CARRIES, **chosen}
         self.fresh = frozenset(fresh)
         self._modalities = tuple(modalities)
         held_out = NUM_TEST_COMBINATIONS + NUM_VAL_COMBINATIONS
@@ -180,25 +189,26 @@ class ToySource:
 
     def factor_table(self, split: str) -> np.ndarray:
         """The factors of every sample of a split as indices, (N, 5) int64, in the order of `samples` and `FACTORS`."""
-        return self._combinations[self._known(split)][self._order[split]]
+        table_NF: np.ndarray = self._combinations[self._checked_split(split)][self._order[split]]
+        return table_NF
 
     def samples(self, split: str) -> Sequence[Sample]:
         """The metadata of a split; group = the combination in words, label = its motion."""
         if split not in self._samples:
-            num_combinations = len(self._combinations[self._known(split)])
+            num_combinations = len(self._combinations[self._checked_split(split)])
             empty: dict[Modality, tuple[Any, ...]] = dict.fromkeys(self._modalities, ())
-            made = []
-            for index, (which, row) in enumerate(zip(self._order[split], self.factor_table(split), strict=True)):
-                key = f"{self.name}/{split}/{which:04d}/{index // num_combinations:02d}"
-                group = TEMPLATES[0].removeprefix("a ").format(**words_of(row))
-                made.append(Sample(key, split, empty, group=group, owners=(key,), label=words_of(row)["motion"]))
-            self._samples[split] = made
+            samples = []
+            for index, (combination, row) in enumerate(zip(self._order[split], self.factor_table(split), strict=True)):
+                key = f"{self.name}/{split}/{combination:04d}/{index // num_combinations:02d}"
+                group = TEMPLATES[0].removeprefix("a ").format(**factor_words(row))
+                samples.append(Sample(key, split, empty, group=group, owners=(key,), label=factor_words(row)["motion"]))
+            self._samples[split] = samples
         return self._samples[split]
 
     def content_hash(self, split: str, modality: Modality) -> str:
-        """See `bind.data.sources.content.hash_of_made`."""
+        """See `bind.data.sources.content.hash_generated`."""
         hidden = self._hidden(modality)
-        return hash_of_made(
+        return hash_generated(
             self, split, modality, self.seed, self.factor_table(split).tobytes(), *([hidden] if hidden else [])
         )
 
@@ -209,7 +219,7 @@ class ToySource:
         modalities: Sequence[Modality],
         rngs: Sequence[np.random.Generator] | None,
     ) -> list[dict[Modality, list[Any]]]:
-        """Render `modalities` of these samples; what is rendered does not depend on what else is asked for.
+        """Render `modalities` of these samples; no value depends on which others are rendered.
 
         Raises:
             ValueError: a modality that this source does not carry.
@@ -223,23 +233,26 @@ class ToySource:
         fetched: list[dict[Modality, list[Any]]] = [{} for _ in samples]
         for modality in modalities:
             if seeds is not None and modality in self.fresh:
-                own = [np.random.default_rng(seed[order.index(modality)]) for seed in seeds]
+                value_rngs = [np.random.default_rng(seed[order.index(modality)]) for seed in seeds]
             else:
-                own = [np.random.default_rng([self.seed, stable_id(f"{s.key}:{modality}")]) for s in samples]
-            shown = self._with_chance(modality, rows, own)
-            rendered: list[Any] = list(render(modality, shown, own))
+                value_rngs = [np.random.default_rng([self.seed, stable_id(f"{s.key}:{modality}")]) for s in samples]
+            rendered_rows = self._randomise_hidden(modality, rows, value_rngs)
+            rendered: list[Any] = list(render(modality, rendered_rows, value_rngs))
             if modality == "text" and seeds is not None and modality in self.fresh:
-                rendered = [self._perhaps_partial(*each) for each in zip(rendered, shown.tolist(), own, strict=True)]
+                captions_with_rows = zip(rendered, rendered_rows.tolist(), value_rngs, strict=True)
+                rendered = [self._perhaps_partial(caption, row, rng) for caption, row, rng in captions_with_rows]
             for values, value in zip(fetched, rendered, strict=True):
                 values[modality] = [value]
         return fetched
 
     def _hidden(self, modality: Modality) -> list[str]:
-        """The factors that `modality` could tell and does not."""
+        """The factors that `modality` could carry and does not."""
         return [factor for factor in CARRIES[modality] if factor not in self.carries[modality]]
 
-    def _with_chance(self, modality: Modality, rows: np.ndarray, rngs: Sequence[np.random.Generator]) -> np.ndarray:
-        """`rows` (B, 5) with the factors that `modality` does not tell drawn by chance."""
+    def _randomise_hidden(
+        self, modality: Modality, rows: np.ndarray, rngs: Sequence[np.random.Generator]
+    ) -> np.ndarray:
+        """`rows` (B, 5) with the factors that `modality` does not carry drawn by chance."""
         if not (hidden := self._hidden(modality)):
             return rows
         columns = [list(FACTORS).index(factor) for factor in hidden]
@@ -251,7 +264,7 @@ class ToySource:
     def _perhaps_partial(self, caption: str, row: Sequence[int], rng: np.random.Generator) -> str:
         return partial_caption(row, rng) if rng.random() < self.partial_captions else caption
 
-    def _known(self, split: str) -> str:
+    def _checked_split(self, split: str) -> str:
         if split not in SPLITS:
             raise ValueError(f"the toy world has the splits {list(SPLITS)}, not {split!r}")
         return split

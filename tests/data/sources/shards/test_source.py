@@ -43,7 +43,7 @@ class Words:
 
 
 def datamodule(source, batch_size=4):
-    transforms = {"audio": AudioTransform(RATE_HZ, 0.05), "text": Words()}
+    transforms = {"audio": AudioTransform(sample_rate_hz=RATE_HZ, window_seconds=0.05), "text": Words()}
     return BindDataModule({"shards": source}, transforms, ["audio", "text"], ["audio", "text"], batch_size=batch_size)
 
 

@@ -22,7 +22,7 @@ MODALITIES = ("text", "audio", "imu", "image", "depth")
 TRANSFORMS = {
     "text": lambda value, rng: value,
     "image": lambda value, rng: np.asarray(open_image(value)),
-    "audio": AudioTransform(RATE := 16_000, 0.08),
+    "audio": AudioTransform(sample_rate_hz=16_000, window_seconds=0.08),
     "imu": ImuTransform(sample_rate_hz=50.0, window_seconds=0.08),
     "depth": DepthTransform(size_px=16),
 }

@@ -154,9 +154,9 @@ def test_damped_modes_equal_the_plain_formula() -> None:
     assert np.allclose(damped_modes(hz, decay, amplitude, phase), plain.sum(axis=1), atol=1e-5)
 
 
-def test_a_modality_may_tell_fewer_factors_and_draws_the_others_by_chance() -> None:
-    made = {"num_train": 415, "num_val_queries": 1, "num_test_queries": 1}
-    world, whole = ToySource(**made, carries={"audio": ["motion"], "imu": []}), ToySource(**made)
+def test_a_modality_may_carry_fewer_factors_and_draws_the_others_by_chance() -> None:
+    sizes = {"num_train": 415, "num_val_queries": 1, "num_test_queries": 1}
+    world, whole = ToySource(**sizes, carries={"audio": ["motion"], "imu": []}), ToySource(**sizes)
     assert world.carries == {**CARRIES, "audio": ("motion",), "imu": ()}
     motion = world.factor_table("train")[:, ORDER.index("motion")]
 
@@ -174,7 +174,7 @@ def test_a_modality_may_tell_fewer_factors_and_draws_the_others_by_chance() -> N
     assert np.array_equal(array_of(fixed), array_of(world.fetch("train", [3], ["audio"], None)[0]["audio"][0]))
 
 
-def test_what_is_not_told_takes_every_word_equally_often(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_factor_that_is_not_carried_takes_every_word_equally_often(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[np.ndarray] = []
     monkeypatch.setattr(
         "bind.data.sources.toy.world.render", lambda modality, rows, rngs: seen.append(rows) or list(rngs)
@@ -190,7 +190,9 @@ def test_what_is_not_told_takes_every_word_equally_often(monkeypatch: pytest.Mon
 
 def test_fewer_factors_are_other_content_of_that_modality_alone() -> None:
     def content(modality: str, carries: dict[str, list[str]] | None) -> str:
-        return ToySource(40, 1, 1, carries=carries).content_hash("train", modality)
+        return ToySource(num_train=40, num_val_queries=1, num_test_queries=1, carries=carries).content_hash(
+            "train", modality
+        )
 
     assert content("imu", None) == content("imu", {"imu": list(CARRIES["imu"])}) == content("imu", {"audio": []})
     assert len({content("imu", {"imu": factors}) for factors in ([], ["size"], ["motion"], ["size", "motion"])}) == 4
@@ -199,7 +201,7 @@ def test_fewer_factors_are_other_content_of_that_modality_alone() -> None:
 def test_errors_name_what_to_change(source: ToySource) -> None:
     with pytest.raises(ValueError, match="carries: the toy world has no \\['smell'\\]"):
         ToySource(carries={"smell": []})
-    with pytest.raises(ValueError, match=r"carries\.imu: it can't tell \['colour'\]; choose from \['motion'"):
+    with pytest.raises(ValueError, match=r"carries\.imu: it can't carry \['colour'\]; choose from \['motion'"):
         ToySource(carries={"imu": ["colour", "size"]})
     with pytest.raises(ValueError, match="fresh: the toy world has no \\['smell'\\]"):
         ToySource(fresh=["smell"])
