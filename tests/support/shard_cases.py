@@ -6,6 +6,7 @@ import io
 import json
 import re
 import socket
+import ssl
 import tarfile
 import threading
 import time
@@ -104,13 +105,16 @@ def foreign_tar(path, first=0, num=4, extra=()):
 
 
 class Server:
-    """Serves a folder as web servers do, and its subfolders as buckets of S3, Azure or Google.
+    """Serves a folder as web servers do, and its subfolders as buckets of S3, Azure or Google; over https, with a
+    certificate and its key in one file.
 
     `mishaps` are taken one per request: a status, a status with headers, headers in place of the usual ones, "drop" in
     mid-body, or None.
     """
 
-    def __init__(self, folder: Path, *, ranges: bool = True, latency_seconds: float = 0.0) -> None:
+    def __init__(
+        self, folder: Path, *, ranges: bool = True, latency_seconds: float = 0.0, certificate: Path | None = None
+    ) -> None:
         self.requests: list[tuple[str, str | None]] = []
         self.headers: list[dict[str, str]] = []
         self.mishaps: list[int | tuple[int, dict[str, str]] | dict[str, str] | str | None] = []
@@ -174,6 +178,11 @@ class Server:
 
         self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.http.daemon_threads = True
+        self.scheme = "http" if certificate is None else "https"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.http.socket = context.wrap_socket(self.http.socket, server_side=True)
         self.thread = threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
 
     def close_connections(self) -> None:
@@ -185,7 +194,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.http.server_port}"
+        return f"{self.scheme}://127.0.0.1:{self.http.server_port}"
 
     @property
     def store_options(self) -> dict[str, str]:
@@ -210,5 +219,6 @@ class Server:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.close_connections()
         self.http.shutdown()
         self.http.server_close()

@@ -2,8 +2,8 @@
 
 Credentials and options come from the environment, as obstore names them: AWS_…, GOOGLE_…, AZURE_…. An endpoint is asked
 over plain http only where AWS_ALLOW_HTTP=true (GOOGLE_…, AZURE_…) says so. obstore follows what the endpoint redirects
-to, from https to https only: the cloud or the environment names the endpoint, never a file. What any web server may
-answer is for `web`.
+to, from https to https only, without the signature but with tokens (AWS_SESSION_TOKEN, SAS). The endpoint is the
+cloud's or of the environment, never of a file; what any web server may answer is for `web`.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bind.data.sources.shards.objects import list_files
-from bind.data.sources.shards.remote import is_in_object_store, is_remote, read_whole, shown, try_often
+from bind.data.sources.shards.remote import is_in_object_store, is_remote, read_whole, read_with_retries, shown
 
 Shards = str | Sequence[str]
 """A folder, a file, a URL, a pattern, or several of them; see `find_shards`."""
@@ -103,7 +103,7 @@ def _find_remote(pattern: str) -> list[str]:
             raise ValueError(
                 f"{shown(pattern)}: web servers list nothing; write a brace pattern such as {{000000..000127}}.tar"
             )
-        return try_often(pattern, lambda: list_files(pattern))
+        return read_with_retries(pattern, lambda: list_files(pattern))
     folder = pattern.rstrip("/")
     content = read_whole(f"{folder}/{LISTING}", missing_ok=True)
     if content is None:

@@ -88,12 +88,12 @@ def file_size(path: str) -> int:
 
 
 def fetch(path: str, start: int | None = None, stop: int | None = None) -> Answer:
-    """Bytes `start` to `stop` of a remote file, fewer where it ends before, or all of it. Raises as `try_often`."""
+    """Bytes `start` to `stop` of a remote file, fewer where it ends before, or all; raises as `read_with_retries`."""
     get = objects.get if is_in_object_store(path) else web.get
-    return try_often(path, lambda: get(path, start, stop))
+    return read_with_retries(path, lambda: get(path, start, stop))
 
 
-def try_often(path: str, read: Callable[[], T]) -> T:
+def read_with_retries(path: str, read: Callable[[], T]) -> T:
     """What `read` returns, tried six times where trying again may help.
 
     Raises:

@@ -32,7 +32,7 @@ def get(url: str, start: int | None, stop: int | None) -> Answer:
         TryAgainError, FileNotFoundError, PermissionError: as the server answers, or does not.
         ValueError: where another try changes nothing: a server that ignores ranges, or sends us to another one.
     """
-    _server(url)
+    _server(url)  # what is no URL is refused before a message can quote it
     headers = {"User-Agent": "bindspace"} | _login("Authorization", urlsplit(url))
     if start is not None and stop is not None:
         headers["Range"] = f"bytes={start}-{stop - 1}"
@@ -94,18 +94,18 @@ def _ask(url: str, headers: dict[str, str]) -> tuple[int, Message, bytes]:
     parts = urlsplit(url)
     target = prefix + quote(parts.path or "/", safe="/%!$&'()*+,;=:@~")
     target += "?" + quote(parts.query, safe="/%!$&'()*+,;=:@~?") if parts.query else ""
-    is_read = False
+    content = None
     try:
         response = _send(connection, target, headers | login)
-        is_read = response.status == (206 if "Range" in headers else 200)
-        return response.status, response.headers, response.read() if is_read else b""
+        if response.status == (206 if "Range" in headers else 200):
+            content = response.read()
+        return response.status, response.headers, content or b""
     except ssl.SSLCertVerificationError as error:
         raise ValueError(f"its certificate can't be verified ({error.verify_message}). Check the URL") from error
     except (HTTPException, OSError) as error:
-        is_read = False
         raise TryAgainError(f"{type(error).__name__}: {error}") from error
     finally:
-        if not is_read:  # or the rest of this body would begin the next answer
+        if content is None:  # or the rest of this body would begin the next answer
             connection.close()
 
 

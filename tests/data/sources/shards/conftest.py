@@ -1,7 +1,7 @@
 import pytest
 from support import shard_cases
 
-from bind.data.sources.shards import objects
+from bind.data.sources.shards import objects, web
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +43,7 @@ def server(bucket, monkeypatch):
         objects.open_store.cache_clear()
         yield serving
     objects.open_store.cache_clear()
+    web._connection.cache_clear()
 
 
 @pytest.fixture(params=["http", "s3", "az", "gs"])

@@ -4,6 +4,7 @@ import multiprocessing
 
 import obstore
 import pytest
+from support import shard_cases
 
 from bind.data.sources.shards.objects import open_store
 from bind.data.sources.shards.patterns import find_shards
@@ -50,6 +51,15 @@ class TestOptions:
             ValueError, match=r"az://box/a\.bin: .*Account must be specified.*options in the environment"
         ):
             read_range("az://box/a.bin", 0, 1)
+
+
+def test_the_endpoint_may_redirect(server, url, bucket):
+    """What obstore does, as `objects` says; it has no option against it."""
+    with shard_cases.Server(bucket.parent) as other:
+        server.mishaps = [(307, {"Location": f"{other.url}/bucket/a.bin"})]
+        assert read_range(url, 10, 20) == CONTENT[10:20]
+    assert "authorization" in server.headers[-1]
+    assert "authorization" not in other.headers[-1]
 
 
 class TestErrors:

@@ -2,6 +2,8 @@
 
 import base64
 import http.client
+import shutil
+import subprocess
 
 import obstore
 import pytest
@@ -92,6 +94,44 @@ class TestRedirects:
             assert bytes(obstore.get_range(store, "bucket/a.bin", start=10, end=20)) == CONTENT[10:20]
         assert len(other.requests) == 1
         assert "abc" in other.headers[0]["referer"]  # and the signature came along
+
+
+class TestHttps:
+    @pytest.fixture(scope="class")
+    def certificate(self, tmp_path_factory):
+        """A certificate of 127.0.0.1 that nobody has signed, and its key."""
+        if shutil.which("openssl") is None:
+            pytest.skip("openssl makes the certificate")
+        path = tmp_path_factory.mktemp("certificate") / "both.pem"
+        make = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=shards -addext subjectAltName=IP:127.0.0.1"
+        subprocess.run([*make.split(), "-keyout", path, "-out", path], check=True, capture_output=True)
+        return path
+
+    @pytest.fixture
+    def secure(self, certificate, bucket, monkeypatch):
+        (bucket / "a.bin").write_bytes(CONTENT)
+        with shard_cases.Server(bucket, certificate=certificate) as serving:
+            monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+            web._certificates.cache_clear()
+            yield serving
+        web._certificates.cache_clear()
+
+    def test_a_server_that_is_trusted_serves(self, secure):
+        assert read_range(f"{secure.url}/a.bin", 10, 20, 100) == CONTENT[10:20]
+
+    def test_another_is_refused_at_once(self, secure, monkeypatch, short_pauses):
+        monkeypatch.delenv("SSL_CERT_FILE")
+        web._certificates.cache_clear()
+        with pytest.raises(ValueError, match=r"https://\S+/a\.bin: its certificate can't be verified \(self.signed"):
+            read_range(f"{secure.url}/a.bin", 10, 20)
+        assert secure.requests == []
+        assert short_pauses == []
+
+    def test_a_redirect_to_http_is_not_followed(self, secure, server):
+        secure.mishaps = [(302, {"Location": f"{server.url}/bucket/a.bin"})]
+        with pytest.raises(ValueError, match="redirects to another server, http://"):
+            read_range(f"{secure.url}/a.bin", 10, 20)
+        assert server.requests == []
 
 
 class TestAnswers:
