@@ -4,8 +4,9 @@ A small world of spoken words (WAV), pictures (JPEG) and captions is written to 
 
 (a) Local: batches of 64 from shards through the dataset that training uses, against a bare loop that decodes the same
     files from memory and stacks them, in one process; CPU time, best of nine passes each. At least 0.9 is asked for.
-(b) A web server on this machine that answers every request after 20 ms: the same batches from shards, against one
-    request per loose file, one after the other as a loader process does it and sixteen at a time. At least 10 times.
+(b) A web server on this machine that answers every request after 20 ms: the same batches from shards, also by s3://,
+    against one request per loose file, one after the other as a loader process does it and sixteen at a time. At least
+    10 times.
 (c) Where the CPU time of (a) goes, per sample.
 
     python benchmarks/loading.py
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
@@ -194,10 +196,16 @@ def main() -> None:
             server.requests.clear()
             shards_seconds = seconds_of(lambda: [fetched(far, request) for request in few])
             num_requests = len(server.requests)
+            os.environ |= server.store_options
+            stored = IndexedShardSource("s3://shards")
+            server.requests.clear()
+            stored_seconds = seconds_of(lambda: [fetched(stored, request) for request in few])
+            num_stored_requests = len(server.requests)
             one_by_one = seconds_of(lambda: loose(server, keys[0], parallel=False)) * len(few)
             sixteen = seconds_of(lambda: [loose(server, batch, parallel=True) for batch in keys[: len(few)]])
         print(f"(b) 20 ms per request{'':<21}samples/s   requests   shards are faster by")
         print(f"    shards{'':<33}{num_far / shards_seconds:>11.0f}{num_requests:>11}")
+        print(f"    shards, s3://{'':<26}{num_far / stored_seconds:>11.0f}{num_stored_requests:>11}")
         for title, seconds in (
             ("loose files, one after the other", one_by_one),
             ("loose files, 16 at a time", sixteen),

@@ -1,14 +1,16 @@
-"""Ranks, and what they tell each other: the one gather that keeps gradients exact, and sums."""
+"""Ranks, and what they tell each other: the one gather that keeps gradients exact, and sums; how loaders start."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
+
+from bind.types import Source, UnforkableSource
 
 
 def world_size() -> int:
@@ -81,3 +83,9 @@ def gather_objects(item: Any) -> list[Any]:
     items: list[Any] = [None] * world_size()
     dist.all_gather_object(items, item)
     return items
+
+
+def loader_start_method(sources: Iterable[Source], num_workers: int) -> str | None:
+    """How a DataLoader starts its processes: fresh ones where a source can't be read by forks, else as PyTorch does."""
+    is_needed = any(isinstance(source, UnforkableSource) and source.is_unforkable for source in sources)
+    return "spawn" if num_workers > 0 and is_needed else None

@@ -320,3 +320,10 @@ class Source(Protocol):
         rngs: Sequence[np.random.Generator] | None,
     ) -> list[dict[Modality, list[Any]]]:
         """The values of `modalities` of these samples; with `rngs`, a generated source may draw its nuisance afresh."""
+
+
+@runtime_checkable
+class UnforkableSource(Protocol):
+    """A source that says whether its connections break in a process that was forked from one that has them too."""
+
+    is_unforkable: bool

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from bind.cache.store import CacheFolder
+from bind.distributed import loader_start_method
 from bind.media.pictures import open_image
 from bind.media.views import random_view
 from bind.types import FrozenTower, Inputs, Modality, Source, Transform, stable_id
@@ -114,6 +115,7 @@ class Engine:
             sampler=requests(),
             batch_size=None,
             num_workers=self.num_workers,
+            multiprocessing_context=loader_start_method([job.source], self.num_workers),
             worker_init_fn=self.worker_init_fn,
             collate_fn=_as_it_is,
             generator=torch.Generator(),  # a cache that is filled draws no more numbers than one that is there

@@ -12,6 +12,7 @@ from bind.data.mixture import source_weights
 from bind.data.plan import BatchPlan, EvaluationPlan, free_order
 from bind.data.prefetch import PrefetchLoader
 from bind.data.workers import ignore_stop_signals
+from bind.distributed import loader_start_method
 from bind.types import Batch, EmbeddingCache, Modality, Source, Transform
 
 
@@ -124,6 +125,7 @@ class BindDataModule(L.LightningDataModule):
             sampler=plan,
             batch_size=None,
             num_workers=self.num_workers,
+            multiprocessing_context=loader_start_method(self.sources, self.num_workers),
             worker_init_fn=ignore_stop_signals,
             persistent_workers=self.num_workers > 0,
         )

@@ -52,6 +52,21 @@ def test_a_training_on_shards(recordings, tmp_path, no_pictures):
     evaluate(runs.config(name="evaluate", run=str(tmp_path / "shards"), split="val"))
 
 
+def test_a_training_with_loader_processes_on_an_object_store(recordings, tmp_path, no_pictures, monkeypatch):
+    """The weights of shards on disk; the loaders of training and cache are fresh processes, not forks."""
+    pack(packing(recordings, tmp_path / "shards"))
+    with shard_cases.Server(tmp_path) as server:
+        for name, value in server.store_options.items():
+            monkeypatch.setenv(name, value)
+        weights = []
+        for shards in (str(tmp_path / "shards"), "s3://shards"):
+            run_dir = tmp_path / f"run{len(weights)}"
+            values = {"data.shards": shards, "data.num_workers": 1, "run_dir": str(run_dir), "trainer.max_epochs": 1}
+            train(runs.config("data=shards", **runs.RECORDED | values))
+            weights.append((run_dir / "binder" / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1]
+
+
 @pytest.mark.parametrize(("way", "pulled_after"), [("server", 7), ("stream", 5)])
 def test_a_resumed_run_on_shards_equals_an_uninterrupted_one(way, pulled_after, recordings, tmp_path, no_pictures):
     pack(packing(recordings, tmp_path / "shards"))

@@ -5,9 +5,12 @@ import http.server
 import io
 import json
 import re
+import socket
+import ssl
 import tarfile
 import threading
 import time
+import urllib.parse
 from pathlib import Path
 
 import numpy as np
@@ -102,64 +105,120 @@ def foreign_tar(path, first=0, num=4, extra=()):
 
 
 class Server:
-    """Serves a folder; `mishaps` are taken one per request: a status, or "drop" in mid-body."""
+    """Serves a folder as web servers do, and its subfolders as buckets of S3, Azure or Google; over https, with a
+    certificate and its key in one file.
 
-    def __init__(self, folder: Path, *, ranges: bool = True, latency_seconds: float = 0.0) -> None:
+    `mishaps` are taken one per request: a status, a status with headers, headers in place of the usual ones, "drop" in
+    mid-body, or None.
+    """
+
+    def __init__(
+        self, folder: Path, *, ranges: bool = True, latency_seconds: float = 0.0, certificate: Path | None = None
+    ) -> None:
         self.requests: list[tuple[str, str | None]] = []
-        self.mishaps: list[int | str] = []
+        self.headers: list[dict[str, str]] = []
+        self.mishaps: list[int | tuple[int, dict[str, str]] | dict[str, str] | str | None] = []
         self.sent_bytes = 0
+        self.latency_seconds = latency_seconds
+        self.connections: list[socket.socket] = []
         server = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             disable_nagle_algorithm = True
 
+            def setup(self):
+                super().setup()
+                server.connections.append(self.connection)
+
             def log_message(self, *args):
                 pass
 
+            def answer(self, status, headers, content=b""):
+                self.send_response(status)
+                for name, value in ({"Content-Length": str(len(content))} | headers).items():
+                    self.send_header(name, value)
+                self.end_headers()
+
+            def do_HEAD(self):
+                self.do_GET()
+
             def do_GET(self):
                 server.requests.append((self.path, self.headers.get("Range")))
-                time.sleep(latency_seconds)
-                path = folder / self.path.lstrip("/").partition("?")[0]
+                server.headers.append(dict(self.headers))
+                time.sleep(server.latency_seconds)
+                address = urllib.parse.urlsplit(self.path)  # a proxy is sent the whole one
+                path = folder / urllib.parse.unquote(address.path).lstrip("/")
                 mishap = server.mishaps.pop(0) if server.mishaps else None
-                if isinstance(mishap, int) or not path.is_file():
-                    self.send_response(mishap or 404)
-                    self.send_header("Content-Length", "0")
-                    self.end_headers()
+                if isinstance(mishap, int | tuple) or not path.is_file():
+                    status, headers = mishap if isinstance(mishap, tuple) else (mishap or 404, {})
+                    self.answer(status, headers)
                     return
                 content = path.read_bytes()
+                headers = {"ETag": f'"{path.stat().st_mtime_ns}"', "Last-Modified": "Mon, 01 Jun 2026 10:00:00 GMT"}
+                status = 200
                 asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range") or "")
                 if asked and ranges:
                     first, last = int(asked[1]), min(int(asked[2]), len(content) - 1)
-                    self.send_response(206)
-                    self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
+                    if first >= len(content):
+                        self.answer(416, {"Content-Range": f"bytes */{len(content)}"})
+                        return
+                    status, headers["Content-Range"] = 206, f"bytes {first}-{last}/{len(content)}"
                     content = content[first : last + 1]
-                else:
-                    self.send_response(200)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
+                self.answer(status, headers | (mishap if isinstance(mishap, dict) else {}), content)
                 with contextlib.suppress(OSError):
                     if mishap == "drop":
                         self.wfile.write(content[: len(content) // 2])
                         self.wfile.flush()
                         self.connection.close()
                         self.close_connection = True
-                    else:
+                    elif self.command == "GET":
                         self.wfile.write(content)
                         server.sent_bytes += len(content)
 
         self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.http.daemon_threads = True
+        self.scheme = "http" if certificate is None else "https"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.http.socket = context.wrap_socket(self.http.socket, server_side=True)
         self.thread = threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+
+    def close_connections(self) -> None:
+        """Close those that wait for another request, as servers do after a while."""
+        for connection in self.connections:
+            with contextlib.suppress(OSError):  # some are closed
+                connection.shutdown(socket.SHUT_RDWR)
+        self.connections.clear()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.http.server_port}"
+        return f"{self.scheme}://127.0.0.1:{self.http.server_port}"
+
+    @property
+    def store_options(self) -> dict[str, str]:
+        """The environment in which s3://, az:// and gs:// are subfolders of the folder."""
+        return {
+            "AWS_ENDPOINT": self.url,
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "someone",
+            "AWS_SECRET_ACCESS_KEY": "hidden",
+            "AZURE_STORAGE_ENDPOINT": self.url,
+            "AZURE_ALLOW_HTTP": "true",
+            "AZURE_STORAGE_ACCOUNT_NAME": "someone",
+            "AZURE_STORAGE_ACCOUNT_KEY": "aGlkZGVu",
+            "GOOGLE_BASE_URL": self.url,
+            "GOOGLE_ALLOW_HTTP": "true",
+            "GOOGLE_SKIP_SIGNATURE": "true",
+        }
 
     def __enter__(self) -> "Server":
         self.thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.close_connections()
         self.http.shutdown()
         self.http.server_close()

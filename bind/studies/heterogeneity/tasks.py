@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from bind.cache.build import CacheOptions
 from bind.data.plan import BatchRequest, EvaluationPlan
 from bind.data.workers import ignore_stop_signals
+from bind.distributed import loader_start_method
 from bind.model.binder import Binder
 from bind.runs.parts import Parts
 from bind.types import Modality, Pair
@@ -78,11 +79,13 @@ class StudiedRun(Parts):
         return self._loader(SPLIT, modalities, list(EvaluationPlan(sizes, self.datamodule.evaluation_batch_size)))
 
     def _loader(self, split: str, modalities: Sequence[Modality], requests: list[BatchRequest]) -> DataLoader:
+        num_workers = self.datamodule.num_workers if split == "train" else 0
         return DataLoader(
             self.datamodule.dataset(split, modalities, self.datamodule.cache),
             sampler=requests,
             batch_size=None,
-            num_workers=self.datamodule.num_workers if split == "train" else 0,
+            num_workers=num_workers,
+            multiprocessing_context=loader_start_method(self.datamodule.sources, num_workers),
             worker_init_fn=ignore_stop_signals,
         )
 

@@ -11,7 +11,8 @@ from typing import cast
 
 from rich.progress import track
 
-from bind.data.sources.shards.remote import file_size, in_parallel, is_remote, open_stream, read_whole, shown
+from bind.data.sources.shards.range_stream import open_stream
+from bind.data.sources.shards.remote import file_size, in_parallel, is_remote, read_whole, shown
 from bind.data.sources.shards.tar_index import TarIndex, index_tar
 from bind.files import write_bytes
 

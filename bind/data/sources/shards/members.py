@@ -110,8 +110,7 @@ class Members:
 
     def _read_stretch(self, stretch: _Stretch) -> dict[int, bytes]:
         path, num_bytes = self.shards[stretch.shard], self.num_bytes[stretch.shard]
-        is_empty = stretch.stop == stretch.start
-        whole = memoryview(b"" if is_empty else read_range(path, stretch.start, stretch.stop, num_bytes))
+        whole = memoryview(read_range(path, stretch.start, stretch.stop, num_bytes))
         contents = {}
         for member, start, stop, crc32 in stretch.members:
             content = whole[start - stretch.start : stop - stretch.start]

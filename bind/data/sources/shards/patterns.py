@@ -11,7 +11,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from bind.data.sources.shards.remote import is_remote, read_whole
+from bind.data.sources.shards.objects import list_files
+from bind.data.sources.shards.remote import is_in_object_store, is_remote, read_whole, read_with_retries, shown
 
 Shards = str | Sequence[str]
 """A folder, a file, a URL, a pattern, or several of them; see `find_shards`."""
@@ -29,17 +30,19 @@ def find_shards(pattern: Shards) -> list[str]:
         ValueError: where nothing is found, something is no `.tar`, or a shard comes twice.
     """
     patterns = [pattern] if isinstance(pattern, str) else list(pattern)
+    written = ", ".join(map(shown, patterns))
     found = [shard for each in patterns for whole in expand_braces(each) for shard in _find(whole)]
     if not found:
-        raise ValueError(f"data.shards={pattern}: no shards there")
+        raise ValueError(f"data.shards={written}: no shards there")
     for shard in found:
         if not shard.split("?")[0].endswith(".tar"):
             raise ValueError(
-                f"{shard}: a shard ends in .tar. Name a folder of shards, or tars; compressed ones can't be read at an "
-                "offset: unpack them first"
+                f"{shown(shard)}: a shard ends in .tar. Name a folder of shards, or tars; compressed ones can't be "
+                "read at an offset: unpack them first"
             )
     if len(set(found)) != len(found):
-        raise ValueError(f"data.shards={pattern}: {next(s for s in found if found.count(s) > 1)} comes twice")
+        twice = next(shard for shard in found if found.count(shard) > 1)
+        raise ValueError(f"data.shards={written}: {shown(twice)} comes twice")
     return found
 
 
@@ -92,25 +95,23 @@ def _find(pattern: str) -> list[str]:
 
 
 def _find_remote(pattern: str) -> list[str]:
-    if pattern.split("?")[0].endswith(".tar") and "*" not in pattern:
+    address = pattern.partition("?")[0]
+    if address.endswith(".tar") and "*" not in address:
         return [pattern]
-    if "*" in pattern:
-        import fsspec
-
-        if pattern.startswith("http"):
+    if "*" in address:
+        if not is_in_object_store(pattern):
             raise ValueError(
-                f"{pattern}: web servers list nothing; write a brace pattern such as {{000000..000127}}.tar"
+                f"{shown(pattern)}: web servers list nothing; write a brace pattern such as {{000000..000127}}.tar"
             )
-        fs, path = fsspec.core.url_to_fs(pattern)
-        return sorted(fs.unstrip_protocol(found) for found in fs.glob(path))
+        return read_with_retries(pattern, lambda: list_files(pattern))
     folder = pattern.rstrip("/")
     content = read_whole(f"{folder}/{LISTING}", missing_ok=True)
     if content is None:
         raise ValueError(
-            f"{folder}: no {LISTING} there, which bindspace pack writes; name the shards: "
-            f"{folder}/{{000000..000127}}.tar"
+            f"{shown(folder)}: no {LISTING} there, which bindspace pack writes; name the shards: "
+            f"{shown(folder)}/{{000000..000127}}.tar"
         )
-    return [f"{folder}/{name}" for name in read_listing(content, f"{folder}/{LISTING}")]
+    return [f"{folder}/{name}" for name in read_listing(content, shown(f"{folder}/{LISTING}"))]
 
 
 def read_listing(content: bytes, where: str) -> list[str]:

@@ -17,7 +17,7 @@ from bind.data.sources.shards.indexed import load_indices
 from bind.data.sources.shards.members import Members
 from bind.data.sources.shards.names import MODALITY_OF_EXTENSION
 from bind.data.sources.shards.patterns import Shards, find_shards
-from bind.data.sources.shards.remote import read_range
+from bind.data.sources.shards.remote import is_in_object_store, read_range, shown
 from bind.data.sources.shards.tar_index import TarIndex
 from bind.data.sources.shards.values import Member, sample_values
 from bind.data.sources.splits import refuse_shared_owners
@@ -76,7 +76,8 @@ class IndexedShardSource:
         by_split: Mapping[Any, Shards] = shards if isinstance(shards, Mapping) else {None: shards}
         shards_with_split = [(shard, split) for split, pattern in by_split.items() for shard in find_shards(pattern)]
         paths = [shard for shard, _ in shards_with_split]
-        self.path = paths[0].rpartition("/")[0] or "."
+        self.is_unforkable = any(map(is_in_object_store, paths))
+        self.path = shown(paths[0]).rpartition("/")[0] or "."
         self.name = name or self.path.rpartition("/")[2]
         indices = load_indices(paths, Path(cache_dir).expanduser())
         self._members = Members(paths, indices, {**MODALITY_OF_EXTENSION, **(extensions or {})})
@@ -94,7 +95,7 @@ class IndexedShardSource:
         row_of_key: dict[str, int] = {}
         for row, key in enumerate(members.keys):
             if (first := row_of_key.setdefault(key, row)) != row:
-                places = [members.shards[members.shard_of_row[r]] for r in (first, row)]
+                places = [members.shown[members.shard_of_row[r]] for r in (first, row)]
                 raise ValueError(
                     f"the key {key!r} comes twice, in {places[0]} and {places[1]}: keys are unique, so leave one of "
                     "the shards out, or pack them from one manifest"
@@ -116,7 +117,7 @@ class IndexedShardSource:
         carried: dict[bytes, dict[Modality, tuple[Any, ...]]] = {}
         other_splits: Counter[str] = Counter()
         first_row = 0
-        for shard, index, split_of_shard in zip(members.shards, indices, splits, strict=True):
+        for shard, index, split_of_shard in zip(members.shown, indices, splits, strict=True):
             columns = zip(index.key, index.split, index.group, index.label, index.owners, strict=True)
             for row, (key, stored_split, group, label, owners) in enumerate(columns, first_row):
                 if split_of_shard and stored_split and split_of_shard != stored_split:

@@ -14,7 +14,8 @@ import numpy as np
 
 from bind.data.sources.shards.names import MODALITY_OF_EXTENSION, parse_suffix
 from bind.data.sources.shards.patterns import Shards, find_shards
-from bind.data.sources.shards.remote import file_size, open_stream, shown
+from bind.data.sources.shards.range_stream import open_stream
+from bind.data.sources.shards.remote import file_size, is_in_object_store, shown
 from bind.data.sources.shards.values import Member, sample_values
 from bind.types import Modality, Sample
 
@@ -50,16 +51,19 @@ class StreamingShardSource:
             raise ValueError(f"data.samples_per_shard={samples_per_shard}: give the number of samples in each shard")
         by_split: Mapping[Any, Shards] = shards if isinstance(shards, Mapping) else {"train": shards}
         self._shards = {split: find_shards(pattern) for split, pattern in by_split.items()}
+        self.is_unforkable = any(is_in_object_store(shard) for paths in self._shards.values() for shard in paths)
         self.samples_per_shard = samples_per_shard
         self._extensions = {**MODALITY_OF_EXTENSION, **(extensions or {})}
         first = next(iter(self._shards.values()))[0]
-        self.path = first.rpartition("/")[0] or "."
+        self.path = shown(first).rpartition("/")[0] or "."
         self.name = name or self.path.rpartition("/")[2]
         self._streams: dict[tuple[int, str], tuple[int, Iterator[list[Member]]]] = {}
         self._modalities = tuple(sample_values(next(self._stream(first))))
         empty: dict[Modality, tuple[Any, ...]] = dict.fromkeys(self._modalities, ())
         self._samples = {
-            split: [Sample(f"{shard}#{place}", split, empty) for shard in paths for place in range(samples_per_shard)]
+            split: [
+                Sample(f"{shown(shard)}#{place}", split, empty) for shard in paths for place in range(samples_per_shard)
+            ]
             for split, paths in self._shards.items()
         }
         logger.warning(
@@ -86,7 +90,7 @@ class StreamingShardSource:
 
     def content_hash(self, split: str, modality: Modality) -> str:
         """A hash of the names and sizes of the shards of `split`: no more is known before they are read."""
-        facts = [modality, self.samples_per_shard, *((shard, file_size(shard)) for shard in self._shards[split])]
+        facts = [modality, self.samples_per_shard, *((shown(shard), file_size(shard)) for shard in self._shards[split])]
         return hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()
 
     def training_order(self, rng: np.random.Generator, size: int) -> np.ndarray:
@@ -121,8 +125,8 @@ class StreamingShardSource:
         sample = next(islice(stream, place - at, None), None)
         if sample is None:
             raise ValueError(
-                f"{shard}: has fewer than {place + 1} samples; set data.samples_per_shard to the number that the "
-                "smallest shard has"
+                f"{shown(shard)}: has fewer than {place + 1} samples; set data.samples_per_shard to the number that "
+                "the smallest shard has"
             )
         if place + 1 < self.samples_per_shard:
             # A batch spans two shards at most where it is smaller than a shard.
@@ -145,4 +149,4 @@ class StreamingShardSource:
                         if suffix is not None
                     ]
         except tarfile.TarError as error:
-            raise ValueError(f"{shard}: not a whole tar ({error.args[0]}). Fetch or pack it again") from error
+            raise ValueError(f"{shown(shard)}: not a whole tar ({error.args[0]}). Fetch or pack it again") from error

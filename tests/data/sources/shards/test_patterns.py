@@ -27,6 +27,8 @@ def test_braces_expand(pattern, expanded):
         ("{0..999}{0..999}{0..999}.tar", "more than 1000000 shards"),
         ("a{0-9}.tar", r"\{0-9\} is neither"),
         ("http://host/*.tar", "web servers list nothing"),
+        ("https://me:secret@host/*.tar?secret", r"^https://host/\*\.tar: web servers list nothing"),
+        (["https://host/a.tar?secret"] * 2, r"^data\.shards=https://host/a\.tar, https://host/a\.tar: \S+ comes twice"),
     ],
 )
 def test_what_can_not_be_meant_is_told(pattern, message):

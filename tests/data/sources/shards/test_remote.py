@@ -1,23 +1,27 @@
-"""Shards behind a web server that drops connections, is busy, or does not know ranges; and in a memory store."""
+"""Bytes by every way to a file: ranges, retries, and what is said where they can't be had."""
 
+import random
 import re
 
-import fsspec
+import obstore
 import pytest
-import torch
-from support import shard_cases
+from torch.utils.data import DataLoader, Dataset
 
-from bind.data.sources.shards import remote
-from bind.data.sources.shards.remote import file_size, read_range, read_whole
+from bind.data.sources.shards.objects import open_store
+from bind.data.sources.shards.remote import UnavailableError, file_size, read_range, read_whole, shown
 from bind.data.sources.shards.source import IndexedShardSource
+from bind.distributed import loader_start_method
 
 MODALITIES = ("text", "audio", "imu", "image", "depth")
+CONTENT = random.Random(0).randbytes(1000)
 
 
 @pytest.fixture
-def server(packed):
-    with shard_cases.Server(packed) as serving:
-        yield serving
+def packed_server(packed, server, bucket):
+    """A server with the packed world in its bucket."""
+    for path in packed.iterdir():
+        (bucket / path.name).write_bytes(path.read_bytes())
+    return server
 
 
 def values(source, split="val"):
@@ -28,152 +32,178 @@ def values(source, split="val"):
     ]
 
 
-@pytest.mark.parametrize("where", ["", "/", "/{train,val}-{000000..000000}.tar"])
-def test_shards_on_a_server_are_those_on_disk(packed, server, where):
-    local = IndexedShardSource(str(packed) if "{" not in where else str(packed) + where)
-    far = IndexedShardSource(server.url + where)
-    assert [s.key for s in far.samples("train")] == [s.key for s in local.samples("train")]
-    assert values(far) == values(local)
-    assert far.content_hash("val", "audio") == local.content_hash("val", "audio")
+class TestRanges:
+    @pytest.fixture(params=["local", "memory", "http", "s3", "az", "gs"])
+    def path(self, request, bucket, server):
+        """A file of 1000 bytes, by each way to it."""
+        name = "some folder/ümlaut+%41 [1].bin"
+        (bucket / "some folder").mkdir()
+        (bucket / name).write_bytes(CONTENT)
+        if request.param == "memory":
+            obstore.put(open_store("memory://bucket"), name, CONTENT)
+        roots = {"local": str(bucket), "http": f"{server.url}/bucket"}
+        escaped = name.replace("%", "%25") if request.param == "http" else name
+        return f"{roots.get(request.param, request.param + '://bucket')}/{escaped}"
+
+    def test_every_range_inside_is_that_of_the_file(self, path):
+        rng = random.Random(1)
+        some = [sorted(rng.choices(range(1001), k=2)) for _ in range(20)]
+        for start, stop in [(0, 1000), (0, 1), (999, 1000), (500, 501), (0, 0), (7, 7), *some]:
+            assert read_range(path, start, stop, 1000) == CONTENT[start:stop]
+            assert read_range(path, start, stop) == CONTENT[start:stop]
+        assert file_size(path) == 1000
+        assert read_whole(path) == CONTENT
+
+    @pytest.mark.parametrize(("start", "stop"), [(0, 1001), (999, 1001), (1000, 1001), (1000, 1500), (2000, 2001)])
+    def test_a_range_past_the_end_is_refused_at_once(self, path, start, stop, short_pauses):
+        with pytest.raises(ValueError, match=rf"\.bin: bytes {start} to {stop} can't be read, it ends at 1000"):
+            read_range(path, start, stop)
+        assert short_pauses == []
+
+    @pytest.mark.parametrize("num_bytes", [0, 1, 999, 1001])
+    @pytest.mark.parametrize("start", [0, 999, 1200])
+    def test_another_size_than_the_index_says_is_refused(self, path, num_bytes, start):
+        with pytest.raises(
+            ValueError, match=rf"\.bin: has 1000 bytes where its index says {num_bytes}: .*Pack it again"
+        ):
+            read_range(path, start, start + 1, num_bytes)
 
 
-def test_a_batch_takes_few_requests_and_few_bytes(packed, server):
-    source = IndexedShardSource(server.url)
-    server.requests.clear()
-    server.sent_bytes = 0
-    source.fetch("train", range(8), MODALITIES, None)
-    shards = {source._members.shards[source._members.shard_of_row[r]] for r in source._rows["train"][:8]}
-    assert len(server.requests) == len(shards)
-    assert all(asked is not None for _, asked in server.requests)
+def test_an_empty_file_has_no_bytes(root, bucket):
+    (bucket / "empty.bin").touch()
+    assert file_size(f"{root}/empty.bin") == 0
+    assert read_whole(f"{root}/empty.bin") == b""
 
 
-@pytest.mark.parametrize("mishaps", [["drop"], [503, 503], [429, "drop", 500, 502]])
-def test_it_is_tried_again(packed, server, mishaps, short_pauses):
-    source = IndexedShardSource(f"{server.url}/val-000000.tar")
-    server.mishaps = list(mishaps)
-    assert values(source) == values(IndexedShardSource(str(packed / "val-000000.tar")))
-    assert short_pauses == [0.5 * 2**n for n in range(len(mishaps))]
+@pytest.mark.parametrize("mishaps", [["drop"], [503, 503], [429, "drop", 500, 502, 504], [408, 425]])
+def test_it_is_tried_again(root, server, bucket, mishaps, short_pauses, caplog):
+    (bucket / "a.bin").write_bytes(CONTENT)
+    for read in (lambda: read_range(f"{root}/a.bin", 10, 900, 1000), lambda: read_whole(f"{root}/a.bin")[10:900]):
+        server.mishaps = list(mishaps)
+        short_pauses.clear()
+        assert read() == CONTENT[10:900]
+        assert short_pauses == [0.5 * 2**n for n in range(len(mishaps))]
+    if "drop" not in mishaps:
+        assert f"/a.bin: HTTP {mishaps[0]}; try 2 of 6 in 0.5 s" in caplog.text
 
 
 @pytest.mark.parametrize("mishap", ["drop", 503])
-def test_what_never_goes_well_is_told(server, mishap, short_pauses):
-    source = IndexedShardSource(f"{server.url}/val-000000.tar")
+def test_what_never_goes_well_is_named(root, server, bucket, mishap, short_pauses):
+    (bucket / "a.bin").write_bytes(CONTENT)
     server.mishaps = [mishap] * 20
-    with pytest.raises(ValueError, match=r"http\S+/val-000000\.tar: not readable in 6 tries.*ckpt=last"):
-        values(source)
+    with pytest.raises(
+        ValueError, match=r"://\S+/a\.bin: not readable in 6 tries, the last time because of: .*ckpt=last"
+    ):
+        read_range(f"{root}/a.bin", 0, 100)
     assert short_pauses == [0.5, 1.0, 2.0, 4.0, 8.0]
 
 
-def test_a_server_that_is_gone_is_told(server, short_pauses):
-    source = IndexedShardSource(f"{server.url}/val-000000.tar")
+def test_a_server_that_is_gone_is_named(root, server, short_pauses):
     server.http.shutdown()
     server.http.server_close()
-    remote._http.cache_clear()
-    with pytest.raises(ValueError, match=r"/val-000000\.tar: not readable in 6 tries.*Connect"):
-        values(source)
+    with pytest.raises(ValueError, match=r"/a\.bin: not readable in 6 tries.*Connect"):
+        read_range(f"{root}/a.bin", 0, 100)
 
 
-def test_what_can_not_go_well_is_told_at_once(packed, server, short_pauses):
-    with pytest.raises(ValueError, match=r"/nothing\.tar: not found"):
-        IndexedShardSource(f"{server.url}/nothing.tar")
-    source = IndexedShardSource(f"{server.url}/val-000000.tar")
+def test_what_can_not_go_well_is_said_at_once(root, server, bucket, short_pauses):
+    with pytest.raises(UnavailableError, match=r"/nothing\.bin: not found. Check the URL"):
+        read_range(f"{root}/nothing.bin", 0, 1)
+    (bucket / "a.bin").write_bytes(CONTENT)
     server.mishaps = [403]
-    with pytest.raises(ValueError, match=r"/val-000000\.tar: may not be read \(HTTP 403\)"):
-        values(source)
+    with pytest.raises(UnavailableError, match=r"/a\.bin: may not be read \(HTTP 403\).*credentials"):
+        read_range(f"{root}/a.bin", 0, 1)
+    server.mishaps = [400]
+    with pytest.raises(ValueError, match=r"/a\.bin: HTTP 400\. Check the URL"):
+        read_range(f"{root}/a.bin", 0, 1)
     assert short_pauses == []
 
 
-def test_a_server_without_ranges_is_told_before_the_file_comes(packed):
-    with shard_cases.Server(packed, ranges=False) as server:
-        source = IndexedShardSource(f"{server.url}/val-000000.tar")
-        with pytest.raises(ValueError, match=r"/val-000000\.tar: the server ignores ranges"):
-            values(source)
-        assert len([1 for path, _ in server.requests if path.endswith(".tar")]) == 1
+def test_a_missing_small_file_is_none_where_it_may_be(root, server):
+    assert read_whole(f"{root}/nothing.json", missing_ok=True) is None
+    server.mishaps = [403]
+    assert read_whole(f"{root}/nothing.json", missing_ok=True) is None
+    with pytest.raises(ValueError, match="not found"):
+        read_whole(f"{root}/nothing.json")
 
 
-def test_a_shard_of_another_size_on_a_server_is_told(packed, tmp_path):
-    for path in packed.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    tar = tmp_path / "val-000000.tar"
-    tar.write_bytes(tar.read_bytes() + bytes(512))
-    with shard_cases.Server(tmp_path) as server:
-        source = IndexedShardSource(f"{server.url}/val-000000.tar")
+@pytest.mark.parametrize(
+    ("url", "without_secrets"),
+    [
+        ("https://me:secret@host/a.tar?signature=abc", "https://host/a.tar"),
+        ("https://me:s@cret@host/a@b.tar", "https://host/a@b.tar"),
+        ("s3://bucket/a.tar", "s3://bucket/a.tar"),
+        ("/a/me@home/b?.tar", "/a/me@home/b?.tar"),
+    ],
+)
+def test_signatures_and_passwords_stay_out_of_messages(url, without_secrets):
+    assert shown(url) == without_secrets
+
+
+def test_an_unknown_kind_of_address_is_named():
+    with pytest.raises(ValueError, match=r"nosuch://bucket/a\.tar: not an address that can be read\. Known are s3://"):
+        read_range("nosuch://bucket/a.tar", 0, 1)
+
+
+class TestShards:
+    @pytest.mark.parametrize("where", ["", "/", "/{train,val}-{000000..000000}.tar"])
+    def test_those_on_a_server_are_those_on_disk(self, packed, packed_server, root, where):
+        local = IndexedShardSource(str(packed) if "{" not in where else str(packed) + where)
+        far = IndexedShardSource(root + where)
+        assert [s.key for s in far.samples("train")] == [s.key for s in local.samples("train")]
+        assert values(far) == values(local)
+        assert far.content_hash("val", "audio") == local.content_hash("val", "audio")
+
+    def test_a_batch_takes_few_requests_and_few_bytes(self, packed_server, root):
+        source = IndexedShardSource(root)
+        packed_server.requests.clear()
+        source.fetch("train", range(8), MODALITIES, None)
+        shards = {source._members.shards[source._members.shard_of_row[r]] for r in source._rows["train"][:8]}
+        assert len(packed_server.requests) == len(shards)
+        assert all(asked is not None for _, asked in packed_server.requests)
+
+    def test_one_of_another_size_is_named(self, packed_server, bucket, root):
+        with (bucket / "val-000000.tar").open("ab") as file:
+            file.write(bytes(512))
+        source = IndexedShardSource(f"{root}/val-000000.tar")
         with pytest.raises(ValueError, match=r"val-000000\.tar: has \d+ bytes where its index says \d+"):
             values(source)
 
+    def test_one_with_other_bytes_is_named(self, packed_server, bucket, root):
+        source = IndexedShardSource(f"{root}/val-000000.tar")
+        content = (bucket / "val-000000.tar").read_bytes()
+        (bucket / "val-000000.tar").write_bytes(content[:512] + bytes(b ^ 1 for b in content[512:]))
+        with pytest.raises(ValueError, match=r"val-000000\.tar: \S+ is not what the index says"):
+            values(source)
 
-def test_any_file_system_of_fsspec_serves(packed):
-    memory = fsspec.filesystem("memory")
-    for path in packed.iterdir():
-        memory.pipe_file(f"/bucket/{path.name}", path.read_bytes())
-    try:
-        local = values(IndexedShardSource(str(packed)))
-        assert values(IndexedShardSource("memory://bucket")) == local
-        assert values(IndexedShardSource("memory://bucket/*.tar")) == local
-        with pytest.raises(ValueError, match=r"memory://bucket/nothing\.tar: not found"):
-            IndexedShardSource("memory://bucket/nothing.tar")
-    finally:
-        memory.rm("/bucket", recursive=True)
+    def test_secrets_stay_out_of_messages(self, packed_server):
+        url = f"{packed_server.url.replace('://', '://me:secret@')}/bucket/nothing.tar?signature=abc"
+        with pytest.raises(ValueError, match=r"http://127\S+/nothing\.tar: not found") as raised:
+            IndexedShardSource(url)
+        assert not {"secret", "abc"} & set(re.findall(r"\w+", str(raised.value)))
 
+    def test_a_signed_url_serves(self, packed, packed_server):
+        signed = f"{packed_server.url}/bucket/val-000000.tar?signature=a/b%2Fc+d"
+        assert values(IndexedShardSource(signed))[0] == values(IndexedShardSource(str(packed)))[0]
+        assert {path.partition("?")[2] for path, _ in packed_server.requests} == {"signature=a/b%2Fc+d"}
 
-def test_a_file_system_that_fails_is_tried_again(packed, monkeypatch, short_pauses):
-    memory = fsspec.filesystem("memory")
-    memory.pipe_file("/flaky/a.bin", bytes(range(100)))
-    fails = [OSError("reset"), TimeoutError()]
-    cat_file = type(memory).cat_file
-
-    def flaky(self, *args, **options):
-        if fails:
-            raise fails.pop()
-        return cat_file(self, *args, **options)
-
-    monkeypatch.setattr(type(memory), "cat_file", flaky)
-    assert read_range("memory://flaky/a.bin", 10, 20) == bytes(range(10, 20))
-    assert len(short_pauses) == 2
-    assert file_size("memory://flaky/a.bin") == 100
-    with pytest.raises(ValueError, match=r"a\.bin: not readable in 6 tries"):
-        read_range("memory://flaky/a.bin", 90, 120)
-    monkeypatch.setattr(type(memory), "cat_file", lambda self, path, **options: bytes(100))
-    with pytest.raises(ValueError, match=r"a\.bin: the server ignores ranges"):
-        read_range("memory://flaky/a.bin", 10, 20)
+    @pytest.mark.parametrize("scheme", ["http", "s3"])
+    def test_loader_processes_read_them_too(self, packed_server, scheme):
+        """Connections and threads of the process that made the source are not those of its loaders."""
+        source = IndexedShardSource(f"{packed_server.url}/bucket" if scheme == "http" else "s3://bucket")
+        here = values(source)
+        context = loader_start_method([source], num_workers=1)
+        assert context == (None if scheme == "http" else "spawn")
+        assert loader_start_method([source], num_workers=0) is None
+        loader = DataLoader(Values(source), batch_size=None, num_workers=1, multiprocessing_context=context)
+        assert list(loader) == [repr(here)] * 2
 
 
-def test_a_missing_small_file_is_none_where_it_may_be(server):
-    assert read_whole(f"{server.url}/nothing.json", missing_ok=True) is None
-    with pytest.raises(ValueError, match="not found"):
-        read_whole(f"{server.url}/nothing.json")
+class Values(Dataset):
+    def __init__(self, source):
+        self.source = source
 
+    def __len__(self):
+        return 2
 
-def test_loader_processes_read_a_server_too(packed, server):
-    """Connections and threads of the process that made the source do not survive the fork."""
-    source = IndexedShardSource(server.url)
-    here = values(source)
-
-    class Values(torch.utils.data.Dataset):
-        def __len__(self):
-            return 4
-
-        def __getitem__(self, index):
-            return repr(values(source))
-
-    loader = torch.utils.data.DataLoader(Values(), batch_size=None, num_workers=2, multiprocessing_context="fork")
-    assert list(loader) == [repr(here)] * 4
-
-
-def test_signatures_and_passwords_stay_out_of_messages(server):
-    url = f"{server.url.replace('://', '://me:secret@')}/nothing.tar?signature=abc"
-    with pytest.raises(ValueError, match=r"http://127\S+/nothing\.tar: not found") as raised:
-        IndexedShardSource(url)
-    assert not {"secret", "abc"} & set(re.findall(r"\w+", str(raised.value)))
-
-
-def test_a_signed_url_serves(packed, server):
-    assert (
-        values(IndexedShardSource(f"{server.url}/val-000000.tar?signature=abc"))[0]
-        == values(IndexedShardSource(str(packed)))[0]
-    )
-
-
-def test_an_unknown_protocol_is_told():
-    with pytest.raises(ValueError, match="nosuch"):
-        IndexedShardSource("nosuch://bucket/a.tar")
+    def __getitem__(self, index):
+        return repr(values(self.source))
