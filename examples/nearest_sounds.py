@@ -1,7 +1,7 @@
 """The sounds nearest to a picture: `python examples/nearest_sounds.py RUN [--picture FILE --sounds FOLDER]`.
 
-RUN is a run directory with audio, such as the one that `python train.py` made. Without a picture and sounds, those of the
-toy world's test split take their place.
+RUN is a run directory with audio, such as the one that `python train.py` made. Without a picture and sounds, those of
+the toy world's test split take their place.
 """
 
 import argparse
