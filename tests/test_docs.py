@@ -111,7 +111,7 @@ def test_every_key_of_the_configs_has_a_place_in_the_reference(reference):
 
 def test_the_reference_has_values_and_comments_as_they_are_written(reference):
     text = "# About this file.\na: 1 # one\nb:\n  # above\n  c: [x, y]\n  d: {e: f} # in a line\ng: null\n"
-    keys = [(key.name, key.value, key.meaning) for key in reference.keys_of(text, "p.")]
+    keys = [(key.name, key.value, key.comment) for key in reference.keys_of(text, "p.")]
     assert reference.header(text) == "About this file."
     assert keys == [
         ("p.a", "1", "one"),

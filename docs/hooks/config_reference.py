@@ -38,15 +38,23 @@ TITLES = {
 LONGEST_VALUE = 60
 COMPLETE = ("experiment", "sweep", "prompts")
 """Groups whose files are shown as they are: they set keys of others."""
+READERS = {"optimizer": "bind.training.module.BindingModule", "data": "bind.data.datamodule.BindDataModule"}
+"""Classes that take a part of the config as arguments, without a `_target_`."""
 
 
 @dataclass(frozen=True)
 class Key:
-    """One key of a config: its dotted name, its value as YAML and what the comment beside it says."""
+    """One key of a config: its dotted name, its value as YAML, the comment beside it, the class that it is for."""
 
     name: str
     value: str
-    meaning: str
+    comment: str
+    target: str = ""
+
+    @property
+    def argument(self) -> str:
+        """The last part of the name, which is the argument of the class."""
+        return self.name.rpartition(".")[2]
 
 
 def header(text: str) -> str:
@@ -66,27 +74,23 @@ def keys_of(text: str, prefix: str = "") -> list[Key]:
     if not isinstance(root, yaml.MappingNode):
         return []
     lines = text.splitlines()
-    arguments = arguments_of(target_of(root))
     keys = []
     for key, value in root.value:
         if key.value not in ("defaults", "hydra"):
-            keys += _keys_below(key, value, prefix, lines, arguments)
+            keys += _keys_below(key, value, prefix, lines, target_of(root))
     return keys
 
 
-def _keys_below(
-    key: yaml.Node, value: yaml.Node, prefix: str, lines: list[str], arguments: dict[str, str]
-) -> Iterator[Key]:
+def _keys_below(key: yaml.Node, value: yaml.Node, prefix: str, lines: list[str], target: str) -> Iterator[Key]:
     name = f"{prefix}{key.value}"
     comment = _comment(key, value, lines)
     if isinstance(value, yaml.MappingNode) and not value.flow_style and value.value:
         if comment:
             yield Key(name, "", comment)
-        inner = arguments_of(target_of(value))
         for inner_key, inner_value in value.value:
-            yield from _keys_below(inner_key, inner_value, f"{name}.", lines, inner)
+            yield from _keys_below(inner_key, inner_value, f"{name}.", lines, target_of(value))
     else:
-        yield Key(name, _shown(value, lines), comment or arguments.get(key.value, ""))
+        yield Key(name, _shown(value, lines), comment, target)
 
 
 def target_of(node: yaml.MappingNode) -> str:
@@ -133,21 +137,36 @@ def arguments_of(target: str) -> dict[str, str]:
 
 
 @functools.cache
-def group_meanings() -> dict[tuple[str, str], str]:
-    """(group, last part of a key's name) → its meaning, where any file of the group says it."""
-    meanings: dict[tuple[str, str], str] = {}
-    for path in sorted(CONFIGS.rglob("*/*.yaml")):
-        group = path.relative_to(CONFIGS).parts[0]
+def comments() -> dict[tuple[str, str], str]:
+    """(class, argument) and ("", dotted name) → the comment, of every key that has one in any config."""
+    commented: dict[tuple[str, str], str] = {}
+    for path in sorted(CONFIGS.rglob("*.yaml")):
+        group = path.parent.relative_to(CONFIGS).as_posix()
         if group not in COMPLETE:
-            for key in keys_of(path.read_text()):
-                if key.meaning:
-                    meanings.setdefault((group, key.name.rpartition(".")[2]), key.meaning)
-    return meanings
+            for key in keys_of(path.read_text(), package_of(path)):
+                if key.comment:
+                    commented.setdefault((key.target, key.argument) if key.target else ("", key.name), key.comment)
+    return commented
 
 
-def sibling_meaning(name: str) -> str:
-    """What another file of the key's group says of a key of this name: presets of one class explain each key once."""
-    return group_meanings().get((name.partition(".")[0], name.rpartition(".")[2]), "")
+def package_of(path: Path) -> str:
+    """What precedes the keys of a config file, such as `encoder.audio.`."""
+    group = path.parent.relative_to(CONFIGS)
+    is_global = path.parent == CONFIGS or "@package _global_" in path.read_text()
+    return "" if is_global else ".".join(group.parts) + "."
+
+
+def meaning(key: Key) -> str:
+    """The comment beside a key, else what its class says of the argument, else the comment beside it in another file."""
+    if key.comment:
+        return key.comment
+    reader = READERS.get(key.name.partition(".")[0], "") if key.name.count(".") == 1 else ""
+    return (
+        arguments_of(key.target).get(key.argument, "")
+        or comments().get((key.target, key.argument), "")
+        or comments().get(("", key.name), "")
+        or arguments_of(reader).get(key.argument, "")
+    )
 
 
 def cell(text: str) -> str:
@@ -159,16 +178,13 @@ def code(text: str) -> str:
 
 
 def table(keys: list[Key]) -> list[str]:
-    rows = [
-        f"| {code(key.name)} | {code(key.value)} | {cell(key.meaning or sibling_meaning(key.name))} |" for key in keys
-    ]
+    rows = [f"| {code(key.name)} | {code(key.value)} | {cell(meaning(key))} |" for key in keys]
     return ["| key | default | |", "|---|---|---|", *rows, ""]
 
 
 def group_section(folder: Path, group: str) -> list[str]:
     """Every file of one group of choices, such as encoder/audio."""
     lines = [f"## {group}", "", TITLES.get(group.split("/")[0], "").capitalize() + ".", ""]
-    package = group.replace("/", ".") + "."
     for path in sorted(folder.glob("*.yaml")):
         text = path.read_text()
         is_shared = path.stem.startswith("_")  # what the other files of the group have in common
@@ -177,8 +193,7 @@ def group_section(folder: Path, group: str) -> list[str]:
             body = text if group != "prompts" else re.sub(r"(?ms)^(\s*classes:.*?\n)(?:.*\n){12,}", r"\1…\n", text)
             lines += [f'??? note "configs/{group}/{path.name}"', "", *_indented(f"```yaml\n{body}\n```"), ""]
         else:
-            is_global = "@package _global_" in text
-            if keys := keys_of(text, "" if is_global else package):
+            if keys := keys_of(text, package_of(path)):
                 lines += table(keys)
     return lines
 
