@@ -109,6 +109,12 @@ def test_every_key_of_the_configs_has_a_place_in_the_reference(reference):
             assert f"| `{prefix}{key}" in page, f"{path}: {key}"
 
 
+def test_every_key_of_the_configs_is_explained(reference):
+    rows = [row for row in reference.config_page().splitlines() if row.startswith("| `") and "_target_" not in row]
+    assert len(rows) > 400
+    assert [row for row in rows if row.endswith("|  |")] == []
+
+
 def test_the_reference_has_values_and_comments_as_they_are_written(reference):
     text = "# About this file.\na: 1 # one\nb:\n  # above\n  c: [x, y]\n  d: {e: f} # in a line\ng: null\n"
     keys = [(key.name, key.value, key.comment) for key in reference.keys_of(text, "p.")]
