@@ -1,10 +1,8 @@
 """The examples run, on small data that they make."""
 
+import importlib
 import json
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from support import documents
@@ -12,40 +10,51 @@ from support import documents
 EXAMPLES = documents.ROOT / "examples"
 
 
-def run_example(name, *arguments, cwd):
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLES / name), *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@pytest.fixture
+def example(monkeypatch):
+    """Imports an example as its folder does when it is run as a script."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    names = []
+
+    def load(name):
+        names.append(name)
+        return importlib.import_module(name)
+
+    yield load
+    for name in names:
+        sys.modules.pop(name, None)
 
 
-def test_a_sensor_of_ones_own_finds_the_words_of_its_colours(tmp_path):
-    last = run_example("own_sensor.py", tmp_path, cwd=tmp_path).splitlines()[-1]
-    num_right, _, num_readings = last.split()[:3]
-    assert int(num_right) > 0.9 * int(num_readings) > 80
+def test_a_sensor_of_ones_own_finds_the_words_of_its_colours(example, tmp_path, capsys):
+    share_right = example("own_sensor").main(tmp_path)
+    assert share_right > 0.9
+    assert "readings find the word of their colour" in capsys.readouterr().out
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["retrieval"]["light_to_image"]["kind"] == "trained"
     assert metrics["retrieval"]["light_to_image"]["R@1"] > 0.9
 
 
-def test_the_nearest_sounds_of_a_picture(toy_run, tmp_path):
-    lines = run_example("nearest_sounds.py", toy_run, cwd=tmp_path).splitlines()
-    cosines = [float(line.split()[0]) for line in lines[1:]]
-    assert len(cosines) == 5
+def test_the_nearest_sounds_of_a_picture(example, toy_run, capsys):
+    hits = example("nearest_sounds").main([str(toy_run)])
+    cosines = [cosine for cosine, _ in hits]
+    assert len(hits) == 5
     assert cosines == sorted(cosines, reverse=True)
-    assert list(tmp_path.iterdir()) == []  # what it made is gone
+    printed = capsys.readouterr().out
+    assert all(f"{cosine:.3f}  {sound.name}" in printed for cosine, sound in hits)
+    assert not hits[0][1].exists()  # what it made is gone
 
 
-def test_sounds_and_picture_belong_together(toy_run, tmp_path):
-    command = [sys.executable, str(EXAMPLES / "nearest_sounds.py"), str(toy_run), "--sounds", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 2
-    assert "--picture and --sounds belong together" in done.stderr
+def test_the_nearest_of_own_sounds(example, toy_run, tmp_path):
+    module = example("nearest_sounds")
+    picture = module.write_toy_data(tmp_path)
+    assert len(module.main([str(toy_run), "--picture", str(picture), "--sounds", str(tmp_path)])) == 5
+    assert len(list(tmp_path.glob("*.wav"))) == module.NUM_TEST_COMBINATIONS
+
+
+def test_sounds_and_picture_belong_together(example, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        example("nearest_sounds").main([str(tmp_path), "--sounds", str(tmp_path)])
+    assert "--picture and --sounds belong together" in capsys.readouterr().err
 
 
 def test_the_notebook_runs(tmp_path):
@@ -53,20 +62,16 @@ def test_the_notebook_runs(tmp_path):
     nbformat = pytest.importorskip("nbformat")
     nbclient = pytest.importorskip("nbclient")
     notebook = nbformat.read(EXAMPLES / "quickstart.ipynb", as_version=4)
-    (training,) = [cell for cell in notebook.cells if "bind.train(" in cell.source]
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    (training,) = [cell for cell in code if "bind.train(" in cell.source]
     assert "trainer.max_epochs=1" in training.source
     training.source = training.source.replace("trainer.max_epochs=1", "debug=tiny")
     nbclient.NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    printed = [
-        "".join(output.get("text", "") for output in cell.outputs)
-        for cell in notebook.cells
-        if cell.cell_type == "code"
-    ]
+    printed = ["".join(output.get("text", "") for output in cell.outputs) for cell in code]
     assert "run directory: runs/" in printed[0]
     assert "audio_to_text" in printed[1]
     assert printed[-1].startswith("heard: ")
     assert len(printed[-1].splitlines()) == 6
-    assert Path(tmp_path / "runs").is_dir()
 
 
 def test_the_notebook_shows_what_it_printed():

@@ -157,7 +157,7 @@ def package_of(path: Path) -> str:
 
 
 def meaning(key: Key) -> str:
-    """The comment beside a key, else what its class says of the argument, else the comment beside it in another file."""
+    """The comment beside a key, else what its class says of the argument, else its comment in another file."""
     if key.comment:
         return key.comment
     reader = READERS.get(key.name.partition(".")[0], "") if key.name.count(".") == 1 else ""
