@@ -150,10 +150,11 @@ def comments() -> dict[tuple[str, str], str]:
 
 
 def package_of(path: Path) -> str:
-    """What precedes the keys of a config file, such as `encoder.audio.`."""
-    group = path.parent.relative_to(CONFIGS)
-    is_global = path.parent == CONFIGS or "@package _global_" in path.read_text()
-    return "" if is_global else ".".join(group.parts) + "."
+    """What precedes the keys of a config file, such as `encoder.audio.`; `data.` also for configs/_data.yaml."""
+    if path.parent == CONFIGS:
+        return path.stem.removeprefix("_") + "." if path.stem.startswith("_") else ""
+    is_global = "@package _global_" in path.read_text()
+    return "" if is_global else ".".join(path.parent.relative_to(CONFIGS).parts) + "."
 
 
 def meaning(key: Key) -> str:
@@ -185,10 +186,13 @@ def table(keys: list[Key]) -> list[str]:
 def group_section(folder: Path, group: str) -> list[str]:
     """Every file of one group of choices, such as encoder/audio."""
     lines = [f"## {group}", "", TITLES.get(group.split("/")[0], "").capitalize() + ".", ""]
+    common = CONFIGS / f"_{group}.yaml"  # what all files of the group are built on
+    if common.is_file():
+        text = common.read_text()
+        lines += [f"### every `{group}=`", "", *described(text), *table(keys_of(text, package_of(common)))]
     for path in sorted(folder.glob("*.yaml")):
         text = path.read_text()
-        is_shared = path.stem.startswith("_")  # what the other files of the group have in common
-        lines += [f"### every `{group}=`" if is_shared else f"### `{group}={path.stem}`", "", *described(text)]
+        lines += [f"### `{group}={path.stem}`", "", *described(text)]
         if group in COMPLETE:
             body = text if group != "prompts" else re.sub(r"(?ms)^(\s*classes:.*?\n)(?:.*\n){12,}", r"\1…\n", text)
             lines += [f'??? note "configs/{group}/{path.name}"', "", *_indented(f"```yaml\n{body}\n```"), ""]
@@ -217,7 +221,7 @@ def choices(text: str) -> list[str]:
     for entry in yaml.safe_load(text)["defaults"]:
         if isinstance(entry, dict):
             ((group, default),) = entry.items()
-            names = ", ".join(code(path.stem) for path in sorted((CONFIGS / group).glob("[!_]*.yaml")))
+            names = ", ".join(code(path.stem) for path in sorted((CONFIGS / group).glob("*.yaml")))
             anchor = re.sub(r"[^a-z0-9-]", "", group.lower().replace("/", ""))
             rows.append(f"| [`{group}=`](#{anchor}) | {code('null' if default is None else default)} | {names} |")
     return ["| choice | default | there are |", "|---|---|---|", *rows, ""]
