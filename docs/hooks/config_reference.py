@@ -142,7 +142,8 @@ def comments() -> dict[tuple[str, str], str]:
     commented: dict[tuple[str, str], str] = {}
     for path in sorted(CONFIGS.rglob("*.yaml")):
         group = path.parent.relative_to(CONFIGS).as_posix()
-        if group not in COMPLETE:
+        is_command = path.parent == CONFIGS and path.stem != "train" and not path.stem.startswith("_")
+        if group not in COMPLETE and not is_command:
             for key in keys_of(path.read_text(), package_of(path)):
                 if key.comment:
                     commented.setdefault((key.target, key.argument) if key.target else ("", key.name), key.comment)
@@ -165,8 +166,8 @@ def meaning(key: Key) -> str:
     return (
         arguments_of(key.target).get(key.argument, "")
         or comments().get((key.target, key.argument), "")
-        or comments().get(("", key.name), "")
         or arguments_of(reader).get(key.argument, "")
+        or comments().get(("", key.name), "")
     )
 
 
