@@ -147,6 +147,32 @@ def test_the_figure_is_what_its_script_draws():
         assert (DOCS / "figures" / f"space-{name}.svg").read_text() == script.draw(theme)
 
 
+def test_the_ten_lines_of_the_readme_are_of_the_output_of_the_first_run():
+    script = load_script("figures/first_run")
+    output, *_ = documents.blocks((DOCS / "first_run.md").read_text(), "text")
+    shown, *_ = documents.blocks((documents.ROOT / "README.md").read_text(), "text")
+    assert shown.splitlines() == script.ten_lines(output)
+    assert len(shown.splitlines()) == script.NUM_LINES
+
+
+def test_another_output_takes_the_place_of_the_first(tmp_path, monkeypatch):
+    script = load_script("figures/first_run")
+    output, *_ = documents.blocks((DOCS / "first_run.md").read_text(), "text")
+    (tmp_path / "metrics.json").write_text('{"seconds": {"total": 41.6}}')
+    sentence = "A sound finds its picture in 37 of 100 tries, by chance 1; the best possible is 37."
+    output = output.replace("Retrieval, ", f"{sentence}\n\nRetrieval, ").replace("runs/…", str(tmp_path))
+    (tmp_path / "log").write_text(output)
+    pages = [tmp_path / page.name for page in script.PAGES]
+    for page, original in zip(pages, script.PAGES, strict=True):
+        page.write_text(original.read_text())
+    monkeypatch.setattr(script, "PAGES", pages)
+    script.main(tmp_path / "log")
+    for page in pages:
+        assert sentence in page.read_text()
+        assert "in 42 s" in page.read_text()
+        assert str(tmp_path) not in page.read_text()
+
+
 def test_pictures_are_small():
     for path in (DOCS / "figures").glob("*.png"):
         assert path.stat().st_size < MAX_PICTURE_BYTES, path
