@@ -76,6 +76,7 @@ def test_keys_of_the_table_exist():
             node = node[part]
 
 
+@pytest.mark.slow
 def test_the_table_of_own_data_trains(tmp_path, no_pictures):
     (table,) = blocks("csv")
     rng = np.random.default_rng(0)
@@ -102,6 +103,7 @@ def test_the_table_of_own_data_trains(tmp_path, no_pictures):
     assert (tmp_path / "run" / "metrics.json").is_file()
 
 
+@pytest.mark.slow
 def test_the_new_modality_trains_from_outside_the_checkout(tmp_path, monkeypatch, no_pictures):
     package = tmp_path / "mylab"
     package.mkdir()

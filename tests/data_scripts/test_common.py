@@ -31,6 +31,7 @@ def test_every_script_has_the_same_arguments_and_says_where_the_data_is(name, tm
     assert not (tmp_path / "out" / "manifest.jsonl").exists()
 
 
+@pytest.mark.slow
 @given(ROWS)
 def test_no_owner_is_in_two_splits_and_test_keeps_what_it_has(found):
     rows = [{"key": str(i), "split": split, "owner": owners} for i, (split, owners) in enumerate(found)]
@@ -44,6 +45,7 @@ def test_no_owner_is_in_two_splits_and_test_keeps_what_it_has(found):
     assert bool(dropped) == bool(shared)
 
 
+@pytest.mark.slow
 @given(st.sets(st.text(min_size=1)), st.floats(0, 1), st.integers(0, 3))
 def test_a_share_is_set_aside_whatever_the_order(owners, share, seed):
     chosen = common.set_aside(owners, share, seed)

@@ -28,6 +28,7 @@ def values(source, split="val"):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["", "/", "/{train,val}-{000000..000000}.tar"])
 def test_shards_on_a_server_are_those_on_disk(packed, server, where):
     local = IndexedShardSource(str(packed) if "{" not in where else str(packed) + where)
@@ -144,6 +145,7 @@ def test_a_missing_small_file_is_none_where_it_may_be(server):
         read_whole(f"{server.url}/nothing.json")
 
 
+@pytest.mark.slow
 def test_loader_processes_read_a_server_too(packed, server):
     """Connections and threads of the process that made the source do not survive the fork."""
     source = IndexedShardSource(server.url)
