@@ -5,20 +5,40 @@ from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).parent
-# Processes that tests start find the package of this checkout and `support`.
-os.environ["PYTHONPATH"] = os.pathsep.join([str(TESTS), str(TESTS.parent), os.environ.get("PYTHONPATH", "")])
+SLOW_BY_KIND = ("ranks", "browser", "real_data", "long")
+SLOW_BY_FIXTURE = {
+    "toy_run": "slow",
+    "recorded_run": "slow",
+    "ranks": "ranks",
+    "four_ranks": "ranks",
+    "browser": "browser",
+    "real_data": "real_data",
+}
+"""Fixtures that train, start processes or need what is not everywhere, and the mark of a test that uses one."""
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as asked for are busy, before torch counts the cores
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+@pytest.hookimpl(tryfirst=True)  # before -m is read
+def pytest_collection_modifyitems(items):
+    for item in items:
+        for fixture in SLOW_BY_FIXTURE.keys() & set(getattr(item, "fixturenames", ())):
+            item.add_marker(SLOW_BY_FIXTURE[fixture])
+        if any(item.get_closest_marker(kind) for kind in SLOW_BY_KIND):
+            item.add_marker("slow")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def anchor_cache(tmp_path_factory):
-    """Trainings of the tests, also those in processes of their own, keep the anchor's vectors here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BINDSPACE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+@pytest.fixture
+def real_data():
+    """A function from a data set's name to its folder; the test is skipped where that is absent."""
+    if "BIND_TEST_DATA" not in os.environ:
+        pytest.skip("BIND_TEST_DATA is not set: it names the folder that holds the recordings")
+    base = Path(os.environ["BIND_TEST_DATA"])
+
+    def folder(name):
+        if not (base / name).is_dir():
+            pytest.skip(f"{base / name} is absent; BIND_TEST_DATA names the folder that holds {name}/")
+        return base / name
+
+    return folder
 
 
 @pytest.fixture(scope="session")

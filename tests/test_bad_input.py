@@ -61,6 +61,7 @@ def drop(name, split=None):
 # Data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_a_corrupt_wav_names_the_file_also_from_a_worker(num_workers, own_recordings, tmp_path, refused):
     for path in own_recordings.parent.glob("train*.wav"):
@@ -73,6 +74,7 @@ def test_a_corrupt_wav_names_the_file_also_from_a_worker(num_workers, own_record
     assert "\n" not in message
 
 
+@pytest.mark.slow
 def test_stereo_at_another_rate_is_converted_and_said(own_recordings, tmp_path, caplog, monkeypatch, no_pictures):
     monkeypatch.setattr("bind.media.notices._warned", set())
     for path in own_recordings.parent.glob("*.wav"):
@@ -97,6 +99,7 @@ def not_a_number(path):
     np.save(path, values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
@@ -167,6 +170,7 @@ def test_pairs_that_never_meet_in_a_row(own_recordings, tmp_path, refused):
 # Keys and values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("values", "said"),
     [
@@ -218,6 +222,7 @@ def test_one_name_is_a_list_of_one(tmp_path):
     assert config["anchor"]["train"] == ["text"]
 
 
+@pytest.mark.slow
 def test_a_modality_whose_encoder_is_not_chosen_is_left_out_and_that_is_said(recordings, tmp_path, caplog, no_pictures):
     with caplog.at_level(logging.DEBUG, "bind"):
         bind.runs.jobs.train(runs.fused_config(recordings, tmp_path, **NO_TRAINING))
@@ -310,6 +315,7 @@ def test_embed_refuses_a_manifest_without_anything_it_knows(recorded_run, tmp_pa
 # The command line
 
 
+@pytest.mark.slow
 def test_a_mistake_of_ours_keeps_its_frames(monkeypatch):
     def job(cfg):
         raise KeyError("a bug")
@@ -327,6 +333,7 @@ def test_the_frames_are_there_when_asked_for(monkeypatch):
         run_job(job, runs.config("data=toy"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "override", "said"),
     [
@@ -347,6 +354,7 @@ def test_a_misspelt_key_is_named_with_the_closest_one(command, override, said, a
     assert "Traceback" not in printed
 
 
+@pytest.mark.slow
 def test_a_key_of_a_chosen_group_is_known(as_command, capsys):
     """`manifest` is a key of data=manifest only."""
     assert as_command(main, "train", "data=manifest", "data.manfest=my.csv") == 1
@@ -358,6 +366,7 @@ def test_an_unknown_command_says_which_there_are(as_command, capsys):
     assert "unknown command 'tarin'; did you mean train?" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_misspelt_key_fails_before_the_heavy_imports(tmp_path):
     done = start([str(TRAIN_SCRIPT), "data.batchsize=3"], tmp_path, "-X", "importtime")
     assert done.returncode == 1
@@ -368,6 +377,7 @@ def test_a_misspelt_key_fails_before_the_heavy_imports(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_wrong_value_fails_with_one_message_and_status_1(tmp_path):
     done = start(["-m", "bind", "train", "modalities=[audoi]", f"run_dir={tmp_path / 'run'}"], tmp_path)
     assert done.returncode == 1

@@ -68,6 +68,7 @@ def resolved(*choices, **values):
     return OmegaConf.to_container(made, resolve=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("choice", CHOICES)
 def test_a_choice_composes_and_its_classes_take_its_keys(choice):
     config = resolved(choice)
@@ -76,6 +77,7 @@ def test_a_choice_composes_and_its_classes_take_its_keys(choice):
     inspect.signature(BindingModule).bind(None, None, **config["optimizer"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 @pytest.mark.parametrize("debug", [(), ("debug=tiny",)], ids=["", "tiny"])
 def test_an_experiment_composes_also_in_tiny(experiment, debug):
@@ -122,6 +124,7 @@ def test_the_other_commands_compose(name):
     assert unset == needed.get(name, set())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if command.is_hydra])
 def test_help_is_the_commands_own(name, as_command, capsys):
     assert as_command(main, name, "--help") == 0
@@ -185,6 +188,7 @@ SMALL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_an_experiment_runs_for_a_step_and_can_be_evaluated_again(experiment, tmp_path, monkeypatch, no_pictures):
     monkeypatch.chdir(tmp_path)

@@ -88,6 +88,7 @@ def apart(run_dir, other):
     return max((x - other_state[name]).abs().max().item() for name, x in state.items())
 
 
+@pytest.mark.ranks
 def test_the_training_is_as_uneven_as_it_is_meant_to_be(folder):
     one, *ranks = (seen(folder / "one"), seen(folder / "ddp", 0), seen(folder / "ddp", 1))
     assert len(one["sources"]) == two_trainers.STEPS
@@ -98,6 +99,7 @@ def test_the_training_is_as_uneven_as_it_is_meant_to_be(folder):
 
 
 @pytest.mark.parametrize("strategy", two_trainers.STRATEGIES)
+@pytest.mark.ranks
 def test_two_processes_train_as_one_does(folder, strategy):
     for name in ("train/loss", *(f"train/loss/{pair}" for pair in PAIRS)):
         together, one = column(folder / strategy, name), column(folder / "one", name)
@@ -108,6 +110,7 @@ def test_two_processes_train_as_one_does(folder, strategy):
 
 
 @pytest.mark.parametrize("strategy", two_trainers.STRATEGIES)
+@pytest.mark.ranks
 def test_one_process_of_two_evaluates_the_whole_split_with_whole_weights(folder, strategy):
     figures, expected = (json.loads((folder / run / "metrics.json").read_text()) for run in (strategy, "one"))
     assert figures["retrieval"].keys() == expected["retrieval"].keys()
@@ -116,6 +119,7 @@ def test_one_process_of_two_evaluates_the_whole_split_with_whole_weights(folder,
 
 
 @pytest.mark.parametrize("strategy", two_trainers.STRATEGIES)
+@pytest.mark.ranks
 def test_learned_scales_stay_together(folder, strategy):
     first, second = (seen(folder / strategy, rank)["scales"] for rank in (0, 1))
     assert first == second
@@ -123,6 +127,7 @@ def test_learned_scales_stay_together(folder, strategy):
     assert all(abs(scale - 1 / 0.07) > 1e-3 for scale in first.values()), "they should have moved"
 
 
+@pytest.mark.ranks
 def test_fsdp_cuts_all_that_is_trained_and_nothing_else(folder):
     first, second = (seen(folder / "fsdp", rank) for rank in (0, 1))
     assert first["sharded"] == first["trainable"]
@@ -131,6 +136,7 @@ def test_fsdp_cuts_all_that_is_trained_and_nothing_else(folder):
     assert seen(folder / "ddp")["sharded"] == []
 
 
+@pytest.mark.ranks
 def test_fsdp_resumes_bit_for_bit_and_across_strategies(folder):
     assert apart(folder / "fsdp_twice", folder / "fsdp") == 0.0
     assert apart(folder / "ddp_then_fsdp", folder / "one") < 1e-5
@@ -138,6 +144,7 @@ def test_fsdp_resumes_bit_for_bit_and_across_strategies(folder):
 
 
 @pytest.mark.parametrize("strategy", two_trainers.STRATEGIES)
+@pytest.mark.ranks
 def test_one_trunk_of_two_encoders_trains_as_in_one_process(folder, strategy):
     run_dir, one = folder / f"one_trunk_{strategy}", folder / "one_trunk"
     assert set(seen(one)["sources"]) == {"heard", "felt", "both"}
@@ -146,6 +153,7 @@ def test_one_trunk_of_two_encoders_trains_as_in_one_process(folder, strategy):
     assert not any(name.startswith("binder.encoders.audio.trunk.") for name in weights(one))
 
 
+@pytest.mark.ranks
 def test_fsdp_cuts_a_shared_trunk_once_and_resumes_bit_for_bit(folder):
     first, second = (seen(folder / "one_trunk_fsdp", rank) for rank in (0, 1))
     assert first["sharded"] == first["trainable"]

@@ -21,6 +21,8 @@ from bind.model.binder import Binder
 from bind.runs.jobs import evaluate, train
 from bind.types import Clip
 
+pytestmark = pytest.mark.slow
+
 RETRIEVAL_KEYS = {"R@1", "R@5", "R@10", "median_rank", "mrr", "map", "queries", "pool"}
 RETRIEVAL_KEYS |= {"chance_R@1", "ci95_R@1", "trained"}
 TOY_MODALITIES = ("image", "text", "audio", "imu")

@@ -28,6 +28,7 @@ def mixture(tables, run_dir, **values):
     return config("data=mixture", **RECORDED | manifests | {"run_dir": str(run_dir)} | values)
 
 
+@pytest.mark.slow
 def test_every_source_trains_its_own_pair_and_the_table_said_so(tables, tmp_path, capsys, no_pictures):
     train(mixture(tables, tmp_path, **{"data.weights": {"motions": 3.0}, "data.steps_per_epoch": 5}))
     told = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines() if line.strip()}
@@ -45,6 +46,7 @@ def test_every_source_trains_its_own_pair_and_the_table_said_so(tables, tmp_path
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_source_of_weight_0_is_evaluated_but_not_trained(tables, tmp_path, capsys, no_pictures):
     train(mixture(tables, tmp_path, **{"data.weights": {"motions": 0}}))
     told = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines() if line.strip()}
@@ -52,6 +54,7 @@ def test_a_source_of_weight_0_is_evaluated_but_not_trained(tables, tmp_path, cap
     assert "imu_to_image" in json.loads((tmp_path / "metrics.json").read_text())["retrieval"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("max_steps", "is_told"), [(80, True), (1, False), (-1, False)])
 def test_epochs_that_end_before_the_steps_asked_for_are_told(max_steps, is_told, tables, tmp_path, capsys):
     values = {"data.steps_per_epoch": 2, "trainer.max_epochs": 2, "trainer.max_steps": max_steps}

@@ -85,6 +85,7 @@ def test_the_finished_run_finds_the_nearest_caption(recorded_run, tmp_path, monk
     assert cosines == sorted(cosines, reverse=True)
 
 
+@pytest.mark.slow
 def test_the_table_of_own_data_trains(tmp_path, no_pictures):
     (table,) = documents.blocks(README, "csv")
     rng = np.random.default_rng(0)
@@ -106,6 +107,7 @@ def test_the_table_of_own_data_trains(tmp_path, no_pictures):
     assert (tmp_path / "run" / "metrics.json").is_file()
 
 
+@pytest.mark.slow
 def test_the_new_modality_trains(tmp_path, monkeypatch, no_pictures):
     package = tmp_path / "mylab"
     package.mkdir()

@@ -53,6 +53,7 @@ def start(arguments, folder):
     return process.returncode, out, err
 
 
+@pytest.mark.ranks
 def test_two_processes_in_a_sweep_train_each_job_as_one_process_would(recordings, tmp_path, no_pictures):
     values = runs.RECORDED | UNMASKED | {"data.manifest": str(recordings), "trainer.max_epochs": 1}
     choices = ["data=manifest", "trainer=ddp", "trainer.devices=2", "seed=0,1", f"hydra.sweep.dir={tmp_path}"]
@@ -84,6 +85,7 @@ def test_two_processes_in_a_sweep_train_each_job_as_one_process_would(recordings
     assert column(jobs[0], "val/mean_R@1") == column(alone, "val/mean_R@1")
 
 
+@pytest.mark.ranks
 def test_two_processes_train_what_optuna_chose(recordings, tmp_path):
     pytest.importorskip("optuna", reason='pip install "bindspace[optuna]"')
     values = runs.RECORDED | {"data.manifest": str(recordings), "trainer.max_epochs": 1, "hydra.sweeper.n_trials": 2}
@@ -105,6 +107,7 @@ def test_two_processes_train_what_optuna_chose(recordings, tmp_path):
     assert (tmp_path / "study.db").stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_jobs_of_a_sweep_have_their_own_folders_and_logs(recordings, tmp_path, as_command, capfd, no_pictures):
     values = runs.RECORDED | {"data.manifest": str(recordings), "trainer.max_steps": 1, "logger.wandb.offline": True}
     choices = ["-m", "data=manifest", "logger=wandb", f"hydra.sweep.dir={tmp_path / 'sweep'}", "optimizer.lr=1e-3,2e-3"]
@@ -121,6 +124,7 @@ def test_jobs_of_a_sweep_have_their_own_folders_and_logs(recordings, tmp_path, a
     assert "LOCAL_RANK" not in os.environ
 
 
+@pytest.mark.slow
 def test_a_job_that_is_refused_does_not_stop_the_others(recordings, tmp_path, as_command, capfd, no_pictures):
     values = runs.RECORDED | {"data.manifest": str(recordings), "trainer.max_epochs": 1}
     choices = ["-m", "data=manifest", f"hydra.sweep.dir={tmp_path / 'sweep'}", "loss.temperature=5,0.1"]
@@ -137,6 +141,7 @@ def test_a_job_that_is_refused_does_not_stop_the_others(recordings, tmp_path, as
     assert failed["error"].startswith("temperature=5")
 
 
+@pytest.mark.slow
 def test_a_job_that_fails_with_other_processes_ends_the_sweep(recordings, tmp_path, as_command, capfd, monkeypatch):
     """Lightning would end this process while the next job runs."""
 

@@ -10,6 +10,8 @@ from support import runs, videos
 from bind.commands.embed import embed
 from bind.runs.jobs import evaluate, train
 
+pytestmark = pytest.mark.slow
+
 COLOURS = [(250, 10, 10), (10, 250, 10), (10, 10, 250), (250, 250, 10)]
 TINY = {
     **runs.QUICK,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -17,10 +18,13 @@ def ignore_stop_signals(worker: int) -> None:
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):  # only this tells who has sent a signal; macOS lacks it
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-        threading.Thread(target=_end_with_the_parent, daemon=True).start()
+        parent = multiprocessing.parent_process()
+        assert parent is not None, "this runs in a process of a loader"
+        threading.Thread(target=_end_with_the_parent, args=(parent.pid,), daemon=True).start()
 
 
-def _end_with_the_parent() -> None:
-    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != os.getppid():
+def _end_with_the_parent(parent_pid: int | None) -> None:
+    """End on SIGTERM of the process that made the loader, which a fork server's workers are no children of."""
+    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != parent_pid:
         pass
     os._exit(0)

@@ -107,6 +107,7 @@ def test_texts_longer_than_the_tower_are_cut(folder):
     assert z.isfinite().all()
 
 
+@pytest.mark.slow
 def test_the_fingerprint_is_stable_and_follows_weights_and_preprocessing(folder, tmp_path):
     anchor = PretrainedAnchor(str(folder))
     fingerprint = anchor.fingerprint
@@ -130,6 +131,7 @@ def test_the_fingerprint_is_stable_and_follows_weights_and_preprocessing(folder,
     assert PretrainedAnchor(str(other)).fingerprint != fingerprint
 
 
+@pytest.mark.slow
 def test_saving_keeps_the_vectors_to_half_precision_and_saving_again_changes_nothing(folder, tmp_path):
     anchor = PretrainedAnchor(str(folder))
     before = {modality: embed(anchor, modality, values) for modality, values in VALUES.items()}

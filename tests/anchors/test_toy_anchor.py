@@ -4,6 +4,7 @@ import hashlib
 import re
 
 import numpy as np
+import pytest
 import torch
 
 from bind.anchors.dual_encoder import TOY_FOLDER, PretrainedAnchor
@@ -28,6 +29,7 @@ def test_weights_are_small_and_are_those_of_the_readme():
     assert hashlib.sha256(WEIGHTS.read_bytes()).hexdigest() == stated.group()
 
 
+@pytest.mark.slow
 def test_pictures_of_held_out_combinations_find_their_captions():
     source = ToySource(num_test_queries=2)
     num_pool = 115
@@ -42,6 +44,7 @@ def test_pictures_of_held_out_combinations_find_their_captions():
     assert (figures["R@1"] - figures["chance_R@1"]) / (1 - figures["chance_R@1"]) >= 0.9
 
 
+@pytest.mark.slow
 def test_unseen_scans_find_their_digit():
     source = ScanSource()
     samples = source.samples("test")

@@ -55,11 +55,13 @@ def test_what_is_there_is_not_embedded_again(anchor, tmp_path):
     assert json.loads((folder / "about.json").read_text())["source"] == "world"
 
 
+@pytest.mark.slow
 def test_memory_and_disk_give_the_same(anchor, tmp_path):
     assert torch.equal(look_up(fill(anchor, tmp_path)[1]), look_up(fill(anchor, None)[1]))
     assert fill(anchor, None)[0] == NUM_PICTURES
 
 
+@pytest.mark.slow
 def test_loader_processes_give_the_same(anchor, tmp_path):
     _, cache = fill(anchor, tmp_path / "two", engine=Engine(batch_size=2, num_workers=2))
     assert torch.equal(look_up(cache), look_up(fill(anchor, tmp_path / "none")[1]))
@@ -72,6 +74,7 @@ def test_filling_draws_no_numbers(anchor, tmp_path):
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.slow
 def test_a_killed_process_loses_the_part_it_was_at(anchor, tmp_path):
     fatal = 5  # of three pictures and one in two batches each part: in the middle of the third
     command = [sys.executable, "-m", cache_cases.__name__, anchor, str(tmp_path), str(fatal)]
@@ -88,6 +91,8 @@ def test_a_killed_process_loses_the_part_it_was_at(anchor, tmp_path):
     assert torch.equal(look_up(cache), look_up(fill(anchor, None)[1]))
 
 
+@pytest.mark.slow
+@pytest.mark.ranks
 def test_processes_share_the_work_and_repeat_none(anchor, tmp_path):
     shares = processes.run(functools.partial(cache_cases.share, anchor, tmp_path / "cache"), 2, tmp_path)
     assert sum(each["embedded"] for each in shares) == NUM_PICTURES
@@ -106,6 +111,7 @@ def test_without_locks_the_work_is_done_all_the_same(anchor, tmp_path, monkeypat
     assert torch.equal(look_up(cache), look_up(fill(anchor, None)[1]))
 
 
+@pytest.mark.slow
 def test_other_data_and_another_anchor_never_get_old_vectors(anchor, tmp_path):
     fill(anchor, tmp_path / "cache")
     other = str(tiny.write_anchor(tmp_path / "other", seed=1))
@@ -116,6 +122,7 @@ def test_other_data_and_another_anchor_never_get_old_vectors(anchor, tmp_path):
     assert len(folders(tmp_path / "cache")) == 4
 
 
+@pytest.mark.slow
 def test_a_run_that_must_not_build_is_told_what_differs(anchor, tmp_path):
     with pytest.raises(ValueError, match=r"cache\.build=false, but .* no finished vectors of image of train\. Run"):
         fill(anchor, tmp_path, build=False)
@@ -128,6 +135,7 @@ def test_a_run_that_must_not_build_is_told_what_differs(anchor, tmp_path):
         fill(other, tmp_path, build=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["anchor_fingerprint", "content", "num_samples", "dim", "format"])
 def test_a_foreign_folder_in_the_place_of_ones_own_is_refused(anchor, tmp_path, key):
     fill(anchor, tmp_path)
@@ -138,6 +146,7 @@ def test_a_foreign_folder_in_the_place_of_ones_own_is_refused(anchor, tmp_path, 
         fill(anchor, tmp_path)
 
 
+@pytest.mark.slow
 def test_damage_is_told_and_mended_by_deleting_the_file(anchor, tmp_path):
     _, cache = fill(anchor, tmp_path)
     exact = look_up(cache)
@@ -171,6 +180,7 @@ def test_a_place_that_can_not_be_written_is_told_with_the_way_out(anchor, tmp_pa
         fill(anchor, tmp_path)
 
 
+@pytest.mark.slow
 def test_views_are_cached_beside_the_plain_picture(anchor, tmp_path):
     _, plain = fill(anchor, tmp_path)
     embedded, cache = fill(anchor, tmp_path, views=3)
@@ -227,6 +237,7 @@ def test_options_come_from_the_config(tmp_path, monkeypatch):
             CacheOptions.of({"dir": None, "views": views, "build": True})
 
 
+@pytest.mark.slow
 def test_of_a_large_cache_only_what_is_looked_up_comes_into_memory(tmp_path, monkeypatch):
     num_samples, dim = 60_000, 512  # 61 MB
     origin = Origin("a", "s", "0" * 32, "0" * 32, "train", "image", num_samples, 1, "plain", dim)
@@ -270,6 +281,7 @@ def write_pictures(folder, shade=0):
     return ManifestSource(folder / "manifest.csv")
 
 
+@pytest.mark.slow
 def test_a_file_that_changes_is_embedded_anew(anchor, tmp_path):
     source = write_pictures(tmp_path)
     fill(anchor, tmp_path / "cache", source)

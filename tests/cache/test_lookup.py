@@ -30,6 +30,7 @@ def row_and_view(z_D):
     return round(float(z_D[0] / z_D[2])), round(float(z_D[1] / z_D[2]))
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=30), st.randoms(use_true_random=False))
 def test_every_key_gets_its_own_rows_in_order(counts, random):

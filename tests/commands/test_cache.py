@@ -24,6 +24,7 @@ def about(folder):
     return {f"{each['split']} {each['modality']}": each for each in described}
 
 
+@pytest.mark.slow
 def test_the_command_says_what_it_wrote_and_where(tmp_path, as_command, capsys):
     assert as_command(main, "cache", *overrides(tmp_path / "vectors", "cache.views=2")) == 0
     shown = capsys.readouterr().out
@@ -36,6 +37,7 @@ def test_the_command_says_what_it_wrote_and_where(tmp_path, as_command, capsys):
     assert "Anchor cache of toy" in shown
 
 
+@pytest.mark.slow
 def test_a_training_finds_what_the_command_wrote(tmp_path, no_pictures):
     cache(runs.config(*overrides(tmp_path / "vectors", "split=[train]", "modalities=[image]"), name="cache"))
     assert set(about(tmp_path / "vectors")) == {"train image"}
@@ -71,6 +73,7 @@ def test_what_can_not_be_cached_is_told(tmp_path, more, message):
         cache(runs.config(*overrides(tmp_path, *more), name="cache"))
 
 
+@pytest.mark.slow
 def test_help_explains(as_command, capsys):
     assert as_command(main, "cache", "--help") == 0
     shown = capsys.readouterr().out
@@ -84,6 +87,7 @@ def test_both_configs_agree_on_the_cache():
     assert ours == {key: value for key, value in trainings.items() if key != "build"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["vectors", None])
 def test_losses_with_the_cache_are_those_with_the_towers(recordings, tmp_path, no_pictures, monkeypatch, folder):
     def losses(name):

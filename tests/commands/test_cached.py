@@ -50,6 +50,7 @@ def test_it_is_listed_and_nothing_is_deleted_unless_named(cache, as_command, cap
     assert f"{num_bytes / 1e6:,.1f} MB in {cache}" in out
 
 
+@pytest.mark.slow
 def test_what_is_named_is_deleted(cache, as_command, capsys):
     first, *others = [entry.folder for entry in entries_in(cache)]
     assert as_command(main, "cached", f"delete=[{first}]") == 0
@@ -60,6 +61,7 @@ def test_what_is_named_is_deleted(cache, as_command, capsys):
     assert [entry.folder[:3] for entry in entries_in(cache)] == ["one"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["gone", "..", "one", "one-ffffffffffff/../two-ffffffffffff", "/"])
 def test_a_name_that_is_not_listed_deletes_nothing(name, cache, as_command, capsys):
     first = entries_in(cache)[0].folder

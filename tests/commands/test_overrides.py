@@ -30,6 +30,7 @@ def test_what_was_meant_is_beside_it_or_of_its_name_or_like_it(key, said):
     assert meant(key, KNOWN) == said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -52,6 +53,7 @@ def test_the_users_mistake_is_all_that_is_said(arguments, said, as_command, caps
     assert all(line.startswith(start) for line, start in zip(lines, said, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -81,6 +83,7 @@ def test_what_is_no_misspelling_keeps_hydras_words(as_command, capsys):
     assert "no viable alternative at input" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_in_a_sweep_it_stands_behind_hydras_words(as_command, capsys):
     assert as_command(main, "train", "-m", "data.batchsize=3,4") == 1
     err = capsys.readouterr().err
@@ -130,6 +133,7 @@ def test_such_a_key_is_a_warning(as_command, capsys):
     assert second.startswith("error: run=nowhere: no config.yaml there")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [[str(TRAIN_SCRIPT)], ["-m", "bind", "evaluate", "run=x"]])
 def test_ctrl_c_while_loading_is_one_line_and_dies_of_the_signal(command, tmp_path):
     (tmp_path / "torch.py").write_text("raise KeyboardInterrupt\n")

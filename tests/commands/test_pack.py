@@ -14,6 +14,7 @@ def packing(recordings, folder, **values):
     return runs.config(name="pack", manifest=str(recordings), out=str(folder), **values)
 
 
+@pytest.mark.slow
 def test_the_command_packs_and_goes_on(as_command, capsys, recordings, tmp_path):
     arguments = ("pack", f"manifest={recordings}", f"out={tmp_path / 'out'}", "shard_megabytes=0.1")
     assert as_command(main, *arguments) == 0
@@ -36,6 +37,7 @@ def test_a_size_that_is_none_is_refused(recordings, tmp_path):
         pack(packing(recordings, tmp_path, shard_megabytes=0))
 
 
+@pytest.mark.slow
 def test_a_training_on_shards(recordings, tmp_path, no_pictures):
     """With the order of the manifest and free shuffling, shards train the very same weights."""
     pack(packing(recordings, tmp_path / "shards", shuffle_seed=None, shard_megabytes=0.1))
@@ -52,6 +54,7 @@ def test_a_training_on_shards(recordings, tmp_path, no_pictures):
     evaluate(runs.config(name="evaluate", run=str(tmp_path / "shards"), split="val"))
 
 
+@pytest.mark.slow
 def test_a_training_with_loader_processes_on_an_object_store(recordings, tmp_path, no_pictures, monkeypatch):
     """The weights of shards on disk; the loaders of training and cache are fresh processes, not forks."""
     pack(packing(recordings, tmp_path / "shards"))
@@ -67,6 +70,7 @@ def test_a_training_with_loader_processes_on_an_object_store(recordings, tmp_pat
     assert weights[0] == weights[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("way", "pulled_after"), [("server", 7), ("stream", 5)])
 def test_a_resumed_run_on_shards_equals_an_uninterrupted_one(way, pulled_after, recordings, tmp_path, no_pictures):
     pack(packing(recordings, tmp_path / "shards"))

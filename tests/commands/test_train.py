@@ -41,6 +41,7 @@ def trained(recordings, tmp_path_factory):
     return run, counter
 
 
+@pytest.mark.slow
 def test_a_training_gives_the_run_that_it_filled(trained):
     run, counter = trained
     assert counter.num_steps == 3
@@ -52,6 +53,7 @@ def test_a_training_gives_the_run_that_it_filled(trained):
     assert "bind.train([&#x27;data=manifest" in (run.path / "report.html").read_text(), "what the page says was run"
 
 
+@pytest.mark.slow
 def test_a_run_is_evaluated_again_on_another_split(trained, no_pictures, capsys):
     run, _ = trained
     figures = run.evaluate("val")
@@ -61,6 +63,7 @@ def test_a_run_is_evaluated_again_on_another_split(trained, no_pictures, capsys)
     assert f"run directory: {run.path}" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_command_and_the_function_train_the_same(trained, recordings, tmp_path, no_pictures):
     from bind.runs.jobs import train
 
@@ -93,6 +96,7 @@ def test_what_is_no_run_is_refused(tmp_path):
         bind.Run(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_run_without_figures_says_how_to_go_on(trained, tmp_path):
     (tmp_path / "config.yaml").write_text((trained[0].path / "config.yaml").read_text())
     with pytest.raises(ValueError, match=r"the training has not finished; go on with\s+bind.train"):
@@ -111,6 +115,7 @@ def test_callbacks_can_not_travel_to_other_processes():
         bind.train(["trainer=ddp", "trainer.devices=2"], callbacks=[StepCounter()])
 
 
+@pytest.mark.slow
 def test_an_application_of_hydra_is_left_as_it_was(recordings, tmp_path, no_pictures):
     """As within `@hydra.main`: its config and its folder are not those of the training."""
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
@@ -140,6 +145,8 @@ for seed in (0, 1):
 """
 
 
+@pytest.mark.ranks
+@pytest.mark.slow
 def test_a_script_trains_with_two_processes_several_times(recordings, tmp_path):
     (tmp_path / "mine.py").write_text(SCRIPT)
     choices = ["trainer=ddp", "trainer.devices=2", *overrides(recordings, "unused", **{"data.batch_size": 2})]
@@ -153,6 +160,7 @@ def test_a_script_trains_with_two_processes_several_times(recordings, tmp_path):
     assert [line.split()[1] for line in lines if line.startswith("trained")] == ["run0", "run1"]
 
 
+@pytest.mark.slow
 def test_a_script_whose_loader_processes_import_it_needs_a_guard(recordings, tmp_path):
     start = "import multiprocessing\nmultiprocessing.set_start_method('spawn', force=True)\n"
     (tmp_path / "mine.py").write_text(start + SCRIPT)

@@ -11,6 +11,7 @@ from bind.data.mixture import pair_exposures, source_exposures, source_weights
 from bind.data.plan import BatchPlan
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(
     sizes=st.lists(st.integers(4, 30), min_size=1, max_size=3),

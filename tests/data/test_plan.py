@@ -32,6 +32,7 @@ def test_ranks_cut_the_global_batch_in_order(sizes, world_size, batch_size, seed
         assert tuple(itertools.chain(*(share.seeds for share in shares))) == one.seeds
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     sizes=st.lists(st.integers(4, 30), min_size=1, max_size=3),
@@ -133,6 +134,7 @@ def test_a_source_smaller_than_the_global_batch_is_refused():
     assert len(BatchPlan([8], 4, seed=0, world_size=2)) == 1
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     sizes=st.lists(st.integers(0, 20), min_size=1, max_size=3),

@@ -21,6 +21,7 @@ def squares(batches):
     return [int(batch[0]) for batch in batches]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_batches_come_in_order_in_every_epoch(num_workers):
     batches = loader(num_workers, persistent_workers=num_workers > 0)

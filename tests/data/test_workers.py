@@ -9,8 +9,14 @@ from torch.utils.data import DataLoader
 from bind.data.workers import ignore_stop_signals
 
 
-def loader():
-    return DataLoader(list(range(64)), num_workers=1, batch_size=None, worker_init_fn=ignore_stop_signals)
+def loader(start_method="fork"):
+    return DataLoader(
+        list(range(64)),
+        num_workers=1,
+        batch_size=None,
+        worker_init_fn=ignore_stop_signals,
+        multiprocessing_context=start_method,
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
@@ -25,8 +31,9 @@ def test_a_signal_to_all_processes_leaves_the_loader_its_workers(number):
     assert list(batches) == list(range(1, 64))
 
 
-def test_the_training_process_ends_its_workers():
-    batches = iter(loader())
+@pytest.mark.parametrize("start_method", ["fork", pytest.param("forkserver", marks=pytest.mark.slow)])
+def test_the_training_process_ends_its_workers(start_method):
+    batches = iter(loader(start_method))
     next(batches)
     [worker] = multiprocessing.active_children()
     worker.terminate()

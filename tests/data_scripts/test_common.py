@@ -32,6 +32,7 @@ def test_every_script_has_the_same_arguments_and_says_where_the_data_is(name, tm
     assert not (tmp_path / "out" / "manifest.jsonl").exists()
 
 
+@pytest.mark.slow
 @given(ROWS)
 def test_no_owner_is_in_two_splits_and_test_keeps_what_it_has(splits_and_owners):
     rows = [{"key": str(i), "split": split, "owner": owners} for i, (split, owners) in enumerate(splits_and_owners)]
@@ -48,6 +49,7 @@ def test_no_owner_is_in_two_splits_and_test_keeps_what_it_has(splits_and_owners)
     assert bool(dropped) == any(len(splits) > 1 for splits in splits_of.values())
 
 
+@pytest.mark.slow
 @given(st.sets(st.text(min_size=1)), st.floats(0, 1), st.integers(0, 3))
 def test_a_share_is_held_out_whatever_the_order(owners, share, seed):
     chosen = common.hold_out(owners, share, seed)

@@ -63,6 +63,7 @@ def write_ego4d(folder, num_persons=10, rows=None):
     return folder / "v2"
 
 
+@pytest.mark.slow
 def test_windows_are_five_seconds_around_what_the_wearer_does(tmp_path, capsys):
     manifest = converted("ego4d", write_ego4d(tmp_path / "source"), tmp_path / "out")
     assert sizes(manifest) == {"train": 16, "val": 2, "test": 2}
@@ -95,6 +96,7 @@ def test_a_faster_sensor_is_filtered_before_it_is_thinned(tmp_path):
     assert np.abs(motion_TC[100:-100, 0]).max() < 0.05
 
 
+@pytest.mark.slow
 def test_gaps_missing_times_and_lost_acceleration_leave_windows_out(tmp_path):
     rows = stream()
     for row in rows[800:1200]:
@@ -114,6 +116,7 @@ def test_gaps_missing_times_and_lost_acceleration_leave_windows_out(tmp_path):
     assert not missing[: round(795 / 201 * 200)].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
@@ -128,6 +131,7 @@ def test_a_video_with_a_known_fault_is_left_out(tmp_path, damage, reason):
     assert dropped(tmp_path / "out")["00000001-aaaa"].endswith(reason)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("header", [HEADER, [*HEADER[:-1], "accel_z"]])
 def test_a_broken_recording_is_named(tmp_path, header):
     source = write_ego4d(tmp_path / "source", num_persons=3)

@@ -31,6 +31,7 @@ def published(tmp_path_factory):
     return folder.parent
 
 
+@pytest.mark.slow
 def test_recordings_are_paired_with_scans_of_their_digit_and_split(published, tmp_path, capsys):
     fsdd.main(["--source", str(published), "--out", str(tmp_path)])
     source = ManifestSource(tmp_path / "manifest.jsonl")
@@ -58,6 +59,7 @@ def test_recordings_are_paired_with_scans_of_their_digit_and_split(published, tm
     assert printed.endswith(f"manifest: {tmp_path / 'manifest.jsonl'}\n")
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_and_another_other_pairs(published, tmp_path):
     for name, seed in (("a", "0"), ("b", "0"), ("c", "1")):
         fsdd.main(["--source", str(published), "--out", str(tmp_path / name), "--seed", seed])
@@ -66,6 +68,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_other_pairs(published, t
     assert a != c
 
 
+@pytest.mark.slow
 def test_a_bad_file_stops_the_script_or_is_dropped_and_listed(published, tmp_path, capsys):
     source = tmp_path / "source"
     shutil.copytree(published, source)
@@ -98,6 +101,7 @@ def test_what_makes_a_recording_bad(tmp_path, name, samples, problem):
     assert problem in fsdd._problem(tmp_path / name)
 
 
+@pytest.mark.slow
 def test_a_missing_source_says_where_to_get_it_without_a_stack_of_frames(tmp_path):
     command = [sys.executable, fsdd.__file__, "--source", str(tmp_path), "--out", str(tmp_path / "out")]
     root = str(Path(fsdd.__file__).parents[1])

@@ -110,6 +110,7 @@ def test_a_bad_file_stops_the_script(tmp_path, what, message):
         hapt.main([*arguments(source, tmp_path / "out"), "--allow-bad"])
 
 
+@pytest.mark.slow
 def test_one_bad_file_among_many_is_dropped_and_listed(tmp_path, capsys):
     users = USERS | dict.fromkeys(range(4, 51), 1)
     source = write_published(tmp_path / "source", num_frames=700, users=users)

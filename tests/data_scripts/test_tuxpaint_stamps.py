@@ -49,6 +49,7 @@ def stamps(tmp_path_factory):
     return write_stamps(tmp_path_factory.mktemp("tuxpaint") / "stamps")
 
 
+@pytest.mark.slow
 def test_a_row_is_a_stamp_with_its_voices_and_captions(stamps, tmp_path, capsys):
     manifest = converted("tuxpaint_stamps", stamps, tmp_path)
     samples = {sample.key: sample for split in manifest.splits for sample in manifest.samples(split)}

@@ -17,6 +17,7 @@ WINDOWS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}={path.stem}")
 def test_the_config_makes_an_encoder_that_takes_the_toy_windows(path):
     windows = {"audio": {"sample_rate_hz": 16000}, "depth": {"size_px": 64}, "thermal": {"size_px": 64}}

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -71,6 +72,7 @@ def test_one_per_group_finds_a_pool_where_sources_share_groups_but_not_modalitie
         assert split.rows[pool][candidates].tolist() == asked
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=30), st.data())
 def test_a_pool_item_is_the_first_of_its_group(groups, data):

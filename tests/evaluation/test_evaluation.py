@@ -128,6 +128,7 @@ def test_what_each_query_found_has_the_mean_that_is_reported(binder):
     assert (top1["resampled"], top1["clusters"]) == ("owners", 8)
 
 
+@pytest.mark.slow
 def test_a_pool_is_known_by_its_items_and_groups(binder):
     def pool(split):
         return evaluated(binder, split)[1]["imu_to_depth"].pool
@@ -156,6 +157,7 @@ def test_late_fusion_meets_every_caption(binder):
     assert metrics["summary"]["emergent_pairs"] == 4, "fused pairs count their inputs twice: left out"
 
 
+@pytest.mark.slow
 def test_a_ranker_that_reads_every_shared_factor_reaches_the_ceiling(binder):
     source = ToySource(num_test_queries=20, modalities=("image", "imu"))
     factors = torch.from_numpy(source.factor_table("test"))

@@ -32,6 +32,7 @@ def test_attention_sums_to_one_over_what_is_present():
     assert abs(attention_BM[0, 0] - 0.5) > 1e-3
 
 
+@pytest.mark.slow
 def test_it_learns_which_modality_to_trust():
     torch.manual_seed(0)
     fusion = AttentionFusion(inputs=["audio", "imu"], dim=8, modality_dropout=0.0)

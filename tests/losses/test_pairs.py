@@ -39,6 +39,7 @@ def test_one_process_gives_the_value_and_gradients_of_the_definition(name, case_
 @per_loss
 @per_case
 @pytest.mark.parametrize("fixture", ["ranks", "four_ranks"])
+@pytest.mark.ranks
 def test_several_processes_average_to_the_definition(request, fixture, name, case_name):
     results = [result[f"{name}, {case_name}"] for result in request.getfixturevalue(fixture)]
     case = LOSS_CASES[case_name]
@@ -81,6 +82,7 @@ def cases(draw):
     )
 
 
+@pytest.mark.slow
 @per_loss
 @settings(max_examples=60, deadline=None)
 @given(case=cases(), rows_per_tile=st.integers(1, 8))
@@ -93,6 +95,7 @@ def test_any_batch_in_any_tiles_is_the_definition(name, case, rows_per_tile):
         )
 
 
+@pytest.mark.slow
 @per_loss
 @settings(max_examples=40, deadline=None)
 @given(case=cases(), random=st.randoms(use_true_random=False))
@@ -208,6 +211,7 @@ def test_backward_scales_and_can_be_repeated(name):
         assert not call(name, z_a, z_b).requires_grad
 
 
+@pytest.mark.slow
 @per_loss
 def test_a_compiled_step_is_the_same_step(name):
     z_a, z_b = unit(5, 4, seed=0).requires_grad_(), unit(5, 4, seed=1)

@@ -71,6 +71,7 @@ def test_values_alike_within_clusters_are_less_sure_than_as_many_of_their_own():
     assert bootstrap_ci(values, np.array([f"owner {o}" for o in owners])) != (lo, hi)
 
 
+@pytest.mark.slow
 def test_clusters_cover_the_true_mean_about_as_often_as_it_says_where_single_values_would_not():
     rng = np.random.default_rng(0)
     covered = np.zeros(2)

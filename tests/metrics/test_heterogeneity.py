@@ -42,6 +42,7 @@ def test_every_matrix_is_what_its_formula_says(h):
             assert h.unrelated_distance[i, j] == pytest.approx(sum(gains))
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(found())
 def test_distances_are_symmetric_and_zero_to_oneself(h):
@@ -52,6 +53,7 @@ def test_distances_are_symmetric_and_zero_to_oneself(h):
     assert np.isfinite(h.separation).all()
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(found(), st.data())
 def test_modalities_that_serve_alike_are_at_distance_zero_and_in_one_cluster(h, data):

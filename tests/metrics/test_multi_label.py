@@ -19,6 +19,7 @@ def case(seed, num_items=40, num_classes=6, dim=8):
     return z, members, z_class, [f"class {k}" for k in range(num_classes)]
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10_000))
 def test_equals_scikit_learn(seed):
@@ -35,6 +36,7 @@ def test_equals_scikit_learn(seed):
     assert figures["per_class"][names[-1]] == {"support": 0, "average_precision": None, "chance": None}
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10_000))
 def test_a_resample_counts_as_scikit_learn_weights_do(seed):

@@ -58,6 +58,7 @@ def problems(draw):
     return scores, query_groups, pool_groups, hidden
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(problems(), st.integers(1, 60), st.sampled_from([0, 2, 16]))
 def test_tiles_agree_with_the_full_matrix(problem, scores_at_once, compared_bars):
@@ -85,6 +86,7 @@ def test_tiles_agree_with_the_full_matrix(problem, scores_at_once, compared_bars
     assert figures["queries"] + figures["queries_without_relevant"] == len(scores)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(
     st.integers(0, 2**32 - 1),
@@ -139,6 +141,7 @@ def test_one_vector_rounded_differently_is_still_one_vector():
     assert ranking.ranks_Q.tolist() == [1001]
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 9))
 def test_map_and_ndcg_agree_with_sklearn_where_nothing_ties(seed, num_groups):
@@ -153,6 +156,7 @@ def test_map_and_ndcg_agree_with_sklearn_where_nothing_ties(seed, num_groups):
     np.testing.assert_allclose(ranking.ndcg_Q, expected)
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(problems())
 def test_map_is_what_sklearn_gives_once_ties_are_broken_against_the_query(problem):

@@ -19,6 +19,7 @@ def naive_bits(z_query, z_pool, query_groups, pool_groups, scale):
     return (p_QN * relevant_QN).sum(1).log2() - (relevant_QN.sum(1) / len(z_pool)).log2()
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(
     seed=st.integers(0, 2**31), num_queries=st.integers(4, 30), num_items=st.integers(3, 20), groups=st.integers(2, 6)

@@ -193,6 +193,7 @@ def test_weights_of_another_architecture_are_refused(config):
         binder.load_own_state_dict({**state, name: state[name][:, :-1]})
 
 
+@pytest.mark.slow
 def test_configs_that_do_not_add_up_are_refused(config):
     with pytest.raises(ValueError, match="audio has no encoder"):
         Binder.from_config({**config, "modalities": ["imu", "audio"]})

@@ -64,6 +64,7 @@ class InMemory:
         return [{m: list(self._samples[i].values[m]) for m in modalities} for i in indices]
 
 
+@pytest.mark.slow
 @given(counts=st.lists(st.integers(1, 4), min_size=1, max_size=5), seed=st.integers(0, 99))
 def test_the_mean_of_each_value_is_a_unit_vector_of_its_clips(counts, seed):
     z_ND = normalize(torch.randn(sum(counts), 6, generator=torch.Generator().manual_seed(seed)), dim=-1)

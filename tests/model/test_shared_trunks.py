@@ -112,6 +112,7 @@ def test_a_copy_has_the_weights_and_goes_its_own_way():
         copy_trunk(nn.Linear(2, 2), source)
 
 
+@pytest.mark.slow
 def test_a_shared_trunk_is_one_set_of_weights_that_both_modalities_train(config, shared):
     apart = Binder.from_config({**config, "encoder": ENCODERS})
     binder = Binder.from_config(shared)
@@ -192,6 +193,7 @@ SMALL = {f"encoder.{m}.{name}": size for m in ("audio", "imu") for name, size in
 SMALL |= {"encoder.imu.kernel": 10}
 
 
+@pytest.mark.slow
 def test_share_is_a_key_of_every_encoder():
     made = runs.config("encoder/imu=transformer", "encoder.imu.share=audio")
     assert made.encoder.imu.share == "audio"
@@ -199,6 +201,7 @@ def test_share_is_a_key_of_every_encoder():
     assert runs.config("+encoder.mine._target_=mine.Mine", "+encoder.mine.share=audio").encoder.mine.share == "audio"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("preset", "modalities"), [("transformer", ("audio", "imu", "depth", "thermal")), ("small", ("depth", "thermal"))]
 )
@@ -229,6 +232,7 @@ def weights_of(run_dir):
     return torch.load(run_dir / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
 
+@pytest.mark.slow
 def test_a_run_with_one_trunk_resumes_bit_for_bit(recordings, run_dir, tmp_path, no_pictures):
     plug = {"callbacks.plug": {"_target_": "support.runs.PullPlug", "step": 5}}
     with pytest.raises(runs.PulledPlugError):
@@ -240,6 +244,7 @@ def test_a_run_with_one_trunk_resumes_bit_for_bit(recordings, run_dir, tmp_path,
     assert not any(name.startswith("binder.encoders.audio.trunk.") for name in whole)
 
 
+@pytest.mark.slow
 def test_a_run_with_one_trunk_is_evaluated_again_and_started_from(recordings, run_dir, tmp_path, no_pictures):
     before = (run_dir / "queries.parquet").read_bytes()
     evaluate(runs.config(name="evaluate", run=str(run_dir)))

@@ -15,6 +15,7 @@ def figures(num_classes, num_queries=2000):
     return per_class(labels, torch.where(is_right, labels, other), [f"class {k}" for k in range(num_classes)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_classes", [2, 50])
 def test_draws_few_classes_and_many(num_classes, tmp_path):
     png = plot_confusion("audio/esc50", {"per_class": figures(num_classes)}, "test", tmp_path / "confusion.png")

@@ -35,6 +35,7 @@ def test_a_step_logged_again_after_a_resume_counts_once(log):
     np.testing.assert_array_equal(read_curves(log)["train/loss/audio-image"], [[0, 10, 20], [5.5, 4.25, 3.5]])
 
 
+@pytest.mark.slow
 def test_draws_a_panel_for_each_quantity_that_was_logged(log, tmp_path):
     assert plot_curves(log, tmp_path / "plots" / "three.png").exists()
     log.write_text("epoch,step,train/loss/audio-image\n0,0,5.5\n0,1,nan\n")
@@ -42,6 +43,7 @@ def test_draws_a_panel_for_each_quantity_that_was_logged(log, tmp_path):
     assert size(tmp_path / "plots" / "three.png")[1] == pytest.approx(3 * size(tmp_path / "one.png")[1], abs=3)
 
 
+@pytest.mark.slow
 def test_the_space_has_its_panels_below_the_others(log, tmp_path):
     plot_curves(log, tmp_path / "without.png")
     header, *rows = LOG.splitlines()

@@ -20,6 +20,7 @@ def draw(tmp_path, name, retrieval):
     return plot_matrix({"split": "test", "retrieval": retrieval}, tmp_path / f"{name}.png")
 
 
+@pytest.mark.slow
 def test_every_trained_pair_is_outlined(tmp_path):
     none = draw(tmp_path, "none", {"a_to_b": entry(0.5), "b_to_a": entry(0.5)})
     one = draw(tmp_path, "one", {"a_to_b": entry(0.5, trained=True), "b_to_a": entry(0.5)})
@@ -30,6 +31,7 @@ def test_every_trained_pair_is_outlined(tmp_path):
     assert outline_pixels(two) == pytest.approx(legend + 2 * outline, rel=0.05)
 
 
+@pytest.mark.slow
 def test_colours_are_shares_of_the_ceiling_only_where_all_are_known(tmp_path):
     known = {
         "a_to_b": entry(0.25, **{"ceiling_R@1": 0.5, "share_of_ceiling": 0.5}),
@@ -56,6 +58,7 @@ def test_a_query_that_is_in_no_pool_has_a_row_and_no_column(tmp_path):
     assert two[1] > one[1]
 
 
+@pytest.mark.slow
 def test_the_summary_stands_below(tmp_path):
     summary = {
         "measure": "R@1 above chance", "trained": 0.8, "emergent": 0.4, "emergent_of_trained": 0.5,

@@ -15,6 +15,7 @@ def split():
     return pages.embedded(ToySource(num_test_queries=2, modalities=("image", "text", "audio", "imu")))
 
 
+@pytest.mark.slow
 def test_trained_pairs_come_first_then_new_modalities_that_never_met(split):
     assert telling_pairs(split, ENCODED, PAIRS) == [("audio", "image"), ("imu", "image"), ("audio", "imu")]
     assert telling_pairs(split, ENCODED, [])[0] == ("audio", "imu")

@@ -82,6 +82,7 @@ def leaky(recordings, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_clean_data_is_said_to_be_clean_and_by_what(clean_run, capsys):
     found = figures(clean_run)["leakage"]
     assert (found["samples"], found["leaked"], found["kinds"]) == (5, 0, {})
@@ -91,6 +92,7 @@ def test_clean_data_is_said_to_be_clean_and_by_what(clean_run, capsys):
     assert "leakage: none found (owners, files, near)" in (clean_run / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_every_kind_is_found_counted_and_named(leaky):
     found = figures(leaky / "run")["leakage"]
     kinds = found["kinds"].items()
@@ -107,6 +109,7 @@ def test_every_kind_is_found_counted_and_named(leaky):
     assert "Without leaked queries" in page
 
 
+@pytest.mark.slow
 def test_figures_without_leaked_queries_stand_beside_the_score(leaky):
     found = figures(leaky / "run")
     without = found["leakage"]["without_leaked"]
@@ -118,6 +121,7 @@ def test_figures_without_leaked_queries_stand_beside_the_score(leaky):
     assert without["audio_to_image"]["R@1"] in (0.0, 1.0)
 
 
+@pytest.mark.slow
 def test_evaluating_again_prints_it_under_the_table(leaky, capsys, no_pictures):
     evaluate(config(name="evaluate", run=str(leaky / "run")))
     out = capsys.readouterr().out
@@ -126,6 +130,7 @@ def test_evaluating_again_prints_it_under_the_table(leaky, capsys, no_pictures):
     assert figures(leaky / "run")["leakage"]["kinds"]["near"]["samples"] == 1
 
 
+@pytest.mark.slow
 def test_the_command_does_all_of_it_on_a_finished_run(leaky, as_command, capsys):
     assert as_command(main, "leakage", f"run={leaky / 'run'}") == 0
     found = figures(leaky / "run", "leakage.json")
@@ -141,6 +146,7 @@ def test_the_command_does_all_of_it_on_a_finished_run(leaky, as_command, capsys)
     assert "leakage.json" in out
 
 
+@pytest.mark.slow
 def test_what_a_run_started_from_counts_as_trained_on(clean_run, tmp_path):
     start = {"init_from": str(clean_run / "binder"), "anchor": {"pretrained": "toy"}, "ckpt": "auto"}
     parts, notes = earlier_parts(start, tmp_path, ())
@@ -152,6 +158,7 @@ def test_what_a_run_started_from_counts_as_trained_on(clean_run, tmp_path):
     assert f"what {tmp_path} was trained on: there is no config.yaml" in notes[0]
 
 
+@pytest.mark.slow
 def test_a_run_that_started_from_the_test_split_of_another_table_leaks(clean_run, recordings, tmp_path):
     """Found by the recordings themselves: keys and owners were renamed."""
     rows = [{"key": "x", "split": "test", "owner": "x", "audio": str(recordings.parent / "train1.wav")}]
@@ -169,6 +176,7 @@ def test_generated_worlds_are_compared_by_their_combinations(toy_run):
     assert any("generated" in note for note in found["not_checked"])
 
 
+@pytest.mark.slow
 def test_training_data_that_is_gone_costs_the_audit_and_not_the_figures(clean_run, tmp_path, no_pictures, caplog):
     shutil.copytree(clean_run.parent, tmp_path / "moved")
     run_dir = tmp_path / "moved" / "run"

@@ -1,6 +1,7 @@
 """Starts the gloo processes of a test and brings home what each of them found."""
 
 import datetime
+import multiprocessing
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,10 +10,16 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+IMPORTED_ONCE = ["support.loss_cases", "support.two_ranks", "support.cache_cases"]
+"""By the server that every process of the tests is a fork of: importing torch takes longer than what they do."""
+
 
 def run(cases: Callable[[int, int], Any], world_size: int, folder: Path) -> list[Any]:
     """What `cases(rank, world_size)` returned on each rank; it must be importable by name."""
-    context = torch.multiprocessing.spawn(_main, (cases, world_size, str(folder)), nprocs=world_size, join=False)
+    multiprocessing.get_context("forkserver").set_forkserver_preload(IMPORTED_ONCE)
+    context = torch.multiprocessing.start_processes(
+        _main, (cases, world_size, str(folder)), nprocs=world_size, join=False, start_method="forkserver"
+    )
     deadline = time.monotonic() + 200
     try:
         while not context.join(timeout=1):

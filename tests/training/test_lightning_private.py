@@ -44,6 +44,7 @@ def fit(tmp_path, look, **options):
     return trainer
 
 
+@pytest.mark.slow
 def test_counters_go_back_before_the_batch_and_forward_again(tmp_path):
     seen = []
 
@@ -61,6 +62,7 @@ def test_counters_go_back_before_the_batch_and_forward_again(tmp_path):
     assert seen == [(n, n, False) for n in (0, 1, 2)] * 2
 
 
+@pytest.mark.slow
 def test_the_validation_is_at_its_first_batch(tmp_path):
     trainer = fit(tmp_path, lambda trainer, batch_idx: None)
     with lightning_private.before_the_validation(trainer):

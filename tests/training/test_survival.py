@@ -20,6 +20,8 @@ from bind.runs.jobs import train
 from bind.training.callbacks.stop import TrainingStopped
 from bind.training.checkpoints import find_checkpoint
 
+pytestmark = pytest.mark.slow
+
 EVERY_STEP = {"callbacks.last.every_n_train_steps": 1}
 BY_STEPS = {"trainer.max_epochs": -1, "trainer.max_steps": 6}  # what `recorded_run` does in two epochs
 
@@ -243,6 +245,7 @@ def test_a_loader_process_that_dies_ends_the_run(recordings, tmp_path):
 # Several processes
 
 
+@pytest.mark.ranks
 def test_processes_stop_together_go_on_together_and_fail_with_the_error_of_one(
     recordings, tmp_path, as_command, capfd, monkeypatch
 ):

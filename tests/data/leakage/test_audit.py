@@ -84,6 +84,7 @@ def test_files_that_may_not_be_read_are_noted(folder):
 spans = st.lists(st.tuples(st.sampled_from(["a", "copy of a", "b"]), st.integers(0, 12), st.integers(1, 6)), max_size=6)
 
 
+@pytest.mark.slow
 @given(spans, spans)
 def test_overlapping_stretches_are_those_that_comparing_all_pairs_finds(tmp_path_factory, folder, ours, theirs):
     if not ours or not theirs:
@@ -110,6 +111,7 @@ def test_captions_that_are_trained_on_too_are_noted_and_no_leakage(tmp_path):
     assert "captions: 1 evaluated samples" in result.notes[0]
 
 
+@pytest.mark.slow
 def test_shards_and_the_files_that_they_were_packed_from_hold_the_same(tmp_path):
     manifest = write_world(tmp_path)
     pack(manifest, tmp_path / "packed")

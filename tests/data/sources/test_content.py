@@ -105,6 +105,7 @@ def test_a_generated_world_is_known_by_its_arguments_and_code(monkeypatch):
     assert content() != same, "other code makes other pictures"
 
 
+@pytest.mark.slow
 def test_scans_and_phrases_are_known_by_what_they_hold():
     assert ScanSource(seed=0).content_hash("val", "image") == ScanSource(seed=0).content_hash("val", "image")
     assert ScanSource(seed=0).content_hash("val", "image") != ScanSource(seed=1).content_hash("val", "image")

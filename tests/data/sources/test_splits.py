@@ -48,6 +48,7 @@ def test_a_file_through_two_modalities_or_a_link_is_still_one_file(tmp_path):
 spans = st.tuples(st.integers(0, 12), st.integers(1, 6), st.sampled_from(["train", "val", "test"]))
 
 
+@pytest.mark.slow
 @given(st.lists(spans, max_size=8))
 def test_overlaps_are_those_that_comparing_all_pairs_finds(found):
     samples = [

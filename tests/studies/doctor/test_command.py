@@ -11,6 +11,7 @@ from bind.studies.doctor.diagnose import diagnose
 from bind.studies.doctor.show import show
 
 
+@pytest.mark.slow
 def test_the_exit_status_tells_errors_from_warnings(world, as_command, capsys):
     arguments = ("doctor", str(world.manifest), "--anchor", "none")
     assert as_command(main, *arguments) == 0
@@ -38,6 +39,7 @@ def test_what_is_no_manifest_is_one_message(tmp_path, as_command, capsys):
     assert "no such manifest" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_table_names_three_and_counts_all_and_fits_the_terminal(world):
     for index in range(5):
         world.path(index, "imu").unlink()
@@ -50,6 +52,7 @@ def test_the_table_names_three_and_counts_all_and_fits_the_terminal(world):
     assert re.search(r"missing file +imu +5 ", text)
 
 
+@pytest.mark.slow
 def test_into_a_file_no_line_is_padded(world, as_command, capsys):
     world.path(1, "imu").unlink()
     as_command(main, "doctor", str(world.manifest), "--anchor", "none")

@@ -212,6 +212,7 @@ FILE_FAULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILE_FAULTS)
 def test_a_planted_fault_is_found_by_its_name_and_file_and_nothing_else(world, name):
     plant, (problem, modality, severity, column) = FILE_FAULTS[name]
@@ -278,6 +279,7 @@ ROW_FAULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ROW_FAULTS)
 def test_a_planted_row_is_found_by_its_name_and_nothing_else(world, name):
     plant, problem, names = ROW_FAULTS[name]
@@ -285,6 +287,7 @@ def test_a_planted_row_is_found_by_its_name_and_nothing_else(world, name):
     assert found(diagnose(world.manifest)) == {problem: names(world.rows)}
 
 
+@pytest.mark.slow
 def test_overlapping_spans_of_one_file_in_two_splits(world):
     world.edit_rows(lambda rows: (span(rows, FIRST, 0.0, 0.6), span(rows, IN_TEST, 0.5, 1.0)))
     (problem,) = diagnose(world.manifest).problems()
@@ -293,6 +296,7 @@ def test_overlapping_spans_of_one_file_in_two_splits(world):
     assert set(problem.findings[0].keys) == {world.key(FIRST), world.key(IN_TEST)}
 
 
+@pytest.mark.slow
 def test_spans_that_only_touch_are_fine_and_a_silent_one_is_named_with_its_span(world):
     def quiet_end(x):
         x[len(x) // 2 :] = 0
@@ -304,6 +308,7 @@ def test_spans_that_only_touch_are_fine_and_a_silent_one_is_named_with_its_span(
     assert found(diagnose(world.manifest)) == {("silent", "audio", "warning"): [name]}
 
 
+@pytest.mark.slow
 def test_a_span_beyond_the_end_is_an_error_of_that_span_alone(world):
     world.edit_rows(lambda rows: (span(rows, FIRST, 0.0, 0.5), span(rows, SECOND, 0.5, 9.0)))
     name = f"{world.rows[FIRST]['audio']} [0.5-9.0 s]"
@@ -327,6 +332,7 @@ def test_all_faults_at_once_are_all_named(world):
     }
 
 
+@pytest.mark.slow
 def test_what_is_forgiven_in_one_is_an_error_in_many(world):
     for index in range(4):
         world.edit_sound(index, lambda x: x * 1e-4)
@@ -334,6 +340,7 @@ def test_what_is_forgiven_in_one_is_an_error_in_many(world):
     assert found(diagnose(world.manifest)) == {("silent", "audio", "error"): names}
 
 
+@pytest.mark.slow
 def test_a_file_that_several_rows_use_is_no_duplicate_and_is_counted_once(world):
     world.edit_picture(FIRST, lambda x: np.full_like(x, 9))
     world.edit_rows(lambda rows: rows[SECOND].update(image=rows[FIRST]["image"]))
@@ -342,6 +349,7 @@ def test_a_file_that_several_rows_use_is_no_duplicate_and_is_counted_once(world)
     assert (problem.kind.name, finding.keys) == ("constant picture", (world.key(FIRST), world.key(SECOND)))
 
 
+@pytest.mark.slow
 def test_processes_find_the_same(world):
     world.edit_sound(FIRST, np.zeros_like)
     world.edit_motion(SECOND, not_a_number)
@@ -349,6 +357,7 @@ def test_processes_find_the_same(world):
     assert alone == together
 
 
+@pytest.mark.slow
 def test_everything_is_in_the_json(world):
     world.edit_sound(FIRST, lambda x: x * 1e-4)
     told = json.loads(json.dumps(diagnose(world.manifest).as_json()))
@@ -385,6 +394,7 @@ def test_a_parquet_recording_is_read_as_a_csv(tmp_path):
     assert found(diagnose(manifest)) == {("gaps or steps back in time", "imu", "error"): ["a.csv", "a.parquet"]}
 
 
+@pytest.mark.slow
 def test_equal_files_are_one_finding_however_many_stretches_of_them_are_used(world):
     world.path(IN_TEST, "imu").write_bytes(world.path(FIRST, "imu").read_bytes())
 

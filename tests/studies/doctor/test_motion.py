@@ -43,6 +43,7 @@ def planted(corpus, edit=lambda x: x, units=UNITS):
     return corpus | {"0.npy": SensorRecording(edit(corpus["0.npy"].values), RATE_HZ, CHANNELS, units)}
 
 
+@pytest.mark.slow
 def test_recordings_that_obey_physics_are_fine_and_their_scale_is_one(corpus):
     assert kinds(corpus) == {}
     motion = motion_of(corpus["0.npy"])

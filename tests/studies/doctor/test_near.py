@@ -18,6 +18,7 @@ def similar(world):
     return world
 
 
+@pytest.mark.slow
 def test_clean_pictures_are_far_enough_apart(clean_world):
     diagnosis = diagnose(clean_world, anchor="toy")
     assert diagnosis.problems() == []
@@ -25,6 +26,7 @@ def test_clean_pictures_are_far_enough_apart(clean_world):
     assert "toy anchor" in diagnosis.notes[-1]
 
 
+@pytest.mark.slow
 def test_nearly_the_same_picture_in_two_splits_is_found(similar):
     (problem,) = diagnose(similar.manifest, anchor="toy").problems()
     (finding,) = problem.findings
@@ -34,6 +36,7 @@ def test_nearly_the_same_picture_in_two_splits_is_found(similar):
     assert diagnose(similar.manifest, anchor=None).problems() == []
 
 
+@pytest.mark.slow
 def test_nearly_the_same_picture_within_a_split_is_found_unless_it_is_of_one_group(similar):
     similar.edit_rows(lambda rows: rows[24].update(split="train"))
     (problem,) = diagnose(similar.manifest, anchor="toy").problems()

@@ -134,6 +134,7 @@ def write_recordings(folder, delay_of):
     return write_rows(folder, rows)
 
 
+@pytest.mark.slow
 def test_motion_and_its_sound_are_in_step_in_clean_files_and_late_sound_is_found(tmp_path):
     diagnosis = diagnose(write_recordings(tmp_path, lambda i: 0.0))
     assert diagnosis.problems() == []

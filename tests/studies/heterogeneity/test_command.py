@@ -68,6 +68,7 @@ def tasks(parts):
     return tasks_of(parts.pairs, parts.binder)
 
 
+@pytest.mark.slow
 def test_the_command_writes_tables_a_file_and_a_plot_and_leaves_the_test_split_alone(
     finished, as_command, capsys, monkeypatch
 ):
@@ -96,6 +97,7 @@ def test_the_command_writes_tables_a_file_and_a_plot_and_leaves_the_test_split_a
     assert Image.open(finished / "heterogeneity.png").size[0] > 500
 
 
+@pytest.mark.slow
 def test_a_start_from_equal_weights_is_an_equal_start(parts, tasks):
     """What a modality's own encoder gives, any other with the same trunk and head gives: distance 0."""
     imu = tasks[1]
@@ -112,6 +114,7 @@ def test_a_start_from_equal_weights_is_an_equal_start(parts, tasks):
     assert bits(with_head=True)["audio"] != bits(with_head=False)["audio"]
 
 
+@pytest.mark.slow
 def test_only_what_is_taken_over_differs_from_a_fresh_start(parts, tasks):
     fresh = make_learner(parts, tasks[0], seed=3)
     started = start_from(fresh, tasks[0], parts, "imu", with_head=False)
@@ -125,6 +128,7 @@ def test_only_what_is_taken_over_differs_from_a_fresh_start(parts, tasks):
     assert all(torch.equal(weight, own[name]) for name, weight in again.items())
 
 
+@pytest.mark.slow
 def test_batches_are_a_function_of_the_seed_and_last_over_epochs(parts):
     def keys(seed, num):
         return [batch.keys for batch in parts.training_loader(["imu", "image"], seed, num)]
@@ -143,6 +147,7 @@ def test_the_rate_rises_once_and_falls_to_nearly_nothing():
     assert rate(0, 1, 0.05) == 1.0
 
 
+@pytest.mark.slow
 def test_a_fusion_taken_over_in_the_other_order_does_the_same_to_swapped_inputs(parts, tasks):
     first, *_ = fused_tasks(parts, tasks, 2, NOTHING)
     source = new_fusion(first, parts, seed=0)
@@ -158,6 +163,7 @@ def test_a_fusion_taken_over_in_the_other_order_does_the_same_to_swapped_inputs(
     torch.testing.assert_close(first.fuse(same, [a, b]), first.fuse(source, [a, b]))
 
 
+@pytest.mark.slow
 def test_fused_tasks_ask_with_samples_that_have_both_inputs(parts, tasks):
     found = fused_tasks(parts, tasks, 3, NOTHING)
     assert [task.inputs for task in found] == list(itertools.combinations(MODALITIES, 2))
@@ -167,6 +173,7 @@ def test_fused_tasks_ask_with_samples_that_have_both_inputs(parts, tasks):
         assert len(task.query_groups) == 46
 
 
+@pytest.mark.slow
 def test_sources_that_carry_only_some_give_the_pairs_that_they_carry(parts, tasks, caplog):
     source = parts.datamodule.sources[0]
     source._modalities = ("image", "text", "audio", "imu")
@@ -178,6 +185,7 @@ def test_sources_that_carry_only_some_give_the_pairs_that_they_carry(parts, task
     assert fused_tasks(parts, tasks, 2, NOTHING) == []
 
 
+@pytest.mark.slow
 def test_two_modalities_leave_nothing_to_compare_fusions_with(parts, tasks):
     found = of_fused(parts, tasks[:2], [0, 1], steps=1, fusion_steps=1, fusion_batches=1)
     assert list(found["pairs"]) == ["audio_and_imu"]
@@ -193,6 +201,7 @@ def test_encoders_whose_trunks_differ_are_refused_with_what_fits(toy_run, as_com
     assert "encoder/audio=transformer encoder/imu=transformer" in told
 
 
+@pytest.mark.slow
 def test_one_trunk_is_not_compared_with_itself(tmp_path, as_command, capsys, monkeypatch):
     monkeypatch.setattr("bind.runs.evaluation.draw_run", lambda *args, **kwargs: {})
     choices = [f"encoder/{m}=transformer" for m in MODALITIES]
@@ -202,6 +211,7 @@ def test_one_trunk_is_not_compared_with_itself(tmp_path, as_command, capsys, mon
     assert "encoder.imu.share=audio: one trunk can't be compared with itself" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "told"),
     [
@@ -219,6 +229,7 @@ def test_what_can_not_be_asked_is_told(finished, as_command, capsys, option, tol
     assert told in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_one_modality_with_something_to_find_is_too_few(parts):
     pairs = parts.pairs
     with pytest.raises(ValueError, match=r"1 trained modality.*modalities=\[audio,imu\]"):
@@ -278,11 +289,13 @@ def test_advice_is_silent_on_what_noise_hides(capsys):
     assert "need no fusion: imu alone tells more (2.00 bits)" in words
 
 
+@pytest.mark.slow
 def test_the_advised_share_is_a_key_of_the_config():
     made = runs.config("encoder/audio=transformer", "encoder/imu=transformer", "encoder.imu.share=audio")
     assert OmegaConf.to_container(made)["encoder"]["imu"]["share"] == "audio"
 
 
+@pytest.mark.slow
 def test_a_world_of_fewer_factors_is_a_key_of_the_config():
     made = runs.config("data.sources.toy.carries={audio:[motion],imu:[]}")
     world = build(OmegaConf.to_container(made.data.sources.toy, resolve=True))

@@ -72,6 +72,7 @@ def finished(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_table_a_file_and_a_plot(finished, as_command, capsys):
     sets = "+data.zero_shot.two={modalities: [audio], templates: ['a {}'], classes: [label 0, label 1]}"
     assert as_command(main, "probe", f"run={finished / 'run'}", "k=[1,2]", "draws=2", sets) == 0
@@ -86,6 +87,7 @@ def test_the_command_writes_a_table_a_file_and_a_plot(finished, as_command, caps
     assert Image.open(finished / "run" / "probe.png").size[0] > 500
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "told"),
     [
@@ -100,11 +102,13 @@ def test_what_is_no_number_of_examples_is_refused(option, told, as_command, caps
     assert told in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_one_number_of_examples_needs_no_brackets(as_command, capsys):
     assert as_command(main, "probe", "run=nowhere", "k=4") == 1
     assert "run=nowhere: no config.yaml there" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_other_prompts_evaluate_a_finished_run(finished, as_command):
     sets = "+data.zero_shot.many={modalities: [audio, imu], templates: ['a {}'], classes: null, multi_label: true}"
     assert as_command(main, "evaluate", f"run={finished / 'run'}", sets) == 0
@@ -114,6 +118,7 @@ def test_other_prompts_evaluate_a_finished_run(finished, as_command):
     assert 0 < metrics["zero_shot"]["audio"]["map"] <= 1
 
 
+@pytest.mark.slow
 def test_without_labels_it_says_what_to_do(finished, as_command, capsys):
     rows = [{k: v for k, v in row.items() if k != "label"} for row in runs.read_manifest(finished / "manifest.jsonl")]
     before = (finished / "manifest.jsonl").read_text()

@@ -92,12 +92,14 @@ def found_in(folder, name="robustness"):
     return json.loads((folder / f"{name}.json").read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "depth_holes"])
 def test_decoding_ahead_of_the_transform_changes_nothing(kind, of_files):
     modality = kind.split("_")[0]
     assert torch.equal(vectors(of_files, modality, kind, FAINT[kind]), of_files.clean.z[modality])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "depth_holes"])
 def test_the_worse_the_level_the_further_from_the_clean_vector(kind, of_toys):
     modality = kind.split("_")[0]
@@ -117,6 +119,7 @@ def test_noise_depends_on_seed_and_sample_alone(of_files):
     assert not torch.allclose(again, vectors(other_seed, "audio", "audio_snr_db", 5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["studied", "studied_toys"])
 def test_the_undisturbed_points_are_the_figures_of_the_run(folder, request):
     run_dir = request.getfixturevalue(folder)

@@ -207,6 +207,7 @@ def test_values_that_a_sampler_drew_are_numbers_on_an_axis(low, high, scale, tmp
     assert places == pytest.approx(sorted(drawn))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("num_keys", "num_jobs"), [(0, 1), (0, 7), (1, 50), (4, 7), (5, 7)])
 def test_any_sweep_can_be_drawn(num_keys, num_jobs, tmp_path):
     values = [[8, 16], ["none", "late", "early"], ["true", "false"], [0.5, "null"], ["[a]", "[a,b]"]][:num_keys]

@@ -24,6 +24,7 @@ def config(recordings, tmp_path):
     return make
 
 
+@pytest.mark.slow
 def test_the_first_steps_are_validated_and_nothing_else_changes(config, tmp_path, no_pictures):
     train(config("early", **{"callbacks.early_validation.steps": [1, 3, 5]}))
     train(config("usual", **{"callbacks.early_validation": None}))
@@ -33,6 +34,7 @@ def test_the_first_steps_are_validated_and_nothing_else_changes(config, tmp_path
     assert weights[0] == weights[1]
 
 
+@pytest.mark.slow
 def test_a_large_validation_split_is_validated_at_the_ends_of_epochs(config, tmp_path, no_pictures):
     train(config("large", **{"callbacks.early_validation.steps": [1], "callbacks.early_validation.max_batches": 1}))
     assert validated_steps(tmp_path / "large") == [3, 6]

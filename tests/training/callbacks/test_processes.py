@@ -1,4 +1,5 @@
 import os
+import select
 import subprocess
 import sys
 import threading
@@ -93,15 +94,28 @@ def test_another_process_leaves_its_error_for_the_first_one(tmp_path, monkeypatc
     assert (tmp_path / "1").read_text() == "a file is broken"
 
 
-def test_another_process_ends_when_the_first_one_is_gone(launcher, tmp_path, monkeypatch):
-    monkeypatch.setenv(FOLDER, str(tmp_path))
-    monkeypatch.setenv("LOCAL_RANK", "1")
-    ended = threading.Event()
-    monkeypatch.setattr(os, "_exit", lambda status: ended.set() if status == 1 else None)
-    with stop_all_ranks_together(SimpleNamespace(procs=[]), hint):
-        assert not ended.wait(timeout=0.3)
-        monkeypatch.setattr(os, "getppid", lambda: 1)
-        assert ended.wait(timeout=10)
+FIRST = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
+ANOTHER = """
+import time
+from types import SimpleNamespace
+from bind.training.callbacks import processes
+processes.GRACE_SECONDS = processes.POLL_SECONDS = 0.1
+with processes.stop_all_ranks_together(SimpleNamespace(procs=[]), str):
+    print("waits", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.slow
+def test_another_process_ends_when_the_first_one_is_gone(tmp_path):
+    environment = {**os.environ, FOLDER: str(tmp_path), "LOCAL_RANK": "1"}
+    command = [sys.executable, "-c", FIRST, ANOTHER]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as first:
+        assert first.stdout.readline() == b"waits\n"
+        time.sleep(0.5)  # it stays as long as the first one is there
+        assert not select.select([first.stdout], [], [], 0)[0]
+        first.kill()
+        assert first.communicate(timeout=20)[0] == b"", "its end of the pipe closes when it has ended"
 
 
 def test_lightning_no_longer_kills_the_first_process(launcher):

@@ -186,6 +186,7 @@ class TestShards:
         assert values(IndexedShardSource(signed))[0] == values(IndexedShardSource(str(packed)))[0]
         assert {path.partition("?")[2] for path, _ in packed_server.requests} == {"signature=a/b%2Fc+d"}
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("scheme", ["http", "s3"])
     def test_loader_processes_read_them_too(self, packed_server, scheme):
         """Connections and threads of the process that made the source are not those of its loaders."""

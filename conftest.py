@@ -1,0 +1,37 @@
+"""What holds for the tests and for the examples in the docstrings of `bind/`, which run as tests too."""
+
+import gc
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent
+# Processes that tests start find the package of this checkout and `support`.
+os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "tests"), str(ROOT), os.environ.get("PYTHONPATH", "")])
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as asked for are busy, before torch counts the cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+gc.disable()  # until everything is imported: it finds no garbage there, and takes its time
+
+
+def pytest_collection_finish():
+    gc.freeze()  # what is imported stays
+    gc.enable()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def anchor_cache(tmp_path_factory):
+    """Trainings of the tests, also those in processes of their own, keep the anchor's vectors here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BINDSPACE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _examples_in_an_empty_folder(request):
+    """An example in a docstring may write files."""
+    if request.path.is_relative_to(ROOT / "bind"):
+        request.getfixturevalue("monkeypatch").chdir(request.getfixturevalue("tmp_path"))
