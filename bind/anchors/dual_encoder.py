@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from bind.anchors.processors import NUM_VIDEO_FRAMES, ImageTransform, TextTransform, VideoTransform
+from bind.anchors.processors import NUM_VIDEO_FRAMES, FramesTransform, ImageTransform, TextTransform
 from bind.files import open_folder_atomically
 from bind.types import Inputs, Modality, Transform
 
@@ -69,7 +69,7 @@ class Anchor(nn.Module):
         self.transforms: dict[Modality, Transform] = {
             "image": ImageTransform(image_processor),
             "text": self.text_transform,
-            "video": VideoTransform(image_processor),
+            "video": FramesTransform(image_processor),
         }
         for parameter_name, parameter in model.named_parameters():
             parameter.requires_grad_(self._tower_of(parameter_name) in self.trainable)

@@ -35,7 +35,7 @@ class ImageTransform:
         return dict(self.image_processor(images=items, return_tensors="pt"))
 
 
-class VideoTransform:
+class FramesTransform:
     """A video (`Clip` of a file) → frames; a list of them → what the image tower takes, (B, T, …) by name.
 
     The T frames are those in the middle of T equal stretches of the clip, whatever its frame rate.

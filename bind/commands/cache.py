@@ -59,10 +59,10 @@ def cache(cfg: DictConfig) -> None:
         else:
             engine = Engine(config["batch_size"], config["num_workers"], ignore_stop_signals)
             anchor.to(own_device())
-        made = build_cache(anchor, sources, places, options, engine, show=is_first_process())
+        filled = build_cache(anchor, sources, places, options, engine, show=is_first_process())
     if is_first_process():
-        print_cells(cells(made, sources, anchor.name))
-        for rows in files_of(made).values():
+        print_cells(cells(filled, sources, anchor.name))
+        for rows in files_of(filled).values():
             print(rows.folder)
 
 
@@ -79,11 +79,11 @@ class RayEngine(Engine):
     ) -> bool:
         local = Engine(self.batch_size, self.num_workers, self.worker_init_fn)
         begin = functools.partial(_begin, local, job, anchor, folder)
-        made = 0
+        num_done = 0
         for num_samples in spread(begin, parts, num_cpus=1 + self.num_workers, use_gpus=True):
             advance(num_samples)
-            made += num_samples
-        return made > 0
+            num_done += num_samples
+        return num_done > 0
 
 
 def _begin(engine: Engine, job: EmbeddingJob, anchor: FrozenTower, folder: CacheFolder) -> Callable[[int], int]:
@@ -106,14 +106,14 @@ def own_device() -> torch.device:
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
 
 
-def files_of(made: AnchorCache) -> dict[Place, RowsInFiles]:
-    return {place: entry.rows for place, entry in made.entries.items() if isinstance(entry.rows, RowsInFiles)}
+def files_of(filled: AnchorCache) -> dict[Place, RowsInFiles]:
+    return {place: entry.rows for place, entry in filled.entries.items() if isinstance(entry.rows, RowsInFiles)}
 
 
-def cells(made: AnchorCache, sources: list[Source], anchor: str) -> Cells:
+def cells(filled: AnchorCache, sources: list[Source], anchor: str) -> Cells:
     """One row per source, split and modality."""
     sections: dict[str, list[tuple[str, ...]]] = {}
-    for (position, split, modality), rows in files_of(made).items():
+    for (position, split, modality), rows in files_of(filled).items():
         num_samples = len(sources[position].samples(split))
         num_values, num_views, _ = rows.shape
         row = (f"{split} {modality}", f"{num_samples:,}", f"{num_values:,}", str(num_views), in_words(rows.num_bytes()))

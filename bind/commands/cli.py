@@ -121,11 +121,11 @@ SWEEP_PLUGINS = {
 
 
 class JobFailed(SystemExit):
-    """Exit status 1 of a job that has told why."""
+    """Exit status 1 of a job that has printed why."""
 
 
 def run_job(job: Callable[[Any], Any], cfg: Any) -> Any:
-    """`job(cfg)`, with what a user can get wrong told in one message and exit status 1.
+    """`job(cfg)`, where what a user can get wrong is one message and exit status 1.
 
     Under `-m` the other jobs of the sweep still run. HYDRA_FULL_ERROR=1 shows the frames.
     """
@@ -135,8 +135,8 @@ def run_job(job: Callable[[Any], Any], cfg: Any) -> Any:
         warn_unused_overrides()
         return job(cfg)
     except (ValueError, OSError) as error:
-        is_told = isinstance(error, ValueError) or error.errno in (errno.ENOSPC, errno.EDQUOT)
-        if not is_told or os.environ.get("HYDRA_FULL_ERROR", "0") == "1":
+        is_users = isinstance(error, ValueError) or error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if not is_users or os.environ.get("HYDRA_FULL_ERROR", "0") == "1":
             raise
         message = f"error: {plain_message(error)}"
         print(message, file=sys.stderr, flush=True)

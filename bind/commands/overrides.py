@@ -62,11 +62,11 @@ def suggestions(config_dir: Path, config_name: str) -> Iterator[None]:
     try:
         yield
     except SystemExit as stop:
-        told = advice(held.text, config_dir, config_name, sys.argv[1:]) if stop.code else []
-        if told and not held.is_through:
+        lines = advice(held.text, config_dir, config_name, sys.argv[1:]) if stop.code else []
+        if lines and not held.is_through:
             held.text = ""
         held.end()
-        for line in told:
+        for line in lines:
             print(f"error: {line}", file=sys.stderr)
         raise
     finally:
@@ -84,9 +84,9 @@ def advice(refusal: str, config_dir: Path, config_name: str, arguments: Sequence
     if "missing EQUAL" in refusal:
         return without_value(config_dir, config_name, arguments)
     if refused := re.search(r"Could not override '(.+?)'", refusal):
-        told = misspelt(config_dir, config_name, arguments)
-        if refused[1] in told:
-            return [f"{key}: {line}" for key, line in told.items()]
+        lines = misspelt(config_dir, config_name, arguments)
+        if refused[1] in lines:
+            return [f"{key}: {line}" for key, line in lines.items()]
     return []
 
 
@@ -111,16 +111,16 @@ def without_value(config_dir: Path, config_name: str, arguments: Sequence[str]) 
     known = known_keys(config_dir, config_name, [a for a in arguments if "=" in a])
     main = config_dir / f"{config_name}.yaml"
     options: Any = OmegaConf.to_container(OmegaConf.load(main), resolve=False) if main.is_file() else {}
-    given = {a.split("=")[0] for a in arguments if "=" in a}
-    unset = [key for key, value in flat(options) if value == "???" and key not in given]
-    told = []
+    set_keys = {a.split("=")[0] for a in arguments if "=" in a}
+    unset = [key for key, value in flat(options) if value == "???" and key not in set_keys]
+    lines = []
     for argument in bare:
         if argument.startswith("+") or argument in known:
-            told.append(f"{argument}: write {argument}=VALUE")
+            lines.append(f"{argument}: write {argument}=VALUE")
         else:
             hint = f"; did you mean {unset[0]}={argument}?" if unset else ""
-            told.append(f"{argument}: write KEY=VALUE{hint}")
-    return told
+            lines.append(f"{argument}: write KEY=VALUE{hint}")
+    return lines
 
 
 def known_keys(config_dir: Path, config_name: str, assigned: Sequence[str]) -> list[str]:

@@ -53,7 +53,7 @@ def open_run(run: str) -> tuple[Path, dict[str, Any]]:
 
 
 def as_list(value: Any) -> list[Any]:
-    """What a key that takes several was given: one value, `modalities=audio`, is a list of one; null is none."""
+    """The values of a key that takes several: one value, `modalities=audio`, is a list of one; null is none."""
     if value is None:
         return []
     return list(value) if isinstance(value, list | tuple | ListConfig) else [value]

@@ -110,12 +110,12 @@ def _vectors_of(
     engine = Engine(datamodule.evaluation_batch_size, datamodule.num_workers, ignore_stop_signals)
     try:
         options = replace(options, build=embed)
-        made = build_cache(anchor, [part.source], [(0, part.split, "image")], options, engine, show=embed)
+        cache = build_cache(anchor, [part.source], [(0, part.split, "image")], options, engine, show=embed)
     except ValueError:
         if embed:
             raise
         return None
-    return made.lookup("image", keys, source=0, split=part.split)
+    return cache.lookup("image", keys, source=0, split=part.split)
 
 
 def earlier_parts(

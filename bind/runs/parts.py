@@ -163,19 +163,19 @@ def make_datamodule(
     sources = make_sources(config, trust)
     sides = list(sides_of(pairs, binder).values())
     needed = list(dict.fromkeys(m for pair in sides for side in pair for m in side))
-    asked = config["evaluation"]["modalities"]
-    if asked:
+    wanted = config["evaluation"]["modalities"]
+    if wanted:
         carried = {m for source in sources.values() for m in source.modalities()}
         possible = [m for m in binder.modalities if m in carried]
-        if unknown := [m for m in asked if m not in possible]:
+        if unknown := [m for m in wanted if m not in possible]:
             raise ValueError(f"evaluation.modalities: {', '.join(unknown)} can't be measured; choose from {possible}")
-        if sides and not any(set(a) | set(b) <= set(asked) for a, b in sides):
-            raise ValueError(f"evaluation.modalities={asked} holds both sides of no pair: nothing would be monitored")
+        if sides and not any(set(a) | set(b) <= set(wanted) for a, b in sides):
+            raise ValueError(f"evaluation.modalities={wanted} holds both sides of no pair: nothing would be monitored")
     return BindDataModule(
         sources,
         binder.transforms,
         needed,
-        asked or binder.modalities,
+        wanted or binder.modalities,
         batch_size=data["batch_size"],
         evaluation_batch_size=data["evaluation_batch_size"],
         num_workers=data["num_workers"],

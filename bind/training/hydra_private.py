@@ -49,7 +49,7 @@ def job_arguments() -> list[str]:
 
 
 def set_run_dir(run_dir: Path) -> None:
-    """Where processes that Lightning starts for the current job are told to write."""
+    """Set the folder in which processes that Lightning starts for the current job write."""
     job: Any = current_job()
     with read_write(job):
         job.run.dir = str(run_dir)

@@ -68,7 +68,7 @@ def print_resume_hint_on_stop(run_dir: Path) -> Iterator[None]:
 
 @contextmanager
 def evaluation_failure_hint(run_dir: Path, split: str) -> Iterator[None]:
-    """A signal in here finds the training finished and its binder saved: told, with the command that evaluates it."""
+    """A signal in here finds the training finished and its binder saved; the command that evaluates it is printed."""
     try:
         yield
     except TrainingStopped as stopped:

@@ -166,7 +166,9 @@ def unshard(binder: Binder) -> Binder:
     if not any(isinstance(module, FSDPModule) for module in binder.modules()):
         return binder
     assert binder.config is not None
-    made = type(binder).from_config(binder.config, trust=ANY_CLASS)
+    whole_binder = type(binder).from_config(binder.config, trust=ANY_CLASS)
     own = binder.own_state_dict()
-    made.load_own_state_dict({name: x.full_tensor() if isinstance(x, DTensor) else x for name, x in own.items()})
-    return made
+    whole_binder.load_own_state_dict(
+        {name: x.full_tensor() if isinstance(x, DTensor) else x for name, x in own.items()}
+    )
+    return whole_binder

@@ -9,15 +9,15 @@ from typing import Any
 from bind.report.tables import readable
 
 
-def advice(found: Mapping[str, Any]) -> list[str]:
+def advice(study: Mapping[str, Any]) -> list[str]:
     """Which encoders may share a trunk, which modalities say nothing yet, and which pairs deserve a fusion head."""
-    of_modalities = found["modalities"]
-    lines = [*unlearned(of_modalities, found["steps"]), *shared(of_modalities)]
-    lines += [fusion_head(pair) for pair in found["fused"]["pairs"].values()]
-    if found["fused"]["skipped"]:
-        lines.append(f"fusions are not compared with each other: {found['fused']['skipped']}")
+    of_modalities = study["modalities"]
+    lines = [*unlearned(of_modalities, study["steps"]), *shared(of_modalities)]
+    lines += [fusion_head(pair) for pair in study["fused"]["pairs"].values()]
+    if study["fused"]["skipped"]:
+        lines.append(f"fusions are not compared with each other: {study['fused']['skipped']}")
     else:
-        lines += alike(found["fused"])
+        lines += alike(study["fused"])
     return lines
 
 

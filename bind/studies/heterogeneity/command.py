@@ -52,15 +52,15 @@ def heterogeneity(cfg: DictConfig) -> None:
     tasks = tasks_of(parts.pairs, parts.binder)
     refuse_unlike(parts, tasks, with_head=cfg.head)
     parts.have_cache()
-    found: dict[str, Any] = {"split": SPLIT, "seeds": seeds, "head": bool(cfg.head), **counts}
-    found["modalities"] = of_modalities(parts, tasks, seeds, cfg.steps, with_head=cfg.head)
-    found["fused"] = of_fused(parts, tasks, seeds, **counts)
-    found["advice"] = advice(found)
-    write_text(run_dir / "heterogeneity.json", json.dumps(found, indent=2) + "\n")
-    plot_heterogeneity(found, run_dir / "heterogeneity.png")
-    for cells in heterogeneity_cells(found):
+    study: dict[str, Any] = {"split": SPLIT, "seeds": seeds, "head": bool(cfg.head), **counts}
+    study["modalities"] = of_modalities(parts, tasks, seeds, cfg.steps, with_head=cfg.head)
+    study["fused"] = of_fused(parts, tasks, seeds, **counts)
+    study["advice"] = advice(study)
+    write_text(run_dir / "heterogeneity.json", json.dumps(study, indent=2) + "\n")
+    plot_heterogeneity(study, run_dir / "heterogeneity.png")
+    for cells in heterogeneity_cells(study):
         print_cells(cells)
-    print("\n".join(found["advice"]))
+    print("\n".join(study["advice"]))
     print(f"{run_dir / 'heterogeneity.json'}\n{run_dir / 'heterogeneity.png'}")
 
 
@@ -102,7 +102,9 @@ def seconds_of_a_step(parts: StudiedRun, task: TransferTask) -> float:
     """Of one start, its share of loading included; the second step of two, the first of which warms up."""
     device = next(parts.binder.parameters()).device
     ends: list[float] = []
-    fine_tune([make_learner(parts, task, 0).to(device)], parts, task, 0, 2, lambda: ends.append(time.perf_counter()))
+    fine_tune(
+        [make_learner(parts, task, 0).to(device)], parts, task, 0, 2, advance=lambda: ends.append(time.perf_counter())
+    )
     return ends[1] - ends[0]
 
 
@@ -110,6 +112,7 @@ def of_fused(
     parts: StudiedRun,
     tasks: Sequence[TransferTask],
     seeds: Sequence[int],
+    *,
     steps: int,
     fusion_steps: int,
     fusion_batches: int,
@@ -126,31 +129,31 @@ def of_fused(
             return {"pairs": {}, "skipped": "no two modalities look for the same target in the same samples"}
         transfers = len(seeds) * len(pairs) * len(pairs) * 2 if len(pairs) > 1 else 0
         bar.reset(work, total=len(seeds) * len(pairs) + transfers, description="fusions")
-        found, fusions = learned_fusions(parts, pairs, seeds, fusion_steps, advance)
-        of_pairs = {task.name: figures_of_pair for task, figures_of_pair in zip(pairs, found, strict=True)}
+        study, fusions = learned_fusions(parts, pairs, seeds, fusion_steps, advance)
+        of_pairs = {task.name: figures_of_pair for task, figures_of_pair in zip(pairs, study, strict=True)}
         if len(pairs) < 2:
             return {"pairs": of_pairs, "skipped": "one pair: there is no other whose fusion it could start from"}
-        transfer = fusion_transfer(parts, pairs, fusions, seeds, steps, advance)
+        transfer = fusion_transfer(parts, pairs, fusions, seeds, steps, advance=advance)
     return {"pairs": of_pairs, "skipped": None, **figures(list(of_pairs), transfer)}
 
 
-def figures(names: Sequence[str], found: Heterogeneity) -> dict[str, Any]:
+def figures(names: Sequence[str], study: Heterogeneity) -> dict[str, Any]:
     """What `heterogeneity.json` says of M modalities or pairs; matrices have sources in rows and tasks in columns."""
 
     def over_seeds(values: np.ndarray) -> dict[str, Any]:
         return {"mean": values.mean(axis=0).tolist(), "std": values.std(axis=0, ddof=1).tolist()}
 
-    of, order = clusters(found.separation)
+    of, order = clusters(study.separation)
     return {
         "names": list(names),
-        "fresh_bits": over_seeds(found.fresh_SM),
-        "bits": over_seeds(found.bits_SMM),
-        "transfer": over_seeds(found.transfer),
-        "shortfall": over_seeds(found.shortfall),
-        "distance": found.distance.tolist(),
-        "distance_std": found.spread.tolist(),
-        "unrelated_distance": found.unrelated_distance.tolist(),
-        "separation": found.separation.tolist(),
+        "fresh_bits": over_seeds(study.fresh_SM),
+        "bits": over_seeds(study.bits_SMM),
+        "transfer": over_seeds(study.transfer),
+        "shortfall": over_seeds(study.shortfall),
+        "distance": study.distance.tolist(),
+        "distance_std": study.spread.tolist(),
+        "unrelated_distance": study.unrelated_distance.tolist(),
+        "separation": study.separation.tolist(),
         "clusters": of,
         "order": order,
     }

@@ -99,7 +99,7 @@ def fused_tasks(
     parts: StudiedRun, tasks: Sequence[TransferTask], num_batches: int, advance: Callable[[], Any]
 ) -> list[FusedTask]:
     """Every pair of modalities that look for the same target, embedded once; pairs without shared samples are told."""
-    found = []
+    batches = []
     one_per_group = parts.config["data"]["one_per_group"]
     for target in dict.fromkeys(task.target for task in tasks):
         modalities = [task.modality for task in tasks if task.target == target]
@@ -113,10 +113,10 @@ def fused_tasks(
             if {*pair, target} <= train.z.keys() & val.z.keys():
                 task = _of_pair(pair, target, train, val, one_per_group)
             if task and len(task.train_groups) > 1 and task.num_answered_groups > 1:
-                found.append(task)
+                batches.append(task)
             else:
                 log.warning("no fusion of %s: hardly any sample has both and %s", " and ".join(pair), target)
-    return found
+    return batches
 
 
 @torch.no_grad()
@@ -124,21 +124,21 @@ def embed(parts: StudiedRun, loader: Any, advance: Callable[[], Any]) -> Embedde
     """What the run's frozen Binder makes of these batches, on the CPU."""
     device = next(parts.binder.parameters()).device
     parts.binder.eval()
-    found: list[tuple[Batch, Embeddings]] = []
+    batches: list[tuple[Batch, Embeddings]] = []
     for batch in loader:
-        found.append((Batch(batch.keys, batch.group_ids_B, {}, {}), parts.binder(batch.to(device))))
+        batches.append((Batch(batch.keys, batch.group_ids_B, {}, {}), parts.binder(batch.to(device))))
         advance()
-    return EmbeddedSplit.collect(found)
+    return EmbeddedSplit.collect(batches)
 
 
 def _of_pair(
     pair: tuple[Modality, Modality], target: Modality, train: EmbeddedSplit, val: EmbeddedSplit, one_per_group: bool
 ) -> FusedTask:
     (*train_M, train_target), rows = _embeddings(train).aligned([*pair, target])
-    queries_M, asking = _embeddings(val).aligned(pair)
+    queries_M, query_rows = _embeddings(val).aligned(pair)
     if one_per_group:
-        asks = ~val.is_pool_item([target])[asking]
-        queries_M, asking = [z[asks] for z in queries_M], asking[asks]
+        is_query = ~val.is_pool_item([target])[query_rows]
+        queries_M, query_rows = [z[is_query] for z in queries_M], query_rows[is_query]
     pool = val.pool_rows(target, one_per_group=one_per_group)
     return FusedTask(
         pair,
@@ -147,7 +147,7 @@ def _of_pair(
         train_target,
         train.group_ids_N[rows],
         queries_M,
-        val.group_ids_N[asking],
+        val.group_ids_N[query_rows],
         val.z[target][pool],
         val.group_ids_N[val.rows[target][pool]],
     )
@@ -173,7 +173,7 @@ def learned_fusions(
         for seed, own in zip(seeds, fusions, strict=True):
             learned.append(task.learned(own[p], parts, seed, steps))
             advance()
-        gains_SQ = torch.stack([found.bits_Q - plain.bits_Q for found in learned])
+        gains_SQ = torch.stack([batches.bits_Q - plain.bits_Q for batches in learned])
         gain, spread = float(gains_SQ.mean()), float(gains_SQ.mean(dim=1).std())
         low, high = bootstrap_ci(gains_SQ.mean(dim=0).numpy(), task.query_groups[plain.queries_Q].numpy())
         figures.append(
@@ -200,6 +200,7 @@ def fusion_transfer(
     fusions: Sequence[Sequence[AttentionFusion]],
     seeds: Sequence[int],
     steps: int,
+    *,
     advance: Callable[[], Any],
 ) -> Heterogeneity:
     """Every pair's fusion on every other pair's task after few steps.

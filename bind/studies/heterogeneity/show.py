@@ -19,21 +19,21 @@ from bind.report.tables import Cells, readable
 GAINS = "PuOr"
 
 
-def heterogeneity_cells(found: Mapping[str, Any]) -> Iterator[Cells]:
+def heterogeneity_cells(study: Mapping[str, Any]) -> Iterator[Cells]:
     """The tables of `heterogeneity.json`: transfer and distances of modalities, then what fusing pairs gives."""
-    what = "trunk and head" if found["head"] else "trunk"
-    yield transfer_cells(found["modalities"], found, f"Transfer between modalities, {found['split']} split", what, 2)
-    yield distance_cells(found["modalities"], "Distance between modalities", 2)
-    fused = found["fused"]
+    what = "trunk and head" if study["head"] else "trunk"
+    yield transfer_cells(study["modalities"], study, f"Transfer between modalities, {study['split']} split", what, 2)
+    yield distance_cells(study["modalities"], "Distance between modalities", 2)
+    fused = study["fused"]
     if fused["pairs"]:
-        yield fused_cells(found)
+        yield fused_cells(study)
     if not fused["skipped"]:
-        title = f"Transfer between fusions, {found['split']} split"
-        yield transfer_cells(fused, found, title, "scorers, in the better of both orders,", 3)
+        title = f"Transfer between fusions, {study['split']} split"
+        yield transfer_cells(fused, study, title, "scorers, in the better of both orders,", 3)
         yield distance_cells(fused, "Distance between fusions", 3)
 
 
-def transfer_cells(figures: Mapping[str, Any], found: Mapping[str, Any], title: str, what: str, digits: int) -> Cells:
+def transfer_cells(figures: Mapping[str, Any], study: Mapping[str, Any], title: str, what: str, digits: int) -> Cells:
     """A row per source, a column per task."""
     names = [readable(name) for name in figures["names"]]
     fresh, transfer = figures["fresh_bits"], figures["transfer"]
@@ -44,8 +44,8 @@ def transfer_cells(figures: Mapping[str, Any], found: Mapping[str, Any], title: 
     ]
     return Cells(
         title=title,
-        caption=f"usable information about the task's target in bits per sample after {found['steps']} steps; then "
-        f"what a start from another's {what} gains over it; mean ± standard deviation over {len(found['seeds'])} seeds",
+        caption=f"usable information about the task's target in bits per sample after {study['steps']} steps; then "
+        f"what a start from another's {what} gains over it; mean ± standard deviation over {len(study['seeds'])} seeds",
         headers=("start from ↓ task →", *names),
         sections={"bits": [start], "gain in bits": rows},
     )
@@ -78,10 +78,10 @@ def distance_cells(figures: Mapping[str, Any], title: str, digits: int) -> Cells
     )
 
 
-def fused_cells(found: Mapping[str, Any]) -> Cells:
+def fused_cells(study: Mapping[str, Any]) -> Cells:
     """A row per pair of inputs."""
     rows: list[tuple[str, ...]] = []
-    for pair in found["fused"]["pairs"].values():
+    for pair in study["fused"]["pairs"].values():
         low, high = pair["ci95_gain"]
         (a, a_bits), (b, b_bits) = pair["alone"].items()
         rows.append(
@@ -97,19 +97,19 @@ def fused_cells(found: Mapping[str, Any]) -> Cells:
             )
         )
     return Cells(
-        title=f"Learned fusion of frozen embeddings, {found['split']} split",
+        title=f"Learned fusion of frozen embeddings, {study['split']} split",
         caption="usable information in bits per sample, of samples that have both inputs; gain of attention fusion "
-        f"over the plain sum, ± standard deviation over {len(found['seeds'])} seeds; 95 % CI: bootstrap over groups; "
+        f"over the plain sum, ± standard deviation over {len(study['seeds'])} seeds; 95 % CI: bootstrap over groups; "
         "a head is deserved where the gain is more than its spread and the interval above 0",
         headers=("fused → target", "first\nalone", "second\nalone", "plain\nsum", "learned", "gain", "95 % CI", "head"),
         sections={"": rows},
     )
 
 
-def plot_heterogeneity(found: Mapping[str, Any], png: Path) -> Path:
+def plot_heterogeneity(study: Mapping[str, Any], png: Path) -> Path:
     """Transfer and distance as heat maps, clusters side by side and outlined; of fused pairs too where there are."""
-    rows = [("modalities", found["modalities"])]
-    rows += [] if found["fused"]["skipped"] else [("fusions", found["fused"])]
+    rows = [("modalities", study["modalities"])]
+    rows += [] if study["fused"]["skipped"] else [("fusions", study["fused"])]
     size = max(len(figures["names"]) for _, figures in rows)
     with figure(png, 4.4 + 2.2 * size, len(rows) * (1.5 + 0.85 * size)) as drawing:
         all_axes = drawing.subplots(len(rows), 2, squeeze=False)

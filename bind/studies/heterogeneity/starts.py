@@ -75,6 +75,7 @@ def fine_tune(
     task: TransferTask,
     seed: int,
     steps: int,
+    *,
     advance: Callable[[], Any],
 ) -> None:
     """`steps` of the run's own loss and AdamW on the same batches, with one warm-up and cosine over these steps."""
@@ -148,6 +149,6 @@ def bits_of_starts(
     fresh = make_learner(parts, task, seed).to(device)
     learners = {source: start_from(fresh, task, parts, source, with_head=with_head) for source in sources}
     everyone = [fresh, *learners.values()]
-    fine_tune(everyone, parts, task, seed, steps, advance)
+    fine_tune(everyone, parts, task, seed, steps, advance=advance)
     bits = [found.bits for found in measure(everyone, parts, task)]
     return dict(zip([None, *learners], bits, strict=True))

@@ -1,4 +1,4 @@
-"""What is asked of each modality, and the data of a run for asking it: the same batches for whoever starts."""
+"""Tasks of transfer, one per trained modality, and the batches of a run that serve them, the same for every start."""
 
 from __future__ import annotations
 

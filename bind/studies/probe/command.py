@@ -62,8 +62,8 @@ def probe(cfg: DictConfig) -> None:
             f"split={cfg.split}: a probe learns from train and val; pass another split, such as split=test"
         )
     run_dir, config = open_run(cfg.run)
-    asked: Any = OmegaConf.to_container(cfg.data.zero_shot, resolve=True)
-    label_sets = asked or config["data"]["zero_shot"] or {}
+    label_options: Any = OmegaConf.to_container(cfg.data.zero_shot, resolve=True)
+    label_sets = label_options or config["data"]["zero_shot"] or {}
     parts = Parts.load(run_dir, config, trust=list(cfg.trust), device=best_device())
     binder, datamodule = parts.binder, parts.datamodule
     names = ("train", "val", cfg.split)
@@ -95,7 +95,7 @@ def probe(cfg: DictConfig) -> None:
                     continue
                 resampled, cluster_N = evaluation.clusters(modality, evaluation.all_N)
                 clusters_Q = cluster_N[of[cfg.split].rows]
-                few = few_shot(of["train"], of[cfg.split], ks, draws, cfg.seed, lambda: bar.advance(steps))
+                few = few_shot(of["train"], of[cfg.split], ks, draws, seed=cfg.seed, advance=lambda: bar.advance(steps))
                 tasks[key] = {
                     "label_set": label_set.name,
                     "num_classes": len(classes),
@@ -111,10 +111,10 @@ def probe(cfg: DictConfig) -> None:
                 }
     if not tasks:
         raise ValueError(f"{run_dir}: no modality besides text has labelled samples in each of {', '.join(names)}")
-    found = {"split": cfg.split, "seed": cfg.seed, "draws": draws, "tasks": tasks}
-    write_text(run_dir / "probe.json", json.dumps(found, indent=2) + "\n")
-    plot_probe(found, run_dir / "probe.png")
-    print_cells(probe_cells(found))
+    study = {"split": cfg.split, "seed": cfg.seed, "draws": draws, "tasks": tasks}
+    write_text(run_dir / "probe.json", json.dumps(study, indent=2) + "\n")
+    plot_probe(study, run_dir / "probe.png")
+    print_cells(probe_cells(study))
     print(f"{run_dir / 'probe.json'}\n{run_dir / 'probe.png'}")
 
 
@@ -136,8 +136,8 @@ def sets_of(label_sets: Mapping[str, Mapping[str, Any]], train_labels: Sequence[
             "a probe needs one class per sample, and every label set has multi_label: true; pass prompts=NAME or "
             "data.zero_shot with one that has not"
         )
-    found = sorted({label for label in train_labels if label})
-    return usable or [LabelSet("labels", (), (), {label: (label,) for label in found})]
+    study = sorted({label for label in train_labels if label})
+    return usable or [LabelSet("labels", (), (), {label: (label,) for label in study})]
 
 
 def labelled(
@@ -162,7 +162,7 @@ def prompted(test: Labelled, z_class: Tensor | None, clusters_Q: np.ndarray) -> 
 
 
 def few_shot(
-    train: Labelled, test: Labelled, ks: Sequence[int], draws: int, seed: int, advance: Callable[[], Any]
+    train: Labelled, test: Labelled, ks: Sequence[int], draws: int, *, seed: int, advance: Callable[[], Any]
 ) -> dict[str, dict[str, Any]]:
     """k → accuracy of the nearest centroid of k training examples per class: mean, standard deviation and each draw.
 
@@ -188,8 +188,8 @@ def few_shot(
             accuracies[k].append(right / len(target))
             advance()
     return {
-        str(k): {"accuracy": float(np.mean(found)), "std": float(np.std(found)), "draws": found}
-        for k, found in accuracies.items()
+        str(k): {"accuracy": float(np.mean(study)), "std": float(np.std(study)), "draws": study}
+        for k, study in accuracies.items()
     }
 
 

@@ -15,9 +15,9 @@ from bind.report.tables import Cells, readable, resampled_note
 _LAST_HEADERS = ("linear", "95 % CI", "classes", "queries")
 
 
-def probe_cells(found: Mapping[str, Any]) -> Cells:
+def probe_cells(study: Mapping[str, Any]) -> Cells:
     """A row per task of what `probe.json` holds."""
-    tasks: Mapping[str, Mapping[str, Any]] = found["tasks"]
+    tasks: Mapping[str, Mapping[str, Any]] = study["tasks"]
     ks = list(next(iter(tasks.values()))["few_shot"])
     rows = []
     for key, task in tasks.items():
@@ -27,18 +27,18 @@ def probe_cells(found: Mapping[str, Any]) -> Cells:
         sizes = (f"{task['num_classes']}", f"{task['queries']}")
         rows.append((readable(key), f"{task['chance']:.3f}", _score(zero_shot.get("accuracy")), *few, *learned, *sizes))
     return Cells(
-        title=f"Probes of frozen embeddings, {found['split']} split",
+        title=f"Probes of frozen embeddings, {study['split']} split",
         caption="accuracy; k =: nearest centroid of k training examples per class, mean ± standard deviation over "
-        f"{found['draws']} draws; linear: logistic regression on the whole training split, penalty chosen on val; "
+        f"{study['draws']} draws; linear: logistic regression on the whole training split, penalty chosen on val; "
         + resampled_note("95 % CI of linear", tasks.values()),
         headers=("modality / labels", "chance", "zero-shot", *(f"k = {k}" for k in ks), *_LAST_HEADERS),
         sections={"": rows},
     )
 
 
-def plot_probe(found: Mapping[str, Any], png: Path) -> Path:
+def plot_probe(study: Mapping[str, Any], png: Path) -> Path:
     """A panel per task of `probe.json`: accuracy against examples per class, beside zero-shot, linear and chance."""
-    tasks: Mapping[str, Mapping[str, Any]] = found["tasks"]
+    tasks: Mapping[str, Mapping[str, Any]] = study["tasks"]
     columns = min(3, len(tasks))
     lines = math.ceil(len(tasks) / columns)
     with figure(png, max(6.5, 3.4 * columns), 0.7 + 2.9 * lines) as drawing:
@@ -49,7 +49,7 @@ def plot_probe(found: Mapping[str, Any], png: Path) -> Path:
         for ax in all_axes.flat[len(tasks) :]:
             ax.set_visible(False)
         for ax in all_axes[:, 0]:
-            ax.set_ylabel(f"accuracy, {found['split']} split")
+            ax.set_ylabel(f"accuracy, {study['split']} split")
         handles = {handle.get_label(): handle for ax in all_axes.flat for handle in ax.get_legend_handles_labels()[0]}
         drawing.legend(handles=list(handles.values()), loc="outside lower center", ncols=2)
     return png

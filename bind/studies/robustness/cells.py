@@ -9,10 +9,10 @@ from bind.report.tables import Cells
 from bind.studies.robustness.show import PLAIN_SUM, Curve, main_tasks
 
 
-def noise_cells(found: Mapping[str, Any]) -> list[Cells]:
+def noise_cells(study: Mapping[str, Any]) -> list[Cells]:
     """One table of trained pairs and zero-shot tasks, a section per modality and kind of noise; none without noise."""
     sections: dict[str, list[tuple[str, ...]]] = {}
-    for modality, curves in found["noise"].items():
+    for modality, curves in study["noise"].items():
         for curve in curves.values():
             rows: list[tuple[str, ...]] = []
             for name in main_tasks(curve["tasks"]):
@@ -30,7 +30,7 @@ def noise_cells(found: Mapping[str, Any]) -> list[Cells]:
         "what it was above chance, between levels along a straight line; emergent pairs are in the file and the plots"
     )
     headers = ("query → pool", "undisturbed", "half at", "at the worst", "95 % CI", "chance", "queries\n/pool")
-    return [Cells(f"Noise, {found['split']} split", caption, headers, sections)]
+    return [Cells(f"Noise, {study['split']} split", caption, headers, sections)]
 
 
 def half_at(curve: Curve, points: list[Mapping[str, Any]]) -> str:
@@ -46,9 +46,9 @@ def half_at(curve: Curve, points: list[Mapping[str, Any]]) -> str:
     return "–"
 
 
-def fusion_cells(found: Mapping[str, Any]) -> list[Cells]:
+def fusion_cells(study: Mapping[str, Any]) -> list[Cells]:
     """Two tables of all heads, for an input missing and for noise in one; none without fusion."""
-    if not (fusion := found["fusion"]):
+    if not (fusion := study["fusion"]):
         return []
     missing = {
         f"{modality} missing\nin {level:.0%}": (curve, place)
@@ -63,16 +63,16 @@ def fusion_cells(found: Mapping[str, Any]) -> list[Cells]:
     }
     lone = "; a lone input that is missing has missed: all heads answer for the same queries"
     return [
-        _heads_table("one input missing", found, missing, lone),
-        *([_heads_table("noise in one input", found, noise)] if noise else []),
+        _heads_table("one input missing", study, missing, lone),
+        *([_heads_table("noise in one input", study, noise)] if noise else []),
     ]
 
 
 def _heads_table(
-    title: str, found: Mapping[str, Any], chosen: Mapping[str, tuple[Curve, int]], note: str = ""
+    title: str, study: Mapping[str, Any], chosen: Mapping[str, tuple[Curve, int]], note: str = ""
 ) -> Cells:
     """A column per curve and its place in `chosen`, a section per task."""
-    fusion = found["fusion"]
+    fusion = study["fusion"]
     columns = {"undisturbed": (next(iter(fusion["missing"].values())), 0), **chosen}
     sections: dict[str, list[tuple[str, ...]]] = {}
     for task in main_tasks(fusion["tasks"]):
@@ -82,7 +82,7 @@ def _heads_table(
             rows.append((head, *(f"{point['R@1']:.3f}{_sign(head, point)}" for point in points)))
         sections[task if "label_set" in fusion["tasks"][task] else f"→ {task}"] = rows
     return Cells(
-        f"{' and '.join(fusion['inputs'])} fused, {found['split']} split: {title}",
+        f"{' and '.join(fusion['inputs'])} fused, {study['split']} split: {title}",
         f"R@1, or top-1 of zero-shot; ▲ ▼: above or below the plain sum by more than chance, at 95 %{note}",
         ("head", *columns),
         sections,

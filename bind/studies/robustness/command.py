@@ -42,7 +42,7 @@ def robustness(cfg: DictConfig) -> None:
     """
     run_dir, config = open_run(cfg.run)
     options: Any = OmegaConf.to_container(cfg, resolve=True)
-    levels = {name: KINDS[name].ordered(name, as_list(given)) for name, given in options["levels"].items()}
+    levels = {name: KINDS[name].ordered(name, as_list(values)) for name, values in options["levels"].items()}
     shares = checked_shares(as_list(options["missing_shares"]))
     split_name, seed = options["split"] or config["evaluation"]["split"], options["seed"]
     parts = Parts.load(run_dir, config, trust=options["trust"], device=best_device())
@@ -63,43 +63,43 @@ def robustness(cfg: DictConfig) -> None:
     evaluation = Evaluation(clean, binder, datamodule.sources, split_name, config["data"]["one_per_group"])
     label_sets = options["data"]["zero_shot"] or config["data"]["zero_shot"] or {}
     embed_text = functools.cache(lambda texts: binder.embed("text", texts))
-    asked_by = functools.partial(
+    tasks_for = functools.partial(
         tasks_of, evaluation, pairs=pairs, label_sets=label_sets, embed_text=lambda texts: embed_text(tuple(texts))
     )
-    fused = FusedQueries(clean, inputs, heads_of(inputs, binder.fusion), asked_by(inputs)) if inputs else None
-    asked = {m: [task for task in asked_by([m]) if len(task.query_rows(clean.rows[m]))] for m, _ in kinds}
-    for modality in (m for m, tasks in asked.items() if not tasks):
+    fused = FusedQueries(clean, inputs, heads_of(inputs, binder.fusion), tasks_for(inputs)) if inputs else None
+    tasks_of_modality = {m: [task for task in tasks_for([m]) if len(task.query_rows(clean.rows[m]))] for m, _ in kinds}
+    for modality in (m for m, tasks in tasks_of_modality.items() if not tasks):
         log.warning("noise in %s is left out: there is nothing that it can be asked", modality)
-    kinds = {(m, kind): given for (m, kind), given in kinds.items() if asked[m]}
+    kinds = {(m, kind): values for (m, kind), values in kinds.items() if tasks_of_modality[m]}
     disturber = Disturber(datamodule, binder, clean, split_name, seed)
-    found: dict[str, Any] = {"split": split_name, "seed": seed, "noise": {}, "fusion": None}
+    study: dict[str, Any] = {"split": split_name, "seed": seed, "noise": {}, "fusion": None}
     if fused:
         facts = {task.name: task.facts(evaluation, inputs, fused.rows) for task in fused.tasks}
-        found["fusion"] = {"inputs": inputs, "heads": list(fused.heads), "tasks": facts, "noise": {}}
+        study["fusion"] = {"inputs": inputs, "heads": list(fused.heads), "tasks": facts, "noise": {}}
     with Progress(transient=True) as bar:
         batches = sum(disturber.num_batches(modality, kind) * len(of) for (modality, kind), of in kinds.items())
         steps = bar.add_task("robustness", total=batches + len(inputs) * len(shares))
-        for (modality, kind), given in kinds.items():
+        for (modality, kind), values in kinds.items():
             vectors = [clean.z[modality]]
-            for level in given:
+            for level in values:
                 bar.update(steps, description=f"{modality}, {KINDS[kind].label} {level:g}")
                 vectors.append(disturber.vectors(modality, kind, level, lambda: bar.advance(steps)))
-            curves = noise_curves(evaluation, asked[modality], modality, vectors)
-            found["noise"].setdefault(modality, {})[kind] = curve(kind, given) | {"tasks": curves}
+            curves = noise_curves(evaluation, tasks_of_modality[modality], modality, vectors)
+            study["noise"].setdefault(modality, {})[kind] = curve(kind, values) | {"tasks": curves}
             if fused and modality in inputs:
                 heads = fused_curves([fused.noisy({modality: z_ND}) for z_ND in vectors])
-                fused_noise = found["fusion"]["noise"].setdefault(modality, {})
-                fused_noise[kind] = curve(kind, given) | {"tasks": heads}
+                fused_noise = study["fusion"]["noise"].setdefault(modality, {})
+                fused_noise[kind] = curve(kind, values) | {"tasks": heads}
         if fused:
             bar.update(steps, description="missing inputs")
-            found["fusion"]["missing"] = missing_curves(fused, shares, seed, lambda: bar.advance(steps))
+            study["fusion"]["missing"] = missing_curves(fused, shares, seed, lambda: bar.advance(steps))
 
     suffix = "" if split_name == config["evaluation"]["split"] else f"_{split_name}"
     path = run_dir / f"robustness{suffix}.json"
-    pngs = plot_robustness(found, run_dir, suffix)
-    found["figures"] = {caption: png.name for caption, png in pngs.items()}
-    write_text(path, json.dumps(found, indent=2) + "\n")
-    for cells in (*noise_cells(found), *fusion_cells(found)):
+    pngs = plot_robustness(study, run_dir, suffix)
+    study["figures"] = {caption: png.name for caption, png in pngs.items()}
+    write_text(path, json.dumps(study, indent=2) + "\n")
+    for cells in (*noise_cells(study), *fusion_cells(study)):
         print_cells(cells)
     print(*(path, *pngs.values()), sep="\n")
 
@@ -111,13 +111,13 @@ def checked_shares(shares: Sequence[Any]) -> list[float]:
     return sorted(set(shares))
 
 
-def chosen_inputs(asked: Sequence[Modality] | None, binder: Binder, modalities: Sequence[Modality]) -> list[Modality]:
-    """What is fused: what is `asked` for, or the run's own inputs, or else all that has an encoder; [] for no fusion.
+def chosen_inputs(wanted: Sequence[Modality] | None, binder: Binder, modalities: Sequence[Modality]) -> list[Modality]:
+    """What is fused: `wanted`, or the run's own inputs, or else all that has an encoder; [] for no fusion.
 
     Raises:
         ValueError: for inputs that are not embedded, or only one.
     """
-    if asked is None:
+    if wanted is None:
         inputs = list(fusion_inputs(binder.fusion)) or [m for m in modalities if m in binder.encoders]
         if len(inputs) < 2 or set(inputs) - set(modalities):
             log.info(
@@ -125,8 +125,8 @@ def chosen_inputs(asked: Sequence[Modality] | None, binder: Binder, modalities: 
             )
             return []
         return inputs
-    if unknown := [m for m in asked if m not in modalities]:
+    if unknown := [m for m in wanted if m not in modalities]:
         raise ValueError(f"inputs: {', '.join(unknown)} not embedded here; choose from {', '.join(modalities)}")
-    if asked and (len(asked) < 2 or len(set(asked)) < len(asked)):
-        raise ValueError(f"inputs={list(asked)}: name at least two different modalities, or [] for no fusion")
-    return list(asked)
+    if wanted and (len(wanted) < 2 or len(set(wanted)) < len(wanted)):
+        raise ValueError(f"inputs={list(wanted)}: name at least two different modalities, or [] for no fusion")
+    return list(wanted)

@@ -57,7 +57,7 @@ class Disturber:
         transform = self.binder.transforms[modality]
         names = self.datamodule.source_names
         sources = {
-            name: DisturbedSource(source, modality, kind, level, transform, self.seed)
+            name: DisturbedSource(source, modality, kind, level, transform=transform, seed=self.seed)
             for name, source in zip(names, self.datamodule.sources, strict=True)
         }
         size = self.datamodule.evaluation_batch_size

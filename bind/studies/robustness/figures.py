@@ -26,9 +26,9 @@ Figures = dict[str, Any]
 def point(split: EmbeddedSplit, task: RankingTask, modality: Modality, z_ND: Tensor) -> Figures:
     """The figures of a task that is asked by these vectors of a modality, computed as in `metrics.json`."""
     rows = split.rows[modality]
-    asking = task.query_rows(rows)
-    rows_Q = rows[asking].numpy()
-    ranking = rank_by_cosine(z_ND[asking], task.z_PD, task.groups_N[rows_Q], task.groups_P, KS)
+    query_rows = task.query_rows(rows)
+    rows_Q = rows[query_rows].numpy()
+    ranking = rank_by_cosine(z_ND[query_rows], task.z_PD, task.groups_N[rows_Q], task.groups_P, KS)
     found = ranking.summary(task.cluster_N[rows_Q])
     of_k = [f"{name}R@{k}" for name in ("", "ci95_", "chance_") for k in KS]
     return {name: found[name] for name in (*of_k, "queries", "pool")}
@@ -79,9 +79,9 @@ class FusedQueries:
     def _figures(self, z: Vectors, present: Presence) -> dict[str, dict[str, Figures]]:
         found = {}
         for task in self.tasks:
-            asking = task.query_rows(self.rows)
-            rows_Q = self.rows[asking].numpy()
-            z_Q, present_Q = ({m: x[asking] for m, x in of.items()} for of in (z, present))
+            query_rows = task.query_rows(self.rows)
+            rows_Q = self.rows[query_rows].numpy()
+            z_Q, present_Q = ({m: x[query_rows] for m, x in of.items()} for of in (z, present))
             groups_Q = task.groups_N[rows_Q]
             ranks = {name: head(z_Q, present_Q, task, groups_Q) for name, head in self.heads.items()}
             # Chance does not depend on vectors.

@@ -103,25 +103,25 @@ KINDS: Mapping[str, Disturbance] = {
 
 
 def chosen_kinds(
-    asked: Sequence[str] | None, modalities: Sequence[Modality], transforms: Mapping[Modality, Transform]
+    wanted: Sequence[str] | None, modalities: Sequence[Modality], transforms: Mapping[Modality, Transform]
 ) -> list[tuple[Modality, str]]:
-    """Which of `modalities` is disturbed in which way: all that is possible, or what is `asked` for.
+    """Which of `modalities` is disturbed in which way: all that is possible, or those `wanted`.
 
     Raises:
         ValueError: for a kind that does not exist, or that fits nothing here.
     """
     possible = [(m, name) for m in modalities for name, kind in KINDS.items() if fits(kind, transforms[m])]
-    if asked is None:
+    if wanted is None:
         return possible
-    if unknown := [name for name in asked if name not in KINDS]:
+    if unknown := [name for name in wanted if name not in KINDS]:
         raise ValueError(f"kinds: there is no {unknown[0]!r}; choose from {', '.join(KINDS)}")
     here = list(dict.fromkeys(name for _, name in possible))
-    if unfit := [name for name in asked if name not in here]:
+    if unfit := [name for name in wanted if name not in here]:
         raise ValueError(
             f"kinds: {unfit[0]} disturbs nothing that this run embeds ({', '.join(modalities)}); "
             f"choose from {', '.join(here) or 'none'}"
         )
-    return [(m, name) for m, name in possible if name in asked]
+    return [(m, name) for m, name in possible if name in wanted]
 
 
 def fits(kind: Disturbance, transform: Transform) -> bool:

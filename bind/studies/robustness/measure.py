@@ -31,9 +31,9 @@ def noise_curves(
     }
 
 
-def fused_curves(found: Sequence[Mapping[str, Mapping[str, Figures]]]) -> dict[str, dict[str, list[Figures]]]:
+def fused_curves(figures: Sequence[Mapping[str, Mapping[str, Figures]]]) -> dict[str, dict[str, list[Figures]]]:
     """From task → head → figures at every level to task → head → figures along the levels."""
-    return {task: {head: [at[task][head] for at in found] for head in heads} for task, heads in found[0].items()}
+    return {task: {head: [at[task][head] for at in figures] for head in heads} for task, heads in figures[0].items()}
 
 
 def missing_curves(
@@ -42,10 +42,10 @@ def missing_curves(
     """Input → its curve over the share of queries that lack it."""
     curves = {}
     for modality in fused.inputs:
-        found = [fused.noisy({})]
+        figures = [fused.noisy({})]
         for share in shares:
-            found.append(fused.without(modality, share, seed))
+            figures.append(fused.without(modality, share, seed))
             advance()
         label = f"share of queries without {modality}"
-        curves[modality] = {"label": label, "falling": False, "levels": [0.0, *shares], "tasks": fused_curves(found)}
+        curves[modality] = {"label": label, "falling": False, "levels": [0.0, *shares], "tasks": fused_curves(figures)}
     return curves

@@ -19,21 +19,21 @@ _SAME_AS_PLAIN_SUM = "late: sum"  # wherever the pool is of one modality
 _DASHES = {"trained": "-", "emergent": "--", "anchor": "-."}
 
 
-def plot_robustness(found: Mapping[str, Any], folder: Path, suffix: str = "") -> dict[str, Path]:
+def plot_robustness(study: Mapping[str, Any], folder: Path, suffix: str = "") -> dict[str, Path]:
     """Draw what `robustness.json` holds into `folder`; caption → PNG."""
     pngs: dict[str, Path] = {}
-    for modality, curves in found["noise"].items():
+    for modality, curves in study["noise"].items():
         png = folder / f"robustness{suffix}_{modality}.png"
-        title = f"Noise in {modality}, {found['split']} split"
+        title = f"Noise in {modality}, {study['split']} split"
         pngs[title] = plot_noise(title, curves, png)
-    if fusion := found["fusion"]:
+    if fusion := study["fusion"]:
         fused = " and ".join(fusion["inputs"])
         for modality, curves in fusion["noise"].items():
             png = folder / f"robustness{suffix}_fusion_{modality}.png"
-            title = f"{fused} fused, noise in {modality}, {found['split']} split"
+            title = f"{fused} fused, noise in {modality}, {study['split']} split"
             pngs[title] = plot_heads(title, list(curves.values()), fusion, main_tasks(fusion["tasks"]), png)
         png = folder / f"robustness{suffix}_missing.png"
-        title = f"{fused} fused, one of them missing, {found['split']} split"
+        title = f"{fused} fused, one of them missing, {study['split']} split"
         pngs[title] = plot_heads(title, list(fusion["missing"].values()), fusion, list(fusion["tasks"]), png)
     return pngs
 
@@ -53,10 +53,10 @@ def plot_noise(title: str, curves: Mapping[str, Curve], png: Path) -> Path:
     rows += [("R@1", "zero-shot top-1", classes)] if classes else []
     with figure(png, max(6.5, 0.8 + 3.0 * len(curves)), 1.0 + 2.5 * len(rows)) as drawing:
         grid = drawing.subplots(len(rows), len(curves), sharex="col", sharey="row", squeeze=False)
-        for axes, (name, y_label, asked) in zip(grid, rows, strict=True):
+        for axes, (name, y_label, task_names) in zip(grid, rows, strict=True):
             axes[0].set_ylabel(y_label)
             for ax, curve in zip(axes, curves.values(), strict=True):
-                for task_name in asked:
+                for task_name in task_names:
                     task = curve["tasks"][task_name]
                     colour = LINES[list(tasks).index(task_name) % len(LINES)]
                     what = task_name if "label_set" in task else f"→ {task_name} ({task['kind']})"
@@ -65,19 +65,23 @@ def plot_noise(title: str, curves: Mapping[str, Curve], png: Path) -> Path:
                     if name == "R@1" and "ceiling_R@1" in task:
                         best = {"linewidth": 0.9, "linestyle": ":", "label": "best possible, in its colour"}
                         ax.axhline(task["ceiling_R@1"], color=colour, **best)
-                _draw_chance(ax, [point for task_name in asked for point in curve["tasks"][task_name]["points"]], name)
+                _draw_chance(
+                    ax, [point for task_name in task_names for point in curve["tasks"][task_name]["points"]], name
+                )
         _finish(drawing, grid, title, list(curves.values()))
     return png
 
 
-def plot_heads(title: str, curves: Sequence[Curve], fusion: Mapping[str, Any], asked: Sequence[str], png: Path) -> Path:
+def plot_heads(
+    title: str, curves: Sequence[Curve], fusion: Mapping[str, Any], task_names: Sequence[str], png: Path
+) -> Path:
     """A column per curve; two rows per task: R@1 of every head, and how far each fusion is above the plain sum."""
-    heights = [2.6, 1.5] * len(asked)
+    heights = [2.6, 1.5] * len(task_names)
     with figure(png, max(6.5, 0.8 + 3.2 * len(curves)), 1.2 + sum(heights)) as drawing:
         grid = drawing.subplots(
             len(heights), len(curves), sharex="col", sharey="row", squeeze=False, height_ratios=heights
         )
-        for row, name in enumerate(asked):
+        for row, name in enumerate(task_names):
             task, upper, lower = fusion["tasks"][name], grid[2 * row], grid[2 * row + 1]
             upper[0].set_ylabel("zero-shot top-1" if "label_set" in task else f"R@1 → {name}")
             lower[0].set_ylabel("above the\nplain sum")

@@ -22,7 +22,7 @@ class DisturbedSource:
     """
 
     def __init__(
-        self, source: Source, modality: Modality, kind: str, level: float, transform: Transform, seed: int = 0
+        self, source: Source, modality: Modality, kind: str, level: float, *, transform: Transform, seed: int = 0
     ) -> None:
         self.source = source
         self.name = source.name

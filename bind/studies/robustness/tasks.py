@@ -1,4 +1,4 @@
-"""What disturbed queries are asked: to find their own in a clean pool of another modality, or their class."""
+"""Tasks of disturbed queries: to find their own in a clean pool of another modality, or their class."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ class RankingTask:
         """Positions among `rows`, which may repeat a sample, of those that ask and have something to find."""
         return (self.asks_N[rows] & torch.isin(self.groups_N[rows], self.groups_P)).nonzero().flatten()
 
-    def facts(self, evaluation: Evaluation, asking: Sequence[Modality], rows: Tensor) -> dict[str, Any]:
+    def facts(self, evaluation: Evaluation, query_modalities: Sequence[Modality], rows: Tensor) -> dict[str, Any]:
         """`about`, what is resampled, and the best possible `ceiling_R@1` where the one source knows its factors.
 
-        `asking` are the modalities that the queries are made of, `rows` the samples that have them.
+        `query_modalities` are the modalities that the queries are made of, `rows` the samples that have them.
         """
         found = {**self.about, "resampled": self.resampled}
         source: Any = evaluation.sources[0]
@@ -67,40 +67,45 @@ class RankingTask:
             return found
         factors_NF = source.factor_table(evaluation.split_name)
         tables = factors_NF[rows[self.query_rows(rows)].numpy()], factors_NF[self.pool_rows_P]
-        best = pair_ceiling(*tables, source.factor_names, "_plus_".join(asking), self.name, source.carries)
+        best = pair_ceiling(*tables, source.factor_names, "_plus_".join(query_modalities), self.name, source.carries)
         return found | {"ceiling_R@1": best["ceiling_R@1"]}
 
 
 def tasks_of(
     evaluation: Evaluation,
-    asking: Sequence[Modality],
+    query_modalities: Sequence[Modality],
     pairs: Sequence[Pair],
     label_sets: Mapping[str, Mapping[str, Any]],
     embed_text: Callable[[list[str]], Tensor],
 ) -> list[RankingTask]:
-    """What queries made of `asking` can be asked: every other modality they have a group in common with, and classes.
+    """The tasks of queries made of `query_modalities`: every other modality with a common group, and classes.
 
-    Classes where a label set is for one of `asking`; those of which a sample may have several are not asked.
+    Classes where a label set is for one of `query_modalities`; those of which a sample may have several are not asked.
     """
-    return [*_pools(evaluation, asking, pairs), *_classes(evaluation, asking, label_sets, embed_text)]
+    return [
+        *_pools(evaluation, query_modalities, pairs),
+        *_classes(evaluation, query_modalities, label_sets, embed_text),
+    ]
 
 
-def _pools(evaluation: Evaluation, asking: Sequence[Modality], pairs: Sequence[Pair]) -> Iterator[RankingTask]:
+def _pools(
+    evaluation: Evaluation, query_modalities: Sequence[Modality], pairs: Sequence[Pair]
+) -> Iterator[RankingTask]:
     split, binder = evaluation.split, evaluation.binder
     trained = {frozenset((pair.a, pair.b)) for pair in pairs}
     anchor = set(binder.anchor.modalities)
-    for pool in (m for m in binder.modalities if m in split.z and m not in asking):
-        if not all(evaluation.have_a_common_group(m, pool) for m in asking):
+    for pool in (m for m in binder.modalities if m in split.z and m not in query_modalities):
+        if not all(evaluation.have_a_common_group(m, pool) for m in query_modalities):
             continue
         asks_N = evaluation.query_and_pool_rows(pool)[0]
-        asked = split.pool_rows(pool, one_per_group=evaluation.one_per_group)
-        pool_rows = items(split, pool, asked).rows
-        resampled, cluster_N = evaluation.clusters(asking[0], asks_N)
-        is_trained = all(frozenset((m, pool)) in trained for m in asking)
-        kind = "trained" if is_trained else "anchor" if {*asking, pool} <= anchor else "emergent"
+        pool_positions = split.pool_rows(pool, one_per_group=evaluation.one_per_group)
+        pool_rows = items(split, pool, pool_positions).rows
+        resampled, cluster_N = evaluation.clusters(query_modalities[0], asks_N)
+        is_trained = all(frozenset((m, pool)) in trained for m in query_modalities)
+        kind = "trained" if is_trained else "anchor" if {*query_modalities, pool} <= anchor else "emergent"
         yield RankingTask(
             name=pool,
-            z_PD=split.z[pool][asked],
+            z_PD=split.z[pool][pool_positions],
             groups_P=split.group_ids_N[pool_rows],
             groups_N=split.group_ids_N,
             asks_N=asks_N,
@@ -113,15 +118,15 @@ def _pools(evaluation: Evaluation, asking: Sequence[Modality], pairs: Sequence[P
 
 def _classes(
     evaluation: Evaluation,
-    asking: Sequence[Modality],
+    query_modalities: Sequence[Modality],
     label_sets: Mapping[str, Mapping[str, Any]],
     embed_text: Callable[[list[str]], Tensor],
 ) -> Iterator[RankingTask]:
     labels = [sample.label for sample in evaluation.samples]
-    resampled, cluster_N = evaluation.clusters(asking[0], evaluation.all_N)
+    resampled, cluster_N = evaluation.clusters(query_modalities[0], evaluation.all_N)
     for name, options in label_sets.items():
         label_set = LabelSet.of(name, options, labels)
-        if not set(asking) & set(label_set.modalities):
+        if not set(query_modalities) & set(label_set.modalities):
             continue
         if label_set.multi_label:
             log.warning("zero-shot %s is left out: its samples may be of several classes at once", name)

@@ -65,7 +65,7 @@ class CollapseAlarm(L.Callback):
                 "0 to 1 and a number of steps; callbacks.collapse=null switches the alarm off"
             )
         self.after_fraction, self.min_steps = after_fraction, min_steps
-        self._told: list[str] = []
+        self._reported: list[str] = []
         self._start_loss: dict[str, float] = {}
         self._start_norm: dict[Modality, float] = {}
         self._alive: dict[Modality, list[float]] = {}  # last step at which it was above chance, and its R@1 there
@@ -74,14 +74,14 @@ class CollapseAlarm(L.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "told": list(self._told),
+            "told": list(self._reported),
             "start_loss": dict(self._start_loss),
             "start_norm": dict(self._start_norm),
             "alive": dict(self._alive),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._told = list(state_dict["told"])
+        self._reported = list(state_dict["told"])
         self._start_loss = dict(state_dict["start_loss"])
         self._start_norm = dict(state_dict["start_norm"])
         self._alive = dict(state_dict["alive"])
@@ -105,8 +105,8 @@ class CollapseAlarm(L.Callback):
         due = max(self.min_steps, self.after_fraction * trainer.estimated_stepping_batches)
         is_late = trainer.global_step >= due
         for cause, modality, warning in self._findings(module, losses, trainer.global_step, is_late):
-            if f"{modality}: {cause}" not in self._told:
-                self._told.append(f"{modality}: {cause}")
+            if f"{modality}: {cause}" not in self._reported:
+                self._reported.append(f"{modality}: {cause}")
                 if trainer.is_global_zero:
                     log.warning("After %d steps, %s", trainer.global_step, warning)
 
@@ -129,14 +129,18 @@ class CollapseAlarm(L.Callback):
             seen = self._seen(module, modality, pairs, losses)
             if share < ONE_VECTOR or (is_lost and share < NEARLY_ONE_VECTOR):
                 yield "constant", modality, self._constant(module, modality, pairs, share < ONE_VECTOR, seen)
-            elif is_lost and f"{modality}: constant" not in self._told:  # may part again by heart: the same trouble
+            elif is_lost and f"{modality}: constant" not in self._reported:  # may part again by heart: the same trouble
                 yield "chance", modality, self._chance(module, modality, pairs, losses, seen)
             for pair in pairs:
                 partner = pair.b if modality == pair.a else pair.a
                 scale = float(module.pair_losses[pair.name].logged()["scale"])
                 logit = scale * (spread(space, partner) if is_frozen(module, partner) else 1.0)
                 if logit <= MIN_COLLAPSE_LOGIT and (is_late or not pair.learn_temperature):
-                    yield "temperature", modality, temperature_warning(modality, pair, partner, scale, logit, seen)
+                    yield (
+                        "temperature",
+                        modality,
+                        temperature_warning(modality, pair, partner, scale=scale, logit=logit, seen=seen),
+                    )
 
     def _seen(self, module: Any, modality: Modality, pairs: list[Pair], losses: Mapping[str, float]) -> str:
         space, retrieval = module.last_figures["space"], module.last_figures["retrieval"]
@@ -269,7 +273,7 @@ def mismatch(pairs: list[Pair]) -> str:
 
 
 def temperature_warning(
-    modality: Modality, pair: Pair, partner: Modality, scale: float, logit: float, seen: str
+    modality: Modality, pair: Pair, partner: Modality, *, scale: float, logit: float, seen: str
 ) -> str:
     """What a temperature that is far too high means for one modality."""
     kind, do = "fixed", f"pairs.{pair.name}.temperature=0.07 (from 0.01 to 0.2 is usual)"

@@ -23,9 +23,9 @@ def vectors(num_samples, seed, noise=0.5):
 
 def test_more_examples_help_and_draws_repeat():
     train_, test = vectors(200, 0), vectors(400, 1)
-    found = few_shot(train_, test, [1, 16], 5, 0, NOTHING)
-    assert found == few_shot(train_, test, [1, 16], 5, 0, NOTHING)
-    assert found != few_shot(train_, test, [1, 16], 5, 1, NOTHING)
+    found = few_shot(train_, test, [1, 16], 5, seed=0, advance=NOTHING)
+    assert found == few_shot(train_, test, [1, 16], 5, seed=0, advance=NOTHING)
+    assert found != few_shot(train_, test, [1, 16], 5, seed=1, advance=NOTHING)
     assert found["1"]["accuracy"] + 0.1 < found["16"]["accuracy"]
     assert found["1"]["std"] > found["16"]["std"]
     assert len(found["1"]["draws"]) == 5
@@ -35,8 +35,8 @@ def test_a_class_without_examples_is_never_right():
     train_, test = vectors(200, 0, noise=0.01), vectors(400, 1, noise=0.01)
     kept = train_.target != 2
     without = Labelled(train_.z[kept], train_.target[kept], train_.rows[kept])
-    assert few_shot(train_, test, [4], 1, 0, NOTHING)["4"]["accuracy"] == 1
-    assert few_shot(without, test, [4], 1, 0, NOTHING)["4"]["accuracy"] == 0.75
+    assert few_shot(train_, test, [4], 1, seed=0, advance=NOTHING)["4"]["accuracy"] == 1
+    assert few_shot(without, test, [4], 1, seed=0, advance=NOTHING)["4"]["accuracy"] == 0.75
     assert linear(without, test, test, test.rows.numpy(), NOTHING)["accuracy"] == 0.75
 
 

@@ -52,7 +52,7 @@ def test_channels_that_the_transform_leaves_out_are_not_disturbed():
 
 def test_a_source_is_disturbed_in_one_modality_alone():
     toy, transform = ToySource(), DepthTransform()
-    half = DisturbedSource(toy, "depth", "depth_holes", 0.5, transform)
+    half = DisturbedSource(toy, "depth", "depth_holes", 0.5, transform=transform)
     [clean], [holed] = (source.fetch("test", [3], ["depth", "imu"], None) for source in (toy, half))
     assert np.array_equal(clean["imu"][0].values, holed["imu"][0].values)
     assert np.count_nonzero(holed["depth"][0]) == -(-np.count_nonzero(clean["depth"][0]) // 2)
@@ -65,7 +65,9 @@ def test_a_source_is_disturbed_in_one_modality_alone():
 def test_noise_is_of_the_same_shape_at_every_level():
     toy = ToySource()
     quiet, loud = (
-        DisturbedSource(toy, "audio", "audio_snr_db", db, AudioTransform()).fetch("test", [7], ["audio"], None)[0]
+        DisturbedSource(toy, "audio", "audio_snr_db", db, transform=AudioTransform()).fetch(
+            "test", [7], ["audio"], None
+        )[0]
         for db in (20.0, 0.0)
     )
     clean = toy.fetch("test", [7], ["audio"], None)[0]["audio"][0].samples[:, None]
