@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bind.evaluation import Evaluation
 from bind.evaluation.label_sets import LabelSet
-from bind.evaluation.queries import items
+from bind.evaluation.queries import items_at
 from bind.metrics.ceiling import pair_ceiling
 from bind.types import Modality, Pair
 
@@ -92,15 +92,15 @@ def _pools(evaluation: Evaluation, asking: Sequence[Modality], pairs: Sequence[P
     for pool in (m for m in binder.modalities if m in split.z and m not in asking):
         if not all(evaluation.have_a_common_group(m, pool) for m in asking):
             continue
-        asks_N = evaluation.query_and_pool_rows(pool)[0]
-        asked = split.pool_rows(pool, one_per_group=evaluation.one_per_group)
-        pool_rows = items(split, pool, asked).rows
+        asks_N = evaluation.query_and_pool_masks(pool)[0]
+        positions = split.pool_rows(pool, one_per_group=evaluation.one_per_group)
+        pool_rows = items_at(split, pool, positions).rows
         resampled, cluster_N = evaluation.clusters(asking[0], asks_N)
         is_trained = all(frozenset((m, pool)) in trained for m in asking)
         kind = "trained" if is_trained else "anchor" if {*asking, pool} <= anchor else "emergent"
         yield RankingTask(
             name=pool,
-            z_PD=split.z[pool][asked],
+            z_PD=split.z[pool][positions],
             groups_P=split.group_ids_N[pool_rows],
             groups_N=split.group_ids_N,
             asks_N=asks_N,
