@@ -63,7 +63,7 @@ def add_plain_sum(split: EmbeddedSplit, binder: Binder) -> None:
     inputs = [m for m in binder.fusion.inputs if m in split.z]
     if len(inputs) == len(binder.fusion.inputs):
         z, present, rows = stack_inputs(split, inputs)
-        split.z[plain_sum(inputs)] = EarlyFusion(inputs)(z, present)
+        split.z[plain_sum(inputs)] = EarlyFusion(inputs=inputs)(z, present)
         split.rows[plain_sum(inputs)] = rows
 
 
