@@ -51,7 +51,7 @@ class EmbeddedSplit:
         Ranks hold consecutive stretches of a split, so the order is that of the split under any number of processes.
         """
         parts = list(parts)
-        device = torch.device(device)  # given, because a rank without a batch has to take part too
+        device = torch.device(device)  # an argument, because a rank without a batch has to take part too
         no_rows = torch.zeros(0, dtype=torch.long, device=device)
         keys = [key for batch, _ in parts for key in batch.keys]
         keys_of_rank = gather_objects(keys)

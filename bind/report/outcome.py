@@ -61,10 +61,10 @@ def outcome_sentences(metrics: Mapping[str, Any], fused: FusedModalities = NO_FU
 
 def _outcome(query: Modality, pool: Modality, entry: Mapping[str, Any], fused: FusedModalities) -> str:
     tries = min(entry["queries"], MAX_TRIES)
-    found, chance = (_number(entry[figure] * tries) for figure in ("R@1", "chance_R@1"))
+    hits, chance = (_number(entry[figure] * tries) for figure in ("R@1", "chance_R@1"))
     subject = _words(query, fused)
     article = "an" if subject[0] in "aeiou" else "a"
-    outcome = f"{article} {subject} finds its {_words(pool, fused)} in {found} of {tries} tries, by chance {chance}"
+    outcome = f"{article} {subject} finds its {_words(pool, fused)} in {hits} of {tries} tries, by chance {chance}"
     if "ceiling_R@1" not in entry:
         return outcome
     # The ceiling is an expectation: luck may exceed it.

@@ -61,7 +61,7 @@ def _draw_panel(ax: Axes, jobs: list[SweepJob], best: SweepJob, key: str, colour
     if key in ("seed", "job"):
         ax.axhline(fmean(chain(*scores.values())), color=INK, linewidth=1.4, zorder=2)
     elif spaced:
-        means = [(place[text], fmean(found)) for text, found in scores.items() if found]
+        means = [(place[text], fmean(known)) for text, known in scores.items() if known]
         if ordered:
             ax.plot(*zip(*means, strict=True), color=INK, linewidth=1.4, zorder=2)
         for x, mean in means:
@@ -104,13 +104,14 @@ def _name_ticks(ax: Axes, ticks: list[str]) -> None:
 
 
 def _numbers(texts: list[str]) -> dict[str, float]:
-    found = {}
+    """The texts that are numbers, with their values."""
+    numbers = {}
     for text in texts:
         try:
-            found[text] = float(text)
+            numbers[text] = float(text)
         except ValueError:
             continue
-    return found
+    return numbers
 
 
 def _seed_colours(jobs: list[SweepJob]) -> dict[str, str]:
