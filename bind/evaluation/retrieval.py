@@ -91,7 +91,12 @@ def ceiling(
     factors_NF = source.factor_table(evaluation.split_name)
     (query, query_items), (pool, pool_items) = query_side, pool_side
     figures = pair_ceiling(
-        factors_NF[query_items.rows], factors_NF[pool_items.rows], source.factor_names, query, pool, source.carries
+        factors_NF[query_items.rows],
+        factors_NF[pool_items.rows],
+        factors=source.factor_names,
+        query_inputs=fusion_inputs(query, evaluation.binder),
+        pool_inputs=fusion_inputs(pool, evaluation.binder),
+        carries=source.carries,
     )
     chance = ranking.chance(1)
     if figures["ceiling_R@1"] > chance:

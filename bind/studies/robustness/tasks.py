@@ -67,7 +67,13 @@ class RankingTask:
             return found
         factors_NF = source.factor_table(evaluation.split_name)
         tables = factors_NF[rows[self.query_rows(rows)].numpy()], factors_NF[self.pool_rows_P]
-        best = pair_ceiling(*tables, source.factor_names, "_plus_".join(asking), self.name, source.carries)
+        best = pair_ceiling(
+            *tables,
+            factors=source.factor_names,
+            query_inputs=asking,
+            pool_inputs=(self.name,),
+            carries=source.carries,
+        )
         return found | {"ceiling_R@1": best["ceiling_R@1"]}
 
 
