@@ -149,7 +149,7 @@ def linear_shares(source: ToySource, num_train: int) -> list[tuple[str, float, f
     read["text"] = {f: one_hot(truth, [f]) for f in ORDER}
     found = []
     for query, pool in LINEAR_PAIRS:
-        shared = [f for f in ORDER if f in carried_factors(query, CARRIES) & carried_factors(pool, CARRIES)]
+        shared = [f for f in ORDER if f in carried_factors([query], CARRIES) & carried_factors([pool], CARRIES)]
         sides = [np.concatenate([read[m][f] for f in shared], axis=1) for m in (query, pool)]
         sides = [side / np.linalg.norm(side, axis=1, keepdims=True) for side in sides]
         # Captions that agree tie exactly: a little noise breaks ties at random.
@@ -157,7 +157,9 @@ def linear_shares(source: ToySource, num_train: int) -> list[tuple[str, float, f
         scores = scores + np.random.default_rng(0).uniform(0, 1e-6, scores.shape)
         first = scores.argmax(axis=1)
         recall = float((truth[:num_pool][first] == truth[num_pool:]).all(axis=1).mean())
-        ceiling = pair_ceiling(truth[num_pool:], truth[:num_pool], ORDER, query, pool, CARRIES, ks=(1,))["ceiling_R@1"]
+        sides_of = {"query_inputs": [query], "pool_inputs": [pool]}
+        best = pair_ceiling(truth[num_pool:], truth[:num_pool], factors=ORDER, **sides_of, carries=CARRIES, ks=(1,))
+        ceiling = best["ceiling_R@1"]
         found.append((f"{query}→{pool}", recall, ceiling, share_of_ceiling(recall, 1 / num_pool, ceiling)))
     return found
 

@@ -20,7 +20,7 @@ from support.runs import assigned
 
 from bind.commands.cli import CONFIG_DIR, SWEEP_PLUGINS, TRAIN_SCRIPT, main, run_as_train_script
 from bind.runs.jobs import train
-from bind.studies.sweeps.jobs import read_jobs, recorded
+from bind.studies.sweeps.jobs import read_jobs, run_recorded
 
 UNMASKED = {
     "encoder.audio.dropout": 0.0,
@@ -227,7 +227,7 @@ def test_a_job_in_a_process_of_a_launcher_starts_train_py_for_its_other_processe
 @pytest.mark.parametrize("value", [0.5, math.nan])
 def test_a_score_that_is_not_a_number_is_none(value, in_job, tmp_path):
     score = None if math.isnan(value) else value
-    assert recorded(lambda: value, "val/mean_R@1") == score
+    assert run_recorded(lambda: value, "val/mean_R@1") == score
     (job,) = read_jobs(tmp_path)
     assert (job.status, job.score, job.overrides, job.monitor) == ("done", score, {"seed": "3"}, "val/mean_R@1")
 
@@ -240,6 +240,6 @@ def test_whatever_ends_a_job_is_on_record(ends, in_job, tmp_path):
         raise ends
 
     with pytest.raises(type(ends)):
-        recorded(job, "val/mean_R@1")
+        run_recorded(job, "val/mean_R@1")
     (failed,) = read_jobs(tmp_path)
     assert (failed.status, failed.error) == ("failed", str(ends).split("\n")[0] or "KeyboardInterrupt")

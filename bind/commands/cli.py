@@ -164,10 +164,10 @@ def run_train(cfg: Any) -> float | None:
     train = load("bind.runs.jobs:train")
     if not in_sweep():
         return run_job(train, cfg)
-    from bind.studies.sweeps.jobs import recorded
+    from bind.studies.sweeps.jobs import run_recorded
 
     run_as_train_script()
-    return recorded(lambda: run_job(train, cfg), cfg.monitor)
+    return run_recorded(lambda: run_job(train, cfg), cfg.monitor)
 
 
 def load(job: str) -> Callable[[Any], Any]:

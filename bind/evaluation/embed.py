@@ -1,4 +1,4 @@
-"""A whole split through a Binder, in this process."""
+"""The vectors of a whole split, made by a Binder in this process."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from bind.types import Embeddings
 
 
 def best_device() -> torch.device:
+    """The first GPU, or the CPU where there is none."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def embed_split(datamodule: BindDataModule, binder: Binder, split_name: str) -> EmbeddedSplit:
-    """Every sample of a split through the Binder, in this process, with a progress bar."""
+    """Embed every sample of a split, with a progress bar in a terminal."""
     device = next(binder.parameters()).device
     binder.eval()
     loader = datamodule.evaluation_dataloader(split_name)

@@ -1,4 +1,4 @@
-"""All embeddings of a split, on the CPU, every sample once: what retrieval and zero-shot figures are made of."""
+"""The embeddings of a whole split, on the CPU, every sample once: retrieval and zero-shot figures are made of them."""
 
 from __future__ import annotations
 
@@ -22,8 +22,17 @@ class EmbeddedSplit:
         group_ids_N: int64 (N,).
         z: modality → (N_m, D) on the CPU.
         rows: modality → int64 (N_m,), the sample of each vector.
-        copies: modality → bool (N_m,), vectors of a value that an earlier sample of the group has too, such as a
+        repeated: modality → bool (N_m,), vectors of a value that an earlier sample of the group has too, such as a
             template's caption; a pool holds such a value once.
+
+    Examples:
+        >>> import torch
+        >>> vectors = {"image": torch.eye(3), "audio": torch.eye(3)[[0, 2]]}
+        >>> rows = {"image": torch.arange(3), "audio": torch.tensor([0, 2])}  # the second sample has no sound
+        >>> split = EmbeddedSplit(["dog", "cat", "bird"], torch.tensor([0, 1, 2]), vectors, rows)
+        >>> figures = split.retrieval("audio", "image", one_per_group=False)
+        >>> figures["R@1"], figures["queries"], figures["pool"]
+        (1.0, 2, 3)
     """
 
     def __init__(
@@ -42,27 +51,27 @@ class EmbeddedSplit:
         Ranks hold consecutive stretches of a split, so the order is that of the split under any number of processes.
         """
         parts = list(parts)
-        device = torch.device(device)  # given, because a rank without a batch has to take part too
-        nothing = torch.zeros(0, dtype=torch.long, device=device)
+        device = torch.device(device)  # an argument, because a rank without a batch has to take part too
+        no_rows = torch.zeros(0, dtype=torch.long, device=device)
         keys = [key for batch, _ in parts for key in batch.keys]
         keys_of_rank = gather_objects(keys)
         sizes = [len(k) for k in keys_of_rank[: rank()]] + [len(batch) for batch, _ in parts]
         starts = [0, *itertools.accumulate(sizes)][rank() :]
 
-        def gathered(own: list[Tensor], empty: Tensor) -> Tensor:
-            x = torch.cat([empty, *own])
+        def gather(local: list[Tensor], empty: Tensor) -> Tensor:
+            x = torch.cat([empty, *local])
             return gather_rows(x, row_counts(len(x), device)).cpu()
 
         dims: dict[Modality, int] = {}
-        for found in gather_objects({m: z.shape[1] for _, e in parts for m, z in e.z.items()}):
-            dims.update(found)
+        for dims_of_rank in gather_objects({m: z.shape[1] for _, e in parts for m, z in e.z.items()}):
+            dims.update(dims_of_rank)
         z, rows = {}, {}
         for m in sorted(dims):
-            own = [(e, start) for (_, e), start in zip(parts, starts, strict=False) if m in e.z]
-            z[m] = gathered([e.z[m].detach().float() for e, _ in own], torch.zeros(0, dims[m], device=device))
-            rows[m] = gathered([e.rows[m] + start for e, start in own], nothing)
-        group_ids = gathered([batch.group_ids_B for batch, _ in parts], nothing)
-        return cls([key for own_keys in keys_of_rank for key in own_keys], group_ids, z, rows)._deduplicated()
+            local = [(e, start) for (_, e), start in zip(parts, starts, strict=False) if m in e.z]
+            z[m] = gather([e.z[m].detach().float() for e, _ in local], torch.zeros(0, dims[m], device=device))
+            rows[m] = gather([e.rows[m] + start for e, start in local], no_rows)
+        group_ids = gather([batch.group_ids_B for batch, _ in parts], no_rows)
+        return cls(list(itertools.chain(*keys_of_rank)), group_ids, z, rows)._deduplicated()
 
     @classmethod
     def collect(cls, parts: Iterable[tuple[Batch, Embeddings]]) -> EmbeddedSplit:
@@ -83,38 +92,39 @@ class EmbeddedSplit:
         )
 
     def _deduplicated(self) -> EmbeddedSplit:
-        """Every key once."""
+        """The split with every key once: the first sample of each."""
         first: dict[str, int] = {}
         for position, key in enumerate(self.keys):
             first.setdefault(key, position)
         if len(first) == len(self.keys):
             return self
         kept = torch.tensor(sorted(first.values()))
-        renumbered = torch.full((len(self.keys),), -1, dtype=torch.long)
-        renumbered[kept] = torch.arange(len(kept))
+        new_row_N = torch.full((len(self.keys),), -1, dtype=torch.long)
+        new_row_N[kept] = torch.arange(len(kept))
         z, rows = {}, {}
-        for modality, old in self.rows.items():
-            mask = renumbered[old] >= 0
-            z[modality], rows[modality] = self.z[modality][mask], renumbered[old[mask]]
+        for modality, old_rows in self.rows.items():
+            is_kept = new_row_N[old_rows] >= 0
+            z[modality], rows[modality] = self.z[modality][is_kept], new_row_N[old_rows[is_kept]]
         return EmbeddedSplit([self.keys[i] for i in kept.tolist()], self.group_ids_N[kept], z, rows)
 
     def retrieval(self, query: Modality, pool: Modality, *, one_per_group: bool) -> dict[str, Any]:
         """Metrics of ranking every `pool` vector for every `query` vector; relevant are those of the query's group."""
-        queries, candidates = self.query_and_pool_rows(query, pool, one_per_group=one_per_group)
+        query_rows, pool_rows = self.query_and_pool_rows(query, pool, one_per_group=one_per_group)
         return retrieval(
-            self.z[query][queries],
-            self.z[pool][candidates],
-            self.group_ids_N[self.rows[query][queries]],
-            self.group_ids_N[self.rows[pool][candidates]],
+            self.z[query][query_rows],
+            self.z[pool][pool_rows],
+            self.group_ids_N[self.rows[query][query_rows]],
+            self.group_ids_N[self.rows[pool][pool_rows]],
         )
 
     def query_and_pool_rows(self, query: Modality, pool: Modality, *, one_per_group: bool) -> tuple[Tensor, Tensor]:
         """Positions among the query's and the pool's vectors.
 
-        With `one_per_group` the pool is the first sample of each group that has `pool`, and all other samples ask.
+        With `one_per_group` the pool is the first sample of each group that has `pool`, and all other samples are
+        queries.
         """
-        asking = self.query_rows(query, [pool], one_per_group=one_per_group)
-        return asking, self.pool_rows(pool, one_per_group=one_per_group)
+        query_rows = self.query_rows(query, [pool], one_per_group=one_per_group)
+        return query_rows, self.pool_rows(pool, one_per_group=one_per_group)
 
     def query_rows(self, query: Modality, pool: Sequence[Modality], *, one_per_group: bool) -> Tensor:
         """Positions of the queries among the vectors of a modality, where the pool is made of `pool`."""
@@ -130,7 +140,7 @@ class EmbeddedSplit:
     def is_pool_item(self, pool: Sequence[Modality]) -> Tensor:
         """Bool (N,): the first sample of each group among those that have any of `pool`."""
         rows = torch.cat([self.rows[m] for m in pool])
-        groups, group_of_row = self.group_ids_N[rows].unique(return_inverse=True)
+        groups, group_of_row = torch.unique(self.group_ids_N[rows], return_inverse=True)
         first = rows.new_full((len(groups),), len(self.keys)).scatter_reduce(0, group_of_row, rows, "amin")
         is_first = torch.zeros(len(self.keys), dtype=torch.bool)
         is_first[first] = True

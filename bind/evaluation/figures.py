@@ -1,4 +1,4 @@
-"""All figures of a split, as `metrics.json` has them."""
+"""All figures of a split, and their form in `metrics.json`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bind.evaluation.embedded import EmbeddedSplit
-from bind.evaluation.fused import add_plain_sum, is_fused_key
-from bind.evaluation.queries import QueryResults
+from bind.evaluation.fused import add_plain_sum
+from bind.evaluation.queries import QueryResults, retrieval_key
 from bind.evaluation.retrieval import retrieval_figures
 from bind.evaluation.split import Evaluation
 from bind.evaluation.zero_shot import zero_shot_figures
@@ -27,11 +27,21 @@ def evaluate_split(
     one_per_group: bool,
     label_sets: Mapping[str, Mapping[str, Any]],
 ) -> tuple[dict[str, Any], dict[str, QueryResults]]:
-    """`metrics.json` but for the seconds, and what each query found."""
+    """The figures of `metrics.json` but for the seconds, and the results of each task query by query.
+
+    Retrieval stands under (query, pool); `as_json` names these pairs. The plain sum of what a fusion combines is added
+    to the split.
+
+    Args:
+        one_per_group: the pool is the first sample of each group, all others are queries; else every sample is both.
+        label_sets: name → options of a `LabelSet`, `data.zero_shot` of a config.
+    """
     add_plain_sum(split, binder)
     evaluation = Evaluation(split, binder, sources, split_name, one_per_group)
     retrieval, draws = retrieval_figures(evaluation, pairs)
-    unfused = {name: e for name, e in retrieval.items() if not is_fused_key(name, binder)}
+    unfused = {
+        retrieval_key(*pair): entry for pair, entry in retrieval.items() if not evaluation.fused.keys() & set(pair)
+    }
     metrics = {
         "split": split_name,
         "anchor": {"name": binder.anchor.name, "fingerprint": binder.anchor.fingerprint},
@@ -41,3 +51,13 @@ def evaluate_split(
         "space": space(Embeddings(split.z, split.rows, len(split.keys)), pairs),
     }
     return metrics, evaluation.queries
+
+
+def as_json(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """`metrics` of `evaluate_split` as `metrics.json` has them: a pair (query, pool) is called `{query}_to_{pool}`.
+
+    Examples:
+        >>> as_json({"split": "test", "retrieval": {("audio", "image"): {"R@1": 0.5}}})
+        {'split': 'test', 'retrieval': {'audio_to_image': {'R@1': 0.5}}}
+    """
+    return {**metrics, "retrieval": {retrieval_key(*pair): entry for pair, entry in metrics["retrieval"].items()}}

@@ -25,6 +25,14 @@ class LabelSet:
     Attributes:
         classes: label → phrases for it; each is put into every template.
         multi_label: whether a sample may be of several classes at once, its labels joined by "|".
+
+    Examples:
+        >>> options = {"modalities": ["audio"], "templates": ["the sound of a {}"], "classes": ["dog", "rain"]}
+        >>> label_set = LabelSet.of("sounds", options, labels=[])
+        >>> label_set.prompts
+        [['the sound of a dog'], ['the sound of a rain']]
+        >>> label_set.members(["rain", "dog", None]).tolist()  # a sample a row, a class a column
+        [[False, True], [True, False], [False, False]]
     """
 
     name: str
@@ -50,7 +58,7 @@ class LabelSet:
         multi_label = bool(options.get("multi_label", False))
         classes = options["classes"]
         if classes is None:
-            classes = sorted({each for label in labels for each in labels_of(label, multi_label)})
+            classes = sorted({single for label in labels for single in split_labels(label, multi_label)})
         if not isinstance(classes, Mapping):
             classes = {label: [label] for label in classes}
         if empty := [label for label, phrases in classes.items() if not phrases or isinstance(phrases, str)]:
@@ -73,7 +81,7 @@ class LabelSet:
         return class_embeddings([embed_text(prompts).cpu() for prompts in self.prompts])
 
     def members(self, labels: Sequence[str | None]) -> Tensor:
-        """Bool (N, K): which of the classes each sample is of.
+        """Bool (N, K): the classes that each sample is of.
 
         Raises:
             ValueError: where no sample is of any.
@@ -81,19 +89,19 @@ class LabelSet:
         index = {label: i for i, label in enumerate(self.classes)}
         members_NK = torch.zeros(len(labels), len(index), dtype=torch.bool)
         for row, label in enumerate(labels):
-            for each in labels_of(label, self.multi_label):
-                if each in index:
-                    members_NK[row, index[each]] = True
+            for single in split_labels(label, self.multi_label):
+                if single in index:
+                    members_NK[row, index[single]] = True
         if not bool(members_NK.any()):
-            found = sorted({label for label in labels if label})[:5]
+            known = sorted({label for label in labels if label})[:5]
             raise ValueError(
-                f"data.zero_shot.{self.name}: no sample has one of its labels {list(index)[:20]}; labels are {found}. "
+                f"data.zero_shot.{self.name}: no sample has one of its labels {list(index)[:20]}; labels are {known}. "
                 "Choose another set with prompts=NAME or change data.zero_shot"
             )
         return members_NK
 
 
-def labels_of(label: str | None, multi_label: bool) -> list[str]:
+def split_labels(label: str | None, multi_label: bool) -> list[str]:
     """The labels of a sample: none, one, or those between "|"."""
     if not label:
         return []

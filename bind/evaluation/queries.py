@@ -1,4 +1,4 @@
-"""The queries and the pool of a task, and what each query found."""
+"""The queries and the pool of a task, and how each query was answered."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ from bind.types import Modality
 
 @dataclass(frozen=True)
 class QueryResults:
-    """What one task (`audio_to_image`, or zero-shot `zero_shot/imu`) found for each of its Q queries.
+    """The figures of each of the Q queries of one task: a retrieval or a zero-shot classification.
 
     Attributes:
+        title: what tables call the task: `audio → image`, or `imu, zero-shot`.
         keys: the queries' samples.
-        values_Q: int64 (Q,), which of the sample's values asked: 0 … 4 for five captions.
+        values_Q: int64 (Q,), which of the sample's values is the query: 0 … 4 for five captions.
         clusters_Q: int64 (Q,), queries with equal numbers are resampled together.
         per_query: figure → float64 (Q,), as in `Ranking.per_query`.
         resampled: what the clusters are: `owners`, `groups` or `samples`.
         pool: how many items were ranked, and a hash of which and of what is relevant to what.
     """
 
+    title: str
     keys: list[str]
     values_Q: np.ndarray
     clusters_Q: np.ndarray
@@ -51,7 +53,7 @@ class Items:
         return hashlib.blake2b("\n".join(sorted(lines)).encode(), digest_size=8).hexdigest()
 
 
-def items(split: EmbeddedSplit, modality: Modality, positions: Tensor) -> Items:
+def items_at(split: EmbeddedSplit, modality: Modality, positions: Tensor) -> Items:
     """The values of a modality at these positions among its vectors."""
     rows = split.rows[modality]
     assert bool((rows[1:] >= rows[:-1]).all()), "vectors stand in the order of their samples"
@@ -59,15 +61,22 @@ def items(split: EmbeddedSplit, modality: Modality, positions: Tensor) -> Items:
     return Items(rows[positions].numpy(), (torch.arange(len(rows)) - first)[positions].numpy())
 
 
+def retrieval_key(query: Modality, pool: Modality) -> str:
+    """What `metrics.json` and `queries.parquet` call a retrieval: `audio_to_image`. Never taken apart again."""
+    return f"{query}_to_{pool}"
+
+
 def query_results(
     split: EmbeddedSplit,
     ranking: Ranking,
     query_items: Items,
+    *,
+    title: str,
     clusters_Q: np.ndarray,
     resampled: str,
     pool: tuple[int, str],
 ) -> QueryResults:
-    """What each query of a ranking found, under the names of its samples."""
-    asked = ranking.queries_Q.numpy()
-    keys = [split.keys[row] for row in query_items.rows[asked].tolist()]
-    return QueryResults(keys, query_items.values[asked], clusters_Q, ranking.per_query(), resampled, pool)
+    """The results of a ranking's queries, under the names of their samples."""
+    ranked = ranking.queries_Q.numpy()
+    keys = [split.keys[row] for row in query_items.rows[ranked].tolist()]
+    return QueryResults(title, keys, query_items.values[ranked], clusters_Q, ranking.per_query(), resampled, pool)

@@ -1,4 +1,4 @@
-"""Every query of one modality against every pool item of another, by embeddings or by the scores of a late fusion."""
+"""Rankings of one modality's pool for another's queries, by embeddings or by the scores of a late fusion."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bind.evaluation.fused import stacked
-from bind.evaluation.queries import Items, items
+from bind.evaluation.fused import stack_inputs
+from bind.evaluation.queries import Items, items_at
 from bind.evaluation.split import Evaluation
 from bind.fusion.late import LateFusion
 from bind.metrics import COSINE_TIE_TOLERANCE, Ranking, rank_by_cosine, rank_by_scores
@@ -15,15 +15,15 @@ from bind.types import Modality
 
 
 def rank_pair(evaluation: Evaluation, query: Modality, pool: Modality) -> tuple[Ranking, Items, Items]:
-    """Every query against every pool item; relevant are those of the query's group."""
+    """Rank every pool item for every query; relevant are those of the query's group."""
     split, fusion = evaluation.split, evaluation.binder.fusion
     if isinstance(fusion, LateFusion) and fusion.name in (query, pool):
         return rank_late(evaluation, fusion, query, pool)
-    asking, asked = split.query_and_pool_rows(query, pool, one_per_group=evaluation.one_per_group)
-    query_items, pool_items = items(split, query, asking), items(split, pool, asked)
+    query_rows, pool_rows = split.query_and_pool_rows(query, pool, one_per_group=evaluation.one_per_group)
+    query_items, pool_items = items_at(split, query, query_rows), items_at(split, pool, pool_rows)
     groups = split.group_ids_N
     ranking = rank_by_cosine(
-        split.z[query][asking], split.z[pool][asked], groups[query_items.rows], groups[pool_items.rows]
+        split.z[query][query_rows], split.z[pool][pool_rows], groups[query_items.rows], groups[pool_items.rows]
     )
     return ranking, query_items, pool_items
 
@@ -31,25 +31,27 @@ def rank_pair(evaluation: Evaluation, query: Modality, pool: Modality) -> tuple[
 def rank_late(
     evaluation: Evaluation, fusion: LateFusion, query: Modality, pool: Modality
 ) -> tuple[Ranking, Items, Items]:
-    """Ranking by combined scores: the side named like the fusion has all of its inputs, the other has itself."""
+    """Rank by combined scores: the side that is the fusion has the vectors of its inputs, the other its own."""
     split, one_per_group = evaluation.split, evaluation.one_per_group
 
-    def side(name: Modality, positions: Tensor | None, keep_N: Tensor) -> tuple[dict, dict, Items]:
-        if positions is None:
-            z, present, rows = stacked(split, fusion.inputs, keep_N)
-            return z, present, Items(rows.numpy(), np.zeros(len(rows), dtype=np.int64))
+    def side(
+        modality: Modality, rows: Tensor | None, keep_N: Tensor
+    ) -> tuple[dict[Modality, Tensor], dict[Modality, Tensor], Items]:
+        if rows is None:
+            z, present, sample_rows = stack_inputs(split, fusion.inputs, keep_N)
+            return z, present, Items(sample_rows.numpy(), np.zeros(len(sample_rows), dtype=np.int64))
         return (
-            {name: split.z[name][positions]},
-            {name: torch.ones(len(positions), dtype=torch.bool)},
-            items(split, name, positions),
+            {modality: split.z[modality][rows]},
+            {modality: torch.ones(len(rows), dtype=torch.bool)},
+            items_at(split, modality, rows),
         )
 
-    asks_N, pool_N = evaluation.query_and_pool_rows(pool)
+    is_query_N, in_pool_N = evaluation.query_and_pool_masks(pool)
     of_pool = evaluation.inputs_of(pool)
-    asking = None if query == fusion.name else split.query_rows(query, of_pool, one_per_group=one_per_group)
-    asked = None if pool == fusion.name else split.pool_rows(pool, one_per_group=one_per_group)
-    z_q, present_q, query_items = side(query, asking, asks_N)
-    z_p, present_p, pool_items = side(pool, asked, pool_N)
+    query_rows = None if query == fusion.name else split.query_rows(query, of_pool, one_per_group=one_per_group)
+    pool_rows = None if pool == fusion.name else split.pool_rows(pool, one_per_group=one_per_group)
+    z_q, present_q, query_items = side(query, query_rows, is_query_N)
+    z_p, present_p, pool_items = side(pool, pool_rows, in_pool_N)
 
     def score_rows(start: int, stop: int) -> Tensor:
         tile = {m: z[start:stop] for m, z in z_q.items()}

@@ -1,4 +1,4 @@
-"""A split under evaluation: its embeddings beside what is known of its samples."""
+"""A split under evaluation: its embeddings beside the metadata of its samples."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bind.evaluation.embedded import EmbeddedSplit
-from bind.evaluation.fused import fusion_inputs
+from bind.evaluation.fused import fused_modalities
 from bind.evaluation.queries import QueryResults
 from bind.metrics.clusters import owner_clusters, resampled_together
 from bind.model.binder import Binder
@@ -23,8 +23,9 @@ class Evaluation:
 
     Attributes:
         split: its embeddings.
-        samples: what is known of each of its N samples.
-        queries: task → what each query found.
+        samples: the metadata of each of its N samples.
+        fused: fused modality → the modalities that it is made of.
+        queries: key of a task → its results query by query, filled while figures are computed.
     """
 
     split: EmbeddedSplit
@@ -35,32 +36,33 @@ class Evaluation:
     queries: dict[str, QueryResults] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.fused = fused_modalities(self.binder)
         self.samples: list[Sample] = [s for source in self.sources for s in source.samples(self.split_name)]
         assert len(self.samples) == len(self.split.keys), "a split is evaluated whole"
         mark_repeated_values(self.split, self.sources, self.split_name)
         self.all_N = torch.ones(len(self.samples), dtype=torch.bool)
         self.owner_cluster_N = owner_clusters([sample.owners for sample in self.samples])
 
-    def query_and_pool_rows(self, pool: Modality) -> tuple[Tensor, Tensor]:
-        """Bool (N,) each: the samples that may ask a pool of this modality, and those it may be made of."""
+    def query_and_pool_masks(self, pool: Modality) -> tuple[Tensor, Tensor]:
+        """Bool (N,) each: the samples that may be queries for a pool of this modality, and those it may be made of."""
         if not self.one_per_group:
             return self.all_N, self.all_N
-        asked_N = self.split.is_pool_item(self.inputs_of(pool))
-        return ~asked_N, asked_N
+        in_pool_N = self.split.is_pool_item(self.inputs_of(pool))
+        return ~in_pool_N, in_pool_N
 
     def inputs_of(self, modality: Modality) -> list[Modality]:
-        """What the split has vectors of: the modality itself, or the inputs of a fusion of scores."""
-        return [modality] if modality in self.split.rows else [*fusion_inputs(modality, self.binder)]
+        """The modalities whose vectors stand for this one: itself, or the inputs of a fusion of scores."""
+        return [modality] if modality in self.split.rows else [*self.fused[modality]]
 
-    def clusters(self, modality: Modality, asks_N: Tensor) -> tuple[str, np.ndarray]:
+    def clusters(self, modality: Modality, is_query_N: Tensor) -> tuple[str, np.ndarray]:
         """What is resampled together and the cluster (N,) of each sample.
 
-        Where one text stands in many samples of a group, its queries are one query asked many times, whoever owns the
-        samples: then owners do not count.
+        Where one text stands in many samples of a group, its queries are one query repeated many times, whoever owns
+        the samples: then owners do not count.
         """
         alone = np.arange(len(self.samples))
         owner_cluster_N = alone if modality in self.split.repeated else self.owner_cluster_N
-        return resampled_together(owner_cluster_N, self.split.group_ids_N.numpy(), asks_N.numpy())
+        return resampled_together(owner_cluster_N, self.split.group_ids_N.numpy(), is_query_N.numpy())
 
     def have_a_common_group(self, query: Modality, pool: Modality) -> bool:
         """Whether a query can have anything relevant."""
@@ -80,11 +82,11 @@ def mark_repeated_values(split: EmbeddedSplit, sources: Sequence[Source], split_
         return
     texts: list[str] = []
     for source in (source for source in sources if "text" in source.modalities()):
-        everything = range(len(source.samples(split_name)))
-        texts += [t for values in source.fetch(split_name, everything, ["text"], None) for t in values.get("text", ())]
+        all_indices = range(len(source.samples(split_name)))
+        texts += [t for values in source.fetch(split_name, all_indices, ["text"], None) for t in values.get("text", ())]
     assert len(texts) == len(split.rows["text"]), "every text of a split has a vector"
     groups = split.group_ids_N[split.rows["text"]].tolist()
     first: dict[tuple[int, str], int] = {}
-    is_copy = [first.setdefault(item, i) != i for i, item in enumerate(zip(groups, texts, strict=True))]
-    if any(is_copy):
-        split.repeated["text"] = torch.tensor(is_copy)
+    is_repeated = [first.setdefault(item, i) != i for i, item in enumerate(zip(groups, texts, strict=True))]
+    if any(is_repeated):
+        split.repeated["text"] = torch.tensor(is_repeated)

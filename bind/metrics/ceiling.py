@@ -6,24 +6,20 @@ on what a sound carries in front, in a random order among themselves.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-_JOINS = re.compile("_and_|_plus_")  # the inputs of a fusion, as in `audio_and_imu`, and of a plain sum
 
-
-def carried_factors(modality: str, carries: Mapping[str, Sequence[str]]) -> frozenset[str]:
-    """The factors that `modality` carries; one made of several, such as `audio_and_imu`, carries those of each.
+def carried_factors(inputs: Sequence[str], carries: Mapping[str, Sequence[str]]) -> frozenset[str]:
+    """The factors that the modalities `inputs` carry together: those of one, or of all that a fusion is made of.
 
     Raises:
         ValueError: a modality that `carries` does not name.
     """
-    parts = _JOINS.split(modality)
-    if unknown := sorted(set(parts) - set(carries)):
+    if unknown := sorted(set(inputs) - set(carries)):
         raise ValueError(f"what {unknown} carries is not known; give it beside {sorted(carries)}")
-    return frozenset(factor for part in parts for factor in carries[part])
+    return frozenset(factor for modality in inputs for factor in carries[modality])
 
 
 def ceiling_recall(
@@ -74,18 +70,21 @@ def ceiling_recall(
 def pair_ceiling(
     query_table: np.ndarray,
     pool_table: np.ndarray,
+    *,
     factors: Sequence[str],
-    query_modality: str,
-    pool_modality: str,
+    query_inputs: Sequence[str],
+    pool_inputs: Sequence[str],
     carries: Mapping[str, Sequence[str]],
     ks: Sequence[int] = (1, 5, 10),
 ) -> dict[str, float]:
     """`ceiling_recall` of an ordered pair of modalities, from full factor tables (N, len(factors)) of its two sides.
 
+    Each side is made of one modality, or of the inputs of a fusion.
+
     Raises:
         ValueError: a modality or factor that is not named, or what `ceiling_recall` refuses.
     """
-    shared = carried_factors(query_modality, carries) & carried_factors(pool_modality, carries)
+    shared = carried_factors(query_inputs, carries) & carried_factors(pool_inputs, carries)
     if unknown := sorted(shared - set(factors)):
         raise ValueError(f"the factor tables have no column for {unknown}; their columns are {list(factors)}")
     columns = [column for column, factor in enumerate(factors) if factor in shared]

@@ -1,4 +1,4 @@
-"""The confusion matrix as a heat map: what the queries of each class were taken for."""
+"""The confusion matrix of a zero-shot classification as a heat map: what each class was taken for."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ import matplotlib
 import numpy as np
 from matplotlib.colors import Normalize
 
+from bind.evaluation.fused import NO_FUSION, FusedModalities, modality_title
 from bind.report.style import HEAT, INK, figure
-from bind.report.tables import readable
 
 MAX_CLASSES = 60
-_WITH_NUMBERS = 12
+_MAX_CLASSES_WITH_COUNTS = 12
 _OTHERS = "all others"
 
 
-def plot_confusion(key: str, entry: Mapping[str, Any], split_name: str, png: Path) -> Path:
-    """Heat map of an entry of `metrics["zero_shot"]`: rows are true classes, columns what was predicted; returns `png`.
+def plot_confusion(
+    key: str, entry: Mapping[str, Any], split_name: str, png: Path, fused: FusedModalities = NO_FUSION
+) -> Path:
+    """Draw an entry of `metrics["zero_shot"]`: rows are true classes, columns what was predicted; returns `png`.
 
     Colour is the share of the row, so the diagonal is recall. Of more than `MAX_CLASSES` classes those with the lowest
     recall are drawn, and their remaining predictions stand in a last column; classes without queries have no row.
@@ -29,15 +31,15 @@ def plot_confusion(key: str, entry: Mapping[str, Any], split_name: str, png: Pat
     columns = [*names, _OTHERS] if len(names) < len(per_class) and shown[:, -1].any() else names
     counts = shown[:, : len(columns)]
     shares = counts / counts.sum(axis=1, keepdims=True)
-    numbers = len(names) <= _WITH_NUMBERS
-    cell, font = (0.62, 9) if numbers else (0.155, 6.5)
+    with_counts = len(names) <= _MAX_CLASSES_WITH_COUNTS
+    cell, font = (0.62, 9) if with_counts else (0.155, 6.5)
     longest = max(map(len, columns)) * font * 0.0085
     colours, scale = matplotlib.colormaps[HEAT], Normalize(0, 1)
     width, height = max(5.2, 2.4 + longest + cell * len(columns)), max(3.2, 1.5 + longest + cell * len(names))
     with figure(png, width, height) as drawing:
         ax = drawing.subplots()
         image = ax.imshow(shares, cmap=colours, norm=scale, aspect="auto")
-        if numbers:
+        if with_counts:
             for y, x in np.argwhere(counts > 0):
                 ink = "white" if np.dot(colours(scale(shares[y, x]))[:3], (0.299, 0.587, 0.114)) < 0.55 else INK
                 ax.text(x, y, f"{counts[y, x]}", ha="center", va="center", color=ink, fontsize=font)
@@ -49,9 +51,9 @@ def plot_confusion(key: str, entry: Mapping[str, Any], split_name: str, png: Pat
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
         which = "" if len(names) == len(per_class) else f", {len(names)} of {len(per_class)} classes"
-        modality, _, label_set = key.partition("/")
-        title = " / ".join(filter(None, (readable(modality), label_set)))
-        ax.set_title(f"{title}, {split_name} split{which}")
+        modality = key.removesuffix(f"/{entry['label_set']}")
+        title = [modality_title(modality, fused), *([entry["label_set"]] if modality != key else [])]
+        ax.set_title(f"{' / '.join(title)}, {split_name} split{which}")
         bar = drawing.colorbar(image, ax=ax, label="share of the class", fraction=0.04, pad=0.02)
         bar.outline.set_visible(False)
     return png

@@ -1,10 +1,11 @@
-"""Loss, scale, validation recall and the shape of the space against the training step, from the logger's CSV."""
+"""Curves of a training from the logger's CSV: loss, scale, validation recall and the shape of the space."""
 
 from __future__ import annotations
 
 import csv
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +14,6 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from bind.report.style import INK, figure, line_style
-from bind.report.tables import readable
 
 Curve = tuple[np.ndarray, np.ndarray]
 """Steps (N,) ascending and values (N,)."""
@@ -31,7 +31,7 @@ class _Panel(NamedTuple):
 _PANELS = (
     _Panel("Training loss", "loss (nats)", re.compile(r"train/loss/(.+)")),
     _Panel("Scale of each pair", "scale (1 / temperature)", re.compile(r"train/scale/(.+)")),
-    _Panel("Validation recall", "R@1", re.compile(r"val/(.+_to_.+(?=/R@1)|mean(?=_R@1))[/_]R@1")),
+    _Panel("Validation recall", "R@1", re.compile(r"val/(.+)[/_]R@1")),
     _Panel("Effective rank (1: one direction)", "dimensions", re.compile(r"val/space/(.+)/effective_rank"), 2.4),
     _Panel("Uniformity (0: all vectors equal)", "log potential", re.compile(r"val/space/(.+)/uniformity"), 2.4),
     _Panel("Modality gap (0: none)", "distance", re.compile(r"val/space/(.+)/gap"), 2.4),
@@ -40,23 +40,27 @@ _PANELS = (
 )
 
 
-def plot_curves(metrics_csv: Path, png: Path) -> Path:
+def plot_curves(metrics_csv: Path, png: Path, titles: Mapping[str, str] | None = None) -> Path:
     """Draw `train/loss/*`, `train/scale/*`, `val/*/R@1` and `val/space/*` of `metrics_csv` into `png`; returns `png`.
 
     A quantity that was never logged has no panel. Where a resumed run logged a step twice, the later row counts.
+
+    Args:
+        titles: what the legend calls a pair or modality of the log, `audio_to_image` → `audio → image`; without, as
+            logged.
 
     Raises:
         ValueError: the file has none of these columns, or no `step` column.
     """
     curves = read_curves(metrics_csv)
-    panels = [(panel, found) for panel in _PANELS if (found := _matching(panel.columns, curves))]
+    panels = [(panel, matching) for panel in _PANELS if (matching := _matching(panel.columns, curves))]
     if not panels:
         raise ValueError(f"{metrics_csv} has no train/loss/…, train/scale/… or val/… column with values to draw")
     heights = [panel.height_inches for panel, _ in panels]
     with figure(png, 11, sum(heights)) as drawing:
         all_axes = drawing.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
-        for ax, (panel, found) in zip(all_axes, panels, strict=True):
-            _draw_panel(ax, panel, found)
+        for ax, (panel, matching) in zip(all_axes, panels, strict=True):
+            _draw_panel(ax, panel, matching, titles or {})
         all_axes[-1].set_xlabel("training step")
     return png
 
@@ -82,7 +86,7 @@ def _matching(pattern: re.Pattern[str], curves: dict[str, Curve]) -> dict[str, C
     return {match[1]: curve for name, curve in curves.items() if (match := pattern.fullmatch(name))}
 
 
-def _draw_panel(ax: Axes, panel: _Panel, curves: dict[str, Curve]) -> None:
+def _draw_panel(ax: Axes, panel: _Panel, curves: dict[str, Curve], titles: Mapping[str, str]) -> None:
     ax.set_title(panel.title)
     ax.set_ylabel(panel.y_label)
     # The mean stands out by width and colour; it takes no place among the line styles.
@@ -90,11 +94,18 @@ def _draw_panel(ax: Axes, panel: _Panel, curves: dict[str, Curve]) -> None:
     # Styles follow the log, so that a pair looks the same in every panel; the legend is sorted by the last value.
     styles = {name: line_style(index) for index, name in enumerate(curves)}
     for name, (steps, values) in sorted(curves.items(), key=lambda item: -item[1][1][-1]):
-        style, label = styles[name], readable(name.replace("_to_", " → "))
+        style = styles[name]
         if len(steps) > _NOISY_POINTS:
             ax.plot(steps, values, **style, alpha=0.25, linewidth=0.8)
             steps, values = _moving_mean(steps, values)
-        ax.plot(steps, values, **style, label=label, marker="o" if len(steps) <= 12 else None, markersize=3.5)
+        ax.plot(
+            steps,
+            values,
+            **style,
+            label=titles.get(name, name),
+            marker="o" if len(steps) <= 12 else None,
+            markersize=3.5,
+        )
     if mean is not None:
         ax.plot(*mean, color=INK, linewidth=3, label="mean (monitored)", marker="o" if len(mean[0]) <= 12 else None)
     if panel.y_label == "R@1":

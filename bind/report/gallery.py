@@ -1,4 +1,4 @@
-"""Queries with their top results, drawn: pictures, spectrograms, sensor traces, depth and text."""
+"""The drawing of queries with their top results: pictures, spectrograms, sensor traces, depth maps and text."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ def _draw_cell(
 
     def axes(x: float, y: float, w: float, h: float) -> Axes:
         """Axes at fractions of the cell."""
-        at = ((left + x * _CELL) / width, (bottom + y * _CELL) / height, w * _CELL / width, h * _CELL / height)
-        return drawing.add_axes(at)
+        box = ((left + x * _CELL) / width, (bottom + y * _CELL) / height, w * _CELL / width, h * _CELL / height)
+        return drawing.add_axes(box)
 
     colour = INK if relevant is None else RIGHT if relevant else WRONG
     frame = Rectangle(
@@ -112,10 +112,10 @@ def _draw_cell(
         span = f"depth {np.nanmin(value):.2f} (dark) – {np.nanmax(value):.2f} m"
         drawing.text((left + _CELL / 2) / width, (bottom + 0.08) / height, span, fontsize=7.5, ha="center")
     else:
-        found = f"{value.dtype} array {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
+        got = f"{value.dtype} array {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
         raise ValueError(
             f"a gallery draws text, uint8 pictures (H, W, 3), depth (H, W) in metres, Waveform and SensorRecording, "
-            f"got {found}"
+            f"got {got}"
         )
 
 
@@ -140,7 +140,7 @@ def _draw_spectrogram(ax: Axes, sound: Waveform) -> None:
 
 def _draw_traces(ax: Axes, recording: SensorRecording, unit: str, *, last: bool) -> None:
     seconds = np.arange(len(recording.values)) / recording.sample_rate_hz
-    columns = [index for index, found in enumerate(recording.units) if found == unit]
+    columns = [index for index, channel_unit in enumerate(recording.units) if channel_unit == unit]
     for order, column in enumerate(columns):
         name = recording.channels[column]
         ax.plot(seconds, recording.values[:, column], color=LINES[order % len(LINES)], linewidth=0.9, label=name)

@@ -1,16 +1,18 @@
-"""A run's whole story in a single file: tables, figures, embeddings, gallery, config and versions."""
+"""The page of a run, a single file: outcome, tables, figures, embeddings, gallery, config and versions."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from bind.evaluation.fused import NO_FUSION, FusedModalities
 from bind.files import write_text
+from bind.report.outcome import outcome_sentences
 from bind.report.tables import Cells, tables
 
 _PAGE = Path(__file__).parent / "page"
@@ -24,17 +26,24 @@ def write_report(
     path: Path,
     metrics: Mapping[str, Any],
     pngs: Mapping[str, Path],
-    exhibit: Mapping[str, Any],
-    config_yaml: str,
-    seed: int,
-    command: str,
-    versions: Mapping[str, str],
+    media: Mapping[str, Any],
+    *,
+    fused: FusedModalities = NO_FUSION,
+    config_yaml: str = "",
+    seed: int = 0,
+    command: str = "",
+    versions: Mapping[str, str] | None = None,
 ) -> None:
     """Write one file, in a run directory, with everything it needs inside it; it opens without a network.
 
-    `pngs` maps a figure's caption to its file; `metrics` is what `metrics.json` holds; `exhibit` is what
-    `bind.report.page_media` made; `versions` maps a package to its version. All text is escaped, and the page's policy
-    lets nothing run but its own script.
+    All text is escaped, and the page's policy lets nothing run but its own script.
+
+    Args:
+        metrics: those of `evaluate_split`, whose retrieval stands under (query, pool).
+        pngs: caption of a figure → its file.
+        media: what `bind.report.page_media` made.
+        fused: fused modality → the modalities that it is made of.
+        versions: package → its version.
     """
     name = path.resolve().parent.name
     anchor = metrics.get("anchor") or {}
@@ -46,19 +55,20 @@ def write_report(
     ]
     sections = {
         "Figures": "".join(_figure(*figure, unfolded=i < _MAX_OPEN_FIGURES) for i, figure in enumerate(pngs.items())),
-        "Embeddings": _scatter(exhibit["scatter"]) if exhibit["scatter"] else "",
-        "Gallery": _GALLERY if exhibit["galleries"] else "",
+        "Embeddings": _scatter(media["scatter"]) if media["scatter"] else "",
+        "Gallery": _GALLERY if media["galleries"] else "",
         "Run": f"<h3>Command</h3><pre>{escape(command)}</pre>"
         f"<details><summary>Config</summary><pre>{escape(config_yaml)}</pre></details>"
-        f"<details><summary>Versions</summary><pre>{escape(_lines(versions))}</pre></details>",
+        f"<details><summary>Versions</summary><pre>{escape(_lines(versions or {}))}</pre></details>",
     }
     shown = {title: content for title, content in sections.items() if content}
     links = "".join(f'<a href="#{title.lower()}">{title}</a>' for title in shown)
     parts = [
         f"<h1>{escape(name)}</h1>",
         f'<p class="note">{escape(" · ".join(fact for fact in facts if fact))}</p>',
+        _outcome(outcome_sentences(metrics, fused)),
         f"<nav>{links}</nav>",
-        *(_table(cells) for cells in tables(metrics)),
+        *(_table(cells) for cells in tables(metrics, fused)),
         *(f'<h2 id="{title.lower()}">{title}</h2>\n{content}' for title, content in shown.items()),
     ]
     style = (_PAGE / "page.css").read_text(encoding="utf-8")
@@ -73,10 +83,14 @@ def write_report(
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         f"<title>{escape(name)} · bind report</title>\n<style>{style}</style>\n</head>\n<body>\n"
         + "\n".join(parts)
-        + f'\n<script type="application/json" id="page-data">{_json(exhibit)}</script>\n'
+        + f'\n<script type="application/json" id="page-data">{_json(media)}</script>\n'
         + f"<script>{script}</script>\n</body>\n</html>\n"
     )
     write_text(path, page)
+
+
+def _outcome(sentences: Sequence[str]) -> str:
+    return f'<p class="outcome">{"<br>".join(map(escape, sentences))}</p>' if sentences else ""
 
 
 def _script() -> str:

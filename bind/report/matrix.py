@@ -1,4 +1,4 @@
-"""The pair matrix as a heat map: how well each modality finds each other one."""
+"""The heat map of retrieval: how well each modality finds each other one."""
 
 from __future__ import annotations
 
@@ -12,18 +12,23 @@ import numpy as np
 from matplotlib.colors import Normalize
 from matplotlib.patches import Patch, Rectangle
 
+from bind.evaluation.fused import NO_FUSION, FusedModalities, modality_title
 from bind.report.style import ACCENT, HEAT, INK, figure
-from bind.report.tables import pair_of, readable, summary_note
+from bind.report.tables import summary_note
+from bind.types import Modality
 
 
-def plot_matrix(metrics: Mapping[str, Any], png: Path) -> Path:
-    """Heat map of `metrics["retrieval"]`: rows are queries, columns pools, trained pairs outlined; returns `png`.
+def plot_matrix(metrics: Mapping[str, Any], png: Path, fused: FusedModalities = NO_FUSION) -> Path:
+    """Draw `metrics["retrieval"]`, (query, pool) → figures, trained pairs outlined, into `png`; returns `png`.
 
-    Colour is the share of the ceiling where that is known for every pair, else R@1 for all of them, so that one colour
-    never means two things; the title says which. Each cell also states R@1, the ceiling where it is known, and chance;
-    below stands how much of the trained quality reaches the emergent pairs.
+    Colour is the share of the expected best where that is known for every pair, else R@1 for all of them, so that one
+    colour never means two things; the title says which. Each cell also states R@1, the expected best where it is known,
+    and chance; below stands how much of the trained quality reaches the emergent pairs.
+
+    Raises:
+        ValueError: no pair.
     """
-    entries = {pair_of(key): entry for key, entry in metrics["retrieval"].items()}
+    entries: Mapping[tuple[Modality, Modality], Mapping[str, Any]] = metrics["retrieval"]
     if not entries:
         raise ValueError("metrics['retrieval'] is empty: there is no pair to draw")
     rows, columns = list(dict.fromkeys(a for a, _ in entries)), list(dict.fromkeys(b for _, b in entries))
@@ -47,15 +52,15 @@ def plot_matrix(metrics: Mapping[str, Any], png: Path) -> Path:
                 # Drawn inside the cell: outlines of neighbours would cover each other on the border.
                 outline = Rectangle((x - 0.46, y - 0.45), 0.92, 0.90, fill=False, edgecolor=ACCENT, linewidth=2.2)
                 ax.add_patch(outline)
-        ax.set_xticks(range(len(columns)), [readable(m) for m in columns])
-        ax.set_yticks(range(len(rows)), [readable(m) for m in rows])
+        ax.set_xticks(range(len(columns)), [modality_title(m, fused) for m in columns])
+        ax.set_yticks(range(len(rows)), [modality_title(m, fused) for m in rows])
         ax.set_xlabel("pool")
         ax.set_ylabel("query")
         ax.grid(visible=False)
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
         drawing.supxlabel(fill(summary_note(metrics), 18 * len(columns) + 20), fontsize=9)
-        measure = "share of the ceiling at R@1" if by_share else "R@1"
+        measure = "share of the best R@1" if by_share else "R@1"
         ax.set_title(f"{measure[0].upper()}{measure[1:]}, {metrics.get('split', 'unnamed')} split", pad=26)
         ax.legend(
             handles=[Patch(facecolor="none", edgecolor=ACCENT, linewidth=2.2, label="trained pair")],
@@ -68,8 +73,8 @@ def plot_matrix(metrics: Mapping[str, Any], png: Path) -> Path:
 
 
 def _small_print(entry: Mapping[str, Any], by_share: bool) -> str:
-    ceiling, share = entry.get("ceiling_R@1"), entry.get("share_of_ceiling")
-    lines = [f"R@1 {entry['R@1']:.2f} of {ceiling:.2f}"] if by_share else []
+    best, share = entry.get("ceiling_R@1"), entry.get("share_of_ceiling")
+    lines = [f"R@1 {entry['R@1']:.2f} of {best:.2f}"] if by_share else []
     if not by_share and share is not None:
-        lines.append(f"{share:.2f} of ceiling")
+        lines.append(f"{share:.2f} of the best")
     return "\n".join([*lines, f"chance {entry['chance_R@1']:.3f}"])

@@ -1,4 +1,4 @@
-"""Values of samples as a page holds them: small pictures, short sounds, thinned traces and text."""
+"""Media of a page, made of samples' values: small pictures, short sounds, thinned traces and text."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def as_media(value: Any) -> dict[str, Any]:
     """What the page's script shows of a value, ready for JSON; `kind` is `text`, `picture`, `sound` or `trace`.
 
     Values: text, uint8 pictures (H, W, 3), depth maps (H, W) in metres, `Waveform`, `SensorRecording`; of anything else
-    its type is told in words.
+    the type is named.
     """
     if isinstance(value, str):
         return {"kind": "text", "text": value if len(value) <= LONGEST_TEXT else value[:LONGEST_TEXT] + " …"}
@@ -93,7 +93,7 @@ def _trace(recording: SensorRecording) -> dict[str, Any]:
     values = recording.values[_thinned(recording.values)]
     panels = []
     for unit in dict.fromkeys(recording.units):
-        columns = [c for c, found in enumerate(recording.units) if found == unit]
+        columns = [c for c, channel_unit in enumerate(recording.units) if channel_unit == unit]
         low, high = float(values[:, columns].min()), float(values[:, columns].max())
         scaled = np.round((values[:, columns].T - low) / max(high - low, 1e-9) * 255).astype(np.uint8)
         panels.append(

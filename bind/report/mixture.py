@@ -12,13 +12,14 @@ def mixture_cells(sources: Sequence[SourceExposure], pairs: Sequence[SourceExpos
     """Sources before pairs; `batch_size` counts the rows of a step on all processes."""
     num_steps = sum(source.num_steps for source in sources)
 
-    def row(seen: SourceExposure) -> tuple[str, ...]:
-        share = f"{seen.num_steps / num_steps:.0%}"
-        return seen.name, f"{seen.num_samples:,}", f"{seen.num_steps:,}", share, f"{seen.num_passes:.1f}"
+    def row(exposure: SourceExposure) -> tuple[str, ...]:
+        share = f"{exposure.num_steps / num_steps:.0%}"
+        passes = f"{exposure.num_passes:.1f}"
+        return exposure.name, f"{exposure.num_samples:,}", f"{exposure.num_steps:,}", share, passes
 
     return Cells(
         title=f"Training: {num_steps:,} steps × {batch_size:,} rows",
         caption="samples of a pair have both sides",
         headers=("", "samples", "steps", "share", "passes"),
-        sections={"source": [row(seen) for seen in sources], "pair": [row(seen) for seen in pairs]},
+        sections={"source": [row(source) for source in sources], "pair": [row(pair) for pair in pairs]},
     )

@@ -1,8 +1,8 @@
-"""Queries of a split with what they found: what a gallery shows."""
+"""Galleries: queries of a split with the nearest items of a pool."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -29,7 +29,7 @@ class GalleryQuery:
     """A query at `position` among its modality's vectors, with its nearest pool items, best first."""
 
     position: int
-    found: Sequence[Hit]
+    hits: Sequence[Hit]
 
 
 @dataclass(frozen=True)
@@ -42,43 +42,52 @@ class Gallery:
 
 
 def galleries(
-    split: EmbeddedSplit, encoded: Sequence[Modality], pairs: Sequence[Pair], num_queries: int, *, one_per_group: bool
+    split: EmbeddedSplit,
+    encoded: Sequence[Modality],
+    pairs: Sequence[Pair],
+    num_queries: int,
+    *,
+    one_per_group: bool,
+    fused: Collection[Modality] = (),
 ) -> list[Gallery]:
     """The nearest pool items of queries spread evenly over the split, for a few telling pairs.
 
-    `encoded` are the modalities with an encoder; `pairs` may name fused ones, of which there is nothing to show.
+    Args:
+        encoded: the modalities with an encoder.
+        pairs: the trained pairs.
+        num_queries: of each pair; without queries there is no gallery.
+        fused: fused modalities, which have no values to show.
     """
     return [
         Gallery(query, pool, _nearest(split, query, pool, num_queries, one_per_group))
-        for query, pool in (telling_pairs(split, encoded, pairs) if num_queries else ())
+        for query, pool in (telling_pairs(split, encoded, pairs, fused) if num_queries else ())
     ]
 
 
 def telling_pairs(
-    split: EmbeddedSplit, encoded: Sequence[Modality], pairs: Sequence[Pair]
+    split: EmbeddedSplit, encoded: Sequence[Modality], pairs: Sequence[Pair], fused: Collection[Modality] = ()
 ) -> list[tuple[Modality, Modality]]:
-    """What was trained first, then pairs of encoded modalities that never met."""
-    new = [m for m in encoded if m in split.z]
-    trained = [(p.a, p.b) for p in pairs if p.a in split.z and p.b in split.z and not _fused(p)]
-    emergent = [(a, b) for a in new for b in new if a != b] + [(m, "text") for m in new if "text" in split.z]
+    """Up to three (query, pool): trained pairs first, then encoded modalities that never met; none with a fused one."""
+    shown = [m for m in split.z if m not in fused]
+    trained = [(p.a, p.b) for p in pairs if p.a in shown and p.b in shown]
+    new = [m for m in encoded if m in shown]
+    emergent = [(a, b) for a in new for b in new if a != b] + [(m, "text") for m in new if "text" in shown]
     chosen = [*trained, *(pair for pair in emergent if pair not in trained)]
     return chosen[:NUM_GALLERIES]
-
-
-def _fused(pair: Pair) -> bool:
-    return any("_and_" in side for side in (pair.a, pair.b))
 
 
 def _nearest(
     split: EmbeddedSplit, query: Modality, pool: Modality, num_queries: int, one_per_group: bool
 ) -> list[GalleryQuery]:
-    queries, candidates = split.query_and_pool_rows(query, pool, one_per_group=one_per_group)
-    asked = queries[torch.linspace(0, len(queries) - 1, min(num_queries, len(queries))).round().long().unique()]
-    scores, found = top_k(split.z[query][asked], split.z[pool][candidates], min(NUM_RESULTS, len(candidates)))
-    positions = candidates[found]
+    query_rows, pool_rows = split.query_and_pool_rows(query, pool, one_per_group=one_per_group)
+    evenly = torch.linspace(0, len(query_rows) - 1, min(num_queries, len(query_rows))).round().long()
+    drawn = query_rows[torch.unique(evenly)]
+    scores, nearest = top_k(split.z[query][drawn], split.z[pool][pool_rows], min(NUM_RESULTS, len(pool_rows)))
+    positions = pool_rows[nearest]
     groups = split.group_ids_N
-    relevant = groups[split.rows[pool][positions]] == groups[split.rows[query][asked]][:, None]
+    relevant = groups[split.rows[pool][positions]] == groups[split.rows[query][drawn]][:, None]
+    columns = (drawn.tolist(), positions.tolist(), scores.tolist(), relevant.tolist())
     return [
-        GalleryQuery(position, [Hit(*each) for each in zip(*row, strict=True)])
-        for position, *row in zip(asked.tolist(), positions.tolist(), scores.tolist(), relevant.tolist(), strict=True)
+        GalleryQuery(position, [Hit(*hit) for hit in zip(*hits, strict=True)])
+        for position, *hits in zip(*columns, strict=True)
     ]

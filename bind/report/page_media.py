@@ -1,4 +1,4 @@
-"""What a report's script draws: a split's points with their samples, and the query gallery; plain data for JSON."""
+"""The data of a report's script, ready for JSON: a split's points with their samples, and the galleries."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
+from bind.evaluation.fused import NO_FUSION, FusedModalities, modality_title
 from bind.report.media import as_media
 from bind.report.nearest import Gallery
 from bind.report.scatter import projections, shown_samples
-from bind.report.tables import readable
 from bind.report.values import SplitValues
 from bind.types import Modality
 
@@ -19,7 +19,7 @@ SAMPLES_AT_A_TIME = 50
 
 
 class Media:
-    """The media of a page, each once; `num_bytes` is about what they take."""
+    """The media of a page, each once; `num_bytes` is roughly their size."""
 
     def __init__(self, values: SplitValues) -> None:
         self.values = values
@@ -38,17 +38,24 @@ class Media:
 
 
 def page_media(
-    values: SplitValues, parts: Mapping[Modality, Sequence[Modality]], galleries: Sequence[Gallery], num_samples: int
+    values: SplitValues,
+    modalities: Sequence[Modality],
+    galleries: Sequence[Gallery],
+    num_samples: int,
+    *,
+    fused: FusedModalities = NO_FUSION,
 ) -> dict[str, Any]:
     """The galleries, and up to `num_samples` samples with all of their vectors as points; none where that is 0.
 
-    `parts` maps every modality of the split to what it was made from: itself, or the inputs of a fusion. Samples are
-    drawn with a fixed seed, and fewer where their media take more than `MAX_MEDIA_BYTES`.
+    `modalities` are those of the split whose vectors are shown, in the order of the legend. Samples are drawn with a
+    fixed seed, and fewer where their media take more than `MAX_MEDIA_BYTES`.
     """
     media = Media(values)
+    inputs = {modality: tuple(fused.get(modality, (modality,))) for modality in modalities}
+    titles = {modality: modality_title(modality, fused) for modality in modalities}
     page = {
         "galleries": [_gallery(gallery, values, media) for gallery in galleries],
-        "scatter": _scatter(values, parts, media, num_samples) if num_samples else None,
+        "scatter": _scatter(values, inputs, titles, media, num_samples) if num_samples else None,
     }
     return page | {"media": media.items}
 
@@ -62,41 +69,45 @@ def _gallery(gallery: Gallery, values: SplitValues, media: Media) -> dict[str, A
             "media": media.numbers(modality, [position])[0],
         }
 
-    media.numbers(gallery.query, [row.position for row in gallery.rows])
-    media.numbers(gallery.pool, [found.position for row in gallery.rows for found in row.found])
+    media.numbers(gallery.query, [query.position for query in gallery.rows])
+    media.numbers(gallery.pool, [hit.position for query in gallery.rows for hit in query.hits])
     rows = [
         {
-            "query": cell(gallery.query, row.position),
-            "found": [
-                cell(gallery.pool, found.position) | {"score": round(found.score, 4), "relevant": found.relevant}
-                for found in row.found
+            "query": cell(gallery.query, query.position),
+            "hits": [
+                cell(gallery.pool, hit.position) | {"score": round(hit.score, 4), "relevant": hit.relevant}
+                for hit in query.hits
             ],
         }
-        for row in gallery.rows
+        for query in gallery.rows
     ]
     return {"query": gallery.query, "pool": gallery.pool, "rows": rows}
 
 
 def _scatter(
-    values: SplitValues, parts: Mapping[Modality, Sequence[Modality]], media: Media, num_samples: int
+    values: SplitValues,
+    inputs: Mapping[Modality, Sequence[Modality]],
+    titles: Mapping[Modality, str],
+    media: Media,
+    num_samples: int,
 ) -> dict[str, Any]:
     split = values.split
-    raw = [m for m, own in parts.items() if len(own) == 1]
+    unfused = [m for m, inputs_m in inputs.items() if len(inputs_m) == 1]
     drawn = shown_samples(len(split.keys), num_samples)
     samples: list[dict[str, Any]] = []
     for start in range(0, len(drawn), SAMPLES_AT_A_TIME):
         if samples and media.num_bytes > MAX_MEDIA_BYTES:
             break
         rows = drawn[start : start + SAMPLES_AT_A_TIME]
-        own: dict[int, dict[Modality, list[int]]] = {row: {} for row in rows}
-        for modality in raw:
+        media_of_row: dict[int, dict[Modality, list[int]]] = {row: {} for row in rows}
+        for modality in unfused:
             positions = torch.isin(split.rows[modality], torch.tensor(rows)).nonzero().flatten()
             numbers = media.numbers(modality, positions.tolist())
             for row, number in zip(split.rows[modality][positions].tolist(), numbers, strict=True):
-                own[row].setdefault(modality, []).append(number)
-        samples += [_sample(values, row) | {"media": own[row]} for row in rows]
+                media_of_row[row].setdefault(modality, []).append(number)
+        samples += [_sample(values, row) | {"media": media_of_row[row]} for row in rows]
     place = {row: number for number, row in enumerate(drawn[: len(samples)])}
-    shown = {m: torch.isin(split.rows[m], torch.tensor(list(place))).nonzero().flatten() for m in parts}
+    shown = {m: torch.isin(split.rows[m], torch.tensor(list(place))).nonzero().flatten() for m in inputs}
     points: dict[str, list[int]] = {"modality": [], "sample": [], "value": []}
     for number, (modality, positions) in enumerate(shown.items()):
         rows_m = split.rows[modality]
@@ -106,7 +117,7 @@ def _scatter(
     return {
         "split": values.split_name,
         "num_samples": len(split.keys),
-        "modalities": [{"name": m, "title": readable(m), "parts": list(own)} for m, own in parts.items()],
+        "modalities": [{"name": m, "title": titles[m], "parts": list(inputs_m)} for m, inputs_m in inputs.items()],
         "samples": samples,
         "points": points,
         "projections": [

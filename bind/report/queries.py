@@ -1,9 +1,9 @@
-"""`queries.parquet`: what every query of a run found, so that figures can be compared query by query.
+"""`queries.parquet`: the results of a run query by query, so that runs can be compared query by query.
 
 One row per query and task: `task` (`audio_to_image`, `zero_shot/imu`), `key` of the sample, `value` (which of its
-values asked), `cluster` (queries with equal numbers are resampled together), `rank` of the first relevant item, and one
-column per figure whose mean stands in `metrics.json`. The file's metadata names the split and, per task, what the
-clusters are, the size of the pool and a hash of its items.
+values is the query), `cluster` (queries with equal numbers are resampled together), `rank` of the first relevant item,
+and one column per figure whose mean stands in `metrics.json`. The file's metadata names the split and, per task, its
+title in tables, what the clusters are, the size of the pool and a hash of its items.
 """
 
 from __future__ import annotations
@@ -19,17 +19,19 @@ from bind.evaluation import QueryResults
 from bind.files import open_atomically
 
 _FACTS = b"bind"
+_COLUMN_NAMES = {"mean_rank": "rank"}
+"""Figure → its column, where that holds what the figure is the mean of."""
 
 
 def write_queries(path: Path, split_name: str, queries: Mapping[str, QueryResults]) -> None:
-    """Write what the queries of a split found."""
+    """Write the results of a split's queries, task by task; the file is there whole or not at all."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    tasks = {task: {"resampled": r.resampled, "pool": list(r.pool)} for task, r in queries.items()}
+    tasks = {task: {"title": r.title, "resampled": r.resampled, "pool": list(r.pool)} for task, r in queries.items()}
     tables = []
     for task, results in queries.items():
-        figures = {"rank" if name == "mean_rank" else name: x for name, x in results.per_query.items()}
+        figures = {_COLUMN_NAMES.get(name, name): values_Q for name, values_Q in results.per_query.items()}
         columns = {"task": [task] * len(results.keys), "key": results.keys}
         tables.append(pa.table(columns | {"value": results.values_Q, "cluster": results.clusters_Q} | figures))
     facts = json.dumps({"split": split_name, "tasks": tasks})
@@ -39,32 +41,35 @@ def write_queries(path: Path, split_name: str, queries: Mapping[str, QueryResult
 
 
 def read_queries(path: Path) -> tuple[str, dict[str, QueryResults]]:
-    """The split and its tasks, as `write_queries` was given them.
+    """The split and the results of each task, as `write_queries` got them.
 
     Raises:
-        ValueError: the file is not there, or is no such table.
+        ValueError: the file is missing, or is no such table.
     """
     import pyarrow.parquet as pq
 
     if not path.is_file():
         raise ValueError(f"{path} is missing: `bindspace evaluate run={path.parent}` writes it")
     table = pq.read_table(path)
+    columns = {name: table[name].to_numpy() for name in table.column_names}
+    names = {column: figure for figure, column in _COLUMN_NAMES.items()}
+    figures = [name for name in columns if name not in ("task", "key", "value", "cluster")]
     try:
         facts: dict[str, Any] = json.loads((table.schema.metadata or {})[_FACTS])
+        tasks = {}
+        for task, about in facts["tasks"].items():
+            rows = np.flatnonzero(columns["task"] == task)
+            tasks[task] = QueryResults(
+                title=about["title"],
+                keys=columns["key"][rows].tolist(),
+                values_Q=columns["value"][rows],
+                clusters_Q=columns["cluster"][rows],
+                per_query={names.get(name, name): columns[name][rows] for name in figures},
+                resampled=about["resampled"],
+                pool=(about["pool"][0], about["pool"][1]),
+            )
     except KeyError as error:
-        raise ValueError(f"{path} was not written by bind: its metadata names no split") from error
-    columns = {name: table[name].to_numpy() for name in table.column_names}
-    names = {"rank": "mean_rank"}
-    figures = [name for name in columns if name not in ("task", "key", "value", "cluster")]
-    tasks = {}
-    for task, about in facts["tasks"].items():
-        rows = np.flatnonzero(columns["task"] == task)
-        tasks[task] = QueryResults(
-            keys=columns["key"][rows].tolist(),
-            values_Q=columns["value"][rows],
-            clusters_Q=columns["cluster"][rows],
-            per_query={names.get(name, name): columns[name][rows] for name in figures},
-            resampled=about["resampled"],
-            pool=(about["pool"][0], about["pool"][1]),
-        )
+        raise ValueError(
+            f"{path} was not written by this version of bind: `bindspace evaluate run={path.parent}` writes it anew"
+        ) from error
     return facts["split"], tasks

@@ -1,4 +1,4 @@
-"""Embeddings as points of a plane: which samples are shown, and where they lie."""
+"""Projections of embeddings onto a plane, and the samples that are shown of a split."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bind.types import Modality
 SEED = 0  # of the samples that are shown and of UMAP: the page of a run is always the same
 NUM_NEIGHBOURS = 15
 TILE = 65_536
-FEWEST_POINTS = 100  # for UMAP, whose compilation takes longer than all the rest
+MIN_UMAP_POINTS = 100  # for UMAP, whose compilation takes longer than all the rest
 
 
 @dataclass(frozen=True)
@@ -46,25 +46,25 @@ def projections(split: EmbeddedSplit, shown: dict[Modality, Tensor]) -> list[Pro
     plain = torch.cat([split.z[m][positions] - mean for m, positions in shown.items()])
     centred = torch.cat([split.z[m][positions] - means[m] for m, positions in shown.items()])
     apart = "each modality about its own mean, so that the gap between modalities is gone"
-    found = [
+    planes = [
         _principal("PCA", within_DD + offsets.T @ offsets, plain, "all modalities about one mean"),
         _principal("PCA, centred", within_DD, centred, apart),
     ]
-    neighbours = _umap(plain + mean, found[0].points_n2)
-    return [*found, neighbours] if neighbours else found
+    neighbours = _umap(plain + mean, planes[0].points_n2)
+    return [*planes, neighbours] if neighbours else planes
 
 
 def _covariance(z_ND: Tensor) -> Tensor:
     """Double (D, D), without a second copy of all vectors."""
     mean = z_ND.mean(dim=0)
-    tiles = ((tile - mean).double() for tile in z_ND.split(TILE))
+    tiles = ((tile - mean).double() for tile in torch.split(z_ND, TILE))
     return sum((tile.T @ tile for tile in tiles), torch.zeros(())) / len(z_ND)
 
 
 def _principal(name: str, covariance_DD: Tensor, centred_nD: Tensor, about: str) -> Projection:
     variances, axes = torch.linalg.eigh(covariance_DD)
     axes_D2, share = axes.flip(1)[:, :2], variances.flip(0)[:2] / variances.sum().clamp_min(1e-12)
-    # An axis has no direction of its own: its largest weight points up.
+    # The sign of an axis is arbitrary: its largest weight points up.
     largest = axes_D2.abs().argmax(dim=0)
     axes_D2 = axes_D2 * axes_D2[largest, torch.arange(2)].sign()
     text = f"{share[0]:.0%} and {share[1]:.0%} of the variance of the whole split; {about}"
@@ -73,7 +73,7 @@ def _principal(name: str, covariance_DD: Tensor, centred_nD: Tensor, about: str)
 
 def _umap(z_nD: Tensor, start_n2: Tensor) -> Projection | None:
     """None where UMAP is not installed, or where there are too few points for neighbourhoods."""
-    if len(z_nD) < FEWEST_POINTS:
+    if len(z_nD) < MIN_UMAP_POINTS:
         return None
     try:
         with warnings.catch_warnings():

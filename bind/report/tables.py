@@ -1,8 +1,8 @@
-"""Metrics as tables: the same cells for the terminal (rich) and for the page (HTML)."""
+"""Tables of metrics: the same cells for the terminal (rich) and for the page (HTML)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from io import StringIO
 from typing import Any
@@ -12,18 +12,41 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from bind.evaluation.fused import NO_FUSION, FusedModalities, pair_title
+from bind.evaluation.queries import retrieval_key
 from bind.metrics.bootstrap import MIN_CLUSTERS
+from bind.report.outcome import outcome_sentences
+from bind.types import Modality
 
 _MISSING = "–"
-_LEFT_OUT_FIRST = ("mAP", "R@5", "median\nrank", "recall\n@10", "95 % CI", "ceiling", "top-5", "R@10", "queries\n/pool")
-_WORST = 3
+_EXPECTED_BEST = "expected\nbest"
+_LEFT_OUT_FIRST = (
+    "mAP", "R@5", "median\nrank", "recall\n@10", "95 % CI", _EXPECTED_BEST, "top-5", "R@10", "queries\n/pool",
+)  # fmt: skip
+_SIGNS = {" ⊕ ": "⊕: fused", " + ": "+: plain sum of embeddings"}
+_MAX_WORST_CLASSES = 3
 
 SECTIONS = {"trained": "trained", "emergent": "emergent", "anchor": "the anchor's own"}
 
 
 @dataclass(frozen=True)
 class Cells:
-    """A table as text: `sections` maps a heading (empty for none) to rows; the first column is left-aligned."""
+    """A table as text: `sections` maps a heading (empty for none) to rows; the first column is left-aligned.
+
+    Examples:
+        >>> from rich.console import Console
+        >>> cells = Cells("Sounds", "all of them", ("name", "seconds"), {"": [("dog", "1.5"), ("rain", "12.0")]})
+        >>> print_cells(cells, Console(force_terminal=False))
+        Sounds
+        <BLANKLINE>
+         name seconds
+         ────────────
+         dog      1.5
+         rain    12.0
+        <BLANKLINE>
+        all of them
+        <BLANKLINE>
+    """
 
     title: str
     caption: str
@@ -31,44 +54,36 @@ class Cells:
     sections: dict[str, list[tuple[str, ...]]]
 
 
-def pair_of(key: str) -> tuple[str, str]:
-    """The query and pool modality of a retrieval key `{a}_to_{b}`; ValueError for any other key."""
-    query, _, pool = key.partition("_to_")
-    if not query or not pool:
-        raise ValueError(f"retrieval key {key!r} is not of the form {{query}}_to_{{pool}}")
-    return query, pool
-
-
-def readable(modality: str) -> str:
-    """`audio_and_imu` as `audio ⊕ imu`, `audio_plus_imu` as `audio + imu`: signs for a fusion and the plain sum."""
-    return modality.replace("_and_", " ⊕ ").replace("_plus_", " + ")
-
-
-def retrieval_cells(metrics: Mapping[str, Any]) -> Cells:
-    """Rows of `metrics["retrieval"]` (see `metrics.json`): trained pairs, emergent ones, the anchor's own."""
-    retrieval: Mapping[str, Mapping[str, Any]] = metrics["retrieval"]
+def retrieval_cells(metrics: Mapping[str, Any], fused: FusedModalities = NO_FUSION) -> Cells:
+    """Rows of `metrics["retrieval"]`, (query, pool) → figures: trained pairs, emergent ones, the anchor's own."""
+    retrieval: Mapping[tuple[Modality, Modality], Mapping[str, Any]] = metrics["retrieval"]
     entries = retrieval.values()
-    with_ceiling = any("ceiling_R@1" in entry for entry in entries)
+    with_best = any("ceiling_R@1" in entry for entry in entries)
     with_recall = any(entry.get("recall@10", entry.get("R@10")) != entry.get("R@10") for entry in entries)
     headers: tuple[str, ...] = ("query → pool", "R@1", "95 % CI", "R@5", "R@10")
     headers += ("recall\n@10",) if with_recall else ()
     headers += ("median\nrank", "mAP", "chance")
-    headers += ("ceiling", "share of\nceiling") if with_ceiling else ()
+    headers += (_EXPECTED_BEST, "share of\nbest") if with_best else ()
     sections: dict[str, list[tuple[str, ...]]] = {}
     for kind, section in SECTIONS.items():
-        rows = [_retrieval_row(key, e, with_recall, with_ceiling) for key, e in retrieval.items() if kind_of(e) == kind]
+        rows = [
+            (pair_title(*pair, fused), *_retrieval_figures(entry, with_recall, with_best))
+            for pair, entry in retrieval.items()
+            if entry["kind"] == kind
+        ]
         if rows:
             sections[section] = rows
     notes = ["R@k: share of queries with an item of their group among the first k"]
     if with_recall:
         notes.append("recall@k: share of a query's relevant items, all those of its group, among the first k")
     notes += ["ties count against the query", resampled_note("95 % CI of R@1", entries)]
-    if with_ceiling:
-        notes.append("share of the ceiling: (R@1 − chance) / (ceiling − chance)")
-    if any("_and_" in key for key in retrieval):
-        notes.append("⊕: fused")
-    if any("_plus_" in key for key in retrieval):
-        notes.append("+: plain sum of embeddings")
+    if with_best:
+        notes.append(
+            "expected best: R@1 where all that both sides carry is read; share of best: (R@1 − chance) / "
+            "(expected best − chance)"
+        )
+    titles = [row[0] for rows in sections.values() for row in rows]
+    notes += [note for sign, note in _SIGNS.items() if any(sign in title for title in titles)]
     if note := summary_note(metrics):
         notes.append(note)
     if "leakage" in metrics:
@@ -87,32 +102,28 @@ def summary_note(metrics: Mapping[str, Any]) -> str:
     if summary.get("emergent_of_trained") is None:
         return ""
     lo, hi = summary["ci95_emergent_of_trained"]
+    measure = summary["measure"].replace("the ceiling", "the best")
     return (
         f"emergent pairs reach {summary['emergent_of_trained']:.2f} ({lo:.2f}–{hi:.2f}) of trained ones: mean "
-        f"{summary['measure']} {summary['emergent']:.2f} over {summary['emergent_pairs']} pairs against "
+        f"{measure} {summary['emergent']:.2f} over {summary['emergent_pairs']} pairs against "
         f"{summary['trained']:.2f} over {summary['trained_pairs']}"
     )
 
 
-def kind_of(entry: Mapping[str, Any]) -> str:
-    """`trained`, `emergent` or `anchor`."""
-    return entry.get("kind") or ("trained" if entry["trained"] else "emergent")
-
-
 def resampled_note(figure: str, entries: Iterable[Mapping[str, Any]]) -> str:
     """What the intervals are over, such as "bootstrap over 40–115 groups or 12 owners", and whether that is too few."""
-    sizes: dict[str, list[int]] = {}
+    sizes: dict[str, set[int]] = {}
     for entry in entries:
-        known = [entry["clusters"]] if "clusters" in entry else []
-        sizes.setdefault(entry.get("resampled", "queries"), []).extend(known)
-    over = " or ".join(f"{_range(found)} {name}".lstrip() for name, found in sorted(sizes.items()))
-    few = any(size < MIN_CLUSTERS for found in sizes.values() for size in found)
+        clusters = [entry["clusters"]] if "clusters" in entry else []
+        sizes.setdefault(entry.get("resampled", "queries"), set()).update(clusters)
+    over = " or ".join(f"{_range(counts)} {name}".lstrip() for name, counts in sorted(sizes.items()))
+    few = any(count < MIN_CLUSTERS for counts in sizes.values() for count in counts)
     note = f" (under {MIN_CLUSTERS}: too few for an honest interval)" if few else ""
     return f"{figure}: bootstrap over {over}{note}"
 
 
-def _range(sizes: Sequence[int]) -> str:
-    return "–".join(map(str, sorted({min(sizes), max(sizes)}))) if sizes else ""
+def _range(counts: set[int]) -> str:
+    return "–".join(map(str, sorted({min(counts), max(counts)}))) if counts else ""
 
 
 def zero_shot_cells(metrics: Mapping[str, Any]) -> Cells:
@@ -154,23 +165,25 @@ def multi_label_cells(metrics: Mapping[str, Any]) -> Cells:
     )
 
 
-def class_cells(metrics: Mapping[str, Any], worst: int | None = None) -> Cells | None:
+def class_cells(metrics: Mapping[str, Any], num_worst: int | None = None) -> Cells | None:
     """A row for every class of every zero-shot task with samples; None where there are none.
 
-    With `worst`, of each task only so many classes, those found least; a class that is always found is never one.
+    With `num_worst`, of each task only so many classes, those found least; a class that is always found is never one.
     """
     sections: dict[str, list[tuple[str, ...]]] = {}
     for key, entry in metrics.get("zero_shot", {}).items():
-        some = {name: figures for name, figures in entry.get("per_class", {}).items() if figures["support"]}
-        names = list(some)
-        if worst is not None:
-            found = {name: some[name].get("recall", some[name].get("average_precision")) for name in names}
-            names = sorted((name for name in names if found[name] < 1), key=found.__getitem__)[:worst]
+        with_samples = {name: figures for name, figures in entry.get("per_class", {}).items() if figures["support"]}
+        names = list(with_samples)
+        if num_worst is not None:
+            recall = {
+                name: figures.get("recall", figures.get("average_precision")) for name, figures in with_samples.items()
+            }
+            names = sorted((name for name in names if recall[name] < 1), key=recall.__getitem__)[:num_worst]
         if names:
-            sections[key] = [_class_row(name, some[name]) for name in names]
+            sections[key] = [_class_row(name, with_samples[name]) for name in names]
     if not sections:
         return None
-    which = "Classes" if worst is None else f"The worst classes of each (at most {worst})"
+    which = "Classes" if num_worst is None else f"The worst classes of each (at most {num_worst})"
     cells = Cells(
         title=f"{which}, zero-shot, {metrics.get('split', 'unnamed')} split",
         caption="recall: share of the class that was found; precision: share of what was taken for it that is of it; "
@@ -193,7 +206,7 @@ def _class_row(name: str, figures: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def leakage_note(leakage: Mapping[str, Any]) -> str:
-    """One line about `metrics["leakage"]`: how many samples leak, or that none was found, and by what was looked."""
+    """One line about `metrics["leakage"]`: how many samples leak, or that none was found, and what was compared."""
     if leakage["leaked"]:
         how_many = f"{leakage['leaked']} of {leakage['samples']} samples ({leakage['share']:.0%})"
         return f"LEAKAGE: {how_many} share something with what was trained on"
@@ -201,27 +214,28 @@ def leakage_note(leakage: Mapping[str, Any]) -> str:
     return f"leakage: none found ({checked})"
 
 
-def leakage_cells(metrics: Mapping[str, Any]) -> list[Cells]:
-    """What of `metrics["leakage"]` was found, and the figures without the queries it concerns; nothing where none."""
+def leakage_cells(metrics: Mapping[str, Any], titles: Mapping[str, str]) -> list[Cells]:
+    """The kinds of leaks in `metrics["leakage"]`, and the figures without the queries they concern; nothing where none.
+
+    `titles` maps the key of a task to what tables call it.
+    """
     leakage: Mapping[str, Any] = metrics.get("leakage") or {"leaked": 0}
     if not leakage["leaked"]:
         return []
     split_name = metrics.get("split", "unnamed")
     rows: list[tuple[str, ...]] = [
-        (kind, f"{found['samples']}", f"{found['share']:.0%}", ", ".join(first["key"] for first in found["first"]))
-        for kind, found in leakage["kinds"].items()
+        (kind, f"{leaks['samples']}", f"{leaks['share']:.0%}", ", ".join(first["key"] for first in leaks["first"]))
+        for kind, leaks in leakage["kinds"].items()
     ]
-    made = [
-        Cells(
-            title=f"LEAKAGE, {split_name} split: {leakage['leaked']} of {leakage['samples']} samples were partly seen",
-            caption="trained on: " + ", ".join(leakage["trained_on"]),
-            headers=("shared with training", "samples", "share", "first keys"),
-            sections={"": rows},
-        )
-    ]
+    kinds = Cells(
+        title=f"LEAKAGE, {split_name} split: {leakage['leaked']} of {leakage['samples']} samples were partly seen",
+        caption="trained on: " + ", ".join(leakage["trained_on"]),
+        headers=("shared with training", "samples", "share", "first keys"),
+        sections={"": rows},
+    )
     rows = [
         (
-            " → ".join(map(readable, task.split("_to_"))),
+            titles.get(task, task),
             _score(entry["R@1_with_leaked"]),
             _score(entry.get("R@1")),
             _interval(entry.get("ci95_R@1")),
@@ -229,27 +243,45 @@ def leakage_cells(metrics: Mapping[str, Any]) -> list[Cells]:
         )
         for task, entry in leakage.get("without_leaked", {}).items()
     ]
-    if rows:
-        caption = "queries of leaked samples are left out, the pool is the same; top-1 where classes were ranked"
-        headers = ("query → pool", "R@1\nwith", "R@1\nwithout", "95 % CI", "queries")
-        made.append(Cells(f"Without leaked queries, {split_name} split", caption, headers, {"": rows}))
-    return made
+    if not rows:
+        return [kinds]
+    caption = "queries of leaked samples are left out, the pool is the same; top-1 where classes were ranked"
+    headers = ("query → pool", "R@1\nwith", "R@1\nwithout", "95 % CI", "queries")
+    return [kinds, Cells(f"Without leaked queries, {split_name} split", caption, headers, {"": rows})]
 
 
-def tables(metrics: Mapping[str, Any], worst: int | None = None) -> list[Cells]:
-    """The tables that `metrics` has figures for; of the classes all, or the `worst` few of each task."""
-    made = [retrieval_cells(metrics)] if metrics.get("retrieval") else []
-    made += leakage_cells(metrics)
-    entries = (metrics.get("zero_shot") or {}).values()
-    made += [zero_shot_cells(metrics)] if any("top1" in entry for entry in entries) else []
-    made += [multi_label_cells(metrics)] if any("map" in entry for entry in entries) else []
-    classes = class_cells(metrics, worst)
-    return [*made, classes] if classes else made
+def tables(
+    metrics: Mapping[str, Any], fused: FusedModalities = NO_FUSION, num_worst_classes: int | None = None
+) -> list[Cells]:
+    """The tables that `metrics` of `evaluate_split` have figures for; of the classes all, or the worst of each task."""
+    retrieval: Mapping[tuple[Modality, Modality], Any] = metrics.get("retrieval") or {}
+    zero_shot = (metrics.get("zero_shot") or {}).values()
+    classes = class_cells(metrics, num_worst_classes)
+    return [
+        *([retrieval_cells(metrics, fused)] if retrieval else []),
+        *leakage_cells(metrics, {retrieval_key(*pair): pair_title(*pair, fused) for pair in retrieval}),
+        *([zero_shot_cells(metrics)] if any("top1" in entry for entry in zero_shot) else []),
+        *([multi_label_cells(metrics)] if any("map" in entry for entry in zero_shot) else []),
+        *([classes] if classes else []),
+    ]
 
 
-def print_tables(metrics: Mapping[str, Any], console: Console | None = None) -> None:
-    """Print every table of `metrics`; of the classes only the worst."""
-    for cells in tables(metrics, _WORST):
+def print_tables(
+    metrics: Mapping[str, Any], console: Console | None = None, *, fused: FusedModalities = NO_FUSION
+) -> None:
+    """Print the outcome in sentences and every table of `metrics`; of the classes only the worst.
+
+    Args:
+        metrics: those of `evaluate_split`, whose retrieval stands under (query, pool).
+        fused: fused modality → the modalities that it is made of.
+    """
+    console = console or Console()
+    sentences = outcome_sentences(metrics, fused)
+    if sentences and console.is_terminal:
+        console.print(*map(Text, sentences), "", sep="\n")
+    elif sentences:
+        console.file.write("\n".join(sentences) + "\n\n")
+    for cells in tables(metrics, fused, _MAX_WORST_CLASSES):
         print_cells(cells, console)
 
 
@@ -302,10 +334,8 @@ def _without(row: tuple[str, ...], column: int) -> tuple[str, ...]:
     return row[:column] + row[column + 1 :]
 
 
-def _retrieval_row(key: str, entry: Mapping[str, Any], with_recall: bool, with_ceiling: bool) -> tuple[str, ...]:
-    query, pool = pair_of(key)
+def _retrieval_figures(entry: Mapping[str, Any], with_recall: bool, with_best: bool) -> tuple[str, ...]:
     row: tuple[str, ...] = (
-        f"{readable(query)} → {readable(pool)}",
         _score(entry["R@1"]),
         _interval(entry.get("ci95_R@1")),
         _score(entry.get("R@5")),
@@ -314,7 +344,7 @@ def _retrieval_row(key: str, entry: Mapping[str, Any], with_recall: bool, with_c
     if with_recall:
         row += (_score(entry.get("recall@10")),)
     row += (f"{entry['median_rank']:g}", _score(entry.get("map")), _score(entry["chance_R@1"]))
-    if with_ceiling:
+    if with_best:
         row += (_score(entry.get("ceiling_R@1")), _score(entry.get("share_of_ceiling"), digits=2))
     return (*row, f"{entry['queries']}/{entry['pool']}")
 

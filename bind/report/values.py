@@ -1,4 +1,4 @@
-"""Raw values of an embedded split, ready to be drawn."""
+"""The values behind the vectors of an embedded split, ready to be drawn."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LARGEST_PICTURE_PX = 224
 
 
 class SplitValues:
-    """What stands behind each vector of an embedded split; `transforms` read what lies in files."""
+    """The values behind the vectors of an embedded split; `transforms` read those that lie in files."""
 
     def __init__(
         self,
@@ -46,26 +46,26 @@ class SplitValues:
     def fetch(self, modality: Modality, positions: Sequence[int]) -> list[Any]:
         """The drawable values behind these vectors of a modality."""
         rows = self.split.rows[modality]
-        asked = torch.as_tensor(positions, dtype=torch.long)
+        positions_n = torch.as_tensor(positions, dtype=torch.long)
+        sample_rows = rows[positions_n]
         # Several captions are several vectors: neighbours, in the order of the sample's values.
-        numbers = (asked - torch.searchsorted(rows, rows[asked])).tolist()
+        numbers = (positions_n - torch.searchsorted(rows, sample_rows)).tolist()
         of_source: dict[int, list[int]] = defaultdict(list)
-        for order, row in enumerate(rows[asked].tolist()):
+        for order, row in enumerate(sample_rows.tolist()):
             of_source[id(self.places[row][0])].append(order)
-        found: list[Any] = [None] * len(numbers)
+        values: list[Any] = [None] * len(numbers)
         for orders in of_source.values():
-            places = [self.places[int(rows[asked[order]])] for order in orders]
+            places = [self.places[int(sample_rows[order])] for order in orders]
             fetched = places[0][0].fetch(self.split_name, [index for _, index in places], [modality], None)
-            for order, values in zip(orders, fetched, strict=True):
-                value = values[modality][numbers[order]]
-                found[order] = drawable(modality, value, self.transforms)
-        return found
+            for order, of_sample in zip(orders, fetched, strict=True):
+                values[order] = drawable(modality, of_sample[modality][numbers[order]], self.transforms)
+        return values
 
 
 def drawable(modality: Modality, value: Any, transforms: Mapping[Modality, Transform]) -> Any:
     """A value that can be drawn: recordings on disk are read as the encoder gets them, the first clip of several.
 
-    What no drawing is known for becomes a few words.
+    A value without a drawing becomes a few words.
     """
     if modality == "image":
         picture = open_image(value)

@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from bind.evaluation import QueryResults, evaluate_split, fusion_inputs
+from bind.evaluation import QueryResults, as_json, evaluate_split, fused_modalities
 from bind.evaluation.embed import embed_split
 from bind.evaluation.embedded import EmbeddedSplit
 from bind.files import write_text
@@ -49,18 +49,18 @@ def evaluate_run(
     metrics["seconds"] = watch.seconds()
     # The split a run was made for has the plain names; others stand beside it.
     suffix = "" if split_name == parts.config["evaluation"]["split"] else f"_{split_name}"
-    write_text(run_dir / f"metrics{suffix}.json", json.dumps(metrics, indent=2) + "\n")
+    write_text(run_dir / f"metrics{suffix}.json", json.dumps(as_json(metrics), indent=2) + "\n")
     write_queries(run_dir / f"queries{suffix}.parquet", split_name, queries)
     write_pictures(parts, run_dir, split, metrics, suffix=suffix)
-    print_tables(metrics)
+    print_tables(metrics, fused=fused_modalities(parts.binder))
     print(f"run directory: {run_dir}")
-    return metrics
+    return as_json(metrics)
 
 
 def figures_of(
     parts: Parts, run_dir: Path, split: EmbeddedSplit, split_name: str, *, trust: Sequence[str]
 ) -> tuple[dict[str, Any], dict[str, QueryResults]]:
-    """What `metrics.json` holds but for its seconds, leakage included, and the results of every query."""
+    """The figures of `evaluate_split` with those of leakage, and the results of every query."""
     data = parts.config["data"]
     metrics, queries = evaluate_split(
         split,
@@ -83,17 +83,30 @@ def write_pictures(
 ) -> None:
     """The plots of a split and the page that shows them with its tables and samples."""
     config, binder = parts.config, parts.binder
-    options, one_per_group = config["evaluation"], config["data"]["one_per_group"]
+    options, fused = config["evaluation"], fused_modalities(binder)
     shown = galleries(
-        split, list(binder.encoders), parts.pairs, options["num_gallery_queries"], one_per_group=one_per_group
+        split,
+        list(binder.encoders),
+        parts.pairs,
+        options["num_gallery_queries"],
+        one_per_group=config["data"]["one_per_group"],
+        fused=fused,
     )
     values = SplitValues(split, parts.datamodule.sources, metrics["split"], binder.transforms)
-    pngs = draw_run(run_dir, metrics, shown, values, suffix) | robustness_figures(run_dir, suffix)
-    inputs = {m: fusion_inputs(m, binder) for m in (*binder.modalities, *split.z) if m in split.z}
-    media = page_media(values, inputs, shown, options["num_scatter_samples"])
-    config_yaml = (run_dir / "config.yaml").read_text()
-    page = run_dir / f"report{suffix}.html"
-    write_report(page, metrics, pngs, media, config_yaml, config["seed"], invocation(), versions())
+    pngs = draw_run(run_dir, metrics, shown, values, suffix, fused=fused) | robustness_figures(run_dir, suffix)
+    modalities = [m for m in dict.fromkeys((*binder.modalities, *split.z)) if m in split.z]
+    media = page_media(values, modalities, shown, options["num_scatter_samples"], fused=fused)
+    write_report(
+        run_dir / f"report{suffix}.html",
+        metrics,
+        pngs,
+        media,
+        fused=fused,
+        config_yaml=(run_dir / "config.yaml").read_text(),
+        seed=config["seed"],
+        command=invocation(),
+        versions=versions(),
+    )
 
 
 def versions() -> dict[str, str]:

@@ -27,12 +27,14 @@ def leakage(cfg: DictConfig) -> None:
     audit = audit_run(parts, run_dir, cfg.split, trust=trust, thorough=True)
     found = audit.figures() | {"keys": {kind: list(leaks) for kind, leaks in audit.leaks.items()}}
     suffix = "" if cfg.split == config["evaluation"]["split"] else f"_{cfg.split}"
-    queries = run_dir / f"queries{suffix}.parquet"
-    if audit.leaked and queries.is_file():
-        found["without_leaked"] = without_leaked(read_queries(queries)[1], audit.leaked)
+    path = run_dir / f"queries{suffix}.parquet"
+    queries = read_queries(path)[1] if audit.leaked and path.is_file() else {}
+    if queries:
+        found["without_leaked"] = without_leaked(queries, audit.leaked)
     path = run_dir / f"leakage{suffix}.json"
     write_text(path, json.dumps({"split": cfg.split, **found}, indent=2) + "\n")
-    for cells in leakage_cells({"split": cfg.split, "leakage": found}):
+    titles = {task: results.title for task, results in queries.items()}
+    for cells in leakage_cells({"split": cfg.split, "leakage": found}, titles):
         print_cells(cells)
     print(leakage_note(found))
     print(f"all of it: {path}")

@@ -86,8 +86,8 @@ class BindingModule(L.LightningModule):
         self.last_logged: dict[str, dict[str, Tensor]] = {}
         self.last_total = torch.zeros(())
         self.validation: list[tuple[Batch, Embeddings]] = []
-        # Of the last validation, as in metrics.json, for who watches over them.
-        self.last_figures: dict[str, dict[str, dict[str, Any]]] = {}
+        # Of the last validation; retrieval stands under (query, pool).
+        self.last_figures: dict[str, dict[Any, dict[str, Any]]] = {}
         # The frozen anchor is named by its fingerprint instead of being written into every checkpoint.
         self.strict_loading = False
 
@@ -165,7 +165,7 @@ class BindingModule(L.LightningModule):
                 for name in ("R@1", "R@5", "median_rank"):
                     self.log(f"val/{query}_to_{pool}/{name}", float(figures[name]), rank_zero_only=False)
                 recalls.append(figures["R@1"])
-                self.last_figures["retrieval"][f"{query}_to_{pool}"] = figures
+                self.last_figures["retrieval"][query, pool] = figures
         for place, of_place in self.last_figures["space"].items():
             for name, value in of_place.items():
                 self.log(f"val/space/{place}/{name}", value, rank_zero_only=False)

@@ -45,7 +45,7 @@ def test_collecting_is_gathering_in_one_process():
         assert torch.equal(collected.rows[m], gathered.rows[m])
 
 
-def test_one_per_group_pools_the_first_sample_and_asks_with_the_others():
+def test_with_one_per_group_the_first_sample_is_in_the_pool_and_the_others_are_queries():
     z = {"image": torch.eye(4), "audio": torch.eye(4)[[1, 0, 2]]}
     rows = {"image": torch.arange(4), "audio": torch.tensor([0, 1, 3])}
     split = EmbeddedSplit(["p", "q", "r", "s"], torch.tensor([7, 8, 7, 8]), z, rows)
@@ -62,14 +62,14 @@ def test_one_per_group_finds_a_pool_where_sources_share_groups_but_not_modalitie
     z = {"image": torch.eye(4), "audio": torch.eye(4)[:2], "imu": torch.eye(4)[2:]}
     rows = {"image": torch.arange(6)[[0, 1, 3, 4]], "audio": torch.tensor([0, 1]), "imu": torch.tensor([3, 5])}
     split = EmbeddedSplit([*"abcdef"], torch.tensor([7, 7, 7, 7, 7, 7]), z, rows)
-    for query, pool, asking, asked in [
+    for query, pool, samples_of_queries, samples_of_pool in [
         ("image", "imu", [0, 1, 4], [3]),
         ("imu", "image", [3, 5], [0]),
         ("image", "audio", [1, 3, 4], [0]),
     ]:
         queries, candidates = split.query_and_pool_rows(query, pool, one_per_group=True)
-        assert split.rows[query][queries].tolist() == asking
-        assert split.rows[pool][candidates].tolist() == asked
+        assert split.rows[query][queries].tolist() == samples_of_queries
+        assert split.rows[pool][candidates].tolist() == samples_of_pool
 
 
 @pytest.mark.slow
@@ -95,7 +95,7 @@ def test_two_processes_find_the_figures_of_one(ranks):
         assert result["retrieval"] == expected
 
 
-def test_a_pool_holds_copies_once_and_every_copy_asks():
+def test_a_pool_holds_a_repeated_value_once_and_every_repetition_is_a_query():
     z = {"text": torch.eye(4)[[0, 0, 1, 2]], "audio": torch.eye(4)[:3]}
     rows = {"text": torch.tensor([0, 1, 1, 2]), "audio": torch.arange(3)}
     split = EmbeddedSplit(["p", "q", "r"], torch.tensor([7, 7, 8]), z, rows)

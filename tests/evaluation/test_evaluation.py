@@ -7,7 +7,7 @@ from support import tiny
 from torch.nn.functional import normalize
 
 from bind.data.sources.toy.world import ToySource
-from bind.evaluation import evaluate_split
+from bind.evaluation import as_json, evaluate_split
 from bind.evaluation.embedded import EmbeddedSplit
 from bind.fusion.late import LateFusion
 from bind.metrics import retrieval
@@ -72,13 +72,13 @@ def evaluated(binder, split=None, source=None, pairs=IMU_TEXT, one_per_group=Fal
 def test_a_text_that_many_samples_share_is_one_item_of_the_pool(binder):
     metrics, _ = evaluated(binder)
     split = embedded()
-    found = metrics["retrieval"]["imu_to_text"]
+    found = metrics["retrieval"]["imu", "text"]
     every_copy = retrieval(split.z["imu"], split.z["text"], split.group_ids_N, split.group_ids_N[split.rows["text"]])
     assert (found["pool"], every_copy["pool"]) == (6, 48)
     assert found["chance_R@1"] == every_copy["chance_R@1"] == pytest.approx(1 / 3)
     # The first place is the same text; the places behind it are no longer its seven copies.
     assert found["R@1"] == every_copy["R@1"] == every_copy["R@5"] < found["R@5"]
-    assert metrics["retrieval"]["text_to_imu"]["queries"] == 48
+    assert metrics["retrieval"]["text", "imu"]["queries"] == 48
 
 
 def test_equal_texts_of_different_groups_are_ties(binder):
@@ -86,37 +86,37 @@ def test_equal_texts_of_different_groups_are_ties(binder):
         def fetch(self, split, indices, modalities, rngs):
             return [{"text": ["a person", "someone"]} for _ in indices]
 
-    found = evaluated(binder, source=Alike())[0]["retrieval"]["imu_to_text"]
+    found = evaluated(binder, source=Alike())[0]["retrieval"]["imu", "text"]
     assert found["pool"] == 6
 
 
 def test_what_is_resampled_is_what_depends_on_each_other(binder):
     figures = evaluated(binder)[0]["retrieval"]
-    stated = {name: (e["resampled"], e["clusters"]) for name, e in figures.items()}
-    assert stated["imu_to_text"] == stated["imu_to_depth"] == ("owners", 8)
-    assert stated["text_to_imu"] == ("groups", 3), "six texts were asked, however often they were written down"
+    stated = {pair: (e["resampled"], e["clusters"]) for pair, e in figures.items()}
+    assert stated["imu", "text"] == stated["imu", "depth"] == ("owners", 8)
+    assert stated["text", "imu"] == ("groups", 3), "six texts are queries, however often they were written down"
     figures = evaluated(binder, source=Recordings(own_owner=True))[0]["retrieval"]
-    assert (figures["imu_to_text"]["resampled"], figures["imu_to_text"]["clusters"]) == ("groups", 3)
+    assert (figures["imu", "text"]["resampled"], figures["imu", "text"]["clusters"]) == ("groups", 3)
 
 
 def test_pairs_are_trained_emergent_or_the_anchors_own(binder):
     split = embedded()
     split.z["image"], split.rows["image"] = split.z["depth"].clone(), split.rows["depth"]
     metrics, _ = evaluated(binder, split)
-    kinds = {name: (e["kind"], e["trained"]) for name, e in metrics["retrieval"].items()}
+    kinds = {pair: (e["kind"], e["trained"]) for pair, e in metrics["retrieval"].items()}
     assert len(kinds) == 12
-    assert kinds["imu_to_text"] == kinds["text_to_imu"] == ("trained", True)
-    assert kinds["image_to_text"] == kinds["text_to_image"] == ("anchor", False)
-    assert {kind for name, (kind, _) in kinds.items() if "depth" in name} == {"emergent"}
+    assert kinds["imu", "text"] == kinds["text", "imu"] == ("trained", True)
+    assert kinds["image", "text"] == kinds["text", "image"] == ("anchor", False)
+    assert {kind for pair, (kind, _) in kinds.items() if "depth" in pair} == {"emergent"}
     assert (metrics["summary"]["trained_pairs"], metrics["summary"]["emergent_pairs"]) == (2, 8)
     assert metrics["summary"]["measure"] == "R@1 above chance"
 
 
-def test_what_each_query_found_has_the_mean_that_is_reported(binder):
+def test_the_results_of_the_queries_have_the_mean_that_is_reported(binder):
     labels = {"activity": {"modalities": ["imu"], "templates": ["{}"], "classes": {a: [a] for a in ACTIVITIES}}}
     metrics, queries = evaluated(binder, label_sets=labels)
-    assert set(queries) == {*metrics["retrieval"], "zero_shot/imu"}
-    for name, entry in metrics["retrieval"].items():
+    assert set(queries) == {*as_json(metrics)["retrieval"], "zero_shot/imu"}
+    for name, entry in as_json(metrics)["retrieval"].items():
         for figure, values in queries[name].per_query.items():
             assert values.mean() == pytest.approx(entry[figure])
         assert len(queries[name].keys) == entry["queries"]
@@ -148,12 +148,14 @@ def test_late_fusion_meets_every_caption(binder):
     finally:
         binder.fusion = None
     figures = metrics["retrieval"]
-    fused, plain = figures["imu_and_depth_to_text"], figures["imu_plus_depth_to_text"]
+    fused, plain = figures["imu_and_depth", "text"], figures["imu_plus_depth", "text"]
     assert (fused["queries"], fused["pool"]) == (NUM, 6)
     # Against one modality the sum of scores ranks as the sum of embeddings does.
     assert (fused["R@1"], fused["map"]) == (plain["R@1"], pytest.approx(plain["map"]))
-    assert figures["text_to_imu_and_depth"]["queries"] == 2 * NUM
+    assert figures["text", "imu_and_depth"]["queries"] == 2 * NUM
     assert queries["imu_and_depth_to_text"].pool == queries["imu_to_text"].pool
+    assert queries["imu_and_depth_to_text"].title == "imu ⊕ depth → text"
+    assert queries["text_to_imu_plus_depth"].title == "text → imu + depth"
     assert metrics["summary"]["emergent_pairs"] == 4, "fused pairs count their inputs twice: left out"
 
 

@@ -50,11 +50,12 @@ def test_nothing_shared_is_chance_and_everything_shared_is_one() -> None:
 
 
 def test_a_fused_modality_carries_the_union() -> None:
-    assert carried_factors("audio_and_imu", CARRIES) == {"shape", "size"}
+    assert carried_factors(["audio", "imu"], CARRIES) == {"shape", "size"}
     table = np.stack(np.unravel_index(np.arange(8), (2, 2, 2)), axis=1)
     factors = ("shape", "colour", "size")
-    alone = pair_ceiling(table, table, factors, "audio", "image", CARRIES, ks=(1,))
-    fused = pair_ceiling(table, table, factors, "audio_and_imu", "image", CARRIES, ks=(1,))
+    world = {"factors": factors, "pool_inputs": ["image"], "carries": CARRIES, "ks": (1,)}
+    alone = pair_ceiling(table, table, query_inputs=["audio"], **world)
+    fused = pair_ceiling(table, table, query_inputs=["audio", "imu"], **world)
     assert (alone["ceiling_R@1"], fused["ceiling_R@1"]) == (0.25, 0.5)
 
 
@@ -73,6 +74,8 @@ def test_errors_name_what_is_wrong() -> None:
     with pytest.raises(ValueError, match="needs queries and a pool"):
         ceiling_recall(table[:0], table)
     with pytest.raises(ValueError, match="thermal"):
-        carried_factors("audio_and_thermal", CARRIES)
+        carried_factors(["audio", "thermal"], CARRIES)
     with pytest.raises(ValueError, match="no column for \\['smell'\\]"):
-        pair_ceiling(table, table, ("shape", "size"), "scent", "scent", CARRIES)
+        pair_ceiling(
+            table, table, factors=("shape", "size"), query_inputs=["scent"], pool_inputs=["scent"], carries=CARRIES
+        )

@@ -18,7 +18,8 @@ def figures(num_classes, num_queries=2000):
 @pytest.mark.slow
 @pytest.mark.parametrize("num_classes", [2, 50])
 def test_draws_few_classes_and_many(num_classes, tmp_path):
-    png = plot_confusion("audio/esc50", {"per_class": figures(num_classes)}, "test", tmp_path / "confusion.png")
+    entry = {"per_class": figures(num_classes), "label_set": "esc50"}
+    png = plot_confusion("audio/esc50", entry, "test", tmp_path / "confusion.png")
     width, height = Image.open(png).size
     assert 500 < width < 2000
     assert 400 < height < 2000

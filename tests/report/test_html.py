@@ -13,9 +13,9 @@ METRICS = {
     "split": "test",
     "anchor": {"name": "<toy>", "fingerprint": "0123456789abcdef"},
     "retrieval": {
-        "audio_to_<i>": {
+        ("audio", "<i>"): {
             "R@1": 0.5, "R@5": 0.75, "R@10": 0.875, "median_rank": 1.5, "mrr": 0.6, "map": 0.55, "queries": 20,
-            "pool": 10, "chance_R@1": 0.1, "ci95_R@1": [0.4, 0.6], "trained": True, "ceiling_R@1": 0.9,
+            "pool": 10, "chance_R@1": 0.1, "ci95_R@1": [0.4, 0.6], "kind": "trained", "ceiling_R@1": 0.9,
         }
     },
     "zero_shot": {"imu": {"top1": 0.9, "num_classes": 6, "chance": 1 / 6, "queries": 60}},
@@ -55,12 +55,13 @@ class Page(HTMLParser):
 NOTHING = {"scatter": None, "galleries": [], "media": []}
 
 
-def report(tmp_path, config="modalities: [audio]\n", exhibit=NOTHING):
+def report(tmp_path, config="modalities: [audio]\n", media=NOTHING):
     png = tmp_path / "curves.png"
     Image.new("RGB", (3, 2), "red").save(png)
     path = tmp_path / "report.html"
     pngs, command = {"Loss & scale <curves>": png}, "python train.py x='<y>'"
-    write_report(path, METRICS, pngs, exhibit, config, 7, command, {"torch": "2.14.1"})
+    made_with = {"config_yaml": config, "seed": 7, "command": command, "versions": {"torch": "2.14.1"}}
+    write_report(path, METRICS, pngs, media, **made_with)
     return path.read_text(encoding="utf-8")
 
 
@@ -105,7 +106,7 @@ def test_escapes_whatever_a_config_or_a_name_holds(tmp_path):
 
 def test_data_can_not_end_its_element(tmp_path):
     nasty = "</script><script>alert(1)</script><!-- <script> ]]> \u2028 & &lt; \\u003c"
-    page = Page(report(tmp_path, exhibit=NOTHING | {"media": [{"kind": "text", "text": nasty}]}))
+    page = Page(report(tmp_path, media=NOTHING | {"media": [{"kind": "text", "text": nasty}]}))
     assert page.tags.count("script") == 2
     assert json.loads(page.scripts[0])["media"][0]["text"] == nasty
 
@@ -120,7 +121,7 @@ def test_serves_dark_rooms_and_phones(tmp_path):
 
 def test_a_run_without_zero_shot_or_figures(tmp_path):
     path = tmp_path / "report.html"
-    write_report(path, {"retrieval": METRICS["retrieval"]}, {}, NOTHING, "", 0, "", {})
+    write_report(path, {"retrieval": METRICS["retrieval"]}, {}, NOTHING)
     page = Page(path.read_text(encoding="utf-8"))
     assert page.tags.count("table") == 1
     assert "img" not in page.tags

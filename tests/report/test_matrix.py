@@ -22,9 +22,9 @@ def draw(tmp_path, name, retrieval):
 
 @pytest.mark.slow
 def test_every_trained_pair_is_outlined(tmp_path):
-    none = draw(tmp_path, "none", {"a_to_b": entry(0.5), "b_to_a": entry(0.5)})
-    one = draw(tmp_path, "one", {"a_to_b": entry(0.5, trained=True), "b_to_a": entry(0.5)})
-    two = draw(tmp_path, "two", {"a_to_b": entry(0.5, trained=True), "b_to_a": entry(0.5, trained=True)})
+    none = draw(tmp_path, "none", {("a", "b"): entry(0.5), ("b", "a"): entry(0.5)})
+    one = draw(tmp_path, "one", {("a", "b"): entry(0.5, trained=True), ("b", "a"): entry(0.5)})
+    two = draw(tmp_path, "two", {("a", "b"): entry(0.5, trained=True), ("b", "a"): entry(0.5, trained=True)})
     legend, outline = outline_pixels(none), outline_pixels(one) - outline_pixels(none)
     assert legend > 0
     assert outline > 4 * legend
@@ -32,14 +32,14 @@ def test_every_trained_pair_is_outlined(tmp_path):
 
 
 @pytest.mark.slow
-def test_colours_are_shares_of_the_ceiling_only_where_all_are_known(tmp_path):
+def test_colours_are_shares_of_the_best_only_where_all_are_known(tmp_path):
     known = {
-        "a_to_b": entry(0.25, **{"ceiling_R@1": 0.5, "share_of_ceiling": 0.5}),
-        "b_to_a": entry(0.5, **{"ceiling_R@1": 1.0, "share_of_ceiling": 0.5}),
+        ("a", "b"): entry(0.25, **{"ceiling_R@1": 0.5, "share_of_ceiling": 0.5}),
+        ("b", "a"): entry(0.5, **{"ceiling_R@1": 1.0, "share_of_ceiling": 0.5}),
     }
     shares = np.asarray(Image.open(draw(tmp_path, "shares", known)))
-    # Both are half of their ceilings: equal colours. By R@1 they differ.
-    mixed = np.asarray(Image.open(draw(tmp_path, "mixed", known | {"a_to_c": entry(0.5)})))
+    # Both are half of their best: equal colours. By R@1 they differ.
+    mixed = np.asarray(Image.open(draw(tmp_path, "mixed", known | {("a", "c"): entry(0.5)})))
     assert len(cell_colours(shares)) == 1
     assert len(cell_colours(mixed)) == 2
 
@@ -52,8 +52,10 @@ def cell_colours(pixels):
 
 
 def test_a_query_that_is_in_no_pool_has_a_row_and_no_column(tmp_path):
-    one = Image.open(draw(tmp_path, "one", {"audio_to_image": entry(0.5)})).size
-    two = Image.open(draw(tmp_path, "two", {"audio_to_image": entry(0.5), "audio_and_imu_to_image": entry(0.5)})).size
+    one = Image.open(draw(tmp_path, "one", {("audio", "image"): entry(0.5)})).size
+    two = Image.open(
+        draw(tmp_path, "two", {("audio", "image"): entry(0.5), ("audio_and_imu", "image"): entry(0.5)})
+    ).size
     assert two[0] == one[0]
     assert two[1] > one[1]
 
@@ -64,7 +66,7 @@ def test_the_summary_stands_below(tmp_path):
         "measure": "R@1 above chance", "trained": 0.8, "emergent": 0.4, "emergent_of_trained": 0.5,
         "ci95_emergent_of_trained": [0.4, 0.6], "trained_pairs": 1, "emergent_pairs": 1,
     }  # fmt: skip
-    metrics = {"split": "test", "retrieval": {"a_to_b": entry(0.5), "b_to_a": entry(0.25, trained=True)}}
+    metrics = {"split": "test", "retrieval": {("a", "b"): entry(0.5), ("b", "a"): entry(0.25, trained=True)}}
     without = Image.open(plot_matrix(metrics, tmp_path / "without.png"))
     below = Image.open(plot_matrix(metrics | {"summary": summary}, tmp_path / "with.png"))
     band = int(0.1 * below.height)

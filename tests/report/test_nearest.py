@@ -30,12 +30,12 @@ def test_each_query_has_its_nearest_pool_items_best_first(split, one_per_group):
         assert len({row.position for row in gallery.rows}) == 4
         for row in gallery.rows:
             scores = cosines[row.position][candidates].sort(descending=True).values[:NUM_RESULTS]
-            torch.testing.assert_close(torch.tensor([found.score for found in row.found]), scores)
-            for found in row.found:
-                assert found.position in candidates
-                assert found.score == pytest.approx(float(cosines[row.position, found.position]), abs=1e-6)
-                of_found, of_query = (split.group_ids_N[p].item() for p in (found.position, row.position))
-                assert found.relevant == (of_found == of_query)
+            torch.testing.assert_close(torch.tensor([hit.score for hit in row.hits]), scores)
+            for hit in row.hits:
+                assert hit.position in candidates
+                assert hit.score == pytest.approx(float(cosines[row.position, hit.position]), abs=1e-6)
+                group_of_hit, group_of_query = (split.group_ids_N[p].item() for p in (hit.position, row.position))
+                assert hit.relevant == (group_of_hit == group_of_query)
 
 
 def test_no_queries_no_galleries(split):

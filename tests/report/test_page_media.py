@@ -9,9 +9,8 @@ from bind.report import page_media as page_media_file
 from bind.report.page_media import page_media
 
 
-def shown(source, num_samples=300, galleries=(), **fused):
-    values = pages.values_of(source)
-    return page_media(values, {m: (m,) for m in source.modalities()} | fused, galleries, num_samples)
+def shown(source, num_samples=300, galleries=()):
+    return page_media(pages.values_of(source), source.modalities(), galleries, num_samples)
 
 
 def points_of(page):
@@ -62,8 +61,8 @@ def test_a_fused_point_has_the_media_of_its_inputs(source):
     values = pages.values_of(source)
     values.split.z["audio_and_imu"] = values.split.z["audio"]
     values.split.rows["audio_and_imu"] = values.split.rows["audio"]
-    parts = {m: (m,) for m in source.modalities()} | {"audio_and_imu": ("audio", "imu")}
-    page = page_media(values, parts, [], 300)
+    fused = {"audio_and_imu": ("audio", "imu")}
+    page = page_media(values, [*source.modalities(), *fused], [], 300, fused=fused)
     [fused] = [m for m in page["scatter"]["modalities"] if len(m["parts"]) > 1]
     assert fused == {"name": "audio_and_imu", "title": "audio ⊕ imu", "parts": ["audio", "imu"]}
     for modality, sample, _ in points_of(page):
@@ -81,6 +80,6 @@ def test_galleries_and_points_share_their_media(source):
     assert with_gallery["media"][row["query"]["media"]]["kind"] == "sound"
     # The second of the pool is the second caption of the first sample that has any.
     first = next(sample for sample in source.samples("test") if "text" in sample.values)
-    assert with_gallery["media"][row["found"][1]["media"]]["text"] == first.values["text"][1]
-    assert row["found"][1]["key"] == first.key
-    assert [cell["relevant"] for cell in row["found"]] == [True, False, False]
+    assert with_gallery["media"][row["hits"][1]["media"]]["text"] == first.values["text"][1]
+    assert row["hits"][1]["key"] == first.key
+    assert [cell["relevant"] for cell in row["hits"]] == [True, False, False]

@@ -4,7 +4,7 @@ import torch
 from torch.nn.functional import normalize
 
 from bind.evaluation.embedded import EmbeddedSplit
-from bind.report.scatter import FEWEST_POINTS, projections, shown_samples
+from bind.report.scatter import MIN_UMAP_POINTS, projections, shown_samples
 
 
 def split_of(counts, dim=6, seed=0):
@@ -70,11 +70,11 @@ def test_equal_vectors_are_one_point():
 @pytest.mark.filterwarnings("ignore")
 def test_umap_keeps_clusters_together_and_is_the_same_again():
     pytest.importorskip("umap")
-    split = split_of({"a": FEWEST_POINTS, "b": FEWEST_POINTS}, dim=32)
-    shown = {m: torch.arange(FEWEST_POINTS) for m in "ab"}
+    split = split_of({"a": MIN_UMAP_POINTS, "b": MIN_UMAP_POINTS}, dim=32)
+    shown = {m: torch.arange(MIN_UMAP_POINTS) for m in "ab"}
     first, again = projections(split, shown)[2], projections(split, shown)[2]
     assert torch.equal(first.points_n2, again.points_n2)
-    a, b = first.points_n2.split(FEWEST_POINTS)
+    a, b = first.points_n2.split(MIN_UMAP_POINTS)
     assert (a.mean(dim=0) - b.mean(dim=0)).norm() > 2 * max(a.std(dim=0).max(), b.std(dim=0).max())
-    few = {m: torch.arange(FEWEST_POINTS // 4) for m in "ab"}
+    few = {m: torch.arange(MIN_UMAP_POINTS // 4) for m in "ab"}
     assert [p.name for p in projections(split, few)] == ["PCA", "PCA, centred"]

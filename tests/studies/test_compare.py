@@ -12,12 +12,13 @@ from bind.studies.compare import compare_runs, main
 NUM = 60
 
 
-def results(hit_rate, *, seed=0, order=None, clusters=None, pool=(10, "abc")):
+def results(hit_rate, *, seed=0, order=None, clusters=None, pool=(10, "abc"), title="x → y"):
     rng = np.random.default_rng(seed)
     ranks = np.where(rng.random(NUM) < hit_rate, 1, 1 + rng.integers(1, 9, NUM)).astype(float)
     order = np.arange(NUM) if order is None else order
     per_query = {"R@1": (ranks == 1) * 1.0, "R@5": (ranks <= 5) * 1.0, "mean_rank": ranks, "map": 1 / ranks}
     return QueryResults(
+        title=title,
         keys=[f"sample {i // 2}" for i in order],
         values_Q=order % 2,
         clusters_Q=(np.arange(NUM) // 2 if clusters is None else clusters)[order],
@@ -42,7 +43,8 @@ def test_what_is_written_is_read(tmp_path):
     split, read = read_queries(run(tmp_path / "run", tasks) / "queries.parquet")
     assert (split, list(read)) == ("test", list(tasks))
     for task, r in tasks.items():
-        assert (read[task].keys, read[task].resampled, read[task].pool) == (r.keys, r.resampled, r.pool)
+        assert (read[task].title, read[task].keys) == (r.title, r.keys)
+        assert (read[task].resampled, read[task].pool) == (r.resampled, r.pool)
         np.testing.assert_array_equal(read[task].values_Q, r.values_Q)
         np.testing.assert_array_equal(read[task].clusters_Q, r.clusters_Q)
         assert read[task].per_query.keys() == r.per_query.keys()
@@ -53,7 +55,7 @@ def test_what_is_written_is_read(tmp_path):
 def test_queries_are_paired_whatever_their_order(tmp_path):
     a = run(tmp_path / "a", {"x_to_y": results(0.5)})
     b = run(tmp_path / "b", {"x_to_y": results(0.5, order=np.random.default_rng(1).permutation(NUM))})
-    for d in compare_runs(a, b)[1]:
+    for d in compare_runs(a, b).differences:
         assert (d.difference, d.ci95, d.better) == (pytest.approx(0), pytest.approx((0, 0)), "")
         assert (d.queries, d.clusters, d.resampled) == (NUM, NUM // 2, "owners")
 
@@ -65,14 +67,17 @@ def test_pairing_sees_a_small_difference_that_two_intervals_would_not(tmp_path):
     better = {"R@1": (ranks == 1) * 1.0, "R@5": (ranks <= 5) * 1.0, "mean_rank": ranks, "map": 1 / ranks}
     a = run(tmp_path / "a", {"x_to_y": worse})
     b = run(tmp_path / "b", {"x_to_y": replace(worse, per_query=better)})
-    found = by_figure(compare_runs(a, b)[1])
+    found = by_figure(compare_runs(a, b).differences)
     assert found["R@1"].difference == pytest.approx(0.1)
     assert 0 < found["R@1"].ci95[0] < 0.1 < found["R@1"].ci95[1]
     assert {d.better for name, d in found.items() if name != "median_rank"} == {"B"}  # a lower mean rank is better
-    other_way = by_figure(compare_runs(b, a)[1])
+    other_way = by_figure(compare_runs(b, a).differences)
     assert other_way["mean_rank"].better == "A"
     # A quarter of the queries differ at random: the same 0.1 between other queries is no evidence.
-    assert by_figure(compare_runs(a, run(tmp_path / "c", {"x_to_y": results(0.6, seed=9)}))[1])["R@1"].better == ""
+    assert (
+        by_figure(compare_runs(a, run(tmp_path / "c", {"x_to_y": results(0.6, seed=9)})).differences)["R@1"].better
+        == ""
+    )
 
 
 def test_a_difference_of_one_owner_is_not_real(tmp_path):
@@ -81,36 +86,39 @@ def test_a_difference_of_one_owner_is_not_real(tmp_path):
     right = {name: x.copy() for name, x in a.per_query.items()}
     right["R@1"][:20] = 1
     runs = [run(tmp_path / n, {"x_to_y": r}) for n, r in (("a", a), ("b", replace(a, per_query=right)))]
-    assert by_figure(compare_runs(*runs)[1])["R@1"].better == ""
+    assert by_figure(compare_runs(*runs).differences)["R@1"].better == ""
     alone = [replace(r, clusters_Q=np.arange(NUM)) for r in (a, replace(a, per_query=right))]
     runs = [run(tmp_path / n, {"x_to_y": r}) for n, r in zip("cd", alone, strict=True)]
-    assert by_figure(compare_runs(*runs)[1])["R@1"].better == "B"
+    assert by_figure(compare_runs(*runs).differences)["R@1"].better == "B"
 
 
 def test_a_difference_over_few_owners_is_shown_without_a_verdict(tmp_path, capsys):
     better = {}
     for num_owners in (2, 9, 10):
         owners = np.arange(NUM) % num_owners
-        tasks = [{"x_to_y": results(rate, seed=1, clusters=owners), "y_to_x": results(rate)} for rate in (0.2, 0.9)]
+        tasks = [
+            {"x_to_y": results(rate, seed=1, clusters=owners), "y_to_x": results(rate, title="y → x")}
+            for rate in (0.2, 0.9)
+        ]
         runs = [run(tmp_path / f"{name}{num_owners}", t) for name, t in zip("ab", tasks, strict=True)]
-        found = [d for d in compare_runs(*runs)[1] if d.figure == "R@1"]
+        found = [d for d in compare_runs(*runs).differences if d.figure == "R@1"]
         assert min(d.ci95[0] for d in found) > 0
         better[num_owners] = [d.better for d in found]
     assert better == {2: ["", "B"], 9: ["", "B"], 10: ["B", "B"]}
     main([str(tmp_path / "a2"), str(tmp_path / "b2"), "--figures", "R@1,map"])
     text = capsys.readouterr().out
-    assert "test split: 2 of 2 differences are real, 1 task cannot be told\n" in text
+    assert "test split: 2 of 2 differences are real, 1 task cannot be decided\n" in text
     assert "of under 10 the interval is far too narrow" in " ".join(text.split())
     shown = [line for line in text.splitlines() if "x → y" in line]
     assert len(shown) == 2
     assert all(" … " in line for line in shown)
-    assert all(line.split()[-7:] == ["too", "few", "owners", "to", "tell", "60/2", "owners"] for line in shown)
+    assert all(line.split()[-7:] == ["too", "few", "owners", "to", "decide", "60/2", "owners"] for line in shown)
     alone = [
         run(tmp_path / n, {"x_to_y": results(r, clusters=np.arange(NUM) % 3)}) for n, r in (("c", 0.2), ("d", 0.9))
     ]
     main([*map(str, alone), "--figures", "R@1"])
     text = capsys.readouterr().out
-    assert "test split: 1 task cannot be told\n" in text
+    assert "test split: 1 task cannot be decided\n" in text
     assert "differences are real" not in text
 
 
@@ -125,8 +133,9 @@ def test_tasks_that_cannot_be_paired_are_named_with_the_reason(tmp_path):
     )
     a = {"same": results(0.5), "p": results(0.5), "q": results(0.5), "r": results(0.5), "only_a": results(0.5)}
     b = {"same": results(0.6), "p": results(0.5, pool=(9, "x")), "q": results(0.5, pool=(10, "x")), "r": fewer}
-    _, found, left_out = compare_runs(run(tmp_path / "a", a), run(tmp_path / "b", b))
-    assert {d.task for d in found} == {"same"}
+    comparison = compare_runs(run(tmp_path / "a", a), run(tmp_path / "b", b))
+    assert {d.task for d in comparison.differences} == {"same"}
+    left_out = comparison.left_out
     assert left_out["p"] == "the pool has 10 items in A and 9 in B"
     assert "different items" in left_out["q"]
     assert left_out["r"] == "1 queries are only in one of the runs, such as sample 29"
@@ -141,7 +150,7 @@ def test_the_split_is_that_of_the_runs_or_the_one_asked_for(tmp_path):
     with pytest.raises(ValueError, match=r"bindspace evaluate run=.*b split=test"):
         compare_runs(a, b)
     run(a, {"x_to_y": results(0.5)}, split="val", name="queries_val.parquet")
-    assert compare_runs(a, b, "val")[0] == "val"
+    assert compare_runs(a, b, "val").split_name == "val"
     with pytest.raises(ValueError, match="no run directory"):
         compare_runs(a, tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
@@ -150,8 +159,9 @@ def test_the_split_is_that_of_the_runs_or_the_one_asked_for(tmp_path):
 
 
 def test_the_command_prints_a_table_and_writes_all_figures(tmp_path, capsys):
-    a = run(tmp_path / "a", {"audio_and_imu_to_image": results(0.2), "zero_shot/audio": results(0.2)})
-    b = run(tmp_path / "b", {"audio_and_imu_to_image": results(0.9, seed=1), "zero_shot/audio": results(0.2)})
+    fused, classes = "audio ⊕ imu → image", results(0.2, title="audio, zero-shot")
+    a = run(tmp_path / "a", {"audio_and_imu_to_image": results(0.2, title=fused), "zero_shot/audio": classes})
+    b = run(tmp_path / "b", {"audio_and_imu_to_image": results(0.9, seed=1, title=fused), "zero_shot/audio": classes})
     for suffix in ("json", "csv"):
         main([str(a), str(b), "--figures", "R@1,top1", "--out", str(tmp_path / f"out.{suffix}")])
     text = capsys.readouterr().out

@@ -22,9 +22,9 @@ METRICS = {
     "split": "test",
     "anchor": {"name": "toy", "fingerprint": "0123456789abcdef"},
     "retrieval": {
-        f"audio_to_{pool}": {
+        ("audio", pool): {
             "R@1": r1, "R@5": 0.75, "R@10": 0.875, "median_rank": rank, "mrr": 0.6, "map": 0.55, "queries": 20,
-            "pool": 10, "chance_R@1": 0.1, "ci95_R@1": [r1 - 0.1, r1 + 0.1], "trained": True, "kind": "trained",
+            "pool": 10, "chance_R@1": 0.1, "ci95_R@1": [r1 - 0.1, r1 + 0.1], "kind": "trained",
         }
         for pool, r1, rank in (("image", 0.5, 2), ("text", 0.25, 11), ("imu", 0.75, 1))
     },
@@ -67,8 +67,9 @@ def write_page(
     galleries = [one_gallery(values.split, *pair) for pair in pairs]
     path = folder / "a run" / "report.html"
     path.parent.mkdir(exist_ok=True)
-    shown = page_media(values, {m: (m,) for m in source.modalities()}, galleries, num_samples)
-    write_report(path, METRICS, {}, shown, config, 7, "python train.py", {"torch": "2"})
+    media = page_media(values, source.modalities(), galleries, num_samples)
+    made_with = {"config_yaml": config, "seed": 7, "command": "python train.py", "versions": {"torch": "2"}}
+    write_report(path, METRICS, {}, media, **made_with)
     return path
 
 

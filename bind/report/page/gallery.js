@@ -6,14 +6,14 @@ function galleryCell(cell, modality, heading, kind) {
 }
 
 function galleryRow(row, gallery) {
-  const found = row.found.map((cell, index) => {
+  const hits = row.hits.map((cell, index) => {
     const heading = `${index + 1}  ${cell.relevant ? "✓" : "✗"}  ${cell.score.toFixed(3)}`;
     const kind = cell.relevant ? "right" : "wrong";
     return element("li", {}, galleryCell(cell, gallery.pool, heading, kind));
   });
   const results = { class: "found", tabindex: "0", "aria-label": "results, best first" };
   return element("div", { class: "asked" },
-    galleryCell(row.query, gallery.query, "query", ""), element("ol", results, ...found));
+    galleryCell(row.query, gallery.query, "query", ""), element("ol", results, ...hits));
 }
 
 function showGalleries(place) {

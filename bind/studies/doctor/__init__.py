@@ -1,1 +1,1 @@
-"""`bindspace doctor`: what is wrong with a manifest and its files, all of it at once."""
+"""`bindspace doctor`: all that is wrong with a manifest and its files, at once."""

@@ -1,4 +1,4 @@
-"""Captions that several samples share although nothing says that these mean the same: false negatives of the loss."""
+"""Captions that several samples share without a common group: false negatives of the loss."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from bind.types import Sample
 BATCH_SIZE = 64
 """The default batch, in which samples are each other's negatives."""
 MAX_CLASHING_SHARE = 0.01
-"""Share of rows that may meet their own caption as a negative in a batch. Each such row pulls and pushes on the same
-text; one in a hundred is the share of damaged files that the data scripts let pass."""
+"""Share of rows that may have their own caption as a negative in a batch. Such a row is pulled to and pushed from the
+same text; one in a hundred is the share of damaged files that the data scripts let pass."""
 
 SHARED_CAPTION = FindingKind(
     "caption shared without a group", 1.0, "give samples that mean the same one `group`: they are negatives now"
@@ -21,13 +21,13 @@ SHARED_CAPTION = FindingKind(
 ONE_GROUP = FindingKind("all samples in one group", 0.0, "samples of a group are no negatives: the loss has none left")
 
 
-def normalised(caption: str) -> str:
+def normalise_caption(caption: str) -> str:
     """A caption without case, punctuation and repeated blanks."""
     return " ".join(re.findall(r"\w+", caption.casefold()))
 
 
-def between_captions(samples: Sequence[Sample]) -> tuple[list[Finding], float]:
-    """Captions that training samples of different groups share, and the share of rows that meet theirs as a negative.
+def check_captions(samples: Sequence[Sample]) -> tuple[list[Finding], float]:
+    """Captions that training samples of different groups share, and the share of rows that have theirs as a negative.
 
     That share is of a batch of 64 drawn at random: each other row is a false negative with the probability that it has
     one of the row's captions and another group.
@@ -38,7 +38,7 @@ def between_captions(samples: Sequence[Sample]) -> tuple[list[Finding], float]:
     holders: dict[str, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
     wording: dict[str, str] = {}
     for sample in train:
-        for caption, text in {normalised(text): text for text in sample.values.get("text", ())}.items():
+        for caption, text in {normalise_caption(text): text for text in sample.values.get("text", ())}.items():
             wording.setdefault(caption, text)
             holders[caption][sample.group_id].append(sample.key)
     findings, clashes = [], 0

@@ -1,4 +1,4 @@
-"""`bindspace doctor MANIFEST`."""
+"""The command `bindspace doctor MANIFEST`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bind.files import write_text
 from bind.studies.doctor.diagnose import diagnose
-from bind.studies.doctor.show import show
+from bind.studies.doctor.show import print_diagnosis
 
 
 def main(arguments: list[str]) -> int:
@@ -21,21 +21,22 @@ def main(arguments: list[str]) -> int:
         prog="bindspace doctor", description="What is wrong with a manifest and its files."
     )
     parser.add_argument("manifest", type=Path, help="CSV, JSONL or Parquet table, a row per sample")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was found there")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all findings there")
     parser.add_argument(
         "--anchor",
         default="toy",
-        help="what finds nearly equal pictures, as in anchor.pretrained= (toy); none: skip it",
+        help="the anchor that finds nearly equal pictures, as in anchor.pretrained= (toy); none: skip it",
     )
     parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes that read files (0: this one)")
-    given = parser.parse_args(arguments)
-    if given.workers < 0:
-        parser.error(f"--workers {given.workers}: give 0 or more")
-    if given.json is not None and not given.json.resolve().parent.is_dir():
-        parser.error(f"--json {given.json}: there is no such folder")
-    diagnosis = diagnose(given.manifest, None if given.anchor == "none" else given.anchor, given.workers)
-    show(diagnosis)
-    if given.json is not None:
-        write_text(given.json, json.dumps(diagnosis.as_json(), indent=1, ensure_ascii=False) + "\n")
-        print(f"everything: {given.json}")
+    options = parser.parse_args(arguments)
+    if options.workers < 0:
+        parser.error(f"--workers {options.workers}: give 0 or more")
+    if options.json is not None and not options.json.resolve().parent.is_dir():
+        parser.error(f"--json {options.json}: there is no such folder")
+    anchor = None if options.anchor == "none" else options.anchor
+    diagnosis = diagnose(options.manifest, anchor, options.workers)
+    print_diagnosis(diagnosis)
+    if options.json is not None:
+        write_text(options.json, json.dumps(diagnosis.as_json(), indent=1, ensure_ascii=False) + "\n")
+        print(f"everything: {options.json}")
     return int(any(problem.is_error for problem in diagnosis.problems()))

@@ -1,4 +1,4 @@
-"""One manifest from its rows to everything that is wrong with it."""
+"""The diagnosis of a manifest: its rows and files are read once, and all that is wrong with them is named."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from bind.studies.doctor.captions import between_captions
-from bind.studies.doctor.duplicates import exact_duplicates, name_of, part_of
-from bind.studies.doctor.examine import FileTask, examine_all, sort_of, tasks_of
+from bind.studies.doctor.captions import check_captions
+from bind.studies.doctor.duplicates import check_exact_duplicates, describe_span, name_in_manifest
+from bind.studies.doctor.examine import FileTask, examine_all, file_sort, make_file_tasks
 from bind.studies.doctor.findings import Diagnosis, Fault, FileFacts, Finding, Item
-from bind.studies.doctor.motion import between_recordings
-from bind.studies.doctor.offsets import MAX_SAMPLES, OUT_OF_STEP, offsets
-from bind.studies.doctor.overview import overview_of
-from bind.studies.doctor.table import MISSING, between_splits, read_samples
+from bind.studies.doctor.motion import compare_recordings
+from bind.studies.doctor.offsets import MAX_SAMPLES, OUT_OF_STEP, measure_offsets
+from bind.studies.doctor.overview import make_overview
+from bind.studies.doctor.table import MISSING, check_splits, read_samples
 from bind.types import Clip, Modality, Sample
 
 Examined = list[tuple[FileTask, FileFacts]]
 Stream = tuple[Modality, Clip]
-Users = Mapping[Stream, list[Item]]
+ItemsOfStream = Mapping[Stream, list[Item]]
+"""A stream → the items of all samples that use it."""
 
 
 def diagnose(manifest: Path, anchor: str | None = None, num_workers: int = 0) -> Diagnosis:
@@ -32,22 +33,29 @@ def diagnose(manifest: Path, anchor: str | None = None, num_workers: int = 0) ->
 
     Args:
         manifest: CSV, JSONL or Parquet.
-        anchor: what embeds pictures for near duplicates, as in `anchor.pretrained=`; None leaves that out.
+        anchor: the anchor whose vectors find near duplicates of pictures, as in `anchor.pretrained=`; None skips that.
         num_workers: processes that read files; 0 reads in this one.
 
     Raises:
         ValueError: a file that is no manifest at all, or an anchor that can't be loaded.
+
+    Examples:
+        >>> import tempfile
+        >>> manifest = Path(tempfile.mkdtemp()) / "manifest.csv"
+        >>> _ = manifest.write_text("key,split,text,audio\\na,train,a dog barks,a.wav\\nb,test,rain,\\n")
+        >>> [(problem.kind.name, problem.findings[0].name) for problem in diagnose(manifest).problems()]
+        [('missing file', 'a.wav')]
     """
     samples, findings = read_samples(manifest)
     folder = manifest.parent
-    diagnosis = Diagnosis(str(manifest), findings=[*findings, *between_splits(samples, folder)])
-    items = _items(samples)
-    there = {path for path in {item.clip.path for item in items} if isinstance(path, Path) and path.is_file()}
-    in_step = _timed_together(samples, there)
+    diagnosis = Diagnosis(str(manifest), findings=[*findings, *check_splits(samples, folder)])
+    items = _clip_items(samples)
+    existing = {path for path in {item.clip.path for item in items} if isinstance(path, Path) and path.is_file()}
+    in_step = _pair_timed_streams(samples, existing)
     enveloped: set[tuple[Modality, Any]] = {
         (m, clip.path) for pairs in in_step.values() for pair in pairs for m, clip in pair
     }
-    tasks = tasks_of(((item.modality, item.clip) for item in items if item.clip.path in there), enveloped)
+    tasks = make_file_tasks(((item.modality, item.clip) for item in items if item.clip.path in existing), enveloped)
     screen = Console(stderr=True)
     facts = track(
         examine_all(tasks, num_workers),
@@ -58,29 +66,29 @@ def diagnose(manifest: Path, anchor: str | None = None, num_workers: int = 0) ->
         disable=not screen.is_terminal,
     )
     examined = list(zip(tasks, facts, strict=True))
-    diagnosis.overview = overview_of(samples, examined)
+    diagnosis.overview = make_overview(samples, examined)
     _note_unexamined(diagnosis, tasks)
 
-    users = _users(items)
+    items_of = _items_of_streams(items)
     missing: dict[tuple[Modality, Any], list[Item]] = defaultdict(list)
     for item in items:
-        if item.clip.path not in there:
+        if item.clip.path not in existing:
             missing[item.modality, item.clip.path].append(item)
     diagnosis.findings += [
-        Finding(MISSING, modality, name_of(path, folder), found[0].split, tuple(item.key for item in found))
-        for (modality, path), found in missing.items()
+        Finding(MISSING, modality, name_in_manifest(path, folder), users[0].split, tuple(item.key for item in users))
+        for (modality, path), users in missing.items()
     ]
-    _add_file_faults(diagnosis, examined, users, folder)
-    _add_motion(diagnosis, examined, users, folder)
-    diagnosis.findings += exact_duplicates(examined, users, folder)
+    _add_file_faults(diagnosis, examined, items_of, folder)
+    _add_motion(diagnosis, examined, items_of, folder)
+    diagnosis.findings += check_exact_duplicates(examined, items_of, folder)
     _add_captions(diagnosis, samples)
-    _add_offsets(diagnosis, in_step, examined, users, folder)
+    _add_offsets(diagnosis, in_step, examined, items_of, folder)
     if anchor is not None:
-        _add_near(diagnosis, examined, users, anchor, folder)
+        _add_near(diagnosis, examined, items_of, anchor, folder)
     return diagnosis
 
 
-def _items(samples: Sequence[Sample]) -> list[Item]:
+def _clip_items(samples: Sequence[Sample]) -> list[Item]:
     return [
         Item(sample.key, sample.split, modality, value, sample.group_id)
         for sample in samples
@@ -90,51 +98,51 @@ def _items(samples: Sequence[Sample]) -> list[Item]:
     ]
 
 
-def _users(items: Sequence[Item]) -> Users:
-    users: dict[Stream, list[Item]] = defaultdict(list)
+def _items_of_streams(items: Sequence[Item]) -> ItemsOfStream:
+    items_of: dict[Stream, list[Item]] = defaultdict(list)
     for item in items:
-        users[item.modality, item.clip].append(item)
-    return users
+        items_of[item.modality, item.clip].append(item)
+    return items_of
 
 
 def _note_unexamined(diagnosis: Diagnosis, tasks: Sequence[FileTask]) -> None:
     unexamined: dict[Modality, int] = defaultdict(int)
     for task in tasks:
-        if sort_of(task.modality, task.path) is None:
+        if file_sort(task.modality, task.path) is None:
             unexamined[task.modality] += 1
     diagnosis.notes += [f"{m}: {n} files of a sort that is only counted" for m, n in unexamined.items()]
 
 
-def _add_file_faults(diagnosis: Diagnosis, examined: Examined, users: Users, folder: Path) -> None:
+def _add_file_faults(diagnosis: Diagnosis, examined: Examined, items_of: ItemsOfStream, folder: Path) -> None:
     for task, facts in examined:
-        _add(diagnosis, task, facts.faults, users, folder)
+        _add(diagnosis, task, facts.faults, items_of, folder)
         for clip, stretch in zip(task.clips, facts.stretches, strict=True):
             if stretch.faults:
-                keys = tuple(dict.fromkeys(item.key for item in users[task.modality, clip]))
-                name, part = name_of(task.path, folder), part_of(clip)
+                keys = tuple(dict.fromkeys(item.key for item in items_of[task.modality, clip]))
+                name, part = name_in_manifest(task.path, folder), describe_span(clip)
                 diagnosis.findings += [
                     Finding(fault.kind, task.modality, name, fault.detail, keys, part) for fault in stretch.faults
                 ]
 
 
-def _add(diagnosis: Diagnosis, task: FileTask, faults: Sequence[Fault], users: Users, folder: Path) -> None:
+def _add(diagnosis: Diagnosis, task: FileTask, faults: Sequence[Fault], items_of: ItemsOfStream, folder: Path) -> None:
     """Faults of a whole file touch all samples that use any of it."""
     if faults:
-        keys = tuple(dict.fromkeys(item.key for clip in task.clips for item in users[task.modality, clip]))
-        name = name_of(task.path, folder)
+        keys = tuple(dict.fromkeys(item.key for clip in task.clips for item in items_of[task.modality, clip]))
+        name = name_in_manifest(task.path, folder)
         diagnosis.findings += [Finding(fault.kind, task.modality, name, fault.detail, keys) for fault in faults]
 
 
-def _add_motion(diagnosis: Diagnosis, examined: Examined, users: Users, folder: Path) -> None:
+def _add_motion(diagnosis: Diagnosis, examined: Examined, items_of: ItemsOfStream, folder: Path) -> None:
     sensors: dict[Modality, dict[str, tuple[FileTask, FileFacts]]] = defaultdict(dict)
     for task, facts in examined:
-        if sort_of(task.modality, task.path) == "sensor":
+        if file_sort(task.modality, task.path) == "sensor":
             sensors[task.modality][str(task.path)] = (task, facts)
     for modality, files in sensors.items():
-        faults, notes = between_recordings({name: facts for name, (_, facts) in files.items()})
+        faults, notes = compare_recordings({name: facts for name, (_, facts) in files.items()})
         diagnosis.notes += [f"{modality}: {note}" for note in notes]
         for name, (task, _) in files.items():
-            _add(diagnosis, task, faults[name], users, folder)
+            _add(diagnosis, task, faults[name], items_of, folder)
         motions = [facts.motion for _, facts in files.values() if facts.motion is not None]
         if motions:
             diagnosis.measured[f"{modality} gravity"] = {
@@ -144,31 +152,31 @@ def _add_motion(diagnosis: Diagnosis, examined: Examined, users: Users, folder: 
 
 
 def _add_captions(diagnosis: Diagnosis, samples: Sequence[Sample]) -> None:
-    found, share = between_captions(samples)
-    diagnosis.findings += found
+    findings, share = check_captions(samples)
+    diagnosis.findings += findings
     if share:
         diagnosis.measured["rows that meet their own caption as a negative in a batch of 64"] = share
 
 
-def _timed_together(
-    samples: Sequence[Sample], there: set[Path]
+def _pair_timed_streams(
+    samples: Sequence[Sample], existing: set[Path]
 ) -> dict[tuple[Modality, Modality], list[tuple[Stream, Stream]]]:
     """Two modalities that run in time → the streams of samples that have both, at most as many as are compared."""
-    found: dict[tuple[Modality, Modality], list[tuple[Stream, Stream]]] = defaultdict(list)
+    pairs_of: dict[tuple[Modality, Modality], list[tuple[Stream, Stream]]] = defaultdict(list)
     for sample in samples:
         streams = [
             (modality, values[0])
             for modality, values in sample.values.items()
             if isinstance(values[0], Clip)
-            and values[0].path in there
-            and sort_of(modality, values[0].path) in ("sound", "sensor")
+            and values[0].path in existing
+            and file_sort(modality, values[0].path) in ("sound", "sensor")
         ]
         for a, b in combinations(streams, 2):
-            found[a[0], b[0]].append((a, b))
-    return {names: _drawn(pairs) for names, pairs in found.items()}
+            pairs_of[a[0], b[0]].append((a, b))
+    return {modalities: _thin_out(pairs) for modalities, pairs in pairs_of.items()}
 
 
-def _drawn(pairs: list[tuple[Stream, Stream]]) -> list[tuple[Stream, Stream]]:
+def _thin_out(pairs: list[tuple[Stream, Stream]]) -> list[tuple[Stream, Stream]]:
     if len(pairs) <= MAX_SAMPLES:
         return pairs
     return [pairs[i] for i in np.linspace(0, len(pairs) - 1, MAX_SAMPLES).astype(int)]
@@ -178,7 +186,7 @@ def _add_offsets(
     diagnosis: Diagnosis,
     in_step: Mapping[tuple[Modality, Modality], Sequence[tuple[Stream, Stream]]],
     examined: Examined,
-    users: Users,
+    items_of: ItemsOfStream,
     folder: Path,
 ) -> None:
     envelopes = {
@@ -190,33 +198,33 @@ def _add_offsets(
     for (a, b), all_pairs in in_step.items():
         pairs = [pair for pair in all_pairs if set(pair) <= set(envelopes)]
         recordings = [(one[1].path, other[1].path) for one, other in pairs]
-        common, apart, note = offsets([(envelopes[one], envelopes[other]) for one, other in pairs], recordings)
+        common, apart, note = measure_offsets([(envelopes[one], envelopes[other]) for one, other in pairs], recordings)
         if common is not None:
             figures = {"seconds": common.seconds, "score": common.score, "samples": len(common.positions)}
             diagnosis.measured[f"offset of {b} behind {a}"] = figures
         if note is not None:
             diagnosis.notes.append(f"{a} and {b}: {note}")
         for offset in apart:
-            keys = tuple(dict.fromkeys(users[pairs[i][0]][0].key for i in offset.positions))
-            files = {name_of(pairs[i][0][1].path, folder) for i in offset.positions}
+            keys = tuple(dict.fromkeys(items_of[pairs[i][0]][0].key for i in offset.positions))
+            files = {name_in_manifest(pairs[i][0][1].path, folder) for i in offset.positions}
             name = f"{len(keys)} samples" if len(files) > 1 else files.pop()
-            said = f"{b} comes {abs(offset.seconds):.2f} s {'late' if offset.seconds > 0 else 'early'}"
-            diagnosis.findings.append(Finding(OUT_OF_STEP, f"{a}, {b}", name, said, keys))
+            detail = f"{b} comes {abs(offset.seconds):.2f} s {'late' if offset.seconds > 0 else 'early'}"
+            diagnosis.findings.append(Finding(OUT_OF_STEP, f"{a}, {b}", name, detail, keys))
 
 
-def _add_near(diagnosis: Diagnosis, examined: Examined, users: Users, name: str, folder: Path) -> None:
+def _add_near(diagnosis: Diagnosis, examined: Examined, items_of: ItemsOfStream, name: str, folder: Path) -> None:
     by_content: dict[bytes, Item] = {}
     for task, facts in examined:
         stretch = facts.stretches[0]
         if task.modality == "image" and stretch.digest is not None and not stretch.is_flat:
-            by_content.setdefault(stretch.digest, users[task.modality, task.clips[0]][0])
+            by_content.setdefault(stretch.digest, items_of[task.modality, task.clips[0]][0])
     if len(by_content) < 2:
         return
     from bind.anchors.dual_encoder import TOY, PretrainedAnchor
-    from bind.studies.doctor.near import near_duplicates
+    from bind.studies.doctor.near import check_near_duplicates
 
-    found, thresholds, notes = near_duplicates(list(by_content.values()), PretrainedAnchor(name), folder)
-    diagnosis.findings += found
+    findings, thresholds, notes = check_near_duplicates(list(by_content.values()), PretrainedAnchor(name), folder)
+    diagnosis.findings += findings
     diagnosis.measured["near duplicates"] = {"anchor": name, **thresholds}
     diagnosis.notes += [f"image: {note}" for note in notes]
     if name == TOY:

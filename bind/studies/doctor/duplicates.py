@@ -1,4 +1,4 @@
-"""The same content under several names, by hashes of files and of decoded values."""
+"""Duplicates: the same content under several names, by hashes of files and of decoded values."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ ACROSS = FindingKind("same content in two splits", 0.0, "keep copies in one spli
 WITHIN = FindingKind("same content twice in a split", 1.0, "drop the copies, or give their samples one `group`")
 
 
-def exact_duplicates(
-    examined: Iterable[tuple[FileTask, FileFacts]], users: Mapping[tuple[Modality, Clip], Sequence[Item]], folder: Path
+def check_exact_duplicates(
+    examined: Iterable[tuple[FileTask, FileFacts]],
+    items_of: Mapping[tuple[Modality, Clip], Sequence[Item]],
+    folder: Path,
 ) -> list[Finding]:
     """Files with equal bytes, and pictures, sounds and recordings or stretches of them with equal values.
 
@@ -29,16 +31,16 @@ def exact_duplicates(
         if facts.digest is not None and not all(stretch.is_flat for stretch in facts.stretches):
             copies = files[task.modality, facts.digest]
             copies.append(task)
-            path = copies[0].path  # equal stretches of equal files are told once
+            path = copies[0].path  # equal stretches of equal files are named once
         for clip, stretch in zip(task.clips, facts.stretches, strict=True):
             if stretch.digest is not None and not stretch.is_flat:
-                stretches[task.modality, stretch.digest][path, part_of(clip)] += users[task.modality, clip]
+                stretches[task.modality, stretch.digest][path, describe_span(clip)] += items_of[task.modality, clip]
     findings = []
     for (modality, _), tasks in files.items():
-        items = [item for task in tasks for clip in task.clips for item in users[modality, clip]]
-        findings += _findings(modality, [name_of(task.path, folder) for task in tasks], "", items)
+        items = [item for task in tasks for clip in task.clips for item in items_of[modality, clip]]
+        findings += _findings(modality, [name_in_manifest(task.path, folder) for task in tasks], "", items)
     for (modality, _), places in stretches.items():
-        (first, part), *others = ((name_of(path, folder), part) for path, part in places)
+        (first, part), *others = ((name_in_manifest(path, folder), part) for path, part in places)
         names = [first, *(f"{name} {part}".strip() for name, part in others)]
         findings += _findings(modality, names, part, [item for items in places.values() for item in items])
     return findings
@@ -53,11 +55,11 @@ def _findings(modality: Modality, names: list[str], part: str, items: Sequence[I
     return [Finding(kind, modality, names[0], f"equals {', '.join(names[1:])}", keys, part)]
 
 
-def name_of(path: object, folder: Path) -> str:
+def name_in_manifest(path: object, folder: Path) -> str:
     """A file as the manifest writes it."""
     return str(path).removeprefix(f"{folder}/")
 
 
-def part_of(clip: Clip) -> str:
+def describe_span(clip: Clip) -> str:
     """The span of a clip, empty where it is the whole file."""
     return str(clip).removeprefix(str(clip.path)).strip()

@@ -1,4 +1,4 @@
-"""How strongly something happens over time: what streams of different kinds have in common."""
+"""Envelopes: how strongly something happens over time, which streams of different kinds have in common."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def motion_envelope(x_TC: np.ndarray, rate_hz: float) -> np.ndarray:
     total_T = np.concatenate([[0.0], np.cumsum(energy_T)]) / rate_hz
     edges = np.arange(int(len(x_TC) / rate_hz * ENVELOPE_HZ) + 1) / ENVELOPE_HZ
     in_bins = np.diff(np.interp(edges, np.arange(len(total_T)) / rate_hz, total_T))
-    return np.sqrt(np.maximum(in_bins, 0.0) * ENVELOPE_HZ).astype(np.float32)
+    envelope: np.ndarray = np.sqrt(np.maximum(in_bins, 0.0) * ENVELOPE_HZ).astype(np.float32)
+    return envelope
 
 
 def moving_mean(x_TC: np.ndarray, num_frames: int) -> np.ndarray:
@@ -36,4 +37,5 @@ def moving_mean(x_TC: np.ndarray, num_frames: int) -> np.ndarray:
     middle = np.arange(len(x_TC))
     first = np.maximum(middle - num_frames // 2, 0)
     last = np.minimum(middle + (num_frames + 1) // 2, len(x_TC))
-    return (total[last] - total[first]) / (last - first)[:, None]
+    mean: np.ndarray = (total[last] - total[first]) / (last - first)[:, None]
+    return mean

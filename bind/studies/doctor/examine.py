@@ -1,4 +1,4 @@
-"""Every file of a manifest read once, each by what reads its sort."""
+"""The examination of files: each is read once, by the function for its sort."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bind.studies.doctor.findings import FileFacts, StretchFacts
 from bind.studies.doctor.pictures import examine_picture
-from bind.studies.doctor.reading import unreadable
+from bind.studies.doctor.reading import unreadable_fault
 from bind.studies.doctor.sensors import examine_sensor
 from bind.studies.doctor.sound import examine_sound
 from bind.types import Clip, Modality
@@ -19,7 +19,7 @@ SENSOR_SUFFIXES = (".npy", ".csv", ".parquet")
 SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".au", ".opus")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 BY_MODALITY = {"image": "picture", "depth": "picture", "thermal": "picture", "audio": "sound", "imu": "sensor"}
-"""What reads the files of a modality whatever they are called."""
+"""Modality → the sort of its files, whatever their suffix."""
 FILES_PER_TURN = 16
 
 
@@ -33,7 +33,7 @@ class FileTask:
     with_envelope: bool = False
 
 
-def sort_of(modality: Modality, path: Path) -> str | None:
+def file_sort(modality: Modality, path: Path) -> str | None:
     """`picture`, `sound` or `sensor`; None for what is only counted, such as video."""
     suffix = path.suffix.lower()
     for sort, suffixes in (("picture", PICTURE_SUFFIXES), ("sound", SOUND_SUFFIXES), ("sensor", SENSOR_SUFFIXES)):
@@ -47,7 +47,7 @@ def examine(task: FileTask) -> FileFacts:
 
     Its bytes are hashed only where no hash of all its decoded values can stand for them.
     """
-    sort, clips = sort_of(task.modality, task.path), list(task.clips)
+    sort, clips = file_sort(task.modality, task.path), list(task.clips)
     try:
         if sort == "picture":
             return examine_picture(clips, task.modality)
@@ -61,8 +61,8 @@ def examine(task: FileTask) -> FileFacts:
             with task.path.open("rb") as file:
                 facts.digest = hashlib.file_digest(file, "blake2b").digest()
         return facts
-    except Exception as error:  # decoders raise what they like on broken files
-        return FileFacts([StretchFacts() for _ in clips], [unreadable(error, str(task.path))])
+    except Exception as error:  # decoders raise errors of any class on broken files
+        return FileFacts([StretchFacts() for _ in clips], [unreadable_fault(error, str(task.path))])
 
 
 def examine_all(tasks: Sequence[FileTask], num_workers: int) -> Iterator[FileFacts]:
@@ -74,10 +74,12 @@ def examine_all(tasks: Sequence[FileTask], num_workers: int) -> Iterator[FileFac
         yield from pool.imap(examine, tasks, chunksize=FILES_PER_TURN)
 
 
-def tasks_of(clips: Iterable[tuple[Modality, Clip]], enveloped: Container[tuple[Modality, Path]]) -> list[FileTask]:
+def make_file_tasks(
+    clips: Iterable[tuple[Modality, Clip]], enveloped: Container[tuple[Modality, Path]]
+) -> list[FileTask]:
     """One task per modality and file, in order of first appearance, with the clips that differ."""
     by_file: dict[tuple[Modality, Path], dict[Clip, None]] = {}
     for modality, clip in clips:
         assert isinstance(clip.path, Path)
         by_file.setdefault((modality, clip.path), {})[clip] = None
-    return [FileTask(*file, tuple(found), file in enveloped) for file, found in by_file.items()]
+    return [FileTask(*file, tuple(differing), file in enveloped) for file, differing in by_file.items()]

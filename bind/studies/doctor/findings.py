@@ -1,4 +1,4 @@
-"""What the doctor says: kinds of problems, where each was found, and which of them spoil a run."""
+"""Findings of the doctor: kinds of problems, where each occurs, and which of them spoil a run."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from bind.types import Clip
 
 MANY = 0.1
-"""The share of a modality's samples above which what is forgiven in a few becomes an error: with a tenth of its pairs
-wrong an encoder learns the wrong pairs too. Ten times the damaged files that the data scripts let pass."""
+"""The share of a modality's samples above which a problem that may occur in a few becomes an error: with a tenth of its
+pairs wrong an encoder learns the wrong pairs too. Ten times the damaged files that the data scripts let pass."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Fault:
 
 @dataclass
 class StretchFacts:
-    """What was read of one clip: its length, a hash of its decoded values, and its energy over time if asked for."""
+    """Facts of one clip: its length, a hash of its decoded values, and its energy over time where that is wanted."""
 
     seconds: float | None = None
     digest: bytes | None = None
@@ -48,7 +48,7 @@ class StretchFacts:
 
 @dataclass
 class MotionFacts:
-    """What accelerometer and gyroscope of a recording say about each other; levels are in the declared units.
+    """Facts by which accelerometer and gyroscope of a recording check each other; levels are in the declared units.
 
     Attributes:
         acc_unit, gyro_unit: declared.
@@ -79,7 +79,7 @@ class MotionFacts:
 
 @dataclass
 class FileFacts:
-    """What was read of one file: rate or size, perhaps a hash of its bytes, and one entry per clip, in order."""
+    """Facts of one file: rate or size, perhaps a hash of its bytes, and one entry per clip, in order."""
 
     stretches: list[StretchFacts]
     faults: list[Fault] = field(default_factory=list)
@@ -134,7 +134,7 @@ class Problem:
 
 @dataclass
 class Diagnosis:
-    """Everything the doctor found: an overview per modality, findings, figures, and what was not looked at."""
+    """The diagnosis of a manifest: an overview per modality, findings, figures, and notes on what was not examined."""
 
     manifest: str
     overview: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -148,17 +148,18 @@ class Diagnosis:
         for finding in self.findings:
             grouped.setdefault((finding.kind, finding.modality), []).append(finding)
         problems = [
-            Problem(kind, modality, found, self._share(modality, found) > kind.spoils_above)
-            for (kind, modality), found in grouped.items()
+            Problem(kind, modality, findings, self._share(modality, findings) > kind.spoils_above)
+            for (kind, modality), findings in grouped.items()
         ]
         return sorted(problems, key=lambda problem: (not problem.is_error, -len(problem.findings)))
 
-    def _share(self, modality: str, found: list[Finding]) -> float:
-        touched = {key for finding in found for key in finding.keys}
-        return min(1.0, max(1, len(touched)) / max(1, self.overview.get(modality, {}).get("samples", 0)))
+    def _share(self, modality: str, findings: list[Finding]) -> float:
+        touched = {key for finding in findings for key in finding.keys}
+        num_samples: int = self.overview.get(modality, {}).get("samples", 0)
+        return min(1.0, max(1, len(touched)) / max(1, num_samples))
 
     def as_json(self) -> dict[str, Any]:
-        """The whole of it for `json.dump`."""
+        """The diagnosis as plain values for `json.dump`."""
         problems = self.problems()
         return {
             "manifest": self.manifest,

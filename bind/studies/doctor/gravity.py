@@ -1,4 +1,4 @@
-"""What a recording of an accelerometer and a gyroscope says of itself: gravity's size, direction, and how it turns.
+"""Gravity in a recording of an accelerometer and a gyroscope: its size, its direction, and how it turns.
 
 In the sensor's own axes gravity g obeys dg/dt = -ω × g (a vector fixed in space, seen from a turning frame), whatever
 the mounting. That ties the gyroscope's unit, axes and signs to the accelerometer's.
@@ -29,18 +29,18 @@ ORDERS = [
 ]
 
 
-def triads_of(channels: tuple[str, ...]) -> dict[str, list[int]]:
+def find_triads(channels: tuple[str, ...]) -> dict[str, list[int]]:
     """`acc` and `gyr` → the columns of x, y and z, where a recording has all three: acc_x, accel_x, gyro_x, …"""
-    found: dict[str, dict[str, int]] = {}
+    axes_of: dict[str, dict[str, int]] = {}
     for column, name in enumerate(channels):
         if match := NAME.fullmatch(name.lower()):
-            found.setdefault(match["sensor"], {})[match["axis"]] = column
-    return {sensor: [axes[a] for a in "xyz"] for sensor, axes in found.items() if len(axes) == 3}
+            axes_of.setdefault(match["sensor"], {})[match["axis"]] = column
+    return {sensor: [axes[a] for a in "xyz"] for sensor, axes in axes_of.items() if len(axes) == 3}
 
 
-def motion_of(recording: SensorRecording) -> MotionFacts | None:
+def measure_motion(recording: SensorRecording) -> MotionFacts | None:
     """Levels and directions over windows of 2 s, up to 300 of them drawn evenly; None without an accelerometer."""
-    triads = triads_of(recording.channels)
+    triads = find_triads(recording.channels)
     rate_hz, num_frames = recording.sample_rate_hz, len(recording.values)
     length = min(num_frames, max(2, round(WINDOW_SECONDS * rate_hz)))
     if "acc" not in triads or num_frames < 2:
@@ -67,7 +67,7 @@ def motion_of(recording: SensorRecording) -> MotionFacts | None:
         facts.gyro_unit = recording.units[triads["gyr"][0]]
         facts.gyro_level, facts.gyro_steadiness = _level(gyro)
         facts.gyro_peak = float(np.quantile(np.linalg.norm(gyro, axis=2), 0.999))
-        _turns(facts, acc, gyro, rate_hz)
+        _compare_turns(facts, acc, gyro, rate_hz)
     return facts
 
 
@@ -78,7 +78,7 @@ def _level(x_WT3: np.ndarray) -> tuple[float, float]:
     return float(np.median(means)), float(np.median(means / sizes))
 
 
-def _turns(facts: MotionFacts, acc_WT3: np.ndarray, gyro_WT3: np.ndarray, rate_hz: float) -> None:
+def _compare_turns(facts: MotionFacts, acc_WT3: np.ndarray, gyro_WT3: np.ndarray, rate_hz: float) -> None:
     """Compare gravity's change with -ω × g: correlation and slope as named, and the best of all 48 orders and signs."""
     assert facts.gyro_unit is not None
     frames = max(1, round(TURN_SECONDS * rate_hz))
@@ -93,7 +93,7 @@ def _turns(facts: MotionFacts, acc_WT3: np.ndarray, gyro_WT3: np.ndarray, rate_h
     change = (np.diff(acc, axis=1) * rate_hz / frames).reshape(-1, 3)
     gravity = ((acc[:, 1:] + acc[:, :-1]) / 2).reshape(-1, 3)
     omega = ((gyro[:, 1:] + gyro[:, :-1]) / 2).reshape(-1, 3)
-    # The unit is what is to be found out, so a turn is small where it is by the accelerometer.
+    # The gyroscope's unit is in question, so the accelerometer decides whether a turn is small.
     small = np.linalg.norm(change, axis=1) * frames / rate_hz < MAX_TURN_RADIANS * np.linalg.norm(gravity, axis=1)
     change, gravity, omega = change[small], gravity[small], omega[small]
     facts.num_turns = len(change)
@@ -102,10 +102,10 @@ def _turns(facts: MotionFacts, acc_WT3: np.ndarray, gyro_WT3: np.ndarray, rate_h
         return
     for order, signs in ORDERS:
         predicted = -np.cross(omega[:, order] * signs, gravity)
-        both, own = float((predicted * change).sum()), float(np.square(predicted).sum())
-        fit = both / max(np.sqrt(own * power), 1e-12)
+        product, predicted_power = float((predicted * change).sum()), float(np.square(predicted).sum())
+        fit = product / max(np.sqrt(predicted_power * power), 1e-12)
         if order == (0, 1, 2) and signs == (1.0, 1.0, 1.0):
-            facts.turn_fit, facts.turn_scale = fit, both / max(own, 1e-12)
+            facts.turn_fit, facts.turn_scale = fit, product / max(predicted_power, 1e-12)
         if fit > facts.best_fit:
             facts.best_fit = fit
             facts.best_order = ", ".join(

@@ -1,4 +1,4 @@
-"""Units, exchanged sensors and axes in another order, from what all recordings of a modality say together."""
+"""Faults of sensor recordings that show in comparison: units, exchanged sensors, axes in another order."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ MIN_RATE_HZ = 1.0
 """Accelerations are never sampled below 1 Hz; time in milliseconds gives a thousandth of the rate."""
 
 
-def between_recordings(files: Mapping[str, FileFacts]) -> tuple[dict[str, list[Fault]], list[str]]:
+def compare_recordings(files: Mapping[str, FileFacts]) -> tuple[dict[str, list[Fault]], list[str]]:
     """File → faults, from the facts of all sensor files of one modality, and notes on what could not be judged."""
     faults: dict[str, list[Fault]] = {name: [] for name in files}
     _compare_rates(files, faults)
@@ -94,7 +94,7 @@ def between_recordings(files: Mapping[str, FileFacts]) -> tuple[dict[str, list[F
             without[name] = motion
     if len(without) <= len(motions) / 2:
         for name, motion in without.items():
-            faults[name].append(Fault(NO_GRAVITY, _gravity_said(motion)))
+            faults[name].append(Fault(NO_GRAVITY, _describe_gravity(motion)))
     else:
         notes.append(f"{len(without)} of {len(motions)} files show no gravity: units and axes were not judged there")
     notes += _compare_directions(judged, faults)
@@ -124,7 +124,7 @@ def _has_gravity(motion: MotionFacts) -> bool:
     return motion.acc_steadiness >= MIN_STEADINESS and _is_gravity(_in_g(motion))
 
 
-def _gravity_said(motion: MotionFacts) -> str:
+def _describe_gravity(motion: MotionFacts) -> str:
     level = f"{motion.acc_level:.3g} {motion.acc_unit}"
     return f"the mean acceleration of 2 s is {level}, steadiness {motion.acc_steadiness:.2f}"
 
@@ -158,8 +158,8 @@ def _gyro_faults(motion: MotionFacts) -> list[Fault]:
         return [Fault(GYRO_AXES, f"its axes as {motion.best_order} fit gravity's turn by {fits}")]
     if is_judged and motion.turn_fit >= MIN_FIT and not SCALE_RANGE[0] <= motion.turn_scale <= SCALE_RANGE[1]:
         other = "deg/s" if motion.turn_scale < 1 else "rad/s"
-        said = f"gravity turns {motion.turn_scale:.3g} times as fast as the gyroscope says"
-        return [Fault(GYRO_UNIT, f"says {motion.gyro_unit}, but {said}: looks like {other}")]
+        turn = f"gravity turns {motion.turn_scale:.3g} times as fast as the gyroscope says"
+        return [Fault(GYRO_UNIT, f"says {motion.gyro_unit}, but {turn}: looks like {other}")]
     if is_radian and motion.gyro_peak > MAX_RAD_PER_SECOND:
         return [Fault(GYRO_UNIT, f"says rad/s, but goes up to {motion.gyro_peak:.0f}: looks like deg/s")]
     is_degree = _quantity(motion.gyro_unit) == "angular rate" and not is_radian

@@ -1,4 +1,4 @@
-"""Pictures that are nearly the same: neighbours in the anchor's space whose thumbnails agree as well."""
+"""Near duplicates of pictures: neighbours in the anchor's space whose thumbnails agree as well."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from bind.anchors.near_duplicates import NUM_COPIES, copy_thresholds, embed_with_thumbnails
 from bind.media.pictures import open_image
-from bind.studies.doctor.duplicates import name_of
+from bind.studies.doctor.duplicates import name_in_manifest
 from bind.studies.doctor.findings import Finding, FindingKind, Item
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ MAX_PICTURES = 20_000
 TILE = 2048
 
 
-def near_duplicates(
+def check_near_duplicates(
     items: Sequence[Item], anchor: Anchor, folder: Path
 ) -> tuple[list[Finding], dict[str, float], list[str]]:
     """Pairs of pictures as alike as a picture and its copy, in two splits or in two groups of one; thresholds; notes.
@@ -47,9 +47,9 @@ def near_duplicates(
         a, b = items[i], items[j]
         if a.split == b.split and a.group_id == b.group_id:
             continue
-        said = f"like {name_of(b.clip.path, folder)}: cosine {float(z_ND[i] @ z_ND[j]):.3f}"
+        detail = f"like {name_in_manifest(b.clip.path, folder)}: cosine {float(z_ND[i] @ z_ND[j]):.3f}"
         kind = NEAR_WITHIN if a.split == b.split else NEAR_ACROSS
-        findings.append(Finding(kind, a.modality, name_of(a.clip.path, folder), said, (a.key, b.key)))
+        findings.append(Finding(kind, a.modality, name_in_manifest(a.clip.path, folder), detail, (a.key, b.key)))
     return findings, thresholds, notes
 
 
@@ -60,7 +60,7 @@ def _pairs(z_ND: torch.Tensor, thumbnails_NP: torch.Tensor, thresholds: dict[str
             near = z_ND[first : first + TILE] @ z_ND[second : second + TILE].T >= thresholds["cosine"]
             rows, columns = (index + start for index, start in zip(near.nonzero().T, (first, second), strict=True))
             rows, columns = rows[rows < columns], columns[rows < columns]
-            for part in torch.arange(len(rows)).split(TILE):
+            for part in torch.split(torch.arange(len(rows)), TILE):
                 agreement = (thumbnails_NP[rows[part]] * thumbnails_NP[columns[part]]).sum(1)
                 alike = part[agreement >= thresholds["thumbnail_correlation"]]
                 yield from zip(rows[alike].tolist(), columns[alike].tolist(), strict=True)

@@ -1,4 +1,4 @@
-"""The offset in time between two streams of the same samples, by cross-correlating their activity."""
+"""Offsets in time between two streams of the same samples, by cross-correlation of their activity."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ OUT_OF_STEP = FindingKind(
 MAX_LAG_SECONDS = 2.0
 """Twice the drift of 0.5 to 1 s that is known of head-worn motion sensors against their video."""
 MIN_OVERLAP_SECONDS = 2.0
-"""What must remain of both streams at the largest lag."""
+"""The overlap that must remain of both streams at the largest lag."""
 TOLERATED_SECONDS = 0.2
 """Sound may lag its picture by 185 ms before viewers object (ITU-R BT.1359); windows of encoders last seconds."""
 MIN_SAMPLES = 8
-"""Samples whose streams, paired wrongly, tell how high a correlation is by chance."""
+"""Samples whose streams, paired wrongly, show how high a correlation is by chance."""
 NUM_WRONG = 5
 MIN_SCORE = 5.0
 """Standard deviations above the wrongly paired ones: with 5,000 samples none is expected by chance."""
@@ -47,12 +47,15 @@ def lag_correlation(a_T: np.ndarray, b_T: np.ndarray, max_lag: int) -> np.ndarra
 
     def sums(x_T: np.ndarray, start: np.ndarray) -> np.ndarray:
         total = np.concatenate([[0.0], np.cumsum(x_T)])
-        return total[start + num] - total[start]
+        sums_L: np.ndarray = total[start + num] - total[start]
+        return sums_L
 
     mean_a, mean_b = sums(a_T, start_a) / num, sums(b_T, start_b) / num
     var_a, var_b = sums(a_T**2, start_a) / num - mean_a**2, sums(b_T**2, start_b) / num - mean_b**2
     scale = np.sqrt(np.maximum(var_a * var_b, 0.0))
-    return np.where(scale > 1e-12, (products / num - mean_a * mean_b) / np.maximum(scale, 1e-12), 0.0)
+    covariance = products / num - mean_a * mean_b
+    correlation: np.ndarray = np.where(scale > 1e-12, covariance / np.maximum(scale, 1e-12), 0.0)
+    return correlation
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Offset:
         return abs(self.seconds) <= TOLERATED_SECONDS
 
 
-def offsets(
+def measure_offsets(
     streams: Sequence[tuple[np.ndarray, np.ndarray]], recordings: Sequence[Hashable]
 ) -> tuple[Offset | None, list[Offset], str | None]:
     """How far b lags behind a: over all samples, over the samples of each recording, or else in single samples.
@@ -79,28 +82,28 @@ def offsets(
 
     Args:
         streams: activity of both, at 50 Hz, from the same moment on.
-        recordings: what each sample is cut from; clocks are one recording's own.
+        recordings: the recording that each sample is cut from; each has one clock.
 
     Returns:
-        The offset of all samples (None where it can't be told), those of some that are not tolerated, and a note.
+        The offset of all samples (None where it can't be measured), those of some that are not tolerated, and a note.
     """
     min_length = round((MAX_LAG_SECONDS + MIN_OVERLAP_SECONDS) * ENVELOPE_HZ)
     usable = [i for i, pair in enumerate(streams) if min(map(len, pair)) >= min_length]
     if len(usable) < MIN_SAMPLES:
         seconds = min_length / ENVELOPE_HZ
-        return None, [], f"their offset can't be told: {len(usable)} sample(s) with {seconds:g} s of both"
-    curves_NL, wrong = _curves(streams, usable)
+        return None, [], f"their offset can't be measured: {len(usable)} sample(s) with {seconds:g} s of both"
+    curves_NL, wrong = _measure_curves(streams, usable)
     common = wrong.judge(curves_NL, usable)
-    found: list[Offset] = []
+    by_recording: list[Offset] = []
     for recording in dict.fromkeys(recordings[i] for i in usable):
-        own = [n for n, i in enumerate(usable) if recordings[i] == recording]
-        together = wrong.judge(curves_NL[own], [usable[n] for n in own]) if len(own) >= MIN_SAMPLES else None
-        found += [together] if together else [o for n in own if (o := wrong.judge_one(curves_NL[n], usable[n]))]
-    apart = [offset for offset in found if not offset.is_tolerated]
+        rows = [n for n, i in enumerate(usable) if recordings[i] == recording]
+        together = wrong.judge(curves_NL[rows], [usable[n] for n in rows]) if len(rows) >= MIN_SAMPLES else None
+        by_recording += [together] if together else [o for n in rows if (o := wrong.judge_one(curves_NL[n], usable[n]))]
+    apart = [offset for offset in by_recording if not offset.is_tolerated]
     if common is not None and not common.is_tolerated:
         apart = [common, *(o for o in apart if abs(o.seconds - common.seconds) > TOLERATED_SECONDS)]
-    unknown = "their offset can't be told: nothing in common rises above chance"
-    return common, apart, None if common or found else unknown
+    unknown = "their offset can't be measured: nothing in common rises above chance"
+    return common, apart, None if common or by_recording else unknown
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,9 @@ class Chance:
         return int(np.where(np.abs(self.lags_L) <= TOLERATED_SECONDS, curve_L, -np.inf).argmax())
 
 
-def _curves(streams: Sequence[tuple[np.ndarray, np.ndarray]], usable: Sequence[int]) -> tuple[np.ndarray, Chance]:
+def _measure_curves(
+    streams: Sequence[tuple[np.ndarray, np.ndarray]], usable: Sequence[int]
+) -> tuple[np.ndarray, Chance]:
     """Correlation per lag of every usable sample (N, L), and of wrong pairs: each a with five b's of other samples."""
     max_lag = round(MAX_LAG_SECONDS * ENVELOPE_HZ)
     curves_NL = np.stack([lag_correlation(*streams[i], max_lag) for i in usable])

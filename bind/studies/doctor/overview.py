@@ -1,4 +1,4 @@
-"""Counts, durations, rates and sizes of each modality."""
+"""The overview of a manifest: counts, durations, rates and sizes of each modality."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from bind.studies.doctor.findings import FileFacts
 from bind.types import Modality, Sample
 
 
-def overview_of(
+def make_overview(
     samples: Sequence[Sample], examined: Iterable[tuple[FileTask, FileFacts]]
 ) -> dict[Modality, dict[str, Any]]:
     """Modality → samples, samples per split, values, files, seconds (total, min, median, max), rates, sizes."""
     overview: dict[Modality, dict[str, Any]] = {}
     for modality in dict.fromkeys(m for sample in samples for m in sample.values):
-        having = [sample for sample in samples if modality in sample.values]
-        counts = Counter(sample.split for sample in having)
+        with_modality = [sample for sample in samples if modality in sample.values]
+        counts = Counter(sample.split for sample in with_modality)
         overview[modality] = {
-            "samples": len(having),
+            "samples": len(with_modality),
             "splits": {split: counts[split] for split in SPLITS if counts[split]},
-            "values": sum(len(sample.values[modality]) for sample in having),
+            "values": sum(len(sample.values[modality]) for sample in with_modality),
         }
     seconds: dict[Modality, list[float]] = {}
     rates: dict[Modality, Counter[str]] = {}
@@ -39,16 +39,16 @@ def overview_of(
         if facts.size:
             sizes.setdefault(task.modality, Counter())[facts.size] += 1
     for modality, about in overview.items():
-        if found := seconds.get(modality):
-            middle = float(np.median(found))
-            about["seconds"] = {"total": sum(found), "min": min(found), "median": middle, "max": max(found)}
+        if lengths := seconds.get(modality):
+            middle = float(np.median(lengths))
+            about["seconds"] = {"total": sum(lengths), "min": min(lengths), "median": middle, "max": max(lengths)}
         for name, counted in (("rates_hz", rates), ("sizes", sizes)):
             if modality in counted:
                 about[name] = dict(counted[modality].most_common())
     return overview
 
 
-def rows_of(overview: Mapping[Modality, Mapping[str, Any]]) -> list[tuple[str, ...]]:
+def overview_rows(overview: Mapping[Modality, Mapping[str, Any]]) -> list[tuple[str, ...]]:
     """The overview as cells of a table: one row per modality."""
     return [
         (
@@ -56,7 +56,7 @@ def rows_of(overview: Mapping[Modality, Mapping[str, Any]]) -> list[tuple[str, .
             *(str(about["splits"].get(split, "–")) for split in SPLITS),
             str(about.get("files", "–")),
             _length(about.get("seconds")),
-            _most(about.get("rates_hz"), " Hz") or _most(about.get("sizes"), " px") or "–",
+            _most_frequent(about.get("rates_hz"), " Hz") or _most_frequent(about.get("sizes"), " px") or "–",
         )
         for modality, about in overview.items()
     ]
@@ -71,7 +71,7 @@ def _length(seconds: Mapping[str, float] | None) -> str:
     return f"{seconds['min']:.3g}–{seconds['max']:.3g} s, median {seconds['median']:.3g}, {total}"
 
 
-def _most(counts: Mapping[str, int] | None, unit: str) -> str:
+def _most_frequent(counts: Mapping[str, int] | None, unit: str) -> str:
     if not counts:
         return ""
     most = list(counts)

@@ -1,4 +1,4 @@
-"""Pictures and depth maps: constant ones, and depth that is not in millimetres."""
+"""Faults of pictures and depth maps: constant ones, and depth that is not in millimetres."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from PIL import Image
 
 from bind.media.pictures import open_image
 from bind.studies.doctor.findings import MANY, Fault, FileFacts, FindingKind, StretchFacts
-from bind.studies.doctor.reading import CLIPPED, digest_of
+from bind.studies.doctor.reading import CLIPPED, hash_values
 from bind.types import Clip, Modality
 
 CONSTANT_PICTURE = FindingKind("constant picture", MANY, "one colour all over: drop the rows or find the right picture")
@@ -39,7 +39,7 @@ def examine_picture(clips: list[Clip], modality: Modality) -> FileFacts:
         faults = [Fault(CONSTANT_PICTURE, f"its colour is {tuple(pixels[0, 0].tolist())}")] if is_flat else []
     else:
         faults, is_flat = _deep_faults(pixels, modality)
-    return FileFacts([StretchFacts(None, digest_of(pixels), faults, None, is_flat) for _ in clips], size=size)
+    return FileFacts([StretchFacts(None, hash_values(pixels), faults, None, is_flat) for _ in clips], size=size)
 
 
 def _deep_faults(pixels_HW: np.ndarray, modality: Modality) -> tuple[list[Fault], bool]:

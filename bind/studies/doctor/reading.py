@@ -1,4 +1,4 @@
-"""Faults that any sort of file can have, and what all who read one share."""
+"""Faults that any sort of file can have, and helpers of all that read files."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ MIN_CLIPPED_SHARE = 1e-3
 quantised signal (none of 3,000 recordings of speech and 61 of motion reaches it), and 16 ms in a clip of 16 s."""
 
 
-def digest_of(values: np.ndarray) -> bytes:
-    """16 bytes that tell arrays of different shape or content apart."""
+def hash_values(values: np.ndarray) -> bytes:
+    """A hash, 16 bytes, that differs between arrays of different shape or content."""
     digest = hashlib.blake2b(f"{values.shape} {values.dtype}".encode(), digest_size=16)
     digest.update(np.ascontiguousarray(values).data)
     return digest.digest()
 
 
-def num_in_runs(flags_T: np.ndarray) -> int:
-    """How many of the True entries of (T,) stand in runs of at least `MIN_RUN`."""
+def count_in_runs(flags_T: np.ndarray) -> int:
+    """The number of True entries of (T,) that stand in runs of at least `MIN_RUN`."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], flags_T.astype(np.int8), [0]])))
     lengths = edges[1::2] - edges[::2]
     return int(lengths[lengths >= MIN_RUN].sum())
 
 
-def unreadable(error: Exception, name: str) -> Fault:
-    """The reason in short: the table names the file itself."""
+def unreadable_fault(error: Exception, name: str) -> Fault:
+    """A fault with the reason in short: the table names the file itself."""
     message = str(error).strip() if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
     return Fault(UNREADABLE, message.removeprefix(f"{name}: "))

@@ -1,4 +1,4 @@
-"""Sensor files: their time axis, their rate, and constant, clipped or broken channels."""
+"""Faults of sensor files: in their time axis and rate, and constant, clipped or broken channels."""
 
 from __future__ import annotations
 
@@ -8,8 +8,15 @@ from bind.media.recording import span_frames
 from bind.media.sensor import STEP_RANGE, check_sensor_shape, read_sensor_array, read_sensor_table
 from bind.studies.doctor.envelope import motion_envelope
 from bind.studies.doctor.findings import MANY, Fault, FileFacts, FindingKind, StretchFacts
-from bind.studies.doctor.gravity import motion_of
-from bind.studies.doctor.reading import CLIPPED, MIN_CLIPPED_SHARE, NOT_FINITE, digest_of, num_in_runs, unreadable
+from bind.studies.doctor.gravity import measure_motion
+from bind.studies.doctor.reading import (
+    CLIPPED,
+    MIN_CLIPPED_SHARE,
+    NOT_FINITE,
+    count_in_runs,
+    hash_values,
+    unreadable_fault,
+)
 from bind.types import Clip, SensorRecording
 
 FLAT = FindingKind("flat recording", 0.0, "no channel ever changes: drop the rows, training refuses them")
@@ -39,7 +46,7 @@ def examine_sensor(clips: list[Clip], with_envelope: bool) -> FileFacts:
     check_sensor_shape(str(path), recording)
     faults += _plateaus(recording)
     stretches = [_examine_stretch(recording, clip, with_envelope) for clip in clips]
-    return FileFacts(stretches, faults, recording.sample_rate_hz, motion=motion_of(recording))
+    return FileFacts(stretches, faults, recording.sample_rate_hz, motion=measure_motion(recording))
 
 
 def time_axis(time: np.ndarray) -> tuple[float, list[Fault]]:
@@ -54,11 +61,11 @@ def time_axis(time: np.ndarray) -> tuple[float, list[Fault]]:
     long = np.flatnonzero(steps > STEP_RANGE[1] * step)
     short = int((steps < STEP_RANGE[0] * step).sum()) - back
     if back or short or len(long):
-        said = [f"{back} step(s) back or standing still"] * bool(back) + [f"{short} too short"] * bool(short)
+        parts = [f"{back} step(s) back or standing still"] * bool(back) + [f"{short} too short"] * bool(short)
         if len(long):
             longest = int(long[np.argmax(steps[long])])
-            said.append(f"{len(long)} gap(s), the longest {steps[longest]:.3g} s after {time[longest]:.3f} s")
-        return 1 / step, [Fault(GAPS, ", ".join(said))]
+            parts.append(f"{len(long)} gap(s), the longest {steps[longest]:.3g} s after {time[longest]:.3f} s")
+        return 1 / step, [Fault(GAPS, ", ".join(parts))]
     jitter = float(steps.std()) / step
     rate_hz = (len(time) - 1) / float(time[-1] - time[0])
     return rate_hz, [Fault(JITTER, f"steps of {step:.4g} s vary by ±{jitter:.0%}")] if jitter > MAX_JITTER else []
@@ -81,7 +88,7 @@ def _plateaus(recording: SensorRecording) -> list[Fault]:
         distinct = np.unique(x_T)
         if len(distinct) < 3 or np.ptp(distinct) < MIN_STEPS_OF_RANGE * float(np.diff(distinct).min()):
             continue
-        at_limit = max(num_in_runs(x_T == distinct[0]), num_in_runs(x_T == distinct[-1]))
+        at_limit = max(count_in_runs(x_T == distinct[0]), count_in_runs(x_T == distinct[-1]))
         if at_limit >= MIN_CLIPPED_SHARE * len(x_T) and at_limit:
             clipped.append(f"{recording.channels[column]} ({at_limit / len(x_T):.1%} of it)")
     return [Fault(CLIPPED, f"flat at its limit: {', '.join(clipped)}")] if clipped else []
@@ -91,9 +98,9 @@ def _examine_stretch(recording: SensorRecording, clip: Clip, with_envelope: bool
     try:
         first, last = span_frames(clip, recording.sample_rate_hz, len(recording.values))
     except ValueError as error:
-        return StretchFacts(faults=[unreadable(error, str(clip))])
+        return StretchFacts(faults=[unreadable_fault(error, str(clip))])
     x_TC = np.asarray(recording.values[first:last], dtype=np.float32)
-    facts = StretchFacts((last - first) / recording.sample_rate_hz, digest_of(x_TC))
+    facts = StretchFacts((last - first) / recording.sample_rate_hz, hash_values(x_TC))
     num_bad = x_TC.size - int(np.isfinite(x_TC).sum())
     if num_bad:
         bad = [name for name, column in zip(recording.channels, x_TC.T, strict=True) if not np.isfinite(column).all()]

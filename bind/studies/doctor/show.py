@@ -1,4 +1,4 @@
-"""A diagnosis in the terminal: an overview, the problems with what to do, and how it ended."""
+"""The printing of a diagnosis: an overview, the problems with advice, and a verdict."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from rich.text import Text
 from bind.data.sources.manifest import SPLITS
 from bind.report.tables import Cells, print_cells
 from bind.studies.doctor.findings import Diagnosis, Finding, Problem
-from bind.studies.doctor.overview import rows_of
+from bind.studies.doctor.overview import overview_rows
 
 NUM_NAMED = 3
 MAX_DETAIL = 100
 PLAIN_WIDTH = 160
 
 
-def show(diagnosis: Diagnosis, console: Console | None = None) -> None:
+def print_diagnosis(diagnosis: Diagnosis, console: Console | None = None) -> None:
     """Print a diagnosis; as wide as the terminal, and 160 columns into a file or pipe."""
     console = console or Console()
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
     headers = ("modality", *SPLITS, "files", "length", "rate or size")
-    print_cells(Cells(diagnosis.manifest, "", headers, {"": rows_of(diagnosis.overview)}), console)
+    print_cells(Cells(diagnosis.manifest, "", headers, {"": overview_rows(diagnosis.overview)}), console)
     problems = diagnosis.problems()
     if problems and console.is_terminal:
         console.print(_table(problems))
@@ -39,17 +39,17 @@ def show(diagnosis: Diagnosis, console: Console | None = None) -> None:
 
 
 def verdict(problems: list[Problem]) -> str:
-    """One line: what spoils a run, what may."""
+    """One line: how many errors and warnings, and what errors do to a run."""
     errors = sum(problem.is_error for problem in problems)
     warnings = len(problems) - errors
     if not problems:
         return "no problem found"
-    said = [f"{n} {word}{'s' * (n > 1)}" for n, word in ((errors, "error"), (warnings, "warning")) if n]
+    counts = [f"{n} {word}{'s' * (n > 1)}" for n, word in ((errors, "error"), (warnings, "warning")) if n]
     spoils = "training stops at an error, or learns or measures the wrong thing"
-    return ", ".join(said) + (f": {spoils}" if errors else ": nothing that spoils a run")
+    return ", ".join(counts) + (f": {spoils}" if errors else ": nothing that spoils a run")
 
 
-def _named(findings: list[Finding]) -> Text:
+def _first_of_file(findings: list[Finding]) -> Text:
     """The first of several findings in one file, and how many more there are."""
     first, more = findings[0], len(findings) - 1
     return Text.assemble(
@@ -71,7 +71,7 @@ def _table(problems: list[Problem]) -> Table:
             Text.assemble((f"{mark}: ", colour), (problem.kind.name, "bold"), f"\n{problem.kind.advice}"),
             problem.modality or "table",
             str(len(problem.findings)),
-            Text("\n").join(_named(findings) for findings in list(problem.by_name().values())[:NUM_NAMED]),
+            Text("\n").join(_first_of_file(findings) for findings in list(problem.by_name().values())[:NUM_NAMED]),
             end_section=True,
         )
     return table

@@ -1,4 +1,4 @@
-"""Sound files: silence, plateaus at the limit, constant or broken samples."""
+"""Faults of sound files: silence, plateaus at the limit, constant or broken samples."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bind.media.audio import SoundBlockReader
 from bind.media.recording import span_frames
 from bind.studies.doctor.envelope import ENVELOPE_HZ, MAX_ENVELOPE_SECONDS
 from bind.studies.doctor.findings import MANY, Fault, FileFacts, FindingKind, StretchFacts
-from bind.studies.doctor.reading import CLIPPED, MIN_CLIPPED_SHARE, NOT_FINITE, num_in_runs, unreadable
+from bind.studies.doctor.reading import CLIPPED, MIN_CLIPPED_SHARE, NOT_FINITE, count_in_runs, unreadable_fault
 from bind.types import Clip
 
 SILENT = FindingKind("silent", MANY, "drop the rows, or look for the right channel or file")
@@ -39,7 +39,7 @@ class SoundMeter:
         self.energy_T = np.zeros(int(seconds * ENVELOPE_HZ)) if with_envelope else None
 
     def add(self, x_TC: np.ndarray) -> None:
-        """Take the next block (T, C) float32."""
+        """Add the next block (T, C) float32."""
         self.digest.update(x_TC.data)
         bad = x_TC.size - int(np.isfinite(x_TC).sum())
         if bad:
@@ -49,7 +49,7 @@ class SoundMeter:
         size_TC = np.abs(x_TC)
         if (limit := float(size_TC.max())) > self.limit + STEP:
             self.limit, self.num_at_limit = limit, 0
-        self.num_at_limit += sum(num_in_runs(column) for column in (size_TC >= self.limit - STEP).T)
+        self.num_at_limit += sum(count_in_runs(column) for column in (size_TC >= self.limit - STEP).T)
         if self.energy_T is not None and len(self.energy_T):
             bins = (self.num_frames + np.arange(len(x_TC))) * ENVELOPE_HZ // self.sample_rate_hz
             energy = np.bincount(bins, np.square(x_TC).mean(axis=1), minlength=len(self.energy_T))
@@ -58,7 +58,7 @@ class SoundMeter:
         self.num_values += x_TC.size
 
     def facts(self) -> StretchFacts:
-        """What was found in all blocks."""
+        """The facts of all blocks together."""
         faults, is_flat = [], False
         peak = max(abs(self.lowest), abs(self.highest))
         share = self.num_at_limit / self.num_values
@@ -92,5 +92,5 @@ def _examine_stretch(file: SoundBlockReader, clip: Clip, with_envelope: bool) ->
         for block_TC in file.read(first, last, BLOCK_FRAMES):
             meter.add(block_TC)
     except ValueError as error:
-        return StretchFacts(faults=[unreadable(error, str(clip))])
+        return StretchFacts(faults=[unreadable_fault(error, str(clip))])
     return meter.facts()

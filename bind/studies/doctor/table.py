@@ -1,4 +1,4 @@
-"""The rows of a manifest, all that can be read, and what is wrong between them."""
+"""The rows of a manifest that can be read, and the faults of the others and between them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from bind.data.sources.manifest import SPLITS, RowReader, modality_columns
 from bind.data.sources.rows import read_rows
 from bind.data.sources.splits import shared_owners, shared_spans
-from bind.studies.doctor.duplicates import name_of
+from bind.studies.doctor.duplicates import name_in_manifest
 from bind.studies.doctor.findings import Finding, FindingKind
 from bind.types import Clip, Sample
 
@@ -40,7 +40,7 @@ def read_samples(manifest: Path) -> tuple[list[Sample], list[Finding]]:
     """The samples of `train`, `val` and `test` that can be read, and what is wrong with the others.
 
     Raises:
-        ValueError: a file that is no table, or whose columns are not those of a manifest: nothing else can be told.
+        ValueError: a file that is no table, or whose columns are not those of a manifest.
     """
     columns, rows = read_rows(manifest)
     reader = RowReader(manifest, modality_columns(manifest, columns))
@@ -59,10 +59,10 @@ def read_samples(manifest: Path) -> tuple[list[Sample], list[Finding]]:
     return loaded, findings
 
 
-def between_splits(samples: Sequence[Sample], folder: Path) -> list[Finding]:
+def check_splits(samples: Sequence[Sample], folder: Path) -> list[Finding]:
     """Owners in two splits, files and stretches of files that two splits read, and splits of a single owner."""
-    found = [
-        Finding(SHARED_OWNER, "", owner, _by_split(keys), tuple(keys.values()))
+    findings = [
+        Finding(SHARED_OWNER, "", owner, _keys_by_split(keys), tuple(keys.values()))
         for owner, keys in shared_owners(samples).items()
     ]
     clips = [value for s in samples for values in s.values.values() for value in values if isinstance(value, Clip)]
@@ -70,18 +70,20 @@ def between_splits(samples: Sequence[Sample], folder: Path) -> list[Finding]:
     cut = {os.path.realpath(path) for path in cut}
     whole: dict[str, dict[str, str]] = {}
     for path, keys in shared_spans(samples):
-        name = name_of(path, folder.resolve())
+        name = name_in_manifest(path, folder.resolve())
         if path in cut:
-            found.append(Finding(SHARED_SPAN, "", name, _by_split(keys), tuple(keys.values())))
+            findings.append(Finding(SHARED_SPAN, "", name, _keys_by_split(keys), tuple(keys.values())))
         else:
             whole.setdefault(name, {}).update(keys)
-    found += [Finding(SHARED_FILE, "", name, _by_split(keys), tuple(keys.values())) for name, keys in whole.items()]
+    findings += [
+        Finding(SHARED_FILE, "", name, _keys_by_split(keys), tuple(keys.values())) for name, keys in whole.items()
+    ]
     for split in ("val", "test"):
         owners = [set(sample.owners) for sample in samples if sample.split == split]
         if len(owners) > 1 and (common := set.intersection(*owners)):
-            found.append(Finding(ONE_OWNER, "", split, f"all {len(owners)} rows are of {min(common)!r}"))
-    return found
+            findings.append(Finding(ONE_OWNER, "", split, f"all {len(owners)} rows are of {min(common)!r}"))
+    return findings
 
 
-def _by_split(keys: dict[str, str]) -> str:
+def _keys_by_split(keys: dict[str, str]) -> str:
     return ", ".join(f"{split}: key {key!r}" for split, key in keys.items())

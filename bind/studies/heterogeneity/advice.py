@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bind.report.tables import readable
+from bind.studies.heterogeneity.show import titles
 
 
 def advice(study: Mapping[str, Any]) -> list[str]:
@@ -67,7 +67,7 @@ def alike(figures: Mapping[str, Any]) -> list[str]:
         return ["fusions can't be compared: a start from its own gains none of them more than its spread over seeds"]
     lines = []
     for members in _clusters(figures):
-        names = [readable(figures["names"][member]) for member in members]
+        names = [titles(figures)[member] for member in members]
         if len(names) == 1:
             lines.append(f"{names[0]} interacts in a way of its own")
         elif _is_hidden(figures, members):

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from bind.report.style import ACCENT, HEAT, INK, figure
-from bind.report.tables import Cells, readable
+from bind.report.tables import Cells
 
 GAINS = "PuOr"
 
@@ -33,9 +33,15 @@ def heterogeneity_cells(study: Mapping[str, Any]) -> Iterator[Cells]:
         yield distance_cells(fused, "Distance between fusions", 3)
 
 
+def titles(figures: Mapping[str, Any]) -> list[str]:
+    """What tables and pictures call the modalities, or the fused pairs, of `figures`: `audio ⊕ imu`."""
+    fused = {name: " ⊕ ".join(pair["inputs"]) for name, pair in figures.get("pairs", {}).items()}
+    return [fused.get(name, name) for name in figures["names"]]
+
+
 def transfer_cells(figures: Mapping[str, Any], study: Mapping[str, Any], title: str, what: str, digits: int) -> Cells:
     """A row per source, a column per task."""
-    names = [readable(name) for name in figures["names"]]
+    names = titles(figures)
     fresh, transfer = figures["fresh_bits"], figures["transfer"]
     start = ("nothing", *(_spread(*each, digits) for each in zip(fresh["mean"], fresh["std"], strict=True)))
     rows = [
@@ -53,7 +59,7 @@ def transfer_cells(figures: Mapping[str, Any], study: Mapping[str, Any], title: 
 
 def distance_cells(figures: Mapping[str, Any], title: str, digits: int) -> Cells:
     """A row per unordered pair, the nearest first."""
-    names, clusters = [readable(name) for name in figures["names"]], figures["clusters"]
+    names, clusters = titles(figures), figures["clusters"]
     pairs = [(i, j) for i in range(len(names)) for j in range(i + 1, len(names))]
     pairs.sort(key=lambda pair: figures["separation"][pair[0]][pair[1]])
     lost = figures["shortfall"]["mean"]
@@ -115,7 +121,7 @@ def plot_heterogeneity(study: Mapping[str, Any], png: Path) -> Path:
         all_axes = drawing.subplots(len(rows), 2, squeeze=False)
         for (left, right), (what, figures) in zip(all_axes, rows, strict=True):
             order = figures["order"]
-            names = [readable(figures["names"][index]) for index in order]
+            names = [titles(figures)[index] for index in order]
             _draw_transfer(drawing, left, figures["transfer"], order, names)
             left.set_title(f"Gain of a start, {what} (bits)")
             _draw_distance(drawing, right, figures, order, names)

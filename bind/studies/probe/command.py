@@ -19,6 +19,7 @@ from bind.data.datamodule import BindDataModule
 from bind.evaluation import Evaluation
 from bind.evaluation.embed import best_device, embed_split
 from bind.evaluation.embedded import EmbeddedSplit
+from bind.evaluation.fused import modality_title
 from bind.evaluation.label_sets import LabelSet
 from bind.files import write_text
 from bind.metrics import bootstrap_ci, class_embeddings
@@ -87,7 +88,8 @@ def probe(cfg: DictConfig) -> None:
             classes = list(label_set.classes)
             z_class = label_set.embed(lambda texts: binder.embed("text", texts)) if label_set.templates else None
             for modality in modalities:
-                key = f"{modality}/{label_set.name}" if len(sets) > 1 else modality
+                suffix = f"/{label_set.name}" if len(sets) > 1 else ""
+                key = modality + suffix
                 of = {name: labelled(splits[name], modality, labels[name], classes) for name in names}
                 if unlabelled := [name for name in names if not len(of[name].rows)]:
                     log.warning("no probe of %s: no sample of the %s split has both", key, unlabelled[0])
@@ -97,6 +99,7 @@ def probe(cfg: DictConfig) -> None:
                 clusters_Q = cluster_N[of[cfg.split].rows]
                 few = few_shot(of["train"], of[cfg.split], ks, draws, seed=cfg.seed, advance=lambda: bar.advance(steps))
                 tasks[key] = {
+                    "title": modality_title(modality, evaluation.fused) + suffix,
                     "label_set": label_set.name,
                     "num_classes": len(classes),
                     "chance": 1 / len(classes),

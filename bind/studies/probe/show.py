@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from bind.report.style import FAINT, LINES, figure
-from bind.report.tables import Cells, readable, resampled_note
+from bind.report.tables import Cells, resampled_note
 
 _LAST_HEADERS = ("linear", "95 % CI", "classes", "queries")
 
@@ -20,12 +20,12 @@ def probe_cells(study: Mapping[str, Any]) -> Cells:
     tasks: Mapping[str, Mapping[str, Any]] = study["tasks"]
     ks = list(next(iter(tasks.values()))["few_shot"])
     rows = []
-    for key, task in tasks.items():
+    for task in tasks.values():
         zero_shot, linear = task["zero_shot"] or {}, task["linear"] or {}
         few = [f"{task['few_shot'][k]['accuracy']:.3f}\u00a0±{task['few_shot'][k]['std']:.2f}" for k in ks]
         learned = (_score(linear.get("accuracy")), _interval(linear.get("ci95_accuracy")))
         sizes = (f"{task['num_classes']}", f"{task['queries']}")
-        rows.append((readable(key), f"{task['chance']:.3f}", _score(zero_shot.get("accuracy")), *few, *learned, *sizes))
+        rows.append((task["title"], f"{task['chance']:.3f}", _score(zero_shot.get("accuracy")), *few, *learned, *sizes))
     return Cells(
         title=f"Probes of frozen embeddings, {study['split']} split",
         caption="accuracy; k =: nearest centroid of k training examples per class, mean ± standard deviation over "
@@ -43,9 +43,9 @@ def plot_probe(study: Mapping[str, Any], png: Path) -> Path:
     lines = math.ceil(len(tasks) / columns)
     with figure(png, max(6.5, 3.4 * columns), 0.7 + 2.9 * lines) as drawing:
         all_axes = drawing.subplots(lines, columns, sharey=True, squeeze=False)
-        for ax, (key, task) in zip(all_axes.flat, tasks.items(), strict=False):
+        for ax, task in zip(all_axes.flat, tasks.values(), strict=False):
             _draw_task(ax, task)
-            ax.set_title(f"{readable(key)}, {task['num_classes']} classes")
+            ax.set_title(f"{task['title']}, {task['num_classes']} classes")
         for ax in all_axes.flat[len(tasks) :]:
             ax.set_visible(False)
         for ax in all_axes[:, 0]:

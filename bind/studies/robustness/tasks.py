@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bind.evaluation import Evaluation
 from bind.evaluation.label_sets import LabelSet
-from bind.evaluation.queries import items
+from bind.evaluation.queries import items_at
 from bind.metrics.ceiling import pair_ceiling
 from bind.types import Modality, Pair
 
@@ -67,7 +67,13 @@ class RankingTask:
             return found
         factors_NF = source.factor_table(evaluation.split_name)
         tables = factors_NF[rows[self.query_rows(rows)].numpy()], factors_NF[self.pool_rows_P]
-        best = pair_ceiling(*tables, source.factor_names, "_plus_".join(query_modalities), self.name, source.carries)
+        best = pair_ceiling(
+            *tables,
+            factors=source.factor_names,
+            query_inputs=query_modalities,
+            pool_inputs=(self.name,),
+            carries=source.carries,
+        )
         return found | {"ceiling_R@1": best["ceiling_R@1"]}
 
 
@@ -97,15 +103,15 @@ def _pools(
     for pool in (m for m in binder.modalities if m in split.z and m not in query_modalities):
         if not all(evaluation.have_a_common_group(m, pool) for m in query_modalities):
             continue
-        asks_N = evaluation.query_and_pool_rows(pool)[0]
-        pool_positions = split.pool_rows(pool, one_per_group=evaluation.one_per_group)
-        pool_rows = items(split, pool, pool_positions).rows
+        asks_N = evaluation.query_and_pool_masks(pool)[0]
+        positions = split.pool_rows(pool, one_per_group=evaluation.one_per_group)
+        pool_rows = items_at(split, pool, positions).rows
         resampled, cluster_N = evaluation.clusters(query_modalities[0], asks_N)
         is_trained = all(frozenset((m, pool)) in trained for m in query_modalities)
         kind = "trained" if is_trained else "anchor" if {*query_modalities, pool} <= anchor else "emergent"
         yield RankingTask(
             name=pool,
-            z_PD=split.z[pool][pool_positions],
+            z_PD=split.z[pool][positions],
             groups_P=split.group_ids_N[pool_rows],
             groups_N=split.group_ids_N,
             asks_N=asks_N,

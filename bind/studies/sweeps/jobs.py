@@ -1,4 +1,4 @@
-"""What each job of a sweep leaves behind for the sweep's table, and how it is read again."""
+"""The records of a sweep's jobs, which its table is made of: written by each job, read when all are done."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RECORD = "sweep_job.json"
 
 
 class SweepFolder(Callback):
-    """Hydra tells it at the start of a sweep where that sweep's jobs will lie; it makes the folder."""
+    """A callback of Hydra that makes a sweep's folder at its start, and keeps the path for the report at its end."""
 
     path: ClassVar[Path | None] = None
 
@@ -36,7 +36,7 @@ class SweepFolder(Callback):
 
 @dataclass(frozen=True)
 class SweepJob:
-    """One job of a sweep: `name` is its folder below the sweep's; what is not known is None."""
+    """One job of a sweep: `name` is its folder below the sweep's; a figure that is not known is None."""
 
     name: str
     overrides: dict[str, str]
@@ -44,14 +44,14 @@ class SweepJob:
     monitor: str
     score: float | None = None  # the best value of `monitor`
     trained: float | None = None  # mean R@1 over the trained pairs of the held-out split
-    emergent: float | None = None  # the same over the emergent ones, without the anchor's own image ↔ text
+    emergent: float | None = None  # the same over the emergent ones, without the anchor's own
     split: str | None = None
     seconds: float | None = None
     error: str = ""
 
 
-def recorded(job: Callable[[], float], monitor: str) -> float | None:
-    """`job()`, with its overrides, outcome and time in the job's folder, whatever ends it.
+def run_recorded(job: Callable[[], float], monitor: str) -> float | None:
+    """Run `job()` and write its overrides, outcome and time into its folder, whatever ends it.
 
     Returns:
         What `job` returned, the value of `monitor` that the sweep maximises; None, which a sweeper counts as a failed
@@ -70,8 +70,8 @@ def recorded(job: Callable[[], float], monitor: str) -> float | None:
     try:
         value = job()
     except BaseException as error:
-        told = str(error).removeprefix("error: ").strip().partition("\n")[0]
-        write(status="failed", error=told or type(error).__name__, seconds=round(time.perf_counter() - started, 1))
+        message = str(error).removeprefix("error: ").strip().partition("\n")[0]
+        write(status="failed", error=message or type(error).__name__, seconds=round(time.perf_counter() - started, 1))
         raise
     score = None if math.isnan(value) else value
     write(status="done", score=score, seconds=round(time.perf_counter() - started, 1))
@@ -90,18 +90,18 @@ def read_jobs(folder: Path) -> list[SweepJob]:
     order = ["done", "running", "failed"]
 
     def place(job: SweepJob) -> tuple[Any, ...]:
-        return order.index(job.status), job.score is None, -(job.score or 0.0), as_counted(job)
+        return order.index(job.status), job.score is None, -(job.score or 0.0), starting_order(job)
 
     return sorted(jobs, key=place)
 
 
-def as_counted(job: SweepJob) -> list[Any]:
-    """Sorts jobs as they were started: folder 10 after folder 9."""
+def starting_order(job: SweepJob) -> list[Any]:
+    """A key that sorts jobs as they were started: folder 10 after folder 9."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", job.name)]
 
 
-def changed(jobs: list[SweepJob]) -> list[str]:
-    """The overrides that are not the same in all `jobs`, in the order in which they were given."""
+def swept_keys(jobs: list[SweepJob]) -> list[str]:
+    """The keys of overrides that are not the same in all `jobs`, in the order in which they were given."""
     keys = dict.fromkeys(key for job in jobs for key in job.overrides)
     return [key for key in keys if len({job.overrides.get(key) for job in jobs}) > 1]
 
@@ -111,7 +111,7 @@ def _read(path: Path, name: str) -> SweepJob:
     assigned = (override.lstrip("+").partition("=") for override in record.pop("overrides"))
     host, pid = record.pop("host"), record.pop("pid")
     if record["status"] == "running" and host == socket.gethostname() and not _alive(pid):
-        record |= {"status": "failed", "error": "its process ended without a word: was it killed?"}
+        record |= {"status": "failed", "error": "its process ended without a message: was it killed?"}
     held_out: dict[str, Any] = {}
     metrics = path.with_name("metrics.json")
     if record["status"] == "done" and metrics.is_file():
@@ -120,15 +120,11 @@ def _read(path: Path, name: str) -> SweepJob:
 
 
 def _held_out(metrics: dict[str, Any]) -> dict[str, Any]:
-    own = ("image_to_text", "text_to_image")
-    rows = metrics["retrieval"]
-    trained = [row["R@1"] for row in rows.values() if row["trained"]]
-    emergent = [row["R@1"] for key, row in rows.items() if not row["trained"] and key not in own]
-    return {
-        "split": metrics["split"],
-        "trained": fmean(trained) if trained else None,
-        "emergent": fmean(emergent) if emergent else None,
-    }
+    recalls: dict[str, list[float]] = {"trained": [], "emergent": [], "anchor": []}
+    for entry in metrics["retrieval"].values():
+        recalls[entry["kind"]].append(entry["R@1"])
+    means = {kind: fmean(recalls[kind]) if recalls[kind] else None for kind in ("trained", "emergent")}
+    return {"split": metrics["split"], **means}
 
 
 def _alive(pid: int) -> bool:

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from bind.report.style import ACCENT, FAINT, INK, LINES, WRONG, figure
-from bind.studies.sweeps.jobs import SweepJob, as_counted, changed
+from bind.studies.sweeps.jobs import SweepJob, starting_order, swept_keys
 
 _PANELS_A_ROW = 4
 _MOST_TICKS = 8  # more values than that, or longer ones, are an axis of numbers where they are numbers
@@ -27,7 +27,7 @@ def plot_sweep(jobs: list[SweepJob], png: Path) -> Path | None:
     """
     if jobs[0].score is None:
         return None
-    swept = changed(jobs)
+    swept = swept_keys(jobs)
     keys = [key for key in swept if key != "seed"] or swept or ["job"]
     colours = _seed_colours(jobs) if keys != ["seed"] else {}
     num_columns = min(len(keys), _PANELS_A_ROW)
@@ -35,7 +35,7 @@ def plot_sweep(jobs: list[SweepJob], png: Path) -> Path | None:
     with figure(png, 0.8 + 3.0 * max(num_columns, 1.6), 1.2 + 2.9 * num_rows) as drawing:
         all_axes = list(drawing.subplots(num_rows, num_columns, sharey=True, squeeze=False).flat)
         for ax, key in zip(all_axes, keys, strict=False):
-            _draw_panel(ax, sorted(jobs, key=as_counted), jobs[0], key, colours)
+            _draw_panel(ax, sorted(jobs, key=starting_order), jobs[0], key, colours)
         for ax in all_axes[len(keys) :]:
             ax.set_visible(False)
         for ax in all_axes[::num_columns]:
@@ -61,7 +61,7 @@ def _draw_panel(ax: Axes, jobs: list[SweepJob], best: SweepJob, key: str, colour
     if key in ("seed", "job"):
         ax.axhline(fmean(chain(*scores.values())), color=INK, linewidth=1.4, zorder=2)
     elif spaced:
-        means = [(place[text], fmean(found)) for text, found in scores.items() if found]
+        means = [(place[text], fmean(known)) for text, known in scores.items() if known]
         if ordered:
             ax.plot(*zip(*means, strict=True), color=INK, linewidth=1.4, zorder=2)
         for x, mean in means:
@@ -104,13 +104,14 @@ def _name_ticks(ax: Axes, ticks: list[str]) -> None:
 
 
 def _numbers(texts: list[str]) -> dict[str, float]:
-    found = {}
+    """The texts that are numbers, with their values."""
+    numbers = {}
     for text in texts:
         try:
-            found[text] = float(text)
+            numbers[text] = float(text)
         except ValueError:
             continue
-    return found
+    return numbers
 
 
 def _seed_colours(jobs: list[SweepJob]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from statistics import fmean, stdev
 
 from bind.files import write_text
 from bind.report.tables import Cells, print_cells
-from bind.studies.sweeps.jobs import SweepJob, changed, read_jobs
+from bind.studies.sweeps.jobs import SweepJob, read_jobs, swept_keys
 
 _MISSING = "–"
 
@@ -45,7 +45,7 @@ def report_sweep(folder: Path) -> None:
 
 def job_cells(jobs: list[SweepJob]) -> Cells:
     """One row per job, as `read_jobs` orders them; a column per override that changed."""
-    keys, split = changed(jobs), _split(jobs)
+    keys, split = swept_keys(jobs), _split(jobs)
     same = [f"{key}={value}" for key, value in jobs[0].overrides.items() if key not in keys]
     rows = [
         (
@@ -74,7 +74,7 @@ def job_cells(jobs: list[SweepJob]) -> Cells:
 
 def setting_cells(jobs: list[SweepJob]) -> Cells:
     """One row per setting that differs in more than the seed: mean ± standard deviation over its seeds."""
-    keys = [key for key in changed(jobs) if key != "seed"]
+    keys = [key for key in swept_keys(jobs) if key != "seed"]
     settings: dict[tuple[str, ...], list[SweepJob]] = {}
     for job in jobs:
         settings.setdefault(tuple(_short(job.overrides.get(key)) for key in keys), []).append(job)
@@ -95,7 +95,7 @@ def setting_cells(jobs: list[SweepJob]) -> Cells:
 
 def write_csv(jobs: list[SweepJob], path: Path) -> None:
     """One line per job with every override and figure in full; an empty cell where there is none."""
-    keys, split = changed(jobs), _split(jobs)
+    keys, split = swept_keys(jobs), _split(jobs)
     names = [_monitor(jobs), f"{split}/mean_R@1/trained", f"{split}/mean_R@1/emergent", "seconds", "status", "error"]
     table = io.StringIO()
     writer = csv.writer(table)

@@ -120,9 +120,9 @@ class CollapseAlarm(L.Callback):
             pairs = [p for p in module.pairs if modality in (p.a, p.b) and p.name in space]
             if not pairs or modality not in space or reference <= 0:
                 continue
-            chance = [is_at_chance(retrieval[name]) for p in pairs for name in directions(p) if name in retrieval]
+            chance = [is_at_chance(retrieval[way]) for p in pairs for way in directions(p) if way in retrieval]
             if chance and all(at_chance is False for at_chance in chance):
-                recalls = [retrieval[name]["R@1"] for p in pairs for name in directions(p)]
+                recalls = [retrieval[way]["R@1"] for p in pairs for way in directions(p)]
                 self._alive[modality] = [step, sum(recalls) / len(recalls)]
             is_lost = is_late and bool(chance) and all(chance)
             share = spread(space, modality) / reference
@@ -150,10 +150,10 @@ class CollapseAlarm(L.Callback):
             for m in dict.fromkeys([modality, *partners])
         )
         recalls = ", ".join(
-            f"{name.replace('_to_', ' to ')} {retrieval[name]['R@1']:.3f} (chance {retrieval[name]['chance_R@1']:.3f})"
+            f"{way[0]} to {way[1]} {retrieval[way]['R@1']:.3f} (chance {retrieval[way]['chance_R@1']:.3f})"
             for p in pairs
-            for name in directions(p)
-            if name in retrieval
+            for way in directions(p)
+            if way in retrieval
         )
         trend = ""
         if modality in self._alive and self._alive[modality][0] < module.global_step:
@@ -222,8 +222,9 @@ def is_frozen(module: Any, modality: Modality) -> bool:
     return not module.binder.is_trainable(modality) and modality != module.binder.fused_modality
 
 
-def directions(pair: Pair) -> tuple[str, str]:
-    return f"{pair.a}_to_{pair.b}", f"{pair.b}_to_{pair.a}"
+def directions(pair: Pair) -> tuple[tuple[Modality, Modality], tuple[Modality, Modality]]:
+    """Both ways to search: (query, pool)."""
+    return (pair.a, pair.b), (pair.b, pair.a)
 
 
 def reference_spread(module: Any) -> float:

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from bind.commands.cli import COMMANDS, main
 from bind.studies.doctor.diagnose import diagnose
-from bind.studies.doctor.show import show
+from bind.studies.doctor.show import print_diagnosis
 
 
 @pytest.mark.slow
@@ -45,7 +45,7 @@ def test_the_table_names_three_and_counts_all_and_fits_the_terminal(world):
         world.path(index, "imu").unlink()
     diagnosis = diagnose(world.manifest)
     console = Console(width=100, record=True, force_terminal=True, file=io.StringIO())
-    show(diagnosis, console)
+    print_diagnosis(diagnosis, console)
     text = console.export_text()
     assert max(map(len, text.splitlines())) <= 100
     assert text.count(".csv") == 3

@@ -3,8 +3,8 @@ import pytest
 
 from bind.data.transforms.imu import random_rotation
 from bind.studies.doctor.findings import FileFacts
-from bind.studies.doctor.gravity import motion_of, triads_of
-from bind.studies.doctor.motion import between_recordings
+from bind.studies.doctor.gravity import find_triads, measure_motion
+from bind.studies.doctor.motion import compare_recordings
 from bind.types import SensorRecording
 
 RATE_HZ = 50.0
@@ -29,8 +29,8 @@ def turning(seed, seconds=40.0, gentle=0.15):
 
 
 def kinds(recordings):
-    files = {name: FileFacts([], rate_hz=r.sample_rate_hz, motion=motion_of(r)) for name, r in recordings.items()}
-    faults, _ = between_recordings(files)
+    files = {name: FileFacts([], rate_hz=r.sample_rate_hz, motion=measure_motion(r)) for name, r in recordings.items()}
+    faults, _ = compare_recordings(files)
     return {name: [fault.kind.name for fault in found] for name, found in faults.items() if found}
 
 
@@ -46,7 +46,7 @@ def planted(corpus, edit=lambda x: x, units=UNITS):
 @pytest.mark.slow
 def test_recordings_that_obey_physics_are_fine_and_their_scale_is_one(corpus):
     assert kinds(corpus) == {}
-    motion = motion_of(corpus["0.npy"])
+    motion = measure_motion(corpus["0.npy"])
     assert motion.turn_fit > 0.8
     assert motion.turn_scale == pytest.approx(1.0, abs=0.15)
     assert motion.best_order == "x, y, z"
@@ -96,10 +96,10 @@ def test_sensors_worn_in_any_way_are_not_compared_by_direction(corpus):
 
 def test_a_corpus_without_gravity_is_no_fault_and_is_said(corpus):
     linear = {
-        n: FileFacts([], motion=motion_of(SensorRecording(r.values - r.values.mean(0), RATE_HZ, CHANNELS, UNITS)))
+        n: FileFacts([], motion=measure_motion(SensorRecording(r.values - r.values.mean(0), RATE_HZ, CHANNELS, UNITS)))
         for n, r in ((n, SensorRecording(r.values[:500], RATE_HZ, CHANNELS, UNITS)) for n, r in corpus.items())
     }
-    faults, notes = between_recordings(linear)
+    faults, notes = compare_recordings(linear)
     assert not any(faults.values())
     assert "show no gravity" in notes[0]
 
@@ -114,20 +114,20 @@ def test_degrees_that_stay_below_what_radians_reach_are_a_question():
 def test_units_that_are_not_known_are_not_judged(corpus):
     units = ("counts",) * 3 + UNITS[3:]
     files = {
-        n: FileFacts([], motion=motion_of(SensorRecording(r.values, RATE_HZ, CHANNELS, units)))
+        n: FileFacts([], motion=measure_motion(SensorRecording(r.values, RATE_HZ, CHANNELS, units)))
         for n, r in corpus.items()
     }
-    faults, notes = between_recordings(files)
+    faults, notes = compare_recordings(files)
     assert not any(faults.values())
     assert "accelerations in counts were not judged" in notes[0]
 
 
 def test_triads_are_found_by_the_names_in_use():
-    assert triads_of(("gyro_y", "accl_x", "accl_y", "accl_z", "gyro_x", "gyro_z")) == {
+    assert find_triads(("gyro_y", "accl_x", "accl_y", "accl_z", "gyro_x", "gyro_z")) == {
         "gyr": [4, 0, 5],
         "acc": [1, 2, 3],
     }
-    assert triads_of(("acc_x", "acc_y", "temperature")) == {}
+    assert find_triads(("acc_x", "acc_y", "temperature")) == {}
 
 
 def test_a_file_of_another_rate_is_judged_all_the_same(corpus):
@@ -139,8 +139,8 @@ def test_a_file_of_another_rate_is_judged_all_the_same(corpus):
 
 def test_an_accelerometer_alone_is_judged_without_a_word_on_gyroscopes(corpus):
     alone = {
-        n: FileFacts([], motion=motion_of(SensorRecording(r.values[:, :3], RATE_HZ, CHANNELS[:3], UNITS[:3])))
+        n: FileFacts([], motion=measure_motion(SensorRecording(r.values[:, :3], RATE_HZ, CHANNELS[:3], UNITS[:3])))
         for n, r in corpus.items()
     }
-    faults, notes = between_recordings(alone)
+    faults, notes = compare_recordings(alone)
     assert (any(faults.values()), notes) == (False, [])

@@ -8,7 +8,7 @@ from support.planted import write_motion, write_rows
 from bind.data.sources.toy.world import ToySource
 from bind.studies.doctor.diagnose import diagnose
 from bind.studies.doctor.envelope import motion_envelope
-from bind.studies.doctor.offsets import lag_correlation, offsets
+from bind.studies.doctor.offsets import lag_correlation, measure_offsets
 
 NUM_SAMPLES, SECONDS, AUDIO_HZ, IMU_HZ = 10, 10, 4000, 100
 
@@ -52,20 +52,20 @@ def streams(lag_of, seed=0):
 
 
 def test_streams_in_step_are_measured_and_fine():
-    common, apart, note = offsets(streams(lambda i: 0.0), range(NUM_SAMPLES))
+    common, apart, note = measure_offsets(streams(lambda i: 0.0), range(NUM_SAMPLES))
     assert (common.seconds, len(common.positions), apart, note) == (0.0, NUM_SAMPLES, [], None)
 
 
 @pytest.mark.parametrize("lag", [0.8, -1.2])
 def test_a_common_offset_is_measured_with_its_sign(lag):
-    common, apart, _ = offsets(streams(lambda i: lag), range(NUM_SAMPLES))
+    common, apart, _ = measure_offsets(streams(lambda i: lag), range(NUM_SAMPLES))
     assert common.seconds == pytest.approx(lag, abs=0.03)
     assert apart == [common]
     assert common.positions == tuple(range(NUM_SAMPLES))
 
 
 def test_one_sample_out_of_step_is_named_among_others():
-    common, apart, _ = offsets(streams(lambda i: 0.9 if i == 3 else 0.0), range(NUM_SAMPLES))
+    common, apart, _ = measure_offsets(streams(lambda i: 0.9 if i == 3 else 0.0), range(NUM_SAMPLES))
     assert common.seconds == 0.0
     assert [(offset.positions, offset.seconds) for offset in apart] == [((3,), 0.9)]
 
@@ -75,8 +75,8 @@ def test_a_recording_whose_clock_is_off_is_found_where_no_sample_of_it_could_be(
     for i in range(60):
         x = bursts(rng)
         noisy.append(tuple(z + 0.8 * rng.normal(size=500) for z in (x, np.roll(x, 30 if i % 3 == 1 else 0))))
-    assert offsets(noisy, range(60))[1] == []
-    common, (apart,), _ = offsets(noisy, [i % 3 for i in range(60)])
+    assert measure_offsets(noisy, range(60))[1] == []
+    common, (apart,), _ = measure_offsets(noisy, [i % 3 for i in range(60)])
     assert common.is_tolerated
     assert apart.positions == tuple(range(1, 60, 3))
     assert apart.seconds == pytest.approx(0.6, abs=0.05)
@@ -85,7 +85,7 @@ def test_a_recording_whose_clock_is_off_is_found_where_no_sample_of_it_could_be(
 @pytest.mark.parametrize("seed", range(5))
 def test_unrelated_streams_give_no_verdict(seed):
     rng = np.random.default_rng(seed)
-    common, apart, note = offsets([(bursts(rng), bursts(rng)) for _ in range(40)], [i // 10 for i in range(40)])
+    common, apart, note = measure_offsets([(bursts(rng), bursts(rng)) for _ in range(40)], [i // 10 for i in range(40)])
     assert (common, apart) == (None, [])
     assert "rises above chance" in note
 
@@ -98,7 +98,7 @@ def test_a_steady_beat_gives_no_offset_of_a_beat(seed):
     for _ in range(20):
         beat = 1 + np.sin(2 * np.pi * (1.8 * t + rng.random()))
         pairs.append((beat + 0.3 * rng.normal(size=500), beat + 0.3 * rng.normal(size=500)))
-    assert offsets(pairs, range(20))[1] == []
+    assert measure_offsets(pairs, range(20))[1] == []
 
 
 def test_a_start_that_all_recordings_share_is_no_evidence():
@@ -108,14 +108,15 @@ def test_a_start_that_all_recordings_share_is_no_evidence():
         tuple(np.exp(-(((t - start) / 0.2) ** 2)) + 0.1 * rng.normal(size=500) for start in (1.0, 2.2))
         for _ in range(20)
     ]
-    assert offsets(pairs, range(20))[1] == []
+    assert measure_offsets(pairs, range(20))[1] == []
 
 
 def test_few_or_short_samples_are_not_judged():
     assert (
-        offsets(streams(lambda i: 1.0)[:7], range(7))[2] == "their offset can't be told: 7 sample(s) with 4 s of both"
+        measure_offsets(streams(lambda i: 1.0)[:7], range(7))[2]
+        == "their offset can't be measured: 7 sample(s) with 4 s of both"
     )
-    assert offsets([(x[:150], y[:150]) for x, y in streams(lambda i: 1.0)], range(NUM_SAMPLES))[1] == []
+    assert measure_offsets([(x[:150], y[:150]) for x, y in streams(lambda i: 1.0)], range(NUM_SAMPLES))[1] == []
 
 
 def write_recordings(folder, delay_of):

@@ -13,16 +13,16 @@ from PIL import Image
 
 from bind.commands.cli import main
 from bind.studies.sweeps import plot as sweep_plot
-from bind.studies.sweeps.jobs import RECORD, as_counted, changed, read_jobs
+from bind.studies.sweeps.jobs import RECORD, read_jobs, starting_order, swept_keys
 from bind.studies.sweeps.plot import plot_sweep
 from bind.studies.sweeps.report import job_cells, report_sweep, setting_cells
 
 MONITOR = "val/mean_R@1"
 RETRIEVAL = {
-    "audio_to_image": {"R@1": 0.2, "trained": True},
-    "image_to_audio": {"R@1": 0.3, "trained": True},
-    "audio_to_text": {"R@1": 0.1, "trained": False},
-    "image_to_text": {"R@1": 0.98, "trained": False},
+    "audio_to_image": {"R@1": 0.2, "kind": "trained"},
+    "image_to_audio": {"R@1": 0.3, "kind": "trained"},
+    "audio_to_text": {"R@1": 0.1, "kind": "emergent"},
+    "image_to_text": {"R@1": 0.98, "kind": "anchor"},
 }
 
 
@@ -54,8 +54,8 @@ def sweep(tmp_path):
 def test_jobs_are_best_first_and_those_without_a_score_last(sweep):
     jobs = read_jobs(sweep)
     assert [job.name for job in jobs] == ["1", "5", "2", "0", "4", "3"]
-    assert changed(jobs) == ["encoder.audio.width", "seed"]
-    assert [job.name for job in sorted(jobs, key=as_counted)] == ["0", "1", "2", "3", "4", "5"]
+    assert swept_keys(jobs) == ["encoder.audio.width", "seed"]
+    assert [job.name for job in sorted(jobs, key=starting_order)] == ["0", "1", "2", "3", "4", "5"]
 
 
 def test_folders_are_counted_not_spelt(tmp_path):
@@ -71,7 +71,7 @@ def test_held_out_figures_are_means_over_pairs(sweep):
 
 
 def test_the_anchors_own_pair_counts_where_it_was_trained(tmp_path):
-    own = {key: {"R@1": 0.5, "trained": True} for key in ("image_to_text", "text_to_image")}
+    own = {key: {"R@1": 0.5, "kind": "trained"} for key in ("image_to_text", "text_to_image")}
     write_job(tmp_path, 0, {}, 0.5, retrieval=own)
     (job,) = read_jobs(tmp_path)
     assert (job.trained, job.emergent) == (0.5, None)
@@ -169,7 +169,7 @@ def test_without_a_score_there_is_a_table_and_no_plot(tmp_path, capsys):
 def panel(jobs, key, colours=None):
     ax = Figure().subplots()
     best = max(jobs, key=lambda job: job.score or 0)
-    sweep_plot._draw_panel(ax, sorted(jobs, key=as_counted), best, key, colours or {})
+    sweep_plot._draw_panel(ax, sorted(jobs, key=starting_order), best, key, colours or {})
     return ax
 
 

@@ -71,7 +71,7 @@ def shuffled(imu, z_image):
 
 def test_a_healthy_run_is_quiet(anchor_folder, caplog):
     run = Run(anchor_folder, caplog)
-    assert run.module.last_figures["retrieval"]["imu_to_image"]["R@1"] > 0.3
+    assert run.module.last_figures["retrieval"]["imu", "image"]["R@1"] > 0.3
     assert run.warnings == []
     assert weight_norm(run.module, "imu") < 1.5 * run.alarm.state_dict()["start_norm"]["imu"]
     assert run.alarm.state_dict()["alive"]["imu"][0] == run.trainer.global_step

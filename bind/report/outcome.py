@@ -1,0 +1,84 @@
+"""The outcome of a run in sentences: how often one modality finds another, beside chance and the best possible."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bind.evaluation.fused import NO_FUSION, FusedModalities, plain_sum
+from bind.types import Modality
+
+WORDS = {
+    "image": "picture",
+    "audio": "sound",
+    "imu": "motion trace",
+    "depth": "depth map",
+    "thermal": "thermal picture",
+}
+"""Modality → a plain word for it, where its name is none."""
+
+MAX_TRAINED = 2
+MAX_TRIES = 100
+"""Of so many queries or more a share is said in a hundred tries; fewer are counted one by one."""
+
+
+def outcome_sentences(metrics: Mapping[str, Any], fused: FusedModalities = NO_FUSION) -> list[str]:
+    """A sentence for each of the two trained pairs that find each other best, and for the best emergent pair.
+
+    `metrics` are those of `evaluate_split`. Of a trained pair the direction from the newer modality to the older one
+    counts; the plain sum of a fusion's inputs, and fused modalities in emergent pairs, are left to the tables.
+
+    Examples:
+        >>> entry = {"R@1": 0.374, "chance_R@1": 1 / 115, "ceiling_R@1": 0.374, "queries": 2300, "kind": "trained"}
+        >>> outcome_sentences({"retrieval": {("audio", "image"): entry}})
+        ['A sound finds its picture in 37 of 100 tries, by chance 1; the best possible is 37.']
+        >>> entry = {"R@1": 0.375, "chance_R@1": 0.125, "queries": 8, "kind": "emergent"}
+        >>> outcome_sentences({"retrieval": {("eeg", "imu"): entry}})
+        ['The best pair that was never trained: an eeg finds its motion trace in 3 of 8 tries, by chance 1.']
+    """
+    retrieval: Mapping[tuple[Modality, Modality], Mapping[str, Any]] = metrics.get("retrieval") or {}
+    order = list(dict.fromkeys(query for query, _ in retrieval))
+    trained: dict[frozenset[Modality], tuple[Modality, Modality]] = {}
+    emergent = []
+    for pair, entry in retrieval.items():
+        if entry["kind"] == "trained" and not any(m in fused and m == plain_sum(fused[m]) for m in pair):
+            other_way = trained.get(frozenset(pair))
+            if other_way is None or order.index(pair[0]) > order.index(other_way[0]):
+                trained[frozenset(pair)] = pair
+        elif entry["kind"] == "emergent" and not any(m in fused for m in pair):
+            emergent.append(pair)
+
+    def above_chance(pair: tuple[Modality, Modality]) -> float:
+        return float(retrieval[pair]["R@1"] - retrieval[pair]["chance_R@1"])
+
+    best_trained = sorted(trained.values(), key=above_chance, reverse=True)[:MAX_TRAINED]
+    sentences = [_outcome(*pair, retrieval[pair], fused) for pair in best_trained]
+    if emergent:
+        best = max(emergent, key=above_chance)
+        sentences.append(f"the best pair that was never trained: {_outcome(*best, retrieval[best], fused)}")
+    return [f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences]
+
+
+def _outcome(query: Modality, pool: Modality, entry: Mapping[str, Any], fused: FusedModalities) -> str:
+    tries = min(entry["queries"], MAX_TRIES)
+    hits, chance = (_number(entry[figure] * tries) for figure in ("R@1", "chance_R@1"))
+    subject = _words(query, fused)
+    article = "an" if subject[0] in "aeiou" else "a"
+    outcome = f"{article} {subject} finds its {_words(pool, fused)} in {hits} of {tries} tries, by chance {chance}"
+    if "ceiling_R@1" not in entry:
+        return outcome
+    # The ceiling is an expectation: luck may exceed it.
+    best = "the best possible" if entry["R@1"] <= entry["ceiling_R@1"] else "the best to be expected"
+    return f"{outcome}; {best} is {_number(entry['ceiling_R@1'] * tries)}"
+
+
+def _words(modality: Modality, fused: FusedModalities) -> str:
+    """`sound`, or `sound with its motion trace` for a fusion of both."""
+    return " with its ".join(WORDS.get(m, m) for m in fused.get(modality, (modality,)))
+
+
+def _number(count: float) -> str:
+    """A number of tries: whole, but where it is next to none."""
+    if count == 0 or count >= 0.5:
+        return f"{count:.0f}"
+    return f"{count:.1g}" if count >= 0.001 else "less than 0.001"

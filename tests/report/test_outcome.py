@@ -1,0 +1,72 @@
+import pytest
+
+from bind.report.outcome import outcome_sentences
+
+
+def entry(r1, kind="trained", *, queries=2300, chance=1 / 115, best=None):
+    known = {} if best is None else {"ceiling_R@1": best}
+    return {"R@1": r1, "chance_R@1": chance, "queries": queries, "kind": kind, **known}
+
+
+def outcome(*pairs, fused=None):
+    return outcome_sentences({"retrieval": dict(pairs)}, fused or {})
+
+
+def test_of_a_trained_pair_the_new_modality_is_the_query():
+    sentences = outcome((("image", "audio"), entry(0.9)), (("audio", "image"), entry(0.374, best=0.374)))
+    assert sentences == ["A sound finds its picture in 37 of 100 tries, by chance 1; the best possible is 37."]
+
+
+def test_the_two_best_trained_pairs_and_the_best_emergent_one_have_a_sentence():
+    sentences = outcome(
+        (("image", "text"), entry(1.0, "anchor")),
+        (("audio", "image"), entry(0.2)),
+        (("imu", "image"), entry(0.4)),
+        (("depth", "image"), entry(0.3)),
+        (("imu", "text"), entry(0.1, "emergent")),
+        (("text", "depth"), entry(0.2, "emergent")),
+    )
+    assert [sentence.partition(" in ")[0] for sentence in sentences] == [
+        "A motion trace finds its picture",
+        "A depth map finds its picture",
+        "The best pair that was never trained: a text finds its depth map",
+    ]
+
+
+def test_no_best_is_said_where_none_is_known():
+    assert outcome((("audio", "image"), entry(0.2))) == ["A sound finds its picture in 20 of 100 tries, by chance 1."]
+
+
+@pytest.mark.parametrize(
+    ("figures", "said"),
+    [
+        (entry(3 / 8, queries=8, chance=1 / 24), "in 3 of 8 tries, by chance 0.3."),
+        (entry(0.0, queries=99, chance=1 / 99), "in 0 of 99 tries, by chance 1."),
+        (entry(0.5, chance=1 / 5000), "in 50 of 100 tries, by chance 0.02."),
+        (entry(0.5, chance=1e-7), "in 50 of 100 tries, by chance less than 0.001."),
+        (entry(0.25, best=0.20), "in 25 of 100 tries, by chance 1; the best to be expected is 20."),
+    ],
+)
+def test_numbers_are_honest(figures, said):
+    [sentence] = outcome((("audio", "image"), figures))
+    assert sentence.endswith(said)
+
+
+def test_a_fusion_is_named_by_its_inputs_and_the_plain_sum_has_no_sentence():
+    fused = dict.fromkeys(("audio_and_imu", "audio_plus_imu"), ("audio", "imu"))
+    sentences = outcome(
+        (("audio_and_imu", "image"), entry(0.2)),
+        (("audio_plus_imu", "image"), entry(0.4)),
+        (("text", "audio_and_imu"), entry(0.9, "emergent")),
+        fused=fused,
+    )
+    assert sentences == ["A sound with its motion trace finds its picture in 20 of 100 tries, by chance 1."]
+
+
+def test_a_modality_without_a_word_keeps_its_name():
+    [sentence] = outcome((("eeg", "a_to_b"), entry(0.2)))
+    assert sentence.startswith("An eeg finds its a_to_b in ")
+
+
+def test_nothing_is_said_without_retrieval():
+    assert outcome_sentences({"retrieval": {}}) == outcome_sentences({}) == []
