@@ -37,6 +37,7 @@ def reference():
     return load_script("hooks/config_reference")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS_OF_DOCS)
 def test_every_command_composes(command):
     if documents.is_hydra(command):
@@ -69,6 +70,7 @@ def test_what_a_page_imports_from_bind_exists(page):
             assert hasattr(importlib.import_module(module), attribute), name
 
 
+@pytest.mark.slow
 def test_the_code_of_the_page_on_using_a_binder_runs(recorded_run, tmp_path, monkeypatch, capsys):
     for name in ("a.wav", "b.wav"):
         runs.write_sound(tmp_path / name, 440, np.random.default_rng(0))
@@ -178,6 +180,7 @@ def test_pictures_are_small():
         assert path.stat().st_size < MAX_PICTURE_BYTES, path
 
 
+@pytest.mark.slow
 def test_the_site_builds_strictly(tmp_path):
     pytest.importorskip("mkdocs", reason='the site needs pip install "bindspace[docs]"')
     pytest.importorskip("mkdocstrings")

@@ -25,6 +25,7 @@ def example(monkeypatch):
         sys.modules.pop(name, None)
 
 
+@pytest.mark.slow
 def test_a_sensor_of_ones_own_finds_the_words_of_its_colours(example, tmp_path, capsys):
     share_right = example("own_sensor").main(tmp_path)
     assert share_right > 0.9
@@ -34,6 +35,7 @@ def test_a_sensor_of_ones_own_finds_the_words_of_its_colours(example, tmp_path, 
     assert metrics["retrieval"]["light_to_image"]["R@1"] > 0.9
 
 
+@pytest.mark.slow
 def test_the_nearest_sounds_of_a_picture(example, toy_run, capsys):
     hits = example("nearest_sounds").main([str(toy_run)])
     cosines = [cosine for cosine, _ in hits]
@@ -44,6 +46,7 @@ def test_the_nearest_sounds_of_a_picture(example, toy_run, capsys):
     assert not hits[0][1].exists()  # what it made is gone
 
 
+@pytest.mark.slow
 def test_the_nearest_of_own_sounds(example, toy_run, tmp_path):
     module = example("nearest_sounds")
     picture = module.write_toy_data(tmp_path)
@@ -57,6 +60,7 @@ def test_sounds_and_picture_belong_together(example, tmp_path, capsys):
     assert "--picture and --sounds belong together" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_notebook_runs(tmp_path):
     """With the smallest training, which changes one line."""
     nbformat = pytest.importorskip("nbformat")

@@ -73,6 +73,7 @@ def test_the_check_runs_the_install_and_test_commands_of_the_readme():
     assert re.search(rf"^{test}$", check, flags=re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_the_finished_run_finds_the_nearest_caption(recorded_run, tmp_path, monkeypatch, capsys):
     code = only_block("python", "Binder.load")
     runs.write_sound(tmp_path / "sound.wav", 440, np.random.default_rng(0))
