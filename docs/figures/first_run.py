@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", ROOT / "docs" / "first_run.md")
 NUM_LINES = 10
-ROWS = ("audio → image", "imu → image", "audio → text", "imu → text", "imu → audio")
+ROWS = ("audio → image", "audio → text", "imu → image", "imu → text", "imu → audio")
 """Rows of the retrieval table that the README shows as far as there is room."""
 
 
