@@ -83,11 +83,11 @@ def bits_in(world: tuple[str, str], runs: dict[str, Path], seed: int, steps: int
     return np.array(columns).T
 
 
-def report(found: dict[Any, np.ndarray], seeds: list[int], head: bool) -> None:
+def report(bits_by_case: dict[Any, np.ndarray], seeds: list[int], head: bool) -> None:
     """One line per world, then how often sharing is closer."""
     of_world = {}
     for world in WORLDS:
-        bits = np.stack([found[head, seed, world] for seed in seeds])
+        bits = np.stack([bits_by_case[head, seed, world] for seed in seeds])
         of_world[world] = Heterogeneity(bits[:, 1:], bits[:, 0])
     print(f"\ntaken over: {'trunk and head' if head else 'trunk alone'}; bits, mean ± std over {len(seeds)} seeds")
     print("audio     imu       share   d            T(imu→audio)   T(audio→imu)   T(audio→audio)  T(imu→imu)")
@@ -116,16 +116,16 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40, help="of every start")
     parser.add_argument("--folder", type=Path, help="where runs are kept, and found again")
     arguments = parser.parse_args()
-    started, found = time.perf_counter(), {}
+    started, bits_by_case = time.perf_counter(), {}
     folder = arguments.folder or Path(tempfile.mkdtemp())
     for head in (True, False):
         for number, seed in enumerate(arguments.seeds, 1):
             runs = {factor: trained(factor, folder, seed, arguments.train_steps) for factor in FACTORS}
             for world in WORLDS:
-                bits = found[head, seed, world] = bits_in(world, runs, seed, arguments.steps, head)
+                bits = bits_by_case[head, seed, world] = bits_in(world, runs, seed, arguments.steps, head)
                 print(f"seed {seed}, {'/'.join(world)}, {bits.round(2).tolist()}", flush=True)
             if number > 1:
-                report(found, arguments.seeds[:number], head)
+                report(bits_by_case, arguments.seeds[:number], head)
     print(f"\n{time.perf_counter() - started:.0f} s in all")
 
 

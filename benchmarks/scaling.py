@@ -181,9 +181,9 @@ def peak_growth(job: Callable[[], Any]) -> tuple[Any, int]:
 
 
 def memory(field: str) -> int:
-    found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found
-    return 1024 * int(found[1])
+    figures = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert figures
+    return 1024 * int(figures[1])
 
 
 def bytes_received(job: Callable[[], Any]) -> float:
@@ -225,32 +225,32 @@ def worker(rank: int, port: int, counts: Sequence[int], num_steps: int, turn: An
         turn.wait()
         if rank >= count:
             continue
-        found: dict[Any, Any] = {}
+        figures: dict[Any, Any] = {}
         if count == 1:
-            found["matmul"] = matmul_rate()
-            found["one process"] = train(1, "one process", num_steps)
-            found["loss"] = loss_alone()
+            figures["matmul"] = matmul_rate()
+            figures["one process"] = train(1, "one process", num_steps)
+            figures["loss"] = loss_alone()
         else:
             os.environ |= {"LOCAL_RANK": str(rank), "NODE_RANK": "0", "WORLD_SIZE": str(count)}
             os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port + number)}
             for strategy in STRATEGIES:
-                found[strategy] = train(count, strategy, num_steps)
-            found["links"] = links()
-            found["loss"] = loss_alone()
+                figures[strategy] = train(count, strategy, num_steps)
+            figures["links"] = links()
+            figures["loss"] = loss_alone()
             dist.destroy_process_group()
         if rank == 0:
-            results.put((count, found))
+            results.put((count, figures))
 
 
-def table(found: dict[int, dict[str, Any]]) -> str:
-    one = found[1]
+def table(figures: dict[int, dict[str, Any]]) -> str:
+    one = figures[1]
     alone, cores = one["one process"], len(os.sched_getaffinity(0))
     flop = 6 * LOSS_ROWS**2 * LOSS_DIM
     lines = [
         f"{cores} cores, one thread per process: {one['matmul'] / 1e9:.1f} GFLOP/s of matrix products, "
         f"of which the loss reaches {flop / one['loss']['seconds'] / one['matmul']:.0%}"
     ]
-    for count, case in found.items():
+    for count, case in figures.items():
         if count > 1:
             latency, gather, reduce = (case["links"][name] for name in ("latency", "gather", "reduce"))
             lines.append(
@@ -261,7 +261,7 @@ def table(found: dict[int, dict[str, Any]]) -> str:
         f"\n(a) a step, {STEP_ROWS} rows per process, {alone['parameters'] / 1e3:.0f} k parameters",
         row("processes", "strategy", "ms", "predicted", "MiB", "predicted"),
     ]
-    for count, case in found.items():
+    for count, case in figures.items():
         for strategy in ("one process",) if count == 1 else STRATEGIES:
             x, seconds = case[strategy], max(1.0, count / cores) * alone["seconds"]
             if count > 1:
@@ -273,7 +273,7 @@ def table(found: dict[int, dict[str, Any]]) -> str:
         f"\n(b) the loss alone, {LOSS_ROWS} rows of {LOSS_DIM} per process, one side frozen",
         row("processes", "ms", "predicted", "MiB in", "predicted", "MiB", "predicted", "all logits"),
     ]
-    for count, case in found.items():
+    for count, case in figures.items():
         x, num_rows = case["loss"], LOSS_ROWS * count
         vectors = 4 * LOSS_DIM * num_rows
         # Besides the vectors a group (8 bytes) and two sums (4 bytes each, summed: twice on the way) per row.
