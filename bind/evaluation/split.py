@@ -12,7 +12,7 @@ from torch import Tensor
 from bind.evaluation.embedded import EmbeddedSplit
 from bind.evaluation.fused import fused_modalities
 from bind.evaluation.queries import QueryResults
-from bind.metrics.clusters import owner_clusters, resampled_together
+from bind.metrics.clusters import choose_clusters, owner_clusters
 from bind.model.binder import Binder
 from bind.types import Modality, Sample, Source
 
@@ -62,7 +62,7 @@ class Evaluation:
         """
         alone = np.arange(len(self.samples))
         owner_cluster_N = alone if modality in self.split.repeated else self.owner_cluster_N
-        return resampled_together(owner_cluster_N, self.split.group_ids_N.numpy(), is_query_N.numpy())
+        return choose_clusters(owner_cluster_N, self.split.group_ids_N.numpy(), is_query_N.numpy())
 
     def have_a_common_group(self, query: Modality, pool: Modality) -> bool:
         """Whether a query can have anything relevant."""

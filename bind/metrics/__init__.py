@@ -1,4 +1,4 @@
-"""Pure functions of embeddings: retrieval, zero-shot classification, intervals."""
+"""Metrics, pure functions of embeddings: retrieval, zero-shot classification, geometry, intervals."""
 
 from bind.metrics.bootstrap import bootstrap_ci
 from bind.metrics.cosine import COSINE_TIE_TOLERANCE

@@ -1,4 +1,4 @@
-"""The best retrieval that is possible when two modalities share only some of the factors behind the samples.
+"""Ceilings: the best retrieval that is possible where two modalities share only some factors behind the samples.
 
 A picture shows a colour, a sound does not: a ranker from sound to picture can at best put the pictures that agree
 on what a sound carries in front, in a random order among themselves.
@@ -44,6 +44,14 @@ def ceiling_recall(
 
     Raises:
         ValueError: tables of different width, an empty one, or a query that agrees with no pool item.
+
+    Examples:
+        Sounds tell the shape (0 or 1), pictures the shape and the colour; only the column of the shape is shared. Of
+        four pictures two agree with each sound, so that even a perfect ranker finds the right one in one of two tries.
+
+        >>> pictures = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])  # shape, colour
+        >>> ceiling_recall(pictures[:, :1], pictures[:, :1], ks=(1, 2))
+        {'ceiling_R@1': 0.5, 'ceiling_R@2': 1.0}
     """
     query_factors, pool_factors = np.asarray(query_factors), np.asarray(pool_factors)
     if query_factors.ndim != 2 or pool_factors.ndim != 2 or query_factors.shape[1] != pool_factors.shape[1]:

@@ -1,4 +1,4 @@
-"""Which queries depend on each other, so that a resample has to take or leave them together."""
+"""Clusters of samples that depend on each other, so that a resample has to take or leave them together."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 def owner_clusters(owners: Sequence[Sequence[str]]) -> np.ndarray:
     """Cluster (N,) of each sample: those that share an owner, directly or through others, have one number.
 
-    A sample without an owner is a cluster of its own.
+    A sample without an owner is a cluster by itself.
     """
     first_with: dict[str, int] = {}
     parent = list(range(len(owners)))
@@ -28,16 +28,16 @@ def owner_clusters(owners: Sequence[Sequence[str]]) -> np.ndarray:
     return np.unique([root(sample) for sample in range(len(owners))], return_inverse=True)[1]
 
 
-def resampled_together(
-    owner_cluster_N: np.ndarray, group_ids_N: np.ndarray, asks_N: np.ndarray
+def choose_clusters(
+    owner_cluster_N: np.ndarray, group_ids_N: np.ndarray, is_query_N: np.ndarray
 ) -> tuple[str, np.ndarray]:
     """What a bootstrap redraws, `owners`, `groups` or `samples`, and the cluster (N,) of each sample, 0 … C - 1.
 
     Owners (`owner_clusters`) where they hold samples together: an owner is what a new data set would have others of.
-    Where every asking sample (`asks_N`, bool) has an owner of its own, or all have one and the same, owners tell
-    nothing of how samples depend on each other: then groups, if those do, else each sample by itself.
+    Where no two queries (`is_query_N`, bool) share an owner, or all have one and the same, owners say nothing of how
+    samples depend on each other: then groups, if those do, else each sample by itself.
     """
     for name, ids_N in (("owners", owner_cluster_N), ("groups", group_ids_N)):
-        if 1 < len(np.unique(ids_N[asks_N])) < asks_N.sum():
+        if 1 < len(np.unique(ids_N[is_query_N])) < is_query_N.sum():
             return name, np.unique(ids_N, return_inverse=True)[1]
     return "samples", np.arange(len(group_ids_N))

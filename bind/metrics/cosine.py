@@ -1,4 +1,4 @@
-"""Unit vectors and their cosines, in full fp32 and with a stated tie."""
+"""Cosines of unit vectors, in full fp32 and with a stated tie."""
 
 from __future__ import annotations
 

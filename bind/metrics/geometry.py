@@ -1,4 +1,4 @@
-"""What a space looks like beside how well it retrieves: spread, dimensions, gaps between modalities, hubs.
+"""The geometry of a space: spread, dimensions, gaps between modalities, hubs.
 
 Shapes: N vectors, Nq queries, Np pool, D embedding. Vectors are normalised again in fp32; products are made in tiles,
 so that memory grows with N, and sums are taken in fp64.
@@ -30,7 +30,7 @@ def mean_cosine(z: Tensor) -> float:
     Raises:
         ValueError: vectors that are not unit length, or fewer than two.
     """
-    z = _checked("z", z, at_least=2)
+    z = _check_and_normalise("z", z, at_least=2)
     length_squared = float(z.double().mean(dim=0).square().sum())
     return (len(z) * length_squared - 1) / (len(z) - 1)
 
@@ -44,6 +44,13 @@ def modality_gap(z_a: Tensor, z_b: Tensor) -> float:
 
     Raises:
         ValueError: vectors that are not unit length, or of two dimensions or devices.
+
+    Examples:
+        >>> z_image, z_audio = torch.eye(4)[:2], torch.eye(4)[2:]  # the modalities lie in two places
+        >>> modality_gap(z_image, z_audio)
+        1.0
+        >>> modality_gap(z_image, z_image)
+        0.0
     """
     check_query_and_pool(z_a, z_b)
     return float((unit_fp32(z_a).double().mean(dim=0) - unit_fp32(z_b).double().mean(dim=0)).norm())
@@ -60,6 +67,13 @@ def alignment(z_a: Tensor, z_b: Tensor, power: float = 2.0) -> float:
 
     Raises:
         ValueError: vectors that are not unit length, or not one of `z_b` for each of `z_a`.
+
+    Examples:
+        >>> z = torch.eye(3)
+        >>> alignment(z, z), alignment(z, -z)  # perfect, opposite
+        (0.0, 4.0)
+        >>> round(alignment(z, z[[1, 2, 0]]), 4)  # orthogonal
+        2.0
     """
     check_query_and_pool(z_a, z_b)
     if len(z_a) != len(z_b):
@@ -79,8 +93,13 @@ def uniformity(z: Tensor, t: float = 2.0) -> float:
 
     Raises:
         ValueError: vectors that are not unit length, or fewer than two.
+
+    Examples:
+        >>> equal, balanced = torch.eye(3)[[0, 0, 0]], torch.eye(3)
+        >>> round(uniformity(equal), 4), round(uniformity(balanced), 4)
+        (0.0, -4.0)
     """
-    z = _checked("z", z, at_least=2)
+    z = _check_and_normalise("z", z, at_least=2)
     total = 0.0
     for start, tile_QP in _tiles(z, z):
         kernel_QP = tile_QP.sub_(1).clamp_(max=0).mul_(2 * t).exp_()
@@ -99,8 +118,14 @@ def effective_rank(z: Tensor) -> float:
 
     Raises:
         ValueError: vectors that are not unit length.
+
+    Examples:
+        >>> round(effective_rank(torch.eye(3)), 4)
+        3.0
+        >>> round(effective_rank(torch.eye(3)[[0, 0, 0]]), 4)  # collapsed onto one direction
+        1.0
     """
-    x = _checked("z", z).double()
+    x = _check_and_normalise("z", z).double()
     # Eigenvalues of the smaller product are the squares of the singular values.
     product = x.T @ x if len(x) >= x.shape[1] else x @ x.T
     singular_values = torch.linalg.eigvalsh(product).clamp(min=0).sqrt()
@@ -146,7 +171,7 @@ def space(embeddings: Embeddings, pairs: Sequence[Pair], k: int = 10) -> dict[st
     for modality in embeddings.z:
         (z,), _ = embeddings.aligned([modality])
         if len(z) > 1:
-            (z,) = _evenly([z])
+            (z,) = _sample_evenly([z])
             figures[modality] = {
                 "mean_cosine": mean_cosine(z),
                 "uniformity": uniformity(z),
@@ -157,7 +182,7 @@ def space(embeddings: Embeddings, pairs: Sequence[Pair], k: int = 10) -> dict[st
             continue
         both, _ = embeddings.aligned([pair.a, pair.b])
         if len(both[0]) > 1:
-            z_a, z_b = _evenly(both)
+            z_a, z_b = _sample_evenly(both)
             figures[pair.name] = {"gap": modality_gap(z_a, z_b), "alignment": alignment(z_a, z_b)}
             if len(z_a) > k:
                 figures[f"{pair.a}_to_{pair.b}"] = {"hubness": hubness(z_a, z_b, k)}
@@ -165,7 +190,7 @@ def space(embeddings: Embeddings, pairs: Sequence[Pair], k: int = 10) -> dict[st
     return figures
 
 
-def _evenly(several: Sequence[Tensor]) -> list[Tensor]:
+def _sample_evenly(several: Sequence[Tensor]) -> list[Tensor]:
     num_rows = len(several[0])
     if num_rows <= MAX_SAMPLES:
         return list(several)
@@ -173,7 +198,7 @@ def _evenly(several: Sequence[Tensor]) -> list[Tensor]:
     return [z[kept] for z in several]
 
 
-def _checked(name: str, z: Tensor, at_least: int = 1) -> Tensor:
+def _check_and_normalise(name: str, z: Tensor, at_least: int = 1) -> Tensor:
     check_unit(name, z)
     if len(z) < at_least:
         raise ValueError(f"{name} must hold at least {at_least} vectors, got {len(z)}")

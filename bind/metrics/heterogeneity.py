@@ -1,4 +1,4 @@
-"""How far apart modalities are, by how much a part trained on one helps the task of another.
+"""Distances between modalities, by how much a part trained on one helps the task of another.
 
 Shapes: S seeds, M modalities (or pairs of them). A matrix over M × M has the source, what a part was taken from, in its
 rows and the task that it was taken to in its columns.
@@ -40,31 +40,36 @@ class Heterogeneity:
     @property
     def transfer(self) -> np.ndarray:
         """T(i→j): the bits that a start from i gains over a fresh one; negative where it hinders."""
-        return self.bits_SMM - self.fresh_SM[:, None, :]
+        gain_SMM: np.ndarray = self.bits_SMM - self.fresh_SM[:, None, :]
+        return gain_SMM
 
     @property
     def shortfall(self) -> np.ndarray:
-        """S(i→j) = T(j→j) - T(i→j): the bits lost by starting from i in place of j's own."""
-        own_SM = np.diagonal(self.bits_SMM, axis1=1, axis2=2)
-        return own_SM[:, None, :] - self.bits_SMM
+        """S(i→j) = T(j→j) - T(i→j): the bits lost by starting from i in place of j."""
+        same_SM = np.diagonal(self.bits_SMM, axis1=1, axis2=2)
+        lost_SMM: np.ndarray = same_SM[:, None, :] - self.bits_SMM
+        return lost_SMM
 
     @property
     def distance(self) -> np.ndarray:
         """d(i, j): the positive parts of the mean shortfalls both ways, added; symmetric, and 0 to itself."""
-        lost_MM = np.maximum(self.shortfall.mean(axis=0), 0)
-        return lost_MM + lost_MM.T
+        lost_MM: np.ndarray = np.maximum(self.shortfall.mean(axis=0), 0)
+        distance_MM: np.ndarray = lost_MM + lost_MM.T
+        return distance_MM
 
     @property
     def spread(self) -> np.ndarray:
         """The standard deviation over seeds of the shortfalls both ways, added."""
         lost_SMM = self.shortfall
-        return (lost_SMM + lost_SMM.swapaxes(1, 2)).std(axis=0, ddof=1)
+        spread_MM: np.ndarray = (lost_SMM + lost_SMM.swapaxes(1, 2)).std(axis=0, ddof=1)
+        return spread_MM
 
     @property
     def unrelated_distance(self) -> np.ndarray:
-        """What d(i, j) is where a start from the other gains nothing: the positive gains of both own starts, added."""
-        own_M = np.maximum(np.diagonal(self.transfer.mean(axis=0)), 0)
-        return own_M[:, None] + own_M
+        """What d(i, j) is where a start from the other gains nothing: the positive T(i→i) and T(j→j), added."""
+        gain_M = np.maximum(np.diagonal(self.transfer.mean(axis=0)), 0)
+        distance_MM: np.ndarray = gain_M[:, None] + gain_M
+        return distance_MM
 
     @property
     def separation(self) -> np.ndarray:
@@ -75,10 +80,12 @@ class Heterogeneity:
         """
         distance_MM, parts_at_MM = self.distance, np.maximum(self.spread, self.unrelated_distance / 2)
         beyond_MM = np.where(distance_MM > 0, MAX_SEPARATION, 0.0)
-        return np.minimum(np.divide(distance_MM, parts_at_MM, out=beyond_MM, where=parts_at_MM > 0), MAX_SEPARATION)
+        separation_MM = np.divide(distance_MM, parts_at_MM, out=beyond_MM, where=parts_at_MM > 0)
+        capped_MM: np.ndarray = np.minimum(separation_MM, MAX_SEPARATION)
+        return capped_MM
 
 
-def clusters(separation_MM: np.ndarray) -> tuple[list[int], list[int]]:
+def find_clusters(separation_MM: np.ndarray) -> tuple[list[int], list[int]]:
     """Cluster of each of M, merged from the nearest on while two clusters are on average less than 1 apart.
 
     Returns:
@@ -93,9 +100,9 @@ def clusters(separation_MM: np.ndarray) -> tuple[list[int], list[int]]:
     if num < 2:
         return [0] * num, list(range(num))
     tree = AgglomerativeClustering(None, metric="precomputed", linkage="average", distance_threshold=1.0)
-    found = tree.fit_predict(separation_MM).tolist()
+    labels = tree.fit_predict(separation_MM).tolist()
     leaves = [[index] for index in range(num)]
     for left, right in tree.children_.tolist():
         leaves.append(leaves[left] + leaves[right])
-    numbers = list(dict.fromkeys(found))
-    return [numbers.index(cluster) for cluster in found], leaves[-1]
+    in_order = list(dict.fromkeys(labels))
+    return [in_order.index(label) for label in labels], leaves[-1]

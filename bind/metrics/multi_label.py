@@ -1,4 +1,4 @@
-"""Multi-label classification: how well the items of each class come first when all are ranked by its prompts.
+"""Multi-label classification: how far in front the items of each class stand when all are ranked by its prompts.
 
 Shapes: N items, K classes, C clusters, B resamples, R items of one class.
 """
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from bind.metrics.bootstrap import drawn_counts, interval
+from bind.metrics.bootstrap import draw_counts, interval
 from bind.metrics.cosine import COSINE_TIE_TOLERANCE, check_query_and_pool, cosines, unit_fp32
 
 _CLASSES_AT_ONCE = 64
@@ -47,10 +47,10 @@ def multi_label(
     support_K = members.sum(axis=0)
     if not support_K.any():
         raise ValueError("multi_label needs at least one class with an item")
-    own = np.arange(len(z_query)) if clusters is None else np.asarray(clusters)
-    found, cluster_N = np.unique(own, return_inverse=True)
-    drawn = np.concatenate([c.astype(np.int32) for c in drawn_counts(len(found), num_resamples, seed, len(z_query))])
-    counts_BN = drawn[:, cluster_N]
+    names_N = np.arange(len(z_query)) if clusters is None else np.asarray(clusters)
+    cluster_names, cluster_N = np.unique(names_N, return_inverse=True)
+    drawn = draw_counts(len(cluster_names), num_resamples, seed, len(z_query))
+    counts_BN = np.concatenate([counts_BC.astype(np.int32) for counts_BC in drawn])[:, cluster_N]
     once_N = np.ones((1, len(z_query)), dtype=np.int32)
 
     precision_K = np.full(len(names), np.nan)
@@ -74,7 +74,7 @@ def multi_label(
         "classes_without_items": int((~some).sum()),
         "queries": len(z_query),
         "resampled": "queries" if clusters is None else "clusters",
-        "clusters": len(found),
+        "clusters": len(cluster_names),
         "per_class": {
             name: {"support": int(support), "average_precision": float(ap) if support else None, "chance": chance}
             for name, support, ap, chance in zip(names, support_K, precision_K, chance_K, strict=True)
@@ -97,7 +97,8 @@ def average_precision(order_N: np.ndarray, members_N: np.ndarray, counts_BN: np.
     seen_BR = counts_BN[:, order_N[: places_R[-1] + 1]].cumsum(axis=1)[:, places_R]
     precision_BR = weights_BR.cumsum(axis=1) / np.maximum(seen_BR, 1)
     with np.errstate(invalid="ignore"):
-        return (weights_BR * precision_BR).sum(axis=1) / weights_BR.sum(axis=1)
+        precision_B: np.ndarray = (weights_BR * precision_BR).sum(axis=1) / weights_BR.sum(axis=1)
+    return precision_B
 
 
 def chance_average_precision(num_relevant: int, num_items: int) -> float | None:

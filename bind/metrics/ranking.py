@@ -1,4 +1,4 @@
-"""What a ranking says per query, and its figures with intervals."""
+"""A ranking of a pool for each query: where the relevant items stand, and figures with intervals."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Ranking:
     """Where the relevant items stand, per query; queries with no relevant item in their pool are left out.
 
     Attributes:
-        ks: the K depths of `found_QK`.
+        ks: the K depths of `num_found_QK`.
         queries_Q: int64 (Q,), positions in the queries that were given.
         ranks_Q: int64 (Q,), place of the best relevant item, 1 is the top.
         average_precision_Q: float64 (Q,), over all relevant items of the query.
         ndcg_Q: float64 (Q,), over the whole ranking, gains of 0 and 1.
-        found_QK: int64 (Q, K), relevant items among the first k.
+        num_found_QK: int64 (Q, K), relevant items among the first k.
         num_relevant_Q: int64 (Q,), relevant items in the query's pool.
         num_pool_Q: int64 (Q,), candidates: the pool less what is hidden from the query.
         num_queries: queries that were given.
@@ -32,7 +32,7 @@ class Ranking:
     ranks_Q: Tensor
     average_precision_Q: Tensor
     ndcg_Q: Tensor
-    found_QK: Tensor
+    num_found_QK: Tensor
     num_relevant_Q: Tensor
     num_pool_Q: Tensor
     num_queries: int
@@ -44,7 +44,7 @@ class Ranking:
     def per_query(self) -> dict[str, np.ndarray]:
         """Figure → float64 (Q,) whose mean is the figure; `mean_rank` holds the ranks."""
         ranks = self.ranks_Q.double().cpu().numpy()
-        recall_QK = (self.found_QK.double() / self.num_relevant_Q[:, None]).cpu().numpy()
+        recall_QK = (self.num_found_QK.double() / self.num_relevant_Q[:, None]).cpu().numpy()
         return {
             **{f"R@{k}": self.hits(k) for k in self.ks},
             **{f"recall@{k}": recall_QK[:, column] for column, k in enumerate(self.ks)},
@@ -75,8 +75,8 @@ class Ranking:
         """
         per_query = self.per_query()
         ranks = per_query["mean_rank"]
-        own = np.arange(len(ranks)) if clusters is None else np.asarray(clusters)[self.queries_Q.cpu().numpy()]
-        names, cluster_Q = np.unique(own, return_inverse=True)
+        names_Q = np.arange(len(ranks)) if clusters is None else np.asarray(clusters)[self.queries_Q.cpu().numpy()]
+        names, cluster_Q = np.unique(names_Q, return_inverse=True)
         draws = {"num_clusters": len(names), "num_resamples": num_resamples, "seed": seed}
         means_BM = resampled_means(np.stack(list(per_query.values()), axis=1), cluster_Q, **draws)
         bounds = {name: interval(means_BM[:, column]) for column, name in enumerate(per_query)}

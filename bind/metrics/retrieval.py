@@ -1,4 +1,4 @@
-"""Retrieval figures of unit vectors, or of any score, by counting what stands before the relevant items.
+"""Retrieval of a pool by unit vectors, or by any score: figures from what stands before the relevant items.
 
 Shapes: Nq queries, Np pool, D embedding.
 
@@ -53,6 +53,27 @@ def retrieval(
     Raises:
         ValueError: shapes that do not match, vectors that are not unit length or not finite, ids that are not
             integers, or no query with a relevant item.
+
+    Examples:
+        Groups say what belongs together: queries of groups `[0, 0, 1, 1]` and a pool of groups `[0, 1]` mean that the
+        first two queries look for the first item of the pool, the other two for the second. Here the last query lies
+        where the wrong item is.
+
+        >>> z_pool = torch.eye(2)
+        >>> z_query = z_pool[[0, 0, 1, 0]]
+        >>> figures = retrieval(z_query, z_pool, torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1]), ks=(1,))
+        >>> figures["R@1"], figures["chance_R@1"], figures["queries"], figures["pool"]
+        (0.75, 0.5, 4, 2)
+        >>> figures["mean_rank"], figures["mrr"]  # three first places and one second
+        (1.25, 0.875)
+
+        Groups of several items have several answers: with queries and pool of groups `[0, 0, 1, 1]` each query has two,
+        one of which is enough for `R@1`, while `recall@1` asks for both.
+
+        >>> z, groups = torch.eye(4)[[0, 0, 1, 1]], torch.tensor([0, 0, 1, 1])
+        >>> figures = retrieval(z, z, groups, groups, ks=(1, 2))
+        >>> figures["R@1"], figures["recall@1"], figures["recall@2"]
+        (1.0, 0.5, 1.0)
     """
     ranking = rank_by_cosine(z_query, z_pool, query_groups, pool_groups, ks, hidden=hidden)
     return ranking.summary(clusters)
@@ -68,19 +89,19 @@ def rank_by_cosine(
     *,
     hidden: HiddenIds | None = None,
 ) -> Ranking:
-    """Rank unit vectors by cosine; arguments and errors as in `retrieval`, per-query results for whoever needs them."""
+    """Rank unit vectors by cosine, for results per query; arguments and errors as in `retrieval`."""
     check_query_and_pool(z_query, z_pool)
-    query_groups, pool_groups, hidden = _checked_ids(len(z_query), len(z_pool), query_groups, pool_groups, hidden)
+    query_groups, pool_groups, hidden = _check_ids(len(z_query), len(z_pool), query_groups, pool_groups, hidden)
     device = z_pool.device
     query_groups, query_order = query_groups.to(device).sort(stable=True)
     if hidden is not None:
         hidden = hidden[0].to(device)[query_order], hidden[1].to(device)
     relevance = tiles.Relevance.of(query_groups, pool_groups.to(device), hidden)
-    _refuse_nothing_relevant(relevance)
+    _check_any_relevant(relevance)
     scores = tiles.CosineScores(z_query, query_order, z_pool, relevance)
     counted = tiles.count_places(scores, relevance, _depths(ks), COSINE_TIE_TOLERANCE)
     unsorted = query_order.argsort()
-    return _ranking({name: x[unsorted] for name, x in counted.items()}, relevance, unsorted, ks)
+    return _make_ranking({name: x[unsorted] for name, x in counted.items()}, relevance, unsorted, ks)
 
 
 @torch.no_grad()
@@ -103,13 +124,13 @@ def rank_by_scores(
         ValueError: wrong shapes, NaN scores, ids that are not integers, or no query with a relevant item.
     """
     num_pool = len(pool_groups)
-    query_groups, pool_groups, hidden = _checked_ids(num_queries, num_pool, query_groups, pool_groups, hidden)
+    query_groups, pool_groups, hidden = _check_ids(num_queries, num_pool, query_groups, pool_groups, hidden)
     relevance = tiles.Relevance.of(query_groups, pool_groups, hidden)
-    _refuse_nothing_relevant(relevance)
+    _check_any_relevant(relevance)
     rows_at_once = max(1, tiles.SCORES_AT_ONCE // num_pool)
     scores = tiles.RowScores(score_rows, relevance)
     counted = tiles.count_places(scores, relevance, _depths(ks), tie_tolerance, rows_at_once)
-    return _ranking(counted, relevance, torch.arange(num_queries, device=pool_groups.device), ks)
+    return _make_ranking(counted, relevance, torch.arange(num_queries, device=pool_groups.device), ks)
 
 
 @torch.no_grad()
@@ -127,7 +148,7 @@ def top_k(z_query: Tensor, z_pool: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return torch.stack([s.values[:k] for s in best]), torch.stack([s.indices[:k] for s in best])
 
 
-def _checked_ids(
+def _check_ids(
     num_queries: int, num_pool: int, query_groups: Tensor, pool_groups: Tensor, hidden: HiddenIds | None
 ) -> tuple[Tensor, Tensor, HiddenIds | None]:
     named = [("query_groups", query_groups, num_queries), ("pool_groups", pool_groups, num_pool)]
@@ -135,8 +156,10 @@ def _checked_ids(
         named += [("hidden[0]", hidden[0], num_queries), ("hidden[1]", hidden[1], num_pool)]
     for name, ids, expected in named:
         if ids.shape != (expected,) or ids.is_floating_point() or ids.is_complex():
-            found = f"{ids.dtype} of shape {tuple(ids.shape)}"
-            raise ValueError(f"{name} must be integer ids, one for each of the {expected} vectors, got {found}")
+            raise ValueError(
+                f"{name} must be integer ids, one for each of the {expected} vectors, "
+                f"got {ids.dtype} of shape {tuple(ids.shape)}"
+            )
     return query_groups, pool_groups, hidden
 
 
@@ -146,13 +169,15 @@ def _depths(ks: Sequence[int]) -> tuple[int, ...]:
     return tuple(ks)
 
 
-def _refuse_nothing_relevant(relevance: tiles.Relevance) -> None:
+def _check_any_relevant(relevance: tiles.Relevance) -> None:
     if not bool(relevance.num_Q.any()):
-        found = f"{len(relevance.num_Q)} queries has an item of its group in the pool of {len(relevance.order_N)}"
-        raise ValueError(f"none of the {found}")
+        raise ValueError(
+            f"none of the {len(relevance.num_Q)} queries has an item of its group in the pool of "
+            f"{len(relevance.order_N)}"
+        )
 
 
-def _ranking(counted: dict[str, Tensor], relevance: tiles.Relevance, order: Tensor, ks: Sequence[int]) -> Ranking:
+def _make_ranking(counted: dict[str, Tensor], relevance: tiles.Relevance, order: Tensor, ks: Sequence[int]) -> Ranking:
     """Queries that have something relevant; `order` puts what `relevance` knows of them into the order of `counted`."""
     kept = counted["num_relevant"].nonzero().flatten()
     if not len(kept):
@@ -166,7 +191,7 @@ def _ranking(counted: dict[str, Tensor], relevance: tiles.Relevance, order: Tens
         ranks_Q=counted["ranks"][kept],
         average_precision_Q=counted["average_precision"][kept],
         ndcg_Q=counted["ndcg"][kept],
-        found_QK=counted["found"][kept],
+        num_found_QK=counted["num_found"][kept],
         num_relevant_Q=counted["num_relevant"][kept],
         num_pool_Q=num_pool[kept],
         num_queries=len(order),

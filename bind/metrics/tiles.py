@@ -1,4 +1,4 @@
-"""Where relevant items stand, counted in tiles: no Nq × Np matrix is ever held and no pool is ever sorted.
+"""Places of relevant items, counted in tiles: no Nq × Np matrix is ever held and no pool is ever sorted.
 
 The pool is taken in the order of its groups, so that the relevant items of a query are consecutive columns. The scores
 of those are its bars; then tile after tile of the pool goes by, and counted is what reaches a bar.
@@ -20,7 +20,7 @@ from bind.metrics.cosine import cosines, unit_fp32
 SCORES_AT_ONCE = 1 << 22  # of a tile, unless a single query needs more; 16 MiB of fp32
 _QUERIES_AT_ONCE = 4096
 _COMPARED_BARS = 32  # up to here R comparisons of a tile are faster than one binary search per score
-_ITEMS_OF_THEIR_OWN = 2  # up to here queries are multiplied with their own items, beyond with their neighbours' too
+_ITEMS_PER_ROW = 2  # up to here queries are multiplied with their own items, beyond with their neighbours' too
 _QUERIES_PER_PRODUCT = 64
 _RELEVANT_AT_ONCE = 1 << 15
 
@@ -104,7 +104,7 @@ class CosineScores:
         self.z_query, self.query_order, self.z_pool, self.relevance = z_query, query_order, z_pool, relevance
 
     def bars(self, start: int, stop: int, columns_QR: Tensor) -> Tensor:
-        if columns_QR.shape[1] <= _ITEMS_OF_THEIR_OWN:
+        if columns_QR.shape[1] <= _ITEMS_PER_ROW:
             z_QRD = unit_fp32(self.z_pool[self.relevance.order_N[columns_QR]])
             return (unit_fp32(self.z_query[self.query_order[start:stop]])[:, None] * z_QRD).sum(-1)
         parts = range(start, stop, _QUERIES_PER_PRODUCT)
@@ -169,8 +169,9 @@ def count_places(
     tie_tolerance: float,
     queries_at_once: int = _QUERIES_AT_ONCE,
 ) -> dict[str, Tensor]:
-    """Per query (Nq,) `ranks`, `average_precision`, `ndcg` and `num_relevant`, and `found` (Nq, K) relevant items
-    among the first k; figures of a query without relevant items mean nothing.
+    """Count, per query (Nq,), `ranks`, `average_precision`, `ndcg`, `num_relevant`, and `num_found` among the first k.
+
+    `num_found` is (Nq, K); figures of a query without relevant items mean nothing.
 
     An item's place is 1 + the irrelevant items that reach its score less `tie_tolerance` + the relevant ones above it.
     """
@@ -178,7 +179,7 @@ def count_places(
     ideal_places_R = torch.arange(1, int(relevance.num_Q.max()) + 2, device=device)
     ideal_R = _gains(ideal_places_R).cumsum(0)
     parts: dict[str, list[Tensor]] = {
-        name: [] for name in ("ranks", "average_precision", "ndcg", "num_relevant", "found")
+        name: [] for name in ("ranks", "average_precision", "ndcg", "num_relevant", "num_found")
     }
     stop = 0
     while stop < num_queries:
@@ -206,7 +207,7 @@ def count_places(
         parts["average_precision"].append(precision_QR.sum(1) / some_Q)
         parts["ndcg"].append(gain_QR.sum(1) / ideal_R[some_Q - 1])
         parts["num_relevant"].append(num_Q)
-        parts["found"].append(torch.stack([((places_QR <= k) & real_QR).sum(1) for k in ks], dim=1))
+        parts["num_found"].append(torch.stack([((places_QR <= k) & real_QR).sum(1) for k in ks], dim=1))
     return {name: torch.cat(tiles) for name, tiles in parts.items()}
 
 

@@ -1,4 +1,4 @@
-"""How much of the quality of trained pairs reaches the pairs that were never trained."""
+"""Transfer: how much of the quality of trained pairs reaches the pairs that were never trained."""
 
 from __future__ import annotations
 

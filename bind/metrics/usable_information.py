@@ -1,4 +1,4 @@
-"""How many bits a query's embedding tells about which pool item belongs to it.
+"""Usable information: how many bits an embedding holds about which pool item belongs to it.
 
 Shapes: Nq queries, Np pool, D embedding, Q queries of a tile, K candidate scales.
 """
@@ -38,10 +38,10 @@ def usable_information(z_query: Tensor, z_pool: Tensor, query_groups: Tensor, po
 
     A query with R relevant items (equal integer groups) is worth log2(Np / R) bits of surprise to who guesses, and
     -log2 of the probability of all its relevant items together to who takes the softmax of `scale` · cosine over the
-    pool; the difference is what the embedding tells. With one relevant item each it is InfoNCE's bound in bits, so at
+    pool; the difference is the usable information. With one relevant item each it is InfoNCE's bound in bits, so at
     most log2(Np), and never far below 0: the scale, one number, is chosen among `SCALES` as the best for the other
     half of the groups, never for the query's own, and 0 ignores the query. A scale learned in training stands for other
-    negatives and for samples that were learned by heart. Memory grows with Nq + Np.
+    negatives and for memorised samples. Memory grows with Nq + Np.
 
     Raises:
         ValueError: shapes that do not match, vectors of another length, or queries with relevant items of fewer than

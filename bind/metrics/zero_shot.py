@@ -24,6 +24,12 @@ def class_embeddings(z_prompts: Sequence[Tensor]) -> Tensor:
         ValueError: no classes, a class without prompts, vectors that are not unit length, or prompts that cancel out.
 
     Source: Radford et al., Learning Transferable Visual Models From Natural Language Supervision (2021), section 3.1.4.
+
+    Examples:
+        >>> z_prompts = torch.eye(3)
+        >>> class_embeddings([z_prompts[:1], z_prompts[1:]])  # one prompt for the first class, two for the second
+        tensor([[1.0000, 0.0000, 0.0000],
+                [0.0000, 0.7071, 0.7071]])
     """
     if not z_prompts:
         raise ValueError("class_embeddings needs at least one class with prompts")
@@ -46,6 +52,13 @@ def zero_shot(
 
     Raises:
         ValueError: as in `bind.metrics.retrieval`, or a label outside 0 … K - 1.
+
+    Examples:
+        >>> z_class = torch.eye(3)
+        >>> z_query = z_class[[0, 0, 1, 2]]
+        >>> figures = zero_shot(z_query, torch.tensor([0, 1, 1, 2]), z_class)  # the second is taken for class 0
+        >>> figures["top1"], round(figures["chance"], 3), figures["num_classes"], figures["queries"]
+        (0.75, 0.333, 3, 4)
     """
     return zero_shot_summary(rank_classes(z_query, labels, z_class), clusters)
 
@@ -54,8 +67,10 @@ def rank_classes(z_query: Tensor, labels: Tensor, z_class: Tensor) -> Ranking:
     """Where the true class stands; arguments and errors as in `zero_shot`."""
     num_classes = len(z_class)
     if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
-        found = f"{int(labels.min())} … {int(labels.max())}"
-        raise ValueError(f"labels must lie in 0 … {num_classes - 1}, one per row of z_class, got {found}")
+        raise ValueError(
+            f"labels must lie in 0 … {num_classes - 1}, one per row of z_class, "
+            f"got {int(labels.min())} … {int(labels.max())}"
+        )
     return rank_by_cosine(z_query, z_class, labels, torch.arange(num_classes, device=z_class.device))
 
 

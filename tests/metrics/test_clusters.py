@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bind.metrics.clusters import owner_clusters, resampled_together
+from bind.metrics.clusters import choose_clusters, owner_clusters
 
 EVERYONE = np.ones(6, dtype=bool)
 
@@ -23,7 +23,7 @@ def test_samples_that_share_an_owner_through_others_are_one_cluster(owners):
 
 def test_owners_come_first_where_they_hold_samples_together():
     owners = [("anna", "tape 1"), ("anna",), ("tape 1",), ("ben",), ("ben",), ()]
-    name, clusters = resampled_together(owner_clusters(owners), np.arange(6) // 3, EVERYONE)
+    name, clusters = choose_clusters(owner_clusters(owners), np.arange(6) // 3, EVERYONE)
     assert name == "owners"
     assert clusters.tolist() == [0, 0, 0, 1, 1, 2]
 
@@ -31,17 +31,17 @@ def test_owners_come_first_where_they_hold_samples_together():
 def test_groups_where_every_sample_has_its_own_owner_or_all_have_one():
     groups = np.array([7, 7, 8, 8, 9, 9])
     for owners in ([(str(i),) for i in range(6)], [("one",)] * 6, [()] * 6):
-        name, clusters = resampled_together(owner_clusters(owners), groups, EVERYONE)
+        name, clusters = choose_clusters(owner_clusters(owners), groups, EVERYONE)
         assert (name, clusters.tolist()) == ("groups", [0, 0, 1, 1, 2, 2])
 
 
 def test_samples_where_nothing_is_known():
-    name, clusters = resampled_together(np.arange(6), np.arange(6), EVERYONE)
+    name, clusters = choose_clusters(np.arange(6), np.arange(6), EVERYONE)
     assert (name, len(set(clusters.tolist()))) == ("samples", 6)
-    assert resampled_together(np.arange(6), np.zeros(6), EVERYONE)[0] == "samples"
+    assert choose_clusters(np.arange(6), np.zeros(6), EVERYONE)[0] == "samples"
 
 
 def test_only_samples_that_ask_count():
     owners = [("a",), ("b",), ("c",), ("a",), ("b",), ("c",)]
     asks = np.array([False, False, False, True, True, True])
-    assert resampled_together(owner_clusters(owners), np.array([0, 1, 2, 0, 0, 1]), asks)[0] == "groups"
+    assert choose_clusters(owner_clusters(owners), np.array([0, 1, 2, 0, 0, 1]), asks)[0] == "groups"

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bind.metrics.heterogeneity import Heterogeneity, clusters
+from bind.metrics.heterogeneity import Heterogeneity, find_clusters
 
 BITS = st.floats(-1, 5, width=32)
 SIZES = st.tuples(st.integers(2, 4), st.integers(1, 5))
@@ -73,7 +73,7 @@ def test_a_distance_separates_beyond_its_spread_and_half_of_unrelated_ones():
         wobble = np.array([-noise, 0.0, noise])
         bits = np.full((3, 2, 2), float(other)) + wobble[:, None, None]
         bits[:, [0, 1], [0, 1]] = own
-        return clusters(Heterogeneity(bits, np.full((3, 2), float(fresh))).separation)[0]
+        return find_clusters(Heterogeneity(bits, np.full((3, 2), float(fresh))).separation)[0]
 
     assert of(own=2, other=1.8, fresh=0, noise=0) == [0, 0]  # 0.2 of 4 lost both ways
     assert of(own=2, other=0.5, fresh=0, noise=0) == [0, 1]  # 3 of 4
@@ -86,12 +86,12 @@ def test_clusters_are_numbered_as_they_occur_and_lie_side_by_side():
     same = np.array([0, 1, 0, 2, 1])
     separation = np.where(same[:, None] == same, near, far)
     np.fill_diagonal(separation, 0)
-    found, order = clusters(separation)
+    found, order = find_clusters(separation)
     assert found == [0, 1, 0, 2, 1]
     assert sorted(order) == [0, 1, 2, 3, 4]
     stretches = [found[index] for index in order]
     assert len([1 for a, b in itertools.pairwise(stretches) if a != b]) == 2
-    assert clusters(np.zeros((1, 1))) == ([0], [0])
+    assert find_clusters(np.zeros((1, 1))) == ([0], [0])
 
 
 def test_one_seed_and_wrong_shapes_are_refused():

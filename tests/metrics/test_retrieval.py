@@ -107,7 +107,7 @@ def test_vectors_with_duplicates_agree_with_the_full_matrix(seed, dim, scores_at
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tiles, "SCORES_AT_ONCE", scores_at_once)
         patch.setattr(tiles, "_QUERIES_PER_PRODUCT", 3)
-        patch.setattr(tiles, "_ITEMS_OF_THEIR_OWN", own_items)
+        patch.setattr(tiles, "_ITEMS_PER_ROW", own_items)
         patch.setattr(tiles, "_RELEVANT_AT_ONCE", 8)
         ranking = rank_by_cosine(z_query, z_pool, query_groups, pool_groups, hidden=hidden)
     # Equal rows get one exact score here: the oracle needs no tolerance for duplicates.

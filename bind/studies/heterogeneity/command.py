@@ -14,7 +14,7 @@ from rich.progress import Progress
 
 from bind.evaluation.embed import best_device
 from bind.files import write_text
-from bind.metrics.heterogeneity import Heterogeneity, clusters
+from bind.metrics.heterogeneity import Heterogeneity, find_clusters
 from bind.report.tables import print_cells
 from bind.runs.directory import as_list, open_run
 from bind.runs.parts import Parts
@@ -143,7 +143,7 @@ def figures(names: Sequence[str], study: Heterogeneity) -> dict[str, Any]:
     def over_seeds(values: np.ndarray) -> dict[str, Any]:
         return {"mean": values.mean(axis=0).tolist(), "std": values.std(axis=0, ddof=1).tolist()}
 
-    of, order = clusters(study.separation)
+    of, order = find_clusters(study.separation)
     return {
         "names": list(names),
         "fresh_bits": over_seeds(study.fresh_SM),
