@@ -27,7 +27,7 @@ from bind.cache.fill import EmbeddingJob, Engine
 from bind.cache.lookup import AnchorCache, CachedEmbeddings, Place, RowsInMemory, index_of
 from bind.cache.store import PART_SIZE, CacheFolder, Origin
 from bind.media.views import VIEW_RECIPE
-from bind.types import FrozenTower, Modality, Source
+from bind.types import FrozenTower, GeneratedSource, Modality, Source
 
 log = logging.getLogger("bind")
 
@@ -63,7 +63,7 @@ def cacheable(source: Source, split: str, modalities: Iterable[Modality], anchor
     """Those of `modalities` whose vectors stay the same: of a frozen tower, of values that are not drawn afresh."""
     if not source.samples(split):
         return []
-    fresh = getattr(source, "fresh", ()) if split == "train" else ()
+    fresh = source.fresh if split == "train" and isinstance(source, GeneratedSource) else ()
     frozen = [m for m in anchor.modalities if m not in anchor.trainable and m not in fresh]
     return [m for m in modalities if m in frozen and m in source.modalities()]
 

@@ -28,6 +28,7 @@ from bind.media.pictures import open_image
 from bind.metrics.bootstrap import bootstrap_ci
 from bind.runs.directory import open_run
 from bind.runs.parts import Parts, make_sources
+from bind.types import FactorSource
 
 log = logging.getLogger("bind")
 
@@ -226,9 +227,8 @@ def _compare_pictures(
 
 def _has_pictures(part: SourceSplit) -> bool:
     """Pictures that are made are not looked at: their combinations are compared."""
-    return (
-        "image" in part.modalities and "image" in part.source.modalities() and not hasattr(part.source, "factor_table")
-    )
+    has_pictures = "image" in part.modalities and "image" in part.source.modalities()
+    return has_pictures and not isinstance(part.source, FactorSource)
 
 
 def without_leaked(queries: Mapping[str, QueryResults], leaked: set[str]) -> dict[str, dict[str, Any]]:
