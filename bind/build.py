@@ -1,4 +1,4 @@
-"""From a config's dict with a `_target_` to an object, for trusted classes only."""
+"""Builder of objects from a config's dicts with a `_target_`, for trusted classes only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ANY_CLASS: tuple[str, ...] = ("*",)
 
 
 def build(config: Mapping[str, Any], *, trust: Sequence[str] = (), **extra: Any) -> Any:
-    """The object that `config["_target_"]` names, constructed with the other keys and `extra`.
+    """Construct the object that `config["_target_"]` names with the other keys and `extra`.
 
     Args:
         config: plain dict; nested dicts with a `_target_` are built too.
@@ -22,6 +22,14 @@ def build(config: Mapping[str, Any], *, trust: Sequence[str] = (), **extra: Any)
     Raises:
         ValueError: where the target is missing, does not import, is not a class, comes from a package that is not
             trusted, or does not take the arguments.
+
+    Examples:
+        >>> head = build({"_target_": "bind.encoders.heads.ProjectionHead", "dropout": 0.1}, num_features=256, dim=128)
+        >>> head.dropout
+        Dropout(p=0.1, inplace=False)
+        >>> build({"_target_": "os.system", "command": "ls"})
+        Traceback (most recent call last):
+        ValueError: os.system is outside the trusted packages ('bind',); pass trust=['os']
     """
     target = config.get("_target_")
     if not isinstance(target, str):
@@ -41,7 +49,7 @@ def build(config: Mapping[str, Any], *, trust: Sequence[str] = (), **extra: Any)
 
 
 def locate_class(target: str, trust: Sequence[str] = ()) -> type:
-    """The class at the dotted path `target`, if its own package is trusted.
+    """Find the class at the dotted path `target`, if its own package is trusted.
 
     The package is that of the class itself, so a trusted module that imports `os` does not lend its trust to it.
 

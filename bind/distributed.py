@@ -1,4 +1,4 @@
-"""Ranks, and what they tell each other: the one gather that keeps gradients exact, and sums; how loaders start."""
+"""Processes of a group: the one gather that keeps gradients exact, sums, and how loaders start theirs."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from bind.types import Source, UnforkableSource
 
 
 def world_size() -> int:
+    """The number of processes, 1 without a group."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
+    """The place of this process among them, 0 without a group."""
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 

@@ -1,4 +1,4 @@
-"""The words of the house as types: what flows from a sample to an embedding, and who may touch it.
+"""Types that rooms share: what flows from a sample to an embedding, and the protocols of what handles it.
 
 Shapes: B rows of a batch, B_m items of modality m in it, N pool, T time, C channels, F features, D embedding.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -21,7 +21,7 @@ Modality = str
 """A lower-case name such as `image`, `text`, `audio`, `imu` or `depth`: the only key used anywhere."""
 
 Inputs = Tensor | dict[str, Tensor]
-"""What a tower eats: one tensor, or named ones (`input_ids`, `attention_mask`), first axis B_m."""
+"""Input of an encoder: one tensor, or several by name (`input_ids`, `attention_mask`), first axis B_m."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,12 @@ class PackedFile:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A recording in a file, whole or from `start_seconds` to `end_seconds`."""
+    """A recording in a file, whole or from `start_seconds` to `end_seconds`.
+
+    Examples:
+        >>> print(Clip(Path("walk.wav"), start_seconds=2.0, end_seconds=4.5))
+        walk.wav [2-4.5 s]
+    """
 
     path: Path | PackedFile
     start_seconds: float | None = None
@@ -64,7 +69,14 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class Waveform:
-    """Sound in memory: `samples` (T,) or (T, C) float32 in [-1, 1] at `sample_rate_hz`."""
+    """Sound in memory: `samples` (T,) or (T, C) float32 in [-1, 1] at `sample_rate_hz`.
+
+    Examples:
+        >>> tone = np.sin(2 * np.pi * 440 * np.arange(8000) / 16000).astype(np.float32)
+        >>> sound = Waveform(tone, sample_rate_hz=16000)
+        >>> len(sound.samples) / sound.sample_rate_hz  # seconds
+        0.5
+    """
 
     samples: np.ndarray
     sample_rate_hz: int
@@ -72,7 +84,14 @@ class Waveform:
 
 @dataclass(frozen=True, slots=True)
 class SensorRecording:
-    """A sensor stream in memory: `values` (T, C) float32 at `sample_rate_hz`, one name and one unit per channel."""
+    """A sensor stream in memory: `values` (T, C) float32 at `sample_rate_hz`, one name and one unit per channel.
+
+    Examples:
+        >>> still = np.tile(np.float32([0.0, 0.0, 9.81]), (100, 1))
+        >>> recording = SensorRecording(still, 50.0, channels=("acc_x", "acc_y", "acc_z"), units=("m/s^2",) * 3)
+        >>> recording.values.shape
+        (100, 3)
+    """
 
     values: np.ndarray
     sample_rate_hz: float
@@ -86,6 +105,15 @@ class Sample:
 
     `values[modality]` is a list (five captions are five values) of `Clip`, text, or something in memory: a uint8
     image (H, W, 3), a depth map (H, W) float32 in metres, a `Waveform`, a `SensorRecording`.
+
+    Examples:
+        >>> values = {"audio": [Clip(Path("bark.wav"))], "text": ["a dog barks", "barking"]}
+        >>> bark = Sample("bark", "train", values, group="dog", owners=("anna",))
+        >>> howl = Sample("howl", "train", {"text": ["a dog howls"]}, group="dog")
+        >>> bark.group_id == howl.group_id  # one group: relevant to each other, never negatives
+        True
+        >>> Sample("a", "train", {}).group_id == Sample("b", "train", {}).group_id
+        False
     """
 
     key: str
@@ -121,6 +149,18 @@ class Batch:
         modalities: what the source carries: the same on every rank, also when no row of this batch has it.
         num_clips: modality → int64 (B_m,), where items are several clips of one recording: `inputs` then holds the
             clips of all items in a row (first axis its sum), and an item's embedding is made of all of its clips.
+
+    Examples:
+        Three samples, of which the second lacks its sound:
+
+        >>> batch = Batch(
+        ...     keys=["a", "b", "c"],
+        ...     group_ids_B=torch.tensor([1, 2, 3]),
+        ...     inputs={"audio": torch.zeros(2, 16000), "depth": torch.zeros(3, 1, 64, 64)},
+        ...     rows={"audio": torch.tensor([0, 2]), "depth": torch.tensor([0, 1, 2])},
+        ... )
+        >>> len(batch), [batch.keys[row] for row in batch.rows["audio"]]
+        (3, ['a', 'c'])
     """
 
     keys: list[str]
@@ -206,7 +246,12 @@ class Embeddings:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two modalities that are pulled together; `name` is `audio-image` in configs, logs and messages."""
+    """Two modalities that are pulled together; `name` is `audio-image` in configs, logs and messages.
+
+    Examples:
+        >>> Pair("audio", "image", weight=2.0).name
+        'audio-image'
+    """
 
     a: Modality
     b: Modality
@@ -221,7 +266,7 @@ class Pair:
 
 @runtime_checkable
 class Transform(Protocol):
-    """From one value of a sample to one tensor, and from several tensors to a tower's inputs."""
+    """From one value of a sample to one tensor, and from several tensors to an encoder's inputs."""
 
     def __call__(self, value: Any, rng: np.random.Generator | None) -> Any:
         """`rng` is the sample's own generator in training and None in evaluation, which is deterministic.
@@ -296,7 +341,10 @@ class EmbeddingCache(Protocol):
 
 
 class Source(Protocol):
-    """One dataset: samples whose metadata is at hand and whose values are made or opened on request."""
+    """One dataset: samples whose metadata is known and whose values are made or opened on request.
+
+    What a source can do beyond this it says by the optional protocols below.
+    """
 
     name: str
 
@@ -320,6 +368,63 @@ class Source(Protocol):
         rngs: Sequence[np.random.Generator] | None,
     ) -> list[dict[Modality, list[Any]]]:
         """The values of `modalities` of these samples; with `rngs`, a generated source may draw its nuisance afresh."""
+
+
+@runtime_checkable
+class GeneratedSource(Source, Protocol):
+    """A source whose `fetch` draws the values of the modalities in `fresh` anew whenever it is given generators."""
+
+    fresh: Collection[Modality]
+
+
+@runtime_checkable
+class FactorSource(GeneratedSource, Protocol):
+    """A generated source that knows the factors behind its samples, and so the best retrieval that is possible.
+
+    `carries`: modality → the names of the factors that can be read off it.
+    """
+
+    factor_names: tuple[str, ...]
+    carries: Mapping[Modality, Sequence[str]]
+
+    def factor_table(self, split: str) -> np.ndarray:
+        """The factors of every sample as indices, (N, len(factor_names)) int64, in the order of `samples`."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file on disk or inside a shard: `read(start, stop)` gives these bytes; one file has one `identity`."""
+
+    name: str
+    identity: Hashable
+    num_bytes: int
+    modality: Modality
+    read: Callable[[int, int], bytes]
+
+
+@runtime_checkable
+class StoredSource(Source, Protocol):
+    """A source that says where its values are stored although they are no `Clip`s of files."""
+
+    def stored(
+        self, split: str, modalities: Sequence[Modality]
+    ) -> Iterator[tuple[int, StoredFile, float | None, float | None]]:
+        """Place of the sample, file, start and end in seconds of every value of `modalities` that may be compared."""
+
+
+@runtime_checkable
+class FileSource(Source, Protocol):
+    """A source that is read from one place: a manifest, or a pattern of shards."""
+
+    path: Path | str
+
+
+@runtime_checkable
+class OrderedSource(Source, Protocol):
+    """A source that is read best in a certain order, such as one shard after the other."""
+
+    def training_order(self, rng: np.random.Generator, size: int) -> np.ndarray:
+        """A permutation (size,) int64 of the training samples, another one for each epoch's generator."""
 
 
 @runtime_checkable

@@ -4,8 +4,24 @@ import pickle
 
 import pytest
 import torch
+from support import shard_cases
 
-from bind.types import Batch, Embeddings, Sample, stable_id
+from bind.data.sources.manifest import ManifestSource
+from bind.data.sources.phrases import PhraseSource
+from bind.data.sources.shards.source import IndexedShardSource
+from bind.data.sources.shards.stream import StreamingShardSource
+from bind.data.sources.toy.world import ToySource
+from bind.types import (
+    Batch,
+    Embeddings,
+    FactorSource,
+    FileSource,
+    GeneratedSource,
+    OrderedSource,
+    Sample,
+    StoredSource,
+    stable_id,
+)
 
 
 def test_a_stable_id_is_63_bits_and_the_same_on_every_machine():
@@ -76,3 +92,24 @@ def test_a_batch_is_the_same_in_another_process_and_may_be_written_to():
         assert (other.keys, other.source, other.modalities) == (batch.keys, batch.source, batch.modalities)
         other.rows["audio"] += 1
         assert batch.rows["audio"].tolist() == [1]
+
+
+def test_sources_say_what_they_can_do_beyond_a_source(tmp_path):
+    manifest = shard_cases.write_world(tmp_path)
+    shard_cases.pack(manifest, tmp_path / "packed")
+    sources = {
+        "manifest": ManifestSource(manifest),
+        "shards": IndexedShardSource(str(tmp_path / "packed")),
+        "stream": StreamingShardSource({"train": str(tmp_path / "packed" / "train-*.tar")}, samples_per_shard=2),
+        "toy": ToySource(num_train=1, num_val_queries=1, num_test_queries=1),
+        "phrases": PhraseSource(["red blue"], num_train=1, num_held_out=1),
+    }
+    protocols = (FileSource, StoredSource, OrderedSource, GeneratedSource, FactorSource)
+    offers = {name: {p.__name__ for p in protocols if isinstance(source, p)} for name, source in sources.items()}
+    assert offers == {
+        "manifest": {"FileSource"},
+        "shards": {"FileSource", "StoredSource", "OrderedSource"},
+        "stream": {"FileSource", "OrderedSource"},
+        "toy": {"GeneratedSource", "FactorSource"},
+        "phrases": {"GeneratedSource"},
+    }

@@ -1,4 +1,4 @@
-"""The anchor cache of a mixture: opened where it is there, embedded where it is not, by any number of processes."""
+"""Builder of a mixture's anchor cache: opens what is there, embeds what is not, on any number of processes."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from rich.progress import (
 )
 
 from bind.cache.fill import EmbeddingJob, Engine
-from bind.cache.lookup import AnchorCache, CachedEmbeddings, Place, RowsInMemory, index_of
+from bind.cache.lookup import AnchorCache, CachedEmbeddings, Place, RowsInMemory, index_keys
 from bind.cache.store import PART_SIZE, CacheFolder, Origin
 from bind.media.views import VIEW_RECIPE
-from bind.types import FrozenTower, Modality, Source
+from bind.types import FrozenTower, GeneratedSource, Modality, Source
 
 log = logging.getLogger("bind")
 
@@ -51,19 +51,21 @@ class CacheOptions:
     part_size: int = PART_SIZE
 
     @classmethod
-    def of(cls, config: Mapping[str, Any]) -> CacheOptions:
-        """From a config's plain values; ValueError for views that are no count."""
+    def from_config(cls, config: Mapping[str, Any]) -> CacheOptions:
+        """Take a config's plain values; ValueError for views that are no count."""
         folder, views = config["dir"], config["views"]
         if not isinstance(views, int) or views < 1:
             raise ValueError(f"cache.views={views}: give a number of views per picture, 1 for the plain one")
         return cls(None if folder is None else Path(folder).expanduser().resolve(), views, config["build"])
 
 
-def cacheable(source: Source, split: str, modalities: Iterable[Modality], anchor: FrozenTower) -> list[Modality]:
+def cacheable_modalities(
+    source: Source, split: str, modalities: Iterable[Modality], anchor: FrozenTower
+) -> list[Modality]:
     """Those of `modalities` whose vectors stay the same: of a frozen tower, of values that are not drawn afresh."""
     if not source.samples(split):
         return []
-    fresh = getattr(source, "fresh", ()) if split == "train" else ()
+    fresh = source.fresh if split == "train" and isinstance(source, GeneratedSource) else ()
     frozen = [m for m in anchor.modalities if m not in anchor.trainable and m not in fresh]
     return [m for m in modalities if m in frozen and m in source.modalities()]
 
@@ -77,10 +79,10 @@ def build_cache(
     *,
     show: bool = True,
 ) -> AnchorCache:
-    """Open what is cached of `places` and embed what is missing, once, whichever process comes to it first.
+    """Open what is cached of `places` and embed what is missing, each once on one of the processes.
 
     Args:
-        anchor: its towers run where it lies.
+        anchor: its towers run on its device.
         sources: the mixture.
         places: what to cache of it.
         options: where, and how many views.
@@ -95,15 +97,15 @@ def build_cache(
     if opened := sorted({m for _, _, m in places} & set(anchor.trainable)):
         raise ValueError(f"anchor.train={opened}: embeddings of towers that train can't be cached")
     fingerprint = anchor.fingerprint if places and options.dir else ""
-    entries, num_found = {}, 0
+    entries, num_finished = {}, 0
     with _progress(show) as progress:
         for position, split, modality in places:
             source = sources[position]
             num_views = options.views if (split, modality) == ("train", "image") else 1
             job = EmbeddingJob(source, split, modality, anchor.transforms[modality], num_views)
-            filling = _Filling(job, anchor, engine, progress)
+            filler = _PlaceFiller(job, anchor, engine, progress)
             if options.dir is None:
-                entries[position, split, modality] = filling.in_memory()
+                entries[position, split, modality] = filler.fill_memory()
                 continue
             origin = Origin(
                 anchor=anchor.name,
@@ -120,18 +122,18 @@ def build_cache(
             )
             folder = CacheFolder(options.dir, origin)
             if folder.is_finished:
-                num_found += 1
+                num_finished += 1
             else:
-                _tell_why(folder, options, show)
-                filling.on_disk(folder)
+                _report_unusable(folder, options, show)
+                filler.fill_folder(folder)
             entries[position, split, modality] = folder.open()
     if show and options.dir and places:
-        log.info("anchor cache: found %d of %d (source, split, modality) in %s", num_found, len(places), options.dir)
+        log.info("anchor cache: found %d of %d (source, split, modality) in %s", num_finished, len(places), options.dir)
     return AnchorCache(entries)
 
 
-def _tell_why(folder: CacheFolder, options: CacheOptions, show: bool) -> None:
-    """Why `folder` is to be filled although others are there; with `build=False` as a ValueError."""
+def _report_unusable(folder: CacheFolder, options: CacheOptions, show: bool) -> None:
+    """Log why `folder` is to be filled although others are there; with `build=False` raise it as ValueError."""
     assert options.dir is not None
     other = _closest_other(options.dir, folder.origin)
     if not options.build:
@@ -144,8 +146,8 @@ def _tell_why(folder: CacheFolder, options: CacheOptions, show: bool) -> None:
         log.info("anchor cache: %s; it stays there, unused", other)
 
 
-class _Filling:
-    """One place of the cache being filled, with its progress bar."""
+class _PlaceFiller:
+    """Fills one place of the cache, with a progress bar."""
 
     def __init__(self, job: EmbeddingJob, anchor: FrozenTower, engine: Engine, progress: Progress) -> None:
         self.job, self.anchor, self.engine, self.progress = job, anchor, engine, progress
@@ -154,16 +156,16 @@ class _Filling:
 
     @property
     def num_bytes(self) -> int:
-        """Of the vectors; a source that makes values when asked counts with one per sample."""
+        """Of the vectors; a source that makes values on request counts with one per sample."""
         num_values = sum(len(sample.values.get(self.job.modality, ())) for sample in self.samples)
         return (num_values or len(self.samples)) * self.job.num_views * self.anchor.dim * 2
 
     @contextlib.contextmanager
-    def _begun(self, where: str) -> Iterator[list[str]]:
+    def _started(self, where: str) -> Iterator[list[str]]:
         """The keys of the samples; two with one hash are refused before any work."""
         keys = [sample.key for sample in self.samples]
-        index_of(keys, np.zeros(len(keys)))
-        title = f"anchor: {self.job.modality} of {self.job.split}, {in_words(self.num_bytes)} → {where}"
+        index_keys(keys, np.zeros(len(keys)))
+        title = f"anchor: {self.job.modality} of {self.job.split}, {format_bytes(self.num_bytes)} → {where}"
         self.task = self.progress.add_task(title, total=len(keys))
         yield keys
         self.progress.remove_task(self.task)
@@ -172,19 +174,19 @@ class _Filling:
         assert self.task is not None
         self.progress.advance(self.task, num_samples)
 
-    def in_memory(self) -> CachedEmbeddings:
-        with self._begun("memory") as keys:
+    def fill_memory(self) -> CachedEmbeddings:
+        with self._started("memory") as keys:
             parts = self.engine.embed_parts(self.job, self.anchor, [0], [len(keys)], self._advance)
             [(_, counts, z_RKD)] = parts
-        return CachedEmbeddings(*index_of(keys, counts), RowsInMemory(z_RKD))
+        return CachedEmbeddings(*index_keys(keys, counts), RowsInMemory(z_RKD))
 
-    def on_disk(self, folder: CacheFolder) -> None:
+    def fill_folder(self, folder: CacheFolder) -> None:
         left = self.num_bytes * len(folder.missing_parts()) // len(folder.sizes)
-        with self._begun(str(folder.path)) as keys, folder.open_for_writing(left):
+        with self._started(str(folder.path)) as keys, folder.open_for_writing(left):
             while missing := folder.missing_parts():
-                there = sum(folder.sizes) - sum(folder.sizes[part] for part in missing)
+                num_done = sum(folder.sizes) - sum(folder.sizes[part] for part in missing)
                 assert self.task is not None
-                self.progress.update(self.task, completed=there)
+                self.progress.update(self.task, completed=num_done)
                 if not self.engine.fill(self.job, self.anchor, folder, missing, self._advance):
                     time.sleep(POLL_SECONDS)  # what is missing is being made by other processes
             folder.finish(keys)
@@ -192,18 +194,18 @@ class _Filling:
 
 def _closest_other(root: Path, origin: Origin) -> str:
     """What the closest folder of a source of this name, split and modality was made from; "" where there is none."""
-    found = []
+    others = []
     for about in root.glob(f"*/{origin.split}-{origin.modality}-*/about.json"):
         described = json.loads(about.read_text())
         if about.parent != root / origin.folder_name and described["source"] == origin.source:
-            found.append((origin.differences(described), about.parent))
-    if not found:
+            others.append((origin.differences(described), about.parent))
+    if not others:
         return ""
-    differences, folder = min(found, key=lambda each: (len(each[0]), str(each[1])))
+    differences, folder = min(others, key=lambda other: (len(other[0]), str(other[1])))
     return f"{folder} was made from {' and '.join(differences)}"
 
 
-def in_words(num_bytes: int) -> str:
+def format_bytes(num_bytes: int) -> str:
     """Such as `8.2 MB`."""
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if num_bytes >= size:

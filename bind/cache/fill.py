@@ -1,4 +1,4 @@
-"""What fills the anchor cache: samples in, embeddings out, part by part."""
+"""Engine that fills the anchor cache: samples in, embeddings out, part by part."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class EmbeddingJob:
         return z.half().cpu().numpy().reshape(-1, self.num_views, anchor.dim)
 
 
-class _Batches(Dataset):
-    """Loads what a request asks for, in a loader's process where there are any."""
+class _Batches(Dataset[tuple[int, range, np.ndarray, Inputs | None]]):
+    """Loads the samples of a request, in a loader's process where there are any."""
 
     def __init__(self, job: EmbeddingJob) -> None:
         self.job = job
@@ -63,7 +63,7 @@ class _Batches(Dataset):
         return part, indices, *self.job.load(indices)
 
 
-def _as_it_is(item: object) -> object:
+def _return_unchanged(item: object) -> object:
     return item
 
 
@@ -83,8 +83,8 @@ class Engine:
         parts: Sequence[int],
         advance: Callable[[int], None],
     ) -> bool:
-        """Make those of `parts` that no other process has claimed; whether there was any."""
-        claimed = (part for part in parts if folder.claim(part))  # each when its turn comes
+        """Make those of `parts` that no other process has claimed; returns whether there was any."""
+        claimed = (part for part in parts if folder.claim(part))  # lazily: each right before it is embedded
         if (first := next(claimed, None)) is None:
             return False
         mine = itertools.chain([first], claimed)
@@ -101,7 +101,7 @@ class Engine:
         sizes: Sequence[int],
         advance: Callable[[int], None],
     ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """Number, counts and vectors of each of `parts` as it is complete; parts are asked for as they are needed."""
+        """Number, counts and vectors of each of `parts` as it is complete; `parts` is read as they are needed."""
         num_samples = max(1, self.batch_size // job.num_views)
 
         def requests() -> Iterator[tuple[int, range]]:
@@ -117,7 +117,7 @@ class Engine:
             num_workers=self.num_workers,
             multiprocessing_context=loader_start_method([job.source], self.num_workers),
             worker_init_fn=self.worker_init_fn,
-            collate_fn=_as_it_is,
+            collate_fn=_return_unchanged,
             generator=torch.Generator(),  # a cache that is filled draws no more numbers than one that is there
         )
         counts: list[np.ndarray] = []

@@ -1,4 +1,4 @@
-"""Anchor embeddings computed once: the towers are frozen, so a picture's vector never changes."""
+"""Lookup of anchor embeddings that were computed once: towers are frozen, so a picture's vector never changes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ class RowsInMemory:
         self.shape: tuple[int, int, int] = z_RKD.shape
 
     def take(self, rows: np.ndarray, views: np.ndarray) -> np.ndarray:
-        return self.z_RKD[rows, views]
+        z_ND: np.ndarray = self.z_RKD[rows, views]
+        return z_ND
 
 
 class CachedEmbeddings:
@@ -56,10 +57,10 @@ class CachedEmbeddings:
             ValueError: for a key that is not among the samples.
         """
         hashes = np.fromiter(map(stable_id, keys), np.int64, len(keys))
-        found = np.minimum(np.searchsorted(self.hashes_N, hashes), len(self.hashes_N) - 1)
-        if (absent := self.hashes_N[found] != hashes).any():
+        positions = np.minimum(np.searchsorted(self.hashes_N, hashes), len(self.hashes_N) - 1)
+        if (absent := self.hashes_N[positions] != hashes).any():
             raise ValueError(f"the anchor cache lacks the key {keys[int(absent.argmax())]!r}: start the run again")
-        first, counts = self.spans_N2[found].T
+        first, counts = self.spans_N2[positions].T
         num_views = self.rows.shape[1]
         views = np.zeros(len(keys), np.int64)
         if rngs is not None and num_views > 1:
@@ -89,8 +90,8 @@ class AnchorCache:
         return None if entry is None else entry.lookup(keys, rngs)
 
 
-def index_of(keys: Sequence[str], counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted hashes (N,) of `keys`, and (N, 2) where the rows of each begin and how many there are.
+def index_keys(keys: Sequence[str], counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sort the hashes (N,) of `keys`, and (N, 2) where the rows of each begin and how many there are.
 
     Raises:
         ValueError: where two keys are the same or have the same hash.

@@ -1,4 +1,4 @@
-"""The anchor cache on disk: one folder per (anchor, source content, split, modality), filled in parts.
+"""Files of the anchor cache: one folder per (anchor, source content, split, modality), filled in parts.
 
 anchors/{anchor}-{fingerprint}/{split}-{modality}-{content}[-{K}views]/
     about.json              what the vectors were made from, in full
@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from bind.cache.lookup import CachedEmbeddings, index_of
+from bind.cache.lookup import CachedEmbeddings, index_keys
 from bind.files import remove_partial_files, write_bytes, write_text
 from bind.types import Modality
 
@@ -71,7 +71,7 @@ class Origin:
         return Path(f"{anchor}-{self.anchor_fingerprint[:12]}", own)
 
     def differences(self, other: dict[str, Any]) -> list[str]:
-        """What `other`, as a file describes it, was made from instead, in words."""
+        """What `other`, as a file describes it, was made from instead, as parts of a message."""
         mine = {name: value for name, value in asdict(self).items() if name not in ("anchor", "source")}
         differ = [name for name, value in mine.items() if other.get(name) != value]
         return [
@@ -106,8 +106,7 @@ class CacheFolder:
 
     def _refuse_another_origin(self) -> None:
         try:
-            found = json.loads(self._about.read_text())
-            differences = self.origin.differences(found)
+            differences = self.origin.differences(json.loads(self._about.read_text()))
         except (OSError, ValueError, AttributeError) as error:
             raise ValueError(f"{self._about} is damaged ({error}): delete {self.path}, it is made again") from error
         if differences:
@@ -160,7 +159,7 @@ class CacheFolder:
             ) from error
 
     def claim(self, number: int) -> bool:
-        """Whether this process is to make part `number` now; a claim ends with its process, however that ends."""
+        """Claim part `number` for this process, unless it is another's or done; ends with the process at the latest."""
         assert self._claims is not None
         try:
             fcntl.lockf(self._claims, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)
@@ -191,8 +190,8 @@ class CacheFolder:
     def finish(self, keys: Sequence[str]) -> None:
         """Write the index of a folder that has all its parts; `keys` are those of the samples, in order."""
         counts = [load_array(self._counts_of(number)) for number in range(len(self.sizes))]
-        hashes, spans = index_of(keys, np.concatenate(counts))
-        first_rows = np.cumsum([0, *(each.sum() for each in counts)])
+        hashes, spans = index_keys(keys, np.concatenate(counts))
+        first_rows = np.cumsum([0, *(counts_of_part.sum() for counts_of_part in counts)])
         with self._plain_errors():
             for name, array in zip(INDEX, (first_rows, spans, hashes), strict=True):
                 self._write_array(self.path / name, array)
@@ -205,7 +204,7 @@ class CacheFolder:
     # Reading
 
     def open(self) -> CachedEmbeddings:
-        """The finished folder: its index mapped into memory, of its vectors what is looked up."""
+        """Open a finished folder: maps its index into memory, and reads vectors when they are looked up."""
         with contextlib.suppress(OSError):  # of a cache that can only be read
             os.utime(self._about)  # the time of the last use
         first_rows = load_array(self.path / INDEX[0])
@@ -222,7 +221,7 @@ class CacheFolder:
 
 
 class RowsInFiles:
-    """`bind.cache.lookup.Rows` of a finished folder, read from where they lie.
+    """`bind.cache.lookup.Rows` of a finished folder, read from its files.
 
     Vectors are read by their place and not through a map: a kernel that maps large folios makes a map of all parts
     resident within one epoch, and reads take no longer (0.3 ms a batch of 64 against 0.5 ms, from the page cache).
@@ -281,12 +280,13 @@ def size_of_array(shape: tuple[int, ...]) -> int:
 
 
 def load_array(path: Path, mmap_mode: Any = None) -> np.ndarray:
-    """An `.npy` file of numbers.
+    """Load an `.npy` file of numbers.
 
     Raises:
         ValueError: where it is missing or damaged.
     """
     try:
-        return np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+        array: np.ndarray = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+        return array
     except (OSError, ValueError, EOFError) as error:
         raise ValueError(f"{path} is damaged ({error}): delete it, it is made again") from error

@@ -11,7 +11,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from bind.build import ANY_CLASS, build
-from bind.cache.build import CacheOptions, build_cache, cacheable, in_words
+from bind.cache.build import CacheOptions, build_cache, cacheable_modalities, format_bytes
 from bind.cache.fill import EmbeddingJob, Engine
 from bind.cache.lookup import AnchorCache, Place
 from bind.cache.store import CacheFolder, RowsInFiles
@@ -33,7 +33,7 @@ def cache(cfg: DictConfig) -> None:
         ValueError: for data, an anchor or a place that can't be used, or where nothing can be cached.
     """
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    options = CacheOptions.of({**config["cache"], "build": True})
+    options = CacheOptions.from_config({**config["cache"], "build": True})
     if options.dir is None:
         raise ValueError("cache.dir=null keeps nothing: name a folder")
     sources = list(make_sources(config, ANY_CLASS).values())
@@ -44,7 +44,7 @@ def cache(cfg: DictConfig) -> None:
         (position, split, modality)
         for split in splits
         for position, source in enumerate(sources)
-        for modality in cacheable(source, split, wanted, anchor)
+        for modality in cacheable_modalities(source, split, wanted, anchor)
     ]
     if not places:
         carried = sorted({m for source in sources for m in source.modalities()})
@@ -116,7 +116,13 @@ def cells(filled: AnchorCache, sources: list[Source], anchor: str) -> Cells:
     for (position, split, modality), rows in files_of(filled).items():
         num_samples = len(sources[position].samples(split))
         num_values, num_views, _ = rows.shape
-        row = (f"{split} {modality}", f"{num_samples:,}", f"{num_values:,}", str(num_views), in_words(rows.num_bytes()))
+        row = (
+            f"{split} {modality}",
+            f"{num_samples:,}",
+            f"{num_values:,}",
+            str(num_views),
+            format_bytes(rows.num_bytes()),
+        )
         sections.setdefault(sources[position].name, []).append(row)
     return Cells(
         title=f"Anchor cache of {anchor}",

@@ -13,7 +13,7 @@ from bind.data.plan import BatchPlan, EvaluationPlan, free_order
 from bind.data.prefetch import PrefetchLoader
 from bind.data.workers import ignore_stop_signals
 from bind.distributed import loader_start_method
-from bind.types import Batch, EmbeddingCache, Modality, Source, Transform
+from bind.types import Batch, EmbeddingCache, Modality, OrderedSource, Source, Transform
 
 
 class BindDataModule(L.LightningDataModule):
@@ -97,7 +97,7 @@ class BindDataModule(L.LightningDataModule):
             seed=self.seed,
             alpha=self.alpha,
             weights=self.weights,
-            orders=[getattr(source, "training_order", free_order) for source in self.sources],
+            orders=[s.training_order if isinstance(s, OrderedSource) else free_order for s in self.sources],
             steps_per_epoch=self.steps_per_epoch,
             start_step=start_step,
             rank=rank,

@@ -18,7 +18,7 @@ from bind.metrics import Ranking
 from bind.metrics.bootstrap import resampled_means
 from bind.metrics.ceiling import pair_ceiling, share_of_ceiling
 from bind.model.binder import Binder
-from bind.types import Modality, Pair
+from bind.types import FactorSource, Modality, Pair
 
 log = logging.getLogger("bind")
 
@@ -84,9 +84,9 @@ def ceiling(
 
     Each side is a modality and its items.
     """
-    source: Any = evaluation.sources[0]
+    source = evaluation.sources[0]
     one_relevant = bool((ranking.num_relevant_Q == 1).all()) and len(ranking.queries_Q) == ranking.num_queries
-    if len(evaluation.sources) > 1 or not hasattr(source, "carries") or not one_relevant:
+    if len(evaluation.sources) > 1 or not isinstance(source, FactorSource) or not one_relevant:
         return {}
     factors_NF = source.factor_table(evaluation.split_name)
     (query, query_items), (pool, pool_items) = query_side, pool_side

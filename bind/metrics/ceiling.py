@@ -85,9 +85,16 @@ def pair_ceiling(
     carries: Mapping[str, Sequence[str]],
     ks: Sequence[int] = (1, 5, 10),
 ) -> dict[str, float]:
-    """`ceiling_recall` of an ordered pair of modalities, from full factor tables (N, len(factors)) of its two sides.
+    """`ceiling_recall` of two sides, from their full factor tables (N, len(factors)).
 
-    Each side is made of one modality, or of the inputs of a fusion.
+    Args:
+        query_table: factors of the queries, (Nq, len(factors)).
+        pool_table: factors of the pool, (Np, len(factors)).
+        factors: the name of each column.
+        query_inputs: the modalities that the queries are made of, several for a fusion.
+        pool_inputs: the same for the pool.
+        carries: modality → the names of the factors that can be read off it.
+        ks: the depths of the ranking.
 
     Raises:
         ValueError: a modality or factor that is not named, or what `ceiling_recall` refuses.

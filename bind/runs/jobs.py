@@ -92,7 +92,7 @@ class Training:
     def fill_cache(self) -> None:
         """Have the frozen towers' vectors of all that is trained and validated on; compile the encoders if asked."""
         config, binder = self.parts.config, self.parts.binder.to(self.device)
-        options = CacheOptions.of(config["cache"])
+        options = CacheOptions.from_config(config["cache"])
         show = self.trainer.is_global_zero
         self.parts.datamodule.cache = self.parts.fill_cache(self.splits, options, show=show)
         if config["compile"]:
@@ -115,7 +115,7 @@ def prepare(config: dict[str, Any], run_dir: Path, callbacks: Sequence[L.Callbac
     L.seed_everything(config["seed"], verbose=False)
     torch.set_float32_matmul_precision("high")
     checkpoint = find_checkpoint(config["ckpt"], run_dir)
-    CacheOptions.of(config["cache"])
+    CacheOptions.from_config(config["cache"])
     parts = Parts.build(config, trust=ANY_CLASS)
     module = make_module(parts)
     splits = ("train",) if config["trainer"]["limit_val_batches"] == 0 else ("train", "val")

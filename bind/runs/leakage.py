@@ -17,7 +17,7 @@ from torch import Tensor
 
 from bind.anchors.dual_encoder import Anchor
 from bind.anchors.near_duplicates import find_near_duplicates
-from bind.cache.build import CacheOptions, build_cache, cacheable
+from bind.cache.build import CacheOptions, build_cache, cacheable_modalities
 from bind.cache.fill import Engine
 from bind.data.leakage.audit import Audit, Leak, SourceSplit, exact_audit
 from bind.data.mixture import source_weights
@@ -28,6 +28,7 @@ from bind.media.pictures import open_image
 from bind.metrics.bootstrap import bootstrap_ci
 from bind.runs.directory import open_run
 from bind.runs.parts import Parts, make_sources
+from bind.types import FactorSource
 
 log = logging.getLogger("bind")
 
@@ -87,7 +88,7 @@ def _audit(
     limit = config["evaluation"].get("leakage_gb", 1.0)
     audit = exact_audit(evaluated, trained, float("inf") if thorough or limit is None else limit * 1e9)
     audit.not_checked += unknown
-    options = CacheOptions.of(config["cache"])
+    options = CacheOptions.from_config(config["cache"])
     vectors_of = functools.partial(_vectors_of, parts, options, embedded=embedded, embed=thorough)
     _compare_pictures(audit, evaluated, trained, vectors_of, parts.binder.anchor, thorough=thorough)
     return audit
@@ -105,7 +106,7 @@ def _vectors_of(
         position = datamodule.sources.index(part.source)
         if (found := datamodule.cache.lookup("image", keys, source=position, split=part.split)) is not None:
             return found
-    if not cacheable(part.source, part.split, ["image"], anchor) or not (embed or options.dir):
+    if not cacheable_modalities(part.source, part.split, ["image"], anchor) or not (embed or options.dir):
         return None
     engine = Engine(datamodule.evaluation_batch_size, datamodule.num_workers, ignore_stop_signals)
     try:
@@ -226,9 +227,8 @@ def _compare_pictures(
 
 def _has_pictures(part: SourceSplit) -> bool:
     """Pictures that are made are not looked at: their combinations are compared."""
-    return (
-        "image" in part.modalities and "image" in part.source.modalities() and not hasattr(part.source, "factor_table")
-    )
+    has_pictures = "image" in part.modalities and "image" in part.source.modalities()
+    return has_pictures and not isinstance(part.source, FactorSource)
 
 
 def without_leaked(queries: Mapping[str, QueryResults], leaked: set[str]) -> dict[str, dict[str, Any]]:

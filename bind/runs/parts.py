@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from bind.build import build
-from bind.cache.build import CacheOptions, build_cache, cacheable
+from bind.cache.build import CacheOptions, build_cache, cacheable_modalities
 from bind.cache.fill import Engine
 from bind.cache.lookup import AnchorCache
 from bind.data.coverage import Side, require_pairs
@@ -84,7 +84,9 @@ class Parts:
             weighted = zip(self.datamodule.sources, self.datamodule.weights, strict=True)
             for position, (source, weight) in enumerate(weighted):
                 if weight or split != "train":
-                    places += [(position, split, m) for m in cacheable(source, split, wanted, self.binder.anchor)]
+                    places += [
+                        (position, split, m) for m in cacheable_modalities(source, split, wanted, self.binder.anchor)
+                    ]
         engine = Engine(self.datamodule.evaluation_batch_size, self.datamodule.num_workers, ignore_stop_signals)
         return build_cache(self.binder.anchor, self.datamodule.sources, places, options, engine, show=show)
 

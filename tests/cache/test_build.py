@@ -14,7 +14,7 @@ from support import cache_cases, processes, tiny
 from support.cache_cases import ENGINE, Watched, World, options
 
 from bind.anchors.dual_encoder import PretrainedAnchor
-from bind.cache.build import CacheOptions, build_cache, cacheable
+from bind.cache.build import CacheOptions, build_cache, cacheable_modalities
 from bind.cache.fill import EmbeddingJob, Engine
 from bind.cache.store import CacheFolder, Origin
 from bind.data.sources.manifest import ManifestSource
@@ -216,10 +216,10 @@ def test_only_what_stays_the_same_is_cached(anchor):
     own = PretrainedAnchor(anchor)
     toy = ToySource(num_train=8, num_val_queries=1, num_test_queries=1, fresh=("image", "audio"))
     everything = ("image", "text", "audio")
-    assert cacheable(toy, "train", everything, own) == ["text"]
-    assert cacheable(toy, "val", everything, own) == ["image", "text"]
-    assert cacheable(toy, "val", everything, PretrainedAnchor(anchor, train=["image"])) == ["text"]
-    assert cacheable(
+    assert cacheable_modalities(toy, "train", everything, own) == ["text"]
+    assert cacheable_modalities(toy, "val", everything, own) == ["image", "text"]
+    assert cacheable_modalities(toy, "val", everything, PretrainedAnchor(anchor, train=["image"])) == ["text"]
+    assert cacheable_modalities(
         ToySource(num_train=8, num_val_queries=1, num_test_queries=1, modalities=("text", "audio")),
         "val",
         everything,
@@ -229,12 +229,12 @@ def test_only_what_stays_the_same_is_cached(anchor):
 
 def test_options_come_from_the_config(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    made = CacheOptions.of({"dir": "~/anchors", "views": 2, "build": False})
+    made = CacheOptions.from_config({"dir": "~/anchors", "views": 2, "build": False})
     assert made == CacheOptions(tmp_path / "anchors", 2, False)
-    assert CacheOptions.of({"dir": None, "views": 1, "build": True}).dir is None
+    assert CacheOptions.from_config({"dir": None, "views": 1, "build": True}).dir is None
     for views in (0, 1.5, "many"):
         with pytest.raises(ValueError, match=r"cache\.views="):
-            CacheOptions.of({"dir": None, "views": views, "build": True})
+            CacheOptions.from_config({"dir": None, "views": views, "build": True})
 
 
 @pytest.mark.slow

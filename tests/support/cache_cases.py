@@ -70,9 +70,9 @@ class Watched(PretrainedAnchor):
 
 def share(anchor: str, folder: Path, rank: int, world_size: int) -> dict[str, Any]:
     """Fill one cache on every process at once; how many values this one embedded, and what it looks up."""
-    torch.distributed.barrier()
     watched = Watched(anchor, seconds=0.05)
     world = World()
+    torch.distributed.barrier()
     cache = build_cache(watched, [world], [(0, "train", "image")], options(folder), ENGINE, show=False)
     found = cache.lookup("image", [s.key for s in world.samples("train")], source=0, split="train")
     assert found is not None

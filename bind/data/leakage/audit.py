@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bind.data.leakage.same_files import FileComparison, StoredFile, file_on_disk
+from bind.data.leakage.same_files import FileComparison, file_on_disk
 from bind.data.sources.splits import OVERLAP_TOLERANCE_SECONDS
-from bind.types import Clip, Modality, Sample, Source
+from bind.types import Clip, FactorSource, Modality, Sample, Source, StoredFile, StoredSource
 
 NUM_NAMED = 3
 LEAK_KINDS = {
@@ -175,11 +175,10 @@ def _compare_combinations(audit: Audit, evaluated: Sequence[SourceSplit], traine
 def _combinations(parts: Sequence[SourceSplit]) -> Iterator[tuple[SourceSplit, tuple[Any, ...], str]]:
     """The factors of the samples of generated sources, each behind the names of the factors."""
     for part in parts:
-        if hasattr(part.source, "factor_table"):
-            world: Any = part.source
-            rows = world.factor_table(part.split).tolist()
+        if isinstance(part.source, FactorSource):
+            rows = part.source.factor_table(part.split).tolist()
             for row, sample in zip(rows, part.source.samples(part.split), strict=True):
-                yield part, (world.factor_names, *row), sample.key
+                yield part, (part.source.factor_names, *row), sample.key
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,12 +251,12 @@ def _uses(parts: Sequence[SourceSplit], audit: Audit) -> Iterator[_FileUse]:
     files: dict[Path, StoredFile] = {}
     for part in parts:
         samples = part.source.samples(part.split)
-        if hasattr(part.source, "stored"):
+        if isinstance(part.source, StoredSource):
             for row, file, start, end in part.source.stored(part.split, part.modalities):
                 yield _FileUse(start or 0.0, math.inf if end is None else end, part.name, samples[row].key, file)
             continue
         if not any(sample.values.get(m) for sample in samples for m in part.modalities):
-            reason = "it is generated" if hasattr(part.source, "factor_table") else "it is not stored as files"
+            reason = "it is generated" if isinstance(part.source, FactorSource) else "it is not stored as files"
             note = f"files of {part.name}: {reason}"
             if note not in audit.not_checked:
                 audit.not_checked.append(note)

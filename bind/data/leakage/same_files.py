@@ -6,25 +6,13 @@ import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from bind.types import Modality
+from bind.types import Modality, StoredFile
 
 PROBE_BYTES = 4096
 CHUNK_BYTES = 2**22
-
-
-@dataclass(frozen=True, slots=True)
-class StoredFile:
-    """A file on disk or inside a shard: `read(start, stop)` gives these bytes; one file has one `identity`."""
-
-    name: str
-    identity: Hashable
-    num_bytes: int
-    modality: Modality
-    read: Callable[[int, int], bytes]
 
 
 FileGroup = tuple[list[StoredFile], list[StoredFile]]

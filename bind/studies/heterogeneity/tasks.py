@@ -48,7 +48,7 @@ class StudiedRun(Parts):
 
     def have_cache(self) -> None:
         """Have the anchor's vectors of training and validation, from the run's own cache where it has one."""
-        options = CacheOptions.of(self.config["cache"])
+        options = CacheOptions.from_config(self.config["cache"])
         self.datamodule.cache = self.fill_cache(("train", SPLIT), options)
 
     def drawn_with(self, modalities: Sequence[Modality], at_least: int) -> list[bool]:

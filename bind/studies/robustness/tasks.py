@@ -15,7 +15,7 @@ from bind.evaluation import Evaluation
 from bind.evaluation.label_sets import LabelSet
 from bind.evaluation.queries import items_at
 from bind.metrics.ceiling import pair_ceiling
-from bind.types import Modality, Pair
+from bind.types import FactorSource, Modality, Pair
 
 log = logging.getLogger("bind")
 
@@ -56,12 +56,12 @@ class RankingTask:
         `query_modalities` are the modalities that the queries are made of, `rows` the samples that have them.
         """
         found = {**self.about, "resampled": self.resampled}
-        source: Any = evaluation.sources[0]
+        source = evaluation.sources[0]
         one_relevant = len(self.groups_P.unique()) == len(self.groups_P)
         if (
             self.pool_rows_P is None
             or len(evaluation.sources) > 1
-            or not hasattr(source, "carries")
+            or not isinstance(source, FactorSource)
             or not one_relevant
         ):
             return found

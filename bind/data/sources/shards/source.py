@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from bind.data.leakage.same_files import StoredFile
 from bind.data.sources.shards.indexed import load_indices
 from bind.data.sources.shards.members import Members
 from bind.data.sources.shards.names import MODALITY_OF_EXTENSION
@@ -21,7 +20,7 @@ from bind.data.sources.shards.remote import is_in_object_store, read_range, show
 from bind.data.sources.shards.tar_index import TarIndex
 from bind.data.sources.shards.values import Member, sample_values
 from bind.data.sources.splits import refuse_shared_owners
-from bind.types import Modality, Sample
+from bind.types import Modality, Sample, StoredFile
 
 logger = logging.getLogger("bind.data")
 
