@@ -10,8 +10,8 @@ ROOT = Path(__file__).parent
 # Processes that tests start find the package of this checkout and `support`.
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "tests"), str(ROOT), os.environ.get("PYTHONPATH", "")])
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as asked for are busy, before torch counts the cores
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Tensors of the tests are so small that threads only wait for each other. Said before torch counts the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 gc.disable()  # until everything is imported: it finds no garbage there, and takes its time

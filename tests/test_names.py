@@ -3,14 +3,13 @@
 import ast
 import re
 from collections import defaultdict
-from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-CODE = ("bind", "benchmarks", "data_scripts", "examples", "train.py")
-SOURCES = {
-    path.relative_to(ROOT).as_posix(): path.read_text()
-    for folder in CODE
-    for path in ([ROOT / folder] if folder.endswith(".py") else sorted((ROOT / folder).rglob("*.py")))
+from support.source_code import MODULES, ROOT, nodes_of, parse
+
+SCRIPTS = {
+    f"{folder}.{path.stem}": path.read_text()
+    for folder in ("benchmarks", "data_scripts", "examples")
+    for path in sorted((ROOT / folder).glob("*.py"))
 }
 
 # Left: what a reader has to guess. Right: what stands there now.
@@ -63,16 +62,15 @@ PLAINER = {
 IDIOMS = re.compile(r"^_?tell_|_told$|_comes?_to$|_asked$")
 
 
-def names_of(path: str, source: str) -> set[str]:
+def names_of(module: str, source: str) -> set[str]:
     """Names of the module, its functions, classes and their arguments, and the constants at the top of it."""
-    tree = ast.parse(source)
-    names = set(re.findall(r"\w+", path.removesuffix(".py")))
-    for node in ast.walk(tree):
+    names = set(module.split("."))
+    for node in nodes_of(source):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names.add(node.name)
         elif isinstance(node, ast.arg):
             names.add(node.arg)
-    for node in tree.body:
+    for node in parse(source).body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         names |= {target.id for target in targets if isinstance(target, ast.Name)}
     return names
@@ -83,7 +81,7 @@ def unplain(names: set[str]) -> list[str]:
     return banned + [f"{name}: an idiom" for name in sorted(names) if IDIOMS.search(name)]
 
 
-def too_many_positional(tree: ast.Module, limit: int = 5) -> list[str]:
+def too_many_positional(source: str, limit: int = 5) -> list[str]:
     """Public functions, and constructors and methods of public classes, that take more arguments by position."""
     complaints = []
 
@@ -97,36 +95,35 @@ def too_many_positional(tree: ast.Module, limit: int = 5) -> list[str]:
             elif not (isinstance(child, ast.ClassDef) and child.name.startswith("_")):
                 walk(child)
 
-    walk(tree)
+    walk(parse(source))
     return complaints
 
 
 def test_names_are_plain_words():
-    complaints = [f"{path}: {name}" for path, source in SOURCES.items() for name in unplain(names_of(path, source))]
+    code = {**MODULES, **SCRIPTS}
+    complaints = [f"{module}: {name}" for module, source in code.items() for name in unplain(names_of(module, source))]
     assert not complaints, "\n".join(complaints)
 
 
 def test_no_public_function_takes_more_than_five_positional_arguments():
-    package = {path: ast.parse(source) for path, source in SOURCES.items() if path.startswith("bind/")}
-    complaints = [f"{path}: {function}" for path, tree in package.items() for function in too_many_positional(tree)]
+    complaints = [f"bind.{m}: {function}" for m, source in MODULES.items() for function in too_many_positional(source)]
     assert not complaints, "\n".join(complaints)
 
 
 def test_one_name_is_one_class():
     places = defaultdict(list)
-    for path, source in SOURCES.items():
-        if path.startswith("bind/"):
-            for node in ast.walk(ast.parse(source)):
-                if isinstance(node, ast.ClassDef):
-                    places[node.name].append(path)
-    assert {name: paths for name, paths in places.items() if len(paths) > 1} == {}
+    for module, source in MODULES.items():
+        for node in nodes_of(source):
+            if isinstance(node, ast.ClassDef):
+                places[node.name].append(module)
+    assert {name: modules for name, modules in places.items() if len(modules) > 1} == {}
 
 
 def test_the_walk_sees_what_is_wrong():
     source = "class Seen:\n    def f(self, told):\n        def how_to_go_on(): ...\nLEAST_LOGIT = 1\nlistenable = 2\n"
-    names = names_of("bind/data/ahead.py", source)
+    names = names_of("data.ahead", source)
     assert len(unplain(names)) == 5
     assert len(unplain({"tell_tale", "is_told", "retell", "embed"})) == 2
     source = "def f(a, b, c, d, e, *, g): ...\nclass A:\n    def __init__(self, a, b, c, d, e, f): ...\n"
     source += "    def _h(a, b, c, d, e, f): ...\nclass _B:\n    def f(a, b, c, d, e, f): ...\n"
-    assert too_many_positional(ast.parse(source)) == ["__init__, line 3: 6 positional arguments"]
+    assert too_many_positional(source) == ["__init__, line 3: 6 positional arguments"]
