@@ -54,7 +54,7 @@ class BatchDataset(torch.utils.data.Dataset[Batch]):
                 if sample.key in source_of:
                     raise ValueError(
                         f"the key {sample.key!r} occurs twice in {self.split}, in {source_of[sample.key]} and "
-                        f"{source.name}: caches and figures tell samples apart by key, so give each its own"
+                        f"{source.name}: caches and figures know samples by their keys, so give each another"
                     )
                 source_of[sample.key] = source.name
 

@@ -94,9 +94,9 @@ class BatchPlan:
         return self.steps_per_epoch
 
     def set_epoch(self, epoch: int) -> None:
-        """The next iteration is that of `epoch`, from `start_step` on: Lightning says so where an epoch begins.
+        """Make the next iteration that of `epoch`, from `start_step` on; Lightning calls this where an epoch begins.
 
-        It may have asked for an iteration that it then does not use, and loader processes begin those by themselves.
+        Lightning may have begun an iteration that it does not use, and loader processes begin those by themselves.
         """
         self.step = max(self.start_step, epoch * self.steps_per_epoch)
 
@@ -111,7 +111,7 @@ class BatchPlan:
         for past in range(epoch):
             num_drawn += np.bincount(self.sources_of_epoch(past), minlength=len(self.sizes))
         permutations: dict[int, tuple[int, np.ndarray]] = {}
-        # Before the first batch: who stops in mid-epoch (limit_train_batches) must not meet the same epoch again.
+        # Before the first batch: a loop that ends in mid-epoch (limit_train_batches) must not get the same epoch again.
         self.step = (epoch + 1) * self.steps_per_epoch
         for position, source in enumerate(self.sources_of_epoch(epoch).tolist()):
             if position >= first:

@@ -16,7 +16,7 @@ class PrefetchLoader(DataLoader[Any]):
 
     A finished batch has to be taken over from the process that made it: its tensors arrive as file descriptors, which
     a thread of that process hands out between two lines of Python, milliseconds later where it is busy with the next
-    batch. Here a thread of our own waits for that. Without worker processes there is nothing to hide, and a thread
+    batch. Here another thread waits for that. Without worker processes there is nothing to hide, and a thread
     that made batches itself would only take turns with the step: then this is a plain `DataLoader`.
     """
 

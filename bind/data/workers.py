@@ -1,4 +1,4 @@
-"""Loader processes that end when their own process says so, and not with a signal to all processes of a job."""
+"""Signals of loader processes: they end when the training process ends them, not by a signal to all of a job."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import signal
 import threading
 
 
-def ignore_stop_signals(worker: int) -> None:
-    """Make a worker deaf to what a scheduler or Ctrl-C sends to every process: the training needs it for its last step.
+def ignore_stop_signals(worker_id: int) -> None:
+    """Have a worker ignore what a scheduler or Ctrl-C sends to every process: the training needs it for its last step.
 
-    The training process ends its workers with SIGTERM of its own, or by its death, which PyTorch's loop looks for.
+    The training process ends its workers by a SIGTERM that it sends, or by its death, which PyTorch's loop looks for.
     """
     for name in ("SIGINT", "SIGUSR1"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    if hasattr(signal, "sigwaitinfo"):  # only this tells who has sent a signal; macOS lacks it
+    if hasattr(signal, "sigwaitinfo"):  # it alone gives the sender of a signal; macOS lacks it
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
         parent = multiprocessing.parent_process()
         assert parent is not None, "this runs in a process of a loader"

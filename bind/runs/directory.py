@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
-from bind.data.sources.shards.patterns import absolute
+from bind.data.sources.shards.patterns import absolute_shards
 from bind.training.hydra_private import output_dir
 
 CONFIG_VERSION = 3
@@ -28,7 +28,7 @@ def prepare_run_dir(cfg: DictConfig) -> tuple[Path, dict[str, Any]]:
         for name, path in cfg.data.get("manifests", {}).items():
             cfg.data.manifests[name] = str(Path(path).resolve())
         if cfg.data.get("shards"):
-            cfg.data.shards = absolute(cfg.data.shards)
+            cfg.data.shards = absolute_shards(cfg.data.shards)
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     config["modalities"] = as_list(config["modalities"])
     for group, key in LISTS_OF_NAMES:

@@ -19,9 +19,9 @@ NUM_PROBES = 16
 def hash_files(samples: Sequence[Sample], modality: Modality, folder: Path) -> str:
     """Hash keys, texts, spans, and of each file its path below `folder`, its size and when it was last written.
 
-    Reading a million pictures takes hours, asking for size and time seconds. Copies that keep the times (`rsync -a`,
-    `cp -p`, `tar`) count as the same, wherever they lie. What this can't see is a file that was replaced by one of the
-    same size with its old time put back.
+    Reading a million pictures takes hours, their sizes and times are had in seconds. Copies that keep the times
+    (`rsync -a`, `cp -p`, `tar`) count as the same, wherever they lie. A file that was replaced by one of the same size
+    with the old time is not noticed.
 
     Raises:
         ValueError: for a file that does not exist.

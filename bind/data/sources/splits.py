@@ -39,7 +39,7 @@ def refuse_shared_owners(samples: Iterable[Sample], where: str) -> None:
         ]
         raise ValueError(
             f"{where}: {len(shared)} owner(s) occur in more than one split: {list_some(named)}. "
-            "Give all rows of an owner the same split, or its score says nothing about new owners"
+            "Give all rows of an owner the same split, or its score does not hold for new owners"
         )
 
 

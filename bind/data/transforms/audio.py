@@ -21,7 +21,7 @@ from bind.types import Clip, Waveform
 class AudioTransform:
     """A sound file, a span of one, or a `Waveform` → float32 (T,), T = `sample_rate_hz * window_seconds`.
 
-    Other rates are resampled, several channels averaged, and both said once in the log. From a longer sound a random
+    Other rates are resampled, several channels averaged, and the log names both once. From a longer sound a random
     window is taken in training and the middle one in evaluation, or several as a list of clips; a shorter one is
     padded with zeros at its end, in training on both sides at random. All augmentation is off by default and happens
     in training only.

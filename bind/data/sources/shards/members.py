@@ -1,4 +1,4 @@
-"""All members of all shards in one table, and the fewest reads that fetch some of them."""
+"""Table of the members of all shards, and the fewest reads that fetch some of them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Members:
     Args:
         shards: path or URL of each tar.
         indices: of the same.
-        extensions: suffix → modality where the name of a member tells none.
+        extensions: suffix → modality where the name of a member has none.
     """
 
     def __init__(self, shards: Sequence[str], indices: Sequence[TarIndex], extensions: Mapping[str, Modality]) -> None:
@@ -53,7 +53,9 @@ class Members:
         self.has_spans = not all(np.isnan(self.columns[name]).all() for name in ("start_seconds", "end_seconds"))
 
     def suffix_ids(self, row: int) -> np.ndarray:
-        return self.suffix_id[self.first[row] : self.first[row + 1]]
+        """The suffix of each member of a row, as its place in `suffixes`."""
+        ids: np.ndarray = self.suffix_id[self.first[row] : self.first[row + 1]]
+        return ids
 
     def of(self, row: int, modalities: Sequence[Modality]) -> dict[int, Suffix]:
         """The members of a row that belong to `modalities`."""
@@ -62,6 +64,7 @@ class Members:
         return {member: suffix for member, suffix in parsed if suffix is not None and suffix.modality in modalities}
 
     def span(self, member: int) -> tuple[float | None, float | None]:
+        """Start and end in seconds of the part of a recording that belongs to the sample; None where it is not cut."""
         if not self.has_spans:
             return None, None
         start, end = (float(self.columns[name][member]) for name in ("start_seconds", "end_seconds"))
@@ -80,12 +83,13 @@ class Members:
         """
         stretches = self._stretches(members)
         if any(is_remote(self.shards[stretch.shard]) for stretch in stretches):
-            found = in_parallel(self._read_stretch, stretches)
+            contents = in_parallel(self._read_stretch, stretches)
         else:
-            found = [self._read_stretch(stretch) for stretch in stretches]
-        return {member: content for each in found for member, content in each.items()}
+            contents = [self._read_stretch(stretch) for stretch in stretches]
+        return {member: content for of_stretch in contents for member, content in of_stretch.items()}
 
     def _stretches(self, members: Sequence[int]) -> list[_Stretch]:
+        """The reads that hold these members; members with small gaps between them share one."""
         chosen = np.unique(np.asarray(members, dtype=np.int64))
         shards = self.shard_of_row[np.searchsorted(self.first, chosen, side="right") - 1]
         starts = self.columns["offset"][chosen]

@@ -20,8 +20,8 @@ from bind.data.sources.shards.answers import Answer, TryAgainError, check_status
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
-# Whom obstore asks where the environment holds no credentials: the machine's metadata service of each cloud.
-ASKS_MACHINE = r"/latest/api/token|/latest/meta-data/|/computeMetadata/v1/|/metadata/identity/|169\.254\.170\.2"
+# Parts of the addresses of the clouds' metadata services, which obstore asks where the environment has no credentials.
+METADATA_SERVICES = r"/latest/api/token|/latest/meta-data/|/computeMetadata/v1/|/metadata/identity/|169\.254\.170\.2"
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ def get(url: str, start: int | None, stop: int | None) -> Answer:
             return Answer(b"", obstore.head(store, key)["size"], None)  # the file ends before `start`
         return Answer(bytes(result.bytes()), result.meta["size"], result.meta["e_tag"])
 
-    return _ask(url, read)
+    return _call_store(url, read)
 
 
 def list_files(pattern: str) -> list[str]:
@@ -57,11 +57,11 @@ def list_files(pattern: str) -> list[str]:
         objects = (
             chain(*obstore.list(store, folder)) if is_deep else obstore.list_with_delimiter(store, folder)["objects"]
         )
-        wanted = re.compile(re.escape(key).replace(r"\*", "[^/]*"))
-        return sorted(each["path"] for each in objects if wanted.fullmatch(each["path"]))
+        name = re.compile(re.escape(key).replace(r"\*", "[^/]*"))
+        return sorted(file["path"] for file in objects if name.fullmatch(file["path"]))
 
     root = _split(pattern)[0]
-    return [f"{root}/{path}" for path in _ask(pattern, find)]
+    return [f"{root}/{path}" for path in _call_store(pattern, find)]
 
 
 @lru_cache(maxsize=64)
@@ -83,7 +83,7 @@ def _split(url: str) -> tuple[str, str]:
     return f"{scheme}://{bucket}", key
 
 
-def _ask(url: str, ask: Callable[[Any, str], T]) -> T:
+def _call_store(url: str, operation: Callable[[Any, str], T]) -> T:
     from obstore.exceptions import BaseError
 
     if _first_process() != os.getpid():  # obstore would wait for threads that are not there
@@ -93,7 +93,7 @@ def _ask(url: str, ask: Callable[[Any, str], T]) -> T:
         )
     root, key = _split(url)
     try:
-        return ask(open_store(root), key)
+        return operation(open_store(root), key)
     except BaseError as error:
         _raise_from_text(str(error))
 
@@ -102,7 +102,7 @@ def _raise_from_text(text: str) -> NoReturn:
     """Raise what a text of obstore's stands for; what is no status and did not happen to a connection is for good."""
     if "recognise URL" in text:
         raise ValueError("not an address that can be read. Known are s3://, gs://, az://, https:// and local paths")
-    if re.search(ASKS_MACHINE, text):
+    if re.search(METADATA_SERVICES, text):
         raise TryAgainError("no credentials in the environment, and none from this machine's metadata service")
     if status := re.search(r"status code: (\d{3})", text):
         code = re.search(r"<Code>(\w+)</Code>", text)

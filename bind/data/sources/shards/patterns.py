@@ -1,4 +1,4 @@
-"""From what a user writes, a folder, a file, a URL or a pattern, to a list of shards."""
+"""Lists of shards from what a user writes: a folder, a file, a URL or a pattern."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ def find_shards(pattern: Shards) -> list[str]:
     """
     patterns = [pattern] if isinstance(pattern, str) else list(pattern)
     written = ", ".join(map(shown, patterns))
-    found = [shard for each in patterns for whole in expand_braces(each) for shard in _find(whole)]
-    if not found:
+    shards = [shard for braced in patterns for plain in expand_braces(braced) for shard in _find(plain)]
+    if not shards:
         raise ValueError(f"data.shards={written}: no shards there")
-    for shard in found:
+    for shard in shards:
         if not shard.split("?")[0].endswith(".tar"):
             raise ValueError(
                 f"{shown(shard)}: a shard ends in .tar. Name a folder of shards, or tars; compressed ones can't be "
                 "read at an offset: unpack them first"
             )
-    if len(set(found)) != len(found):
-        twice = next(shard for shard in found if found.count(shard) > 1)
+    if len(set(shards)) != len(shards):
+        twice = next(shard for shard in shards if shards.count(shard) > 1)
         raise ValueError(f"data.shards={written}: {shown(twice)} comes twice")
-    return found
+    return shards
 
 
 def expand_braces(pattern: str) -> list[str]:
-    """`a{00..02}b` → a00b, a01b, a02b; `{x,y}` → x, y; several multiply."""
+    """Every pattern without braces: `a{00..02}b` → a00b, a01b, a02b; `{x,y}` → x, y; several multiply."""
     parts = re.split(r"\{([^{}]*)\}", pattern)
     choices: list[list[str]] = []
     total = 1
@@ -56,15 +56,15 @@ def expand_braces(pattern: str) -> list[str]:
         total *= len(choices[-1])
         if total > MAX_SHARDS:
             raise ValueError(f"data.shards={pattern}: more than {MAX_SHARDS} shards")
-    return ["".join(each) for each in product(*choices)]
+    return ["".join(parts) for parts in product(*choices)]
 
 
-def absolute(shards: Shards | Mapping[str, Shards]) -> Any:
-    """Local patterns from the root of the file system, so that a run can be evaluated from any folder."""
+def absolute_shards(shards: Shards | Mapping[str, Shards]) -> Any:
+    """Make local patterns absolute, so that a run can be evaluated from any folder; URLs stay as they are."""
     if isinstance(shards, Mapping):
-        return {split: absolute(pattern) for split, pattern in shards.items()}
+        return {split: absolute_shards(pattern) for split, pattern in shards.items()}
     if not isinstance(shards, str):
-        return [absolute(pattern) for pattern in shards]
+        return [absolute_shards(pattern) for pattern in shards]
     return shards if is_remote(shards) else os.path.abspath(shards)
 
 

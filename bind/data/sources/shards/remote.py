@@ -30,10 +30,12 @@ class UnavailableError(ValueError):
 
 
 def is_remote(path: str) -> bool:
+    """Whether `path` is a URL."""
     return "://" in path
 
 
 def is_in_object_store(path: str) -> bool:
+    """Whether `path` is a URL of anything but a web server."""
     return is_remote(path) and not path.startswith(("http://", "https://"))
 
 
@@ -55,14 +57,14 @@ def read_range(path: str, start: int, stop: int, num_bytes: int | None = None) -
     if start == stop:
         return b""
     read = fetch if is_remote(path) else _read_local
-    content, found, _ = read(path, start, stop)
-    if num_bytes is not None and found != num_bytes:
+    content, size, _ = read(path, start, stop)
+    if num_bytes is not None and size != num_bytes:
         raise ValueError(
-            f"{shown(path)}: has {found} bytes where its index says {num_bytes}: the shard was written again or cut "
+            f"{shown(path)}: has {size} bytes where its index says {num_bytes}: the shard was written again or cut "
             "off. Pack it again, or delete its index"
         )
     if len(content) != stop - start:
-        raise ValueError(f"{shown(path)}: bytes {start} to {stop} can't be read, it ends at {found}")
+        raise ValueError(f"{shown(path)}: bytes {start} to {stop} can't be read, it ends at {size}")
     return content
 
 

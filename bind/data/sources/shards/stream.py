@@ -1,4 +1,4 @@
-"""Foreign shards that are not to be indexed: streamed from their first byte to their last."""
+"""Source of foreign shards without an index: streamed from their first byte to their last."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class StreamingShardSource:
     def __init__(
         self,
         shards: Shards | Mapping[str, Shards],
+        *,
         samples_per_shard: int,
         name: str | None = None,
-        *,
         extensions: Mapping[str, Modality] | None = None,
     ) -> None:
         if samples_per_shard < 1:
@@ -109,20 +109,20 @@ class StreamingShardSource:
         Raises:
             ValueError: naming the shard that is damaged or has too few samples.
         """
-        found: dict[int, dict[Modality, list[Any]]] = {}
+        values: dict[int, dict[Modality, list[Any]]] = {}
         for index in sorted(set(indices)):
             shard, place = divmod(index, self.samples_per_shard)
             members = self._sample_at(self._shards[split][shard], place)
-            found[index] = sample_values([m for m in members if m.suffix.modality in modalities])
-        return [found[index] for index in indices]
+            values[index] = sample_values([m for m in members if m.suffix.modality in modalities])
+        return [values[index] for index in indices]
 
     def _sample_at(self, shard: str, place: int) -> list[Member]:
         # A file that was open before a fork would be read by two processes at once.
-        own = os.getpid(), shard
-        at, stream = self._streams.pop(own, (0, None))
-        if stream is None or at > place:
-            at, stream = 0, self._stream(shard)
-        sample = next(islice(stream, place - at, None), None)
+        stream_key = os.getpid(), shard
+        position, stream = self._streams.pop(stream_key, (0, None))
+        if stream is None or position > place:
+            position, stream = 0, self._stream(shard)
+        sample = next(islice(stream, place - position, None), None)
         if sample is None:
             raise ValueError(
                 f"{shown(shard)}: has fewer than {place + 1} samples; set data.samples_per_shard to the number that "
@@ -130,7 +130,7 @@ class StreamingShardSource:
             )
         if place + 1 < self.samples_per_shard:
             # A batch spans two shards at most where it is smaller than a shard.
-            self._streams = {**dict(islice(self._streams.items(), 1)), own: (place + 1, stream)}
+            self._streams = {**dict(islice(self._streams.items(), 1)), stream_key: (place + 1, stream)}
         return sample
 
     def _stream(self, shard: str) -> Iterator[list[Member]]:
@@ -142,10 +142,11 @@ class StreamingShardSource:
         try:
             with open_stream(shard) as stream:
                 for sample in group_by_keys(tar_file_expander([{"url": shard, "stream": stream}])):
-                    named = {name: parse_suffix(name, self._extensions) for name in sample if not name.startswith("__")}
+                    names = [name for name in sample if not name.startswith("__")]
+                    suffixes = {name: parse_suffix(name, self._extensions) for name in names}
                     yield [
                         Member(f"{shown(shard)}: {sample['__key__']}.{name}", suffix, cast(bytes, sample[name]))
-                        for name, suffix in named.items()
+                        for name, suffix in suffixes.items()
                         if suffix is not None
                     ]
         except tarfile.TarError as error:

@@ -32,23 +32,23 @@ def get(url: str, start: int | None, stop: int | None) -> Answer:
         TryAgainError, FileNotFoundError, PermissionError: as the server answers, or does not.
         ValueError: where another try changes nothing: a server that ignores ranges, or sends us to another one.
     """
-    _server(url)  # what is no URL is refused before a message can quote it
+    _server(url)  # refuses what is no URL, before a message can quote it
     headers = {"User-Agent": "bindspace"} | _login("Authorization", urlsplit(url))
     if start is not None and stop is not None:
         headers["Range"] = f"bytes={start}-{stop - 1}"
     for _ in range(MAX_REDIRECTS + 1):
-        status, about, content = _ask(url, headers)
+        status, header, content = _request(url, headers)
         if status not in (301, 302, 303, 307, 308):
-            check_status(status, retry_after=about.get("Retry-After", ""))
-            return _answer(status, about, content, start)
-        url = _redirected(url, about.get("Location", ""))
+            check_status(status, retry_after=header.get("Retry-After", ""))
+            return _answer(status, header, content, start)
+        url = _redirected(url, header.get("Location", ""))
     raise ValueError(f"more than {MAX_REDIRECTS} redirects. Check the URL")
 
 
-def _answer(status: int, about: Message, content: bytes, start: int | None) -> Answer:
-    if (coding := about.get("Content-Encoding", "identity")) != "identity":
+def _answer(status: int, header: Message, content: bytes, start: int | None) -> Answer:
+    if (coding := header.get("Content-Encoding", "identity")) != "identity":
         raise ValueError(f"the server sends it compressed ({coding}), which has other bytes. Serve it as it is")
-    version = about.get("ETag")
+    version = header.get("ETag")
     if start is None:
         return Answer(content, len(content), version)
     if status == 200:
@@ -56,7 +56,7 @@ def _answer(status: int, about: Message, content: bytes, start: int | None) -> A
             "the server ignores ranges and sends the whole file. Put the shards on one that serves ranges, or copy "
             "them to a local folder"
         )
-    sent = re.fullmatch(r"bytes (?:(\d+)-(\d+)|\*)/(\d+)", about.get("Content-Range", ""))
+    sent = re.fullmatch(r"bytes (?:(\d+)-(\d+)|\*)/(\d+)", header.get("Content-Range", ""))
     if sent is None:
         raise ValueError("the server does not say how large the file is. Put the shards on another one")
     if sent[1] is not None and int(sent[1]) != start:
@@ -87,8 +87,8 @@ def _server(url: str) -> tuple[str, str, int]:
     raise ValueError("not a usable URL. Check its host and port; a login in it is percent-encoded") from None
 
 
-def _ask(url: str, headers: dict[str, str]) -> tuple[int, Message, bytes]:
-    """Status and headers of an answer, with its body where it is the one that was asked for."""
+def _request(url: str, headers: dict[str, str]) -> tuple[int, Message, bytes]:
+    """Status and headers of the answer to a GET, with its body where that is the requested one."""
     # A connection serves one thread at a time and does not survive a fork.
     connection, prefix, login = _connection(_server(url), os.getpid(), threading.get_ident())
     parts = urlsplit(url)

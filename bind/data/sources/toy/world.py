@@ -228,7 +228,7 @@ class ToySource:
             raise ValueError(f"the toy source carries {list(self._modalities)}, not {missing}; see data.modalities")
         rows = self.factor_table(split)[list(indices)]
         samples = [self.samples(split)[i] for i in indices]
-        # All seeds are drawn, in a fixed order, so that asking for fewer modalities changes none of the others.
+        # All seeds are drawn, in a fixed order, so that leaving modalities out changes none of the others.
         order, seeds = list(CARRIES), None if rngs is None else [rng.integers(2**63, size=len(CARRIES)) for rng in rngs]
         fetched: list[dict[Modality, list[Any]]] = [{} for _ in samples]
         for modality in modalities:

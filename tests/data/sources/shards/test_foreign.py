@@ -98,7 +98,9 @@ class TestStream:
     @pytest.mark.parametrize("remote", [False, True], ids=["local", "remote"])
     def test_it_gives_what_an_index_gives(self, foreign, caplog, remote):
         with shard_cases.Server(foreign) as server:
-            source = StreamingShardSource((server.url if remote else str(foreign)) + "/{000..002}.tar", 4)
+            source = StreamingShardSource(
+                (server.url if remote else str(foreign)) + "/{000..002}.tar", samples_per_shard=4
+            )
             assert texts(source) == CAPTIONS
             assert source.modalities() == ("image", "text", "audio")
         assert "is streamed: every loading process reads every shard" in caplog.text
@@ -114,7 +116,11 @@ class TestStream:
 
         def batches(start_step):
             data = BindDataModule(
-                {"s": StreamingShardSource(str(foreign), 4)}, {"text": Words()}, ["text"], [], batch_size=3
+                {"s": StreamingShardSource(str(foreign), samples_per_shard=4)},
+                {"text": Words()},
+                ["text"],
+                [],
+                batch_size=3,
             )
             dataset = data.dataset("train", ["text"])
             return [dataset[request].inputs["text"] for request in data.train_plan(start_step)]
@@ -129,7 +135,7 @@ class TestStream:
 
         open_stream = stream.open_stream
         monkeypatch.setattr(stream, "open_stream", lambda path: opened.append(path) or open_stream(path))
-        source = StreamingShardSource(str(foreign), 4)
+        source = StreamingShardSource(str(foreign), samples_per_shard=4)
         opened.clear()
         order = [4, 5, 6, 7, 8, 9, 10, 11, 0, 1, 2, 3]
         for start in range(0, 12, 3):
@@ -137,7 +143,7 @@ class TestStream:
         assert len(opened) == 3
 
     def test_too_few_samples_are_told(self, foreign):
-        source = StreamingShardSource(str(foreign), 5)
+        source = StreamingShardSource(str(foreign), samples_per_shard=5)
         with pytest.raises(ValueError, match=r"000\.tar: has fewer than 5 samples; set data\.samples_per_shard"):
             texts(source)
 
@@ -145,11 +151,11 @@ class TestStream:
         path = foreign / "001.tar"
         path.write_bytes(path.read_bytes()[:3000])
         with pytest.raises(ValueError, match=r"001\.tar: (not a whole tar|has fewer than)"):
-            texts(StreamingShardSource(str(foreign), 4))
+            texts(StreamingShardSource(str(foreign), samples_per_shard=4))
 
     def test_a_split_without_shards_is_told(self, foreign):
         with pytest.raises(ValueError, match="no shards of the split 'val'"):
-            StreamingShardSource(str(foreign), 4).samples("val")
+            StreamingShardSource(str(foreign), samples_per_shard=4).samples("val")
 
 
 def test_messages_of_loading_are_warnings(foreign, caplog):

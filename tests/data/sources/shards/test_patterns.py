@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bind.data.sources.shards.patterns import absolute, expand_braces, find_shards
+from bind.data.sources.shards.patterns import absolute_shards, expand_braces, find_shards
 
 
 @pytest.mark.parametrize(
@@ -69,5 +69,5 @@ def test_a_listing_that_is_none_is_told(tmp_path, names):
 
 def test_local_patterns_become_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert absolute("a/{0..9}.tar") == f"{tmp_path}/a/{{0..9}}.tar"
-    assert absolute({"train": ["s3://b/a.tar", "b"]}) == {"train": ["s3://b/a.tar", f"{tmp_path}/b"]}
+    assert absolute_shards("a/{0..9}.tar") == f"{tmp_path}/a/{{0..9}}.tar"
+    assert absolute_shards({"train": ["s3://b/a.tar", "b"]}) == {"train": ["s3://b/a.tar", f"{tmp_path}/b"]}
