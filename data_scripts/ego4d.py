@@ -48,6 +48,7 @@ WHERE_TO_GET = (
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    """Write the manifest of the data set, and the files that its rows name."""
     args = parse_arguments(str(__doc__), WHERE_TO_GET, argv)
     videos = {video["video_uid"]: video for video in _read_metadata(args.source)["videos"]}
     narrated = _read_json(args.source / "annotations" / "narration.json")

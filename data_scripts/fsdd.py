@@ -30,6 +30,7 @@ WHERE_TO_GET = (
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    """Write the manifest of the data set, and the files that its rows name."""
     args = parse_arguments(str(__doc__), WHERE_TO_GET, argv)
     files = sorted((args.source / "recordings").glob("*.wav"), key=_natural_order)
     if not files:

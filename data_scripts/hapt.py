@@ -55,6 +55,7 @@ class Stretch(NamedTuple):
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    """Write the manifest of the data set, and the files that its rows name."""
     args = parse_arguments(str(__doc__), WHERE_TO_GET, argv)
     raw = args.source / "RawData"
     files = sorted(raw.glob("acc_*.txt"))

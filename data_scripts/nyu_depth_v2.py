@@ -40,6 +40,7 @@ WHERE_TO_GET = (
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    """Write the manifest of the data set, and the files that its rows name."""
     args = parse_arguments(str(__doc__), WHERE_TO_GET, argv)
     path = args.source / "nyu_depth_v2_labeled.mat"
     split_of = _read_splits(args.source / "splits.mat")

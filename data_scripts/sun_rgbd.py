@@ -35,6 +35,7 @@ WHERE_TO_GET = (
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    """Write the manifest of the data set, and the files that its rows name."""
     args = parse_arguments(str(__doc__), WHERE_TO_GET, argv)
     listed = _read_splits(args.source)
     (args.out / "depth").mkdir(parents=True, exist_ok=True)

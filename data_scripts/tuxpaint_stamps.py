@@ -55,6 +55,7 @@ class Stamp:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    """Write the manifest of the data set, and the files that its rows name."""
     args = parse_arguments(str(__doc__), WHERE_TO_GET, argv, _add_arguments)
     languages = args.captions.split(",")
     files = sorted(path for path in args.source.rglob("*") if path.suffix.lower() in (".png", ".svg", ".ogg", ".wav"))

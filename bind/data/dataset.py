@@ -60,6 +60,7 @@ class BatchDataset(torch.utils.data.Dataset[Batch]):
 
     @property
     def sizes(self) -> list[int]:
+        """Number of samples of each source."""
         return [len(samples) for samples in self.samples]
 
     def __getitem__(self, request: BatchRequest) -> Batch:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -82,7 +83,7 @@ def open_container(clip: Clip) -> Iterator[Any]:
 
     file = clip.file
     try:
-        with av.open(file if hasattr(file, "read") else str(file)) as container:
+        with av.open(str(file) if isinstance(file, Path) else file) as container:
             yield container
     except av.FFmpegError as error:
         raise ValueError(f"{clip.path}: not readable as video or sound ({error}). Replace or drop it") from error

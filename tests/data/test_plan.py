@@ -76,7 +76,7 @@ def test_an_epoch_goes_on_in_its_middle():
     assert list(plan) == requests(BatchPlan([20], 4, seed=0), 2)[7:]
 
 
-def test_every_sample_comes_once_per_pass_and_passes_differ():
+def test_every_sample_is_drawn_once_per_pass_and_passes_differ():
     plan = BatchPlan([12], 3, seed=0)
     passes = [[index for request in plan for index in request.indices] for _ in range(3)]
     assert all(sorted(indices) == list(range(12)) for indices in passes)

@@ -46,7 +46,7 @@ def test_the_next_batch_waits_before_it_is_needed():
     iteration.close()
 
 
-def test_what_a_worker_raises_comes_where_its_batch_would():
+def test_what_a_worker_raises_is_raised_in_place_of_its_batch():
     iteration = iter(loader(1, [3, 100, 4]))
     assert int(next(iteration)[0]) == 9
     with pytest.raises(ValueError, match="no such square"):

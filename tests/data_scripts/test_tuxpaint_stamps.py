@@ -132,5 +132,5 @@ def test_broken_sounds_and_pictures_are_named(stamps, tmp_path):
         ("symbols/007", "007"),
     ],
 )
-def test_what_tells_variants_apart_is_no_part_of_the_name(name, plain):
+def test_words_for_variants_are_no_part_of_the_name(name, plain):
     assert tuxpaint_stamps.base_name(name) == plain

@@ -157,9 +157,9 @@ class Server:
                 content = path.read_bytes()
                 headers = {"ETag": f'"{path.stat().st_mtime_ns}"', "Last-Modified": "Mon, 01 Jun 2026 10:00:00 GMT"}
                 status = 200
-                asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range") or "")
-                if asked and ranges:
-                    first, last = int(asked[1]), min(int(asked[2]), len(content) - 1)
+                requested = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range") or "")
+                if requested and ranges:
+                    first, last = int(requested[1]), min(int(requested[2]), len(content) - 1)
                     if first >= len(content):
                         self.answer(416, {"Content-Range": f"bytes */{len(content)}"})
                         return

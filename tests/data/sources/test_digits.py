@@ -33,6 +33,6 @@ def test_ink_is_dark_where_the_scan_has_it():
 def test_each_caption_says_its_digit_and_no_other():
     for digit, word in enumerate(DIGIT_WORDS):
         for caption in digit_captions(digit):
-            said = caption.replace(",", "").split()
-            assert [w for w in DIGIT_WORDS if w in said] == [word]
+            words = caption.replace(",", "").split()
+            assert [w for w in DIGIT_WORDS if w in words] == [word]
     assert len(set(digit_captions(3))) == len(digit_captions(3)) >= 3

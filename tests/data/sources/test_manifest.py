@@ -94,7 +94,7 @@ def test_the_name_is_the_files_or_its_folders(folder):
     assert ManifestSource(folder / "dogs.jsonl", name="mine").name == "mine"
 
 
-def test_rows_of_other_splits_are_not_loaded_and_that_is_said(folder, caplog):
+def test_rows_of_other_splits_are_not_loaded_and_logged(folder, caplog):
     text = "key,split,owner,image\na,train,p:1,p.png\nb,spare,p:1,gone.png\n"
     with caplog.at_level(logging.WARNING, "bind.data"):
         source = ManifestSource(write(folder, text))

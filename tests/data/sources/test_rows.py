@@ -47,7 +47,7 @@ def test_jsonl_columns_are_those_of_all_rows(tmp_path):
         ("m.parquet", "no parquet", r"m\.parquet: not readable as Parquet"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_place(tmp_path, name, content, message):
+def test_an_error_names_its_place(tmp_path, name, content, message):
     (tmp_path / name).write_text(content)
     with pytest.raises(ValueError, match=message):
         read_rows(tmp_path / name)

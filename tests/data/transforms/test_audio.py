@@ -64,7 +64,7 @@ def test_speed_moves_pitch_and_length(speed):
     assert loud[-1] - loud[0] == pytest.approx(RATE_HZ * 0.5 / speed, rel=0.01)
 
 
-def test_gain_and_noise_have_the_levels_asked_for():
+def test_gain_and_noise_have_the_levels_of_the_options():
     x = Waveform(sine(500), RATE_HZ)
     quiet = AudioTransform(gain_db_range=(-20, -20))(x, np.random.default_rng(0)).numpy()
     np.testing.assert_allclose(quiet, 0.1 * x.samples, atol=1e-6)
@@ -80,7 +80,7 @@ def test_tilt_shifts_energy_between_octaves_and_keeps_it():
     assert np.square(y).sum() == pytest.approx(np.square(x.samples).sum(), rel=1e-3)
 
 
-def test_other_rates_and_channels_are_converted_and_said_once(tmp_path, caplog, monkeypatch):
+def test_other_rates_and_channels_are_converted_and_logged_once(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(notices, "_warned", set())
     stereo = np.stack([sine(440, 8000), np.zeros(8000, dtype=np.float32)], axis=1)
     for name in ("a.wav", "b.wav"):

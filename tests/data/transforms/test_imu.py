@@ -82,7 +82,7 @@ def test_rotations_are_proper_and_within_their_angle():
         assert np.degrees(np.arccos((np.trace(rotation) - 1) / 2)) <= 15.0 + 1e-6
 
 
-def test_scale_and_noise_have_the_size_asked_for_and_the_file_is_untouched():
+def test_scale_and_noise_have_the_size_of_the_options_and_the_file_is_untouched():
     value = recording()
     before = value.values.copy()
     y = ImuTransform(scale_range=(2, 2))(value, np.random.default_rng(0)).numpy()
@@ -108,7 +108,7 @@ def flat(value):
         (flat(recording()), "every channel is constant"),
     ],
 )
-def test_what_is_wrong_in_a_recording_is_said(value, message):
+def test_a_bad_recording_is_refused_by_name(value, message):
     with pytest.raises(ValueError, match=message):
         ImuTransform()(value, None)
 

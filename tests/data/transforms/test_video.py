@@ -28,9 +28,9 @@ def test_evaluation_takes_the_middle_or_clips_from_start_to_end(clip):
 
 def test_training_takes_a_random_clip_of_its_generator(clip):
     transform = VideoTransform(num_frames=2, clip_seconds=0.5, num_clips=3)
-    found = [transform(clip, np.random.default_rng(seed)) for seed in range(12)]
-    assert {colours(x)[0] for x in found} == {0, 1, 2}
-    assert torch.equal(found[3], transform(clip, np.random.default_rng(3)))
+    clips = [transform(clip, np.random.default_rng(seed)) for seed in range(12)]
+    assert {colours(x)[0] for x in clips} == {0, 1, 2}
+    assert torch.equal(clips[3], transform(clip, np.random.default_rng(3)))
 
 
 def test_the_last_frame_of_a_short_video_stays(clip):

@@ -27,7 +27,7 @@ def texts(source, split="train"):
 CAPTIONS = [[f"caption {n}"] for n in range(12)]
 
 
-def test_usual_extensions_are_known_and_others_told(foreign, caplog):
+def test_usual_extensions_are_known_and_others_named(foreign, caplog):
     source = IndexedShardSource(str(foreign))
     assert set(source.modalities()) == {"image", "text", "audio"}
     assert texts(source) == CAPTIONS
@@ -142,18 +142,18 @@ class TestStream:
             source.fetch("train", order[start : start + 3], ["text"], None)
         assert len(opened) == 3
 
-    def test_too_few_samples_are_told(self, foreign):
+    def test_too_few_samples_are_refused(self, foreign):
         source = StreamingShardSource(str(foreign), samples_per_shard=5)
         with pytest.raises(ValueError, match=r"000\.tar: has fewer than 5 samples; set data\.samples_per_shard"):
             texts(source)
 
-    def test_a_cut_off_shard_is_told(self, foreign):
+    def test_a_cut_off_shard_is_refused(self, foreign):
         path = foreign / "001.tar"
         path.write_bytes(path.read_bytes()[:3000])
         with pytest.raises(ValueError, match=r"001\.tar: (not a whole tar|has fewer than)"):
             texts(StreamingShardSource(str(foreign), samples_per_shard=4))
 
-    def test_a_split_without_shards_is_told(self, foreign):
+    def test_a_split_without_shards_is_refused(self, foreign):
         with pytest.raises(ValueError, match="no shards of the split 'val'"):
             StreamingShardSource(str(foreign), samples_per_shard=4).samples("val")
 

@@ -10,11 +10,11 @@ from bind.data.sources.shards.names import MODALITY_OF_EXTENSION, Suffix, escape
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), st.sampled_from([None, 0, 12]))
-def test_any_key_comes_back(key, number):
+def test_any_key_can_be_read_back(key, number):
     name = member_name(key, "audio", "wav", number)
-    found, suffix = split_name(name, "a.tar")
-    assert found == escape(key)
-    assert unquote(found) == key
+    escaped, suffix = split_name(name, "a.tar")
+    assert escaped == escape(key)
+    assert unquote(escaped) == key
     assert parse_suffix(suffix, {}) == Suffix("audio", number or 0, "wav")
     assert ".." not in name
     assert not name.startswith("/")

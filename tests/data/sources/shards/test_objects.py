@@ -80,7 +80,7 @@ class TestErrors:
         with pytest.raises(ValueError, match=r"not readable in 6 tries.*\(Timeout\)"):
             read_range(url, 10, 20)
 
-    def test_other_bytes_than_asked_for_are_refused(self, server, url, short_pauses):
+    def test_other_bytes_than_requested_are_refused(self, server, url, short_pauses):
         server.mishaps = [{"Content-Range": "bytes 11-20/100"}]
         with pytest.raises(ValueError, match=r"a\.bin: .*Requested 10\.\.20, got 11\.\.21"):
             read_range(url, 10, 20)

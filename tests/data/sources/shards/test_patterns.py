@@ -31,7 +31,7 @@ def test_braces_expand(pattern, expanded):
         (["https://host/a.tar?secret"] * 2, r"^data\.shards=https://host/a\.tar, https://host/a\.tar: \S+ comes twice"),
     ],
 )
-def test_what_can_not_be_meant_is_told(pattern, message):
+def test_a_meaningless_pattern_is_refused(pattern, message):
     with pytest.raises(ValueError, match=message):
         find_shards(pattern)
 
@@ -47,7 +47,7 @@ def test_folders_globs_and_lists(tmp_path):
     assert find_shards(str(tmp_path)) == both[1:]
 
 
-def test_what_is_no_shard_is_told(tmp_path):
+def test_what_is_no_shard_is_refused(tmp_path):
     (tmp_path / "a.tar.gz").touch()
     with pytest.raises(ValueError, match=r"a\.tar\.gz: a shard ends in \.tar.*unpack"):
         find_shards(str(tmp_path / "a.tar.gz"))
@@ -61,7 +61,7 @@ def test_what_is_no_shard_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("names", ["[]", '{"shards": ["../a.tar"]}', '{"shards": [1]}', "nothing"])
-def test_a_listing_that_is_none_is_told(tmp_path, names):
+def test_a_listing_that_is_none_is_refused(tmp_path, names):
     (tmp_path / "shards.json").write_text(names)
     with pytest.raises(ValueError, match=r"shards\.json: not a list of shards"):
         find_shards(str(tmp_path))

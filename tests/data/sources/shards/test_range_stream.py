@@ -29,8 +29,8 @@ def read_all(stream, size):
 def test_a_remote_stream_gives_the_file(path, size, server):
     with open_stream(path) as stream:
         assert read_all(stream, size) == CONTENT
-    asked = [asked for _, asked in server.requests]
-    assert asked == ["bytes=0-0", "bytes=0-299", "bytes=300-599", "bytes=600-899", "bytes=900-999"]
+    ranges = [range_header for _, range_header in server.requests]
+    assert ranges == ["bytes=0-0", "bytes=0-299", "bytes=300-599", "bytes=600-899", "bytes=900-999"]
 
 
 def test_a_local_stream_gives_the_file(bucket):

@@ -105,7 +105,7 @@ def test_a_server_that_is_gone_is_named(root, server, short_pauses):
         read_range(f"{root}/a.bin", 0, 100)
 
 
-def test_what_can_not_go_well_is_said_at_once(root, server, bucket, short_pauses):
+def test_what_can_not_succeed_is_refused_at_once(root, server, bucket, short_pauses):
     with pytest.raises(UnavailableError, match=r"/nothing\.bin: not found. Check the URL"):
         read_range(f"{root}/nothing.bin", 0, 1)
     (bucket / "a.bin").write_bytes(CONTENT)

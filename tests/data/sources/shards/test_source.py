@@ -53,7 +53,7 @@ def batches(data, split="train", start_step=0, rank=0, world_size=1, num=None):
     return [dataset[request] for request in itertools.islice(plan, num)]
 
 
-def test_only_the_modalities_asked_for_are_read(packed, reads, monkeypatch):
+def test_only_the_requested_modalities_are_read(packed, reads, monkeypatch):
     monkeypatch.setattr(members, "LOCAL_GAP_BYTES", 0)
     source = IndexedShardSource(str(packed))
     index = next(i for i, s in enumerate(source.samples("train")) if {"imu", "image", "text"} <= set(s.values))
@@ -65,7 +65,7 @@ def test_only_the_modalities_asked_for_are_read(packed, reads, monkeypatch):
     assert reads == []
 
 
-def test_neighbours_come_in_one_read(packed, reads, monkeypatch):
+def test_neighbours_are_read_at_once(packed, reads, monkeypatch):
     monkeypatch.setattr(members, "LOCAL_GAP_BYTES", 2**20)
     source = IndexedShardSource(str(packed))
     source.fetch("val", range(8), source.modalities(), None)
@@ -73,7 +73,7 @@ def test_neighbours_come_in_one_read(packed, reads, monkeypatch):
     assert len(reads) == len(shards)
 
 
-def test_a_sample_asked_for_twice_comes_twice(packed):
+def test_a_sample_requested_twice_is_returned_twice(packed):
     source = IndexedShardSource(str(packed))
     a, b, c = source.fetch("val", [3, 0, 3], ["text"], None)
     assert a == c != b
@@ -189,7 +189,7 @@ def test_a_shard_listed_under_another_split_is_refused(packed):
         IndexedShardSource({"train": str(packed / "val-000000.tar")})
 
 
-def test_a_split_without_samples_is_told(packed):
+def test_a_split_without_samples_is_refused(packed):
     with pytest.raises(ValueError, match=r"no samples of the split 'test'; there are train, val"):
         IndexedShardSource(str(packed)).samples("test")
     with pytest.raises(ValueError, match=r"data\.block_samples=0"):

@@ -17,11 +17,11 @@ def read(path):
 
 
 def info(name, size=0, **options):
-    made = tarfile.TarInfo(name)
-    made.size = size
+    header = tarfile.TarInfo(name)
+    header.size = size
     for option, value in options.items():
-        setattr(made, option, value)
-    return made
+        setattr(header, option, value)
+    return header
 
 
 def test_members_lie_where_the_index_says(tmp_path):
@@ -37,7 +37,7 @@ def test_members_lie_where_the_index_says(tmp_path):
             assert member.name == f"{index.key[place // 4]}.{index.suffix[place]}"
 
 
-def test_it_comes_back_from_its_file(packed):
+def test_an_index_is_read_as_it_was_written(packed):
     content = (packed / "train-000000.index.parquet").read_bytes()
     index = TarIndex.from_bytes(content, "a")
     assert index.to_bytes() == content
@@ -55,7 +55,7 @@ def test_long_names_and_folders_are_read(tmp_path):
     assert read(path).key == [name]
 
 
-def test_members_without_a_key_are_told(tmp_path):
+def test_members_without_a_key_are_named(tmp_path):
     path = shard_cases.write_tar(tmp_path / "a.tar", [("README", b"hello"), (".hidden.jpg", b"1"), ("a.jpg", b"2")])
     with path.open("rb") as file:
         index, keyless = index_tar(file, "a.tar")

@@ -153,7 +153,7 @@ class TestAnswers:
             ({"Content-Range": ""}, "does not say how large the file is"),
         ],
     )
-    def test_other_bytes_than_asked_for_are_refused(self, server, url, headers, message, short_pauses):
+    def test_other_bytes_than_requested_are_refused(self, server, url, headers, message, short_pauses):
         server.mishaps = [headers]
         with pytest.raises(ValueError, match=rf"/a\.bin: .*{message}"):
             read_range(url, 10, 20)
@@ -188,7 +188,7 @@ class TestRequests:
         assert file_size(url.replace("://", "://m%40e:p%2Fw@")) == 100
         assert server.headers[-1]["Authorization"] == "Basic " + base64.b64encode(b"m@e:p/w").decode()
 
-    def test_no_compression_is_asked_for(self, server, url):
+    def test_no_compression_is_requested(self, server, url):
         read_range(url, 0, 1)
         assert server.headers[-1]["Accept-Encoding"] == "identity"
 
@@ -213,7 +213,7 @@ class TestRequests:
         assert len(connects) == 2
         assert short_pauses == []  # that it was closed is no failure
 
-    def test_a_proxy_of_the_environment_is_asked(self, server, url, monkeypatch):
+    def test_a_proxy_of_the_environment_is_used(self, server, url, monkeypatch):
         monkeypatch.setenv("http_proxy", server.url.replace("://", "://us:er@"))
         monkeypatch.setenv("https_proxy", server.url)
         monkeypatch.delenv("no_proxy", raising=False)

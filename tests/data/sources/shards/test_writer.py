@@ -53,7 +53,7 @@ def test_a_sample_gives_the_same_tensors_from_a_manifest_and_from_shards(world, 
     assert min(compared.values()) >= 4, compared
 
 
-def test_metadata_comes_back(world, packed):
+def test_metadata_is_read_as_it_was_written(world, packed):
     loose, shards = ManifestSource(world), IndexedShardSource(str(packed))
     for split in loose.splits:
         here = {s.key: (s.split, s.group, s.label, s.owners, set(s.values)) for s in loose.samples(split)}
@@ -67,7 +67,7 @@ def test_packing_twice_gives_equal_bytes(world, packed, tmp_path):
     assert tree(tmp_path / "again") == tree(packed)
 
 
-def test_no_shard_is_larger_than_asked(world, packed):
+def test_no_shard_is_larger_than_the_limit(world, packed):
     sizes = [path.stat().st_size for path in packed.glob("*.tar")]
     assert len(sizes) > 3
     assert max(sizes) <= 40_000
@@ -131,10 +131,10 @@ def test_splits_may_be_packed_one_by_one(world, packed, tmp_path):
 def test_webdataset_and_tarfile_read_it(world, packed):
     webdataset = pytest.importorskip("webdataset")
     tars = sorted(map(str, packed.glob("*.tar")))
-    found = [s for tar in tars for s in webdataset.WebDataset(tar, shardshuffle=False)]
+    samples = [s for tar in tars for s in webdataset.WebDataset(tar, shardshuffle=False)]
     keys = {s.key for split in ("train", "val") for s in ManifestSource(world).samples(split)}
-    assert len(found) == len(keys) == 24
-    assert {s["__key__"] for s in found} >= {"k00", "toy/01%2E%C3%A9"}
+    assert len(samples) == len(keys) == 24
+    assert {s["__key__"] for s in samples} >= {"k00", "toy/01%2E%C3%A9"}
     names = []
     for path in tars:
         with tarfile.open(path) as tar:

@@ -50,7 +50,7 @@ def test_pool_items_come_first_and_every_combination_has_its_queries(source: Toy
     assert groups[115:230] == groups[:115] == groups[230:]
 
 
-def test_metadata_tells_what_a_sample_is(source: ToySource) -> None:
+def test_metadata_describes_a_sample(source: ToySource) -> None:
     for split in SPLITS:
         samples, table = source.samples(split), source.factor_table(split)
         assert len({sample.key for sample in samples}) == len(samples) == len(table)
@@ -95,7 +95,7 @@ def test_a_sample_is_rendered_alike_alone_and_in_any_batch(modality: str) -> Non
 
 
 @pytest.mark.parametrize("modality", CARRIES)
-def test_a_modality_tells_the_factors_it_carries_and_no_other(modality: str) -> None:
+def test_a_modality_shows_the_factors_it_carries_and_no_other(modality: str) -> None:
     row = np.array([1, 2, 0, 2, 0])
     base = array_of(render(modality, row[None], generators(1))[0])
     for column, factor in enumerate(ORDER):
@@ -117,7 +117,7 @@ def test_fresh_modalities_follow_the_generators_and_the_others_stay(source: ToyS
 
 
 @pytest.mark.parametrize("seed", [None, 5])
-def test_what_is_fetched_does_not_depend_on_what_else_is_asked_for(source: ToySource, seed: int | None) -> None:
+def test_a_fetched_value_does_not_depend_on_the_others(source: ToySource, seed: int | None) -> None:
     def fetch(indices: list[int], modalities: list[str]) -> list[dict[str, list[Any]]]:
         rngs = None if seed is None else [np.random.default_rng([seed, index]) for index in indices]
         return source.fetch("train", indices, modalities, rngs)
@@ -136,10 +136,10 @@ def test_fixed_values_depend_on_the_seed_and_the_sample(source: ToySource) -> No
 
 
 def test_captions_name_every_factor() -> None:
-    told = captions([3, 0, 0, 2, 1])
-    assert told[0] == "a small red metal star bouncing"
-    assert len(set(told)) == len(TEMPLATES)
-    for caption in told:
+    texts = captions([3, 0, 0, 2, 1])
+    assert texts[0] == "a small red metal star bouncing"
+    assert len(set(texts)) == len(TEMPLATES)
+    for caption in texts:
         words = caption.replace(",", "").split()
         assert all(word in words for word in ("small", "red", "metal", "star", "bouncing"))
 
