@@ -96,17 +96,18 @@ class TestRedirects:
         assert "abc" in other.headers[0]["referer"]  # and the signature came along
 
 
-class TestHttps:
-    @pytest.fixture(scope="class")
-    def certificate(self, tmp_path_factory):
-        """A certificate of 127.0.0.1 that nobody has signed, and its key."""
-        if shutil.which("openssl") is None:
-            pytest.skip("openssl makes the certificate")
-        path = tmp_path_factory.mktemp("certificate") / "both.pem"
-        make = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=shards -addext subjectAltName=IP:127.0.0.1"
-        subprocess.run([*make.split(), "-keyout", path, "-out", path], check=True, capture_output=True)
-        return path
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A certificate of 127.0.0.1 that nobody has signed, and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl makes the certificate")
+    path = tmp_path_factory.mktemp("certificate") / "both.pem"
+    make = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=shards -addext subjectAltName=IP:127.0.0.1"
+    subprocess.run([*make.split(), "-keyout", path, "-out", path], check=True, capture_output=True)
+    return path
 
+
+class TestHttps:
     @pytest.fixture
     def secure(self, certificate, bucket, monkeypatch):
         (bucket / "a.bin").write_bytes(CONTENT)
