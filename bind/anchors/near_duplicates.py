@@ -77,6 +77,7 @@ def find_near_duplicates(
     open_one: Callable[[int], Image.Image],
     open_other: Callable[[int], Image.Image],
     anchor: Anchor,
+    *,
     max_opened: int | None = None,
 ) -> tuple[list[tuple[int, int, float]], int]:
     """Of N pictures those that are nearly the same as one of M: both positions and the cosine; how many were left out.

@@ -46,6 +46,7 @@ class Binder(nn.Module):
         encoders: Mapping[Modality, nn.Module],
         heads: Mapping[Modality, nn.Module],
         transforms: Mapping[Modality, Transform],
+        *,
         fusion: Any = None,
         config: dict[str, Any] | None = None,
         share: Mapping[Modality, Modality] | None = None,
@@ -102,7 +103,7 @@ class Binder(nn.Module):
             fusion = build(fusion_config, trust=trust, **({"dim": anchor.dim} if takes_dim else {}))
         of_chosen = {part: {m: config[part][m] for m in chosen} for part in ("encoder", "transform")}
         kept = {**config, **of_chosen, "version": CONFIG_VERSION}
-        return cls(anchor, encoders, heads, transforms, fusion, kept, share)
+        return cls(anchor, encoders, heads, transforms, fusion=fusion, config=kept, share=share)
 
     @property
     def modalities(self) -> tuple[Modality, ...]:

@@ -26,9 +26,9 @@ def share_trunks(encoders: Mapping[Modality, nn.Module], share: Mapping[Modality
         own = _trunk(encoders[modality], f"encoder.{modality}", key)
         if not any(True for _ in trunk.parameters()):
             raise ValueError(f"{key}: the trunk of encoder.{owner} has no weights to share; raise its num_layers")
-        if found := _difference(own, trunk, with_dropout=True):
+        if difference := _difference(own, trunk, with_dropout=True):
             raise ValueError(
-                f"{key}: the trunk of encoder.{modality} has {found[0]} where that of encoder.{owner} has {found[1]}; "
+                f"{key}: the trunk of encoder.{modality} has {difference[0]} where that of encoder.{owner} has {difference[1]}; "
                 f"give both the same settings, for example encoder/{modality}=transformer encoder/{owner}=transformer"
             )
     for modality, owner in owners.items():
@@ -43,9 +43,9 @@ def copy_trunk(source: nn.Module, target: nn.Module) -> None:
     """
     names = [type(encoder).__name__ for encoder in (source, target)]
     trunks = [_trunk(e, name, "copying a trunk") for e, name in zip((source, target), names, strict=True)]
-    if found := _difference(*trunks, with_dropout=False):
+    if difference := _difference(*trunks, with_dropout=False):
         raise ValueError(
-            f"the trunk of {names[0]} has {found[0]} where that of {names[1]} has {found[1]}: give both the same sizes"
+            f"the trunk of {names[0]} has {difference[0]} where that of {names[1]} has {difference[1]}: give both the same sizes"
         )
     trunks[1].load_state_dict(trunks[0].state_dict())
 
@@ -95,8 +95,8 @@ def _plan(trunk: nn.Module, with_dropout: bool) -> dict[str, tuple[Any, str]]:
     return modules | {name: (None, str(tuple(x.shape))) for name, x in trunk.state_dict().items()}
 
 
-def _describe_difference(place: str, found: tuple[Any, str] | None) -> str:
-    if found is None:
+def _describe_difference(place: str, layer: tuple[Any, str] | None) -> str:
+    if layer is None:
         return f"no {place}"
-    cls, settings = found
+    cls, settings = layer
     return f"{cls.__name__}({settings})" + (f" at {place}" if place else "") if cls else f"{place} of shape {settings}"
