@@ -28,7 +28,8 @@ def share_trunks(encoders: Mapping[Modality, nn.Module], share: Mapping[Modality
             raise ValueError(f"{key}: the trunk of encoder.{owner} has no weights to share; raise its num_layers")
         if difference := _difference(own, trunk, with_dropout=True):
             raise ValueError(
-                f"{key}: the trunk of encoder.{modality} has {difference[0]} where that of encoder.{owner} has {difference[1]}; "
+                f"{key}: the trunk of encoder.{modality} has {difference[0]} where that of encoder.{owner} has "
+                f"{difference[1]}; "
                 f"give both the same settings, for example encoder/{modality}=transformer encoder/{owner}=transformer"
             )
     for modality, owner in owners.items():
@@ -45,7 +46,8 @@ def copy_trunk(source: nn.Module, target: nn.Module) -> None:
     trunks = [_trunk(e, name, "copying a trunk") for e, name in zip((source, target), names, strict=True)]
     if difference := _difference(*trunks, with_dropout=False):
         raise ValueError(
-            f"the trunk of {names[0]} has {difference[0]} where that of {names[1]} has {difference[1]}: give both the same sizes"
+            f"the trunk of {names[0]} has {difference[0]} where that of {names[1]} has {difference[1]}: "
+            "give both the same sizes"
         )
     trunks[1].load_state_dict(trunks[0].state_dict())
 
