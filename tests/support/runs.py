@@ -23,6 +23,7 @@ QUICK = {
     "trainer.accelerator": "cpu",
     "trainer.enable_progress_bar": False,
     "trainer.log_every_n_steps": 1,
+    "callbacks.early_validation": None,
     "encoder.audio.width": 8,
     "encoder.audio.num_layers": 2,
     "encoder.audio.num_time_layers": 1,

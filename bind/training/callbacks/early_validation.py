@@ -32,15 +32,25 @@ class EarlyValidation(L.Callback):
             raise ValueError(f"callbacks.early_validation.steps={list(steps)}: give steps from 1 on, or []")
         self.steps = tuple(steps)
         self.max_batches = max_batches
+        self.is_due = False  # after the batch that is being worked on
         self._usual: float | None = None
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        num_batches = sum(trainer.num_val_batches)
-        self._usual = batches_between_validations(trainer) if 0 < num_batches <= self.max_batches else None
+        is_small = 0 < sum(trainer.num_val_batches) <= self.max_batches
+        # Processes have different numbers of batches, and all have to validate or none.
+        is_small_everywhere = trainer.strategy.reduce_boolean_decision(is_small, all=True)
+        self._usual = batches_between_validations(trainer) if is_small_everywhere else None
 
     def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, batch: Any, batch_idx: int) -> None:
         if self._usual is None:
             return
         is_step = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        is_due = is_step and trainer.global_step + 1 in self.steps
-        validate_after_batches(trainer, batch_idx + 1 if is_due else self._usual)
+        is_usual = (batch_idx + 1) % self._usual == 0
+        self.is_due = is_step and not is_usual and trainer.global_step + 1 in self.steps
+        validate_after_batches(trainer, batch_idx + 1 if self.is_due else self._usual)
+
+
+def is_early(trainer: L.Trainer) -> bool:
+    """Whether a validation that runs now is one besides the usual ones."""
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]
+    return any(isinstance(callback, EarlyValidation) and callback.is_due for callback in callbacks)

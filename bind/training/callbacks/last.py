@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from bind.files import remove_partial_files
 from bind.training.callbacks.csv_log import ContinuedCSVLogger
+from bind.training.callbacks.early_validation import is_early
 from bind.training.callbacks.stop import StopSignals, TrainingStopped
 from bind.training.lightning_private import (
     before_the_batch,
@@ -60,13 +61,14 @@ class LastCheckpoint(Checkpoint):
 
     def on_validation_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
         # Processes have different numbers of batches here: several end their validation first, then stop together.
-        if trainer.world_size == 1 and self.signals.asked and not trainer.sanity_checking:
+        # An early validation is short, and no run goes on from within one.
+        if trainer.world_size == 1 and self.signals.asked and not trainer.sanity_checking and not is_early(trainer):
             with before_the_validation(trainer):
                 self.save(trainer)
             raise TrainingStopped(self.signals.asked, trainer.global_step)
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        if not trainer.sanity_checking and not is_at_last_batch(trainer):
+        if not trainer.sanity_checking and not is_at_last_batch(trainer) and not is_early(trainer):
             self.save(trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
