@@ -46,7 +46,7 @@ def is_first_process() -> bool:
 
 
 def other_processes(launcher: Any) -> Sequence[Popen[Any]] | None:
-    """The processes that `launcher` has started beside this one, a list that it fills; None where it starts none."""
+    """The processes that `launcher` has started beside this one so far; None where it never starts any."""
     return getattr(launcher, "procs", None)
 
 

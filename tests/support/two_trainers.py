@@ -34,7 +34,9 @@ class Patchy:
     def __init__(self, name: str, shares: Mapping[str, float]) -> None:
         self.name = name
         self.shares = shares
-        self.world = ToySource(64, 1, 1, fresh=(), modalities=("image", *shares))
+        self.world = ToySource(
+            num_train=64, num_val_queries=1, num_test_queries=1, fresh=(), modalities=("image", *shares)
+        )
 
     def modalities(self):
         return self.world.modalities()

@@ -34,23 +34,23 @@ def stop_all_ranks_together(launcher: Any, resume_hint: Callable[[], str]) -> It
     Raises:
         ValueError: in the first process, with the error of another one.
     """
-    if (processes := other_processes(launcher)) is None:
+    if other_processes(launcher) is None:
         yield
     elif FOLDER in os.environ:
         with _another_process(Path(os.environ[FOLDER]), os.environ["LOCAL_RANK"]):
             yield
     else:
-        with _first_process(processes, resume_hint):
+        with _first_process(lambda: other_processes(launcher) or (), resume_hint):
             yield
 
 
 @contextmanager
-def _first_process(processes: Sequence[Popen[Any]], resume_hint: Callable[[], str]) -> Iterator[None]:
+def _first_process(processes: Callable[[], Sequence[Popen[Any]]], resume_hint: Callable[[], str]) -> Iterator[None]:
     folder = Path(tempfile.mkdtemp(prefix="bind"))
 
     def failure() -> str:
         """What ended another process; "" while none has failed."""
-        for number, process in enumerate(processes, start=1):
+        for number, process in enumerate(processes(), start=1):
             if status := process.poll():
                 if (folder / str(number)).is_file():
                     return f"process {number}: {(folder / str(number)).read_text()}"
@@ -68,7 +68,7 @@ def _first_process(processes: Sequence[Popen[Any]], resume_hint: Callable[[], st
         os._exit(1)
 
     def end() -> None:
-        for process in processes:
+        for process in processes():
             process.kill()
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -77,7 +77,7 @@ def _first_process(processes: Sequence[Popen[Any]], resume_hint: Callable[[], st
         with _watch(failure, give_up):
             yield
     except TrainingStopped:
-        for process in processes:  # which stop at the same step
+        for process in processes():  # which stop at the same step
             process.wait()
         raise
     except BaseException as error:
