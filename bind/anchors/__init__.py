@@ -1,1 +1,1 @@
-"""The frozen towers with their processors, and the cache of what they computed."""
+"""Frozen dual encoders with their processors."""

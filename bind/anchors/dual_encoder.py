@@ -1,11 +1,10 @@
-"""The anchor: a frozen image tower and text tower that define the space."""
+"""The anchor: a frozen image tower and text tower that define the space, loaded from transformers' files."""
 
 from __future__ import annotations
 
 import contextlib
 import copy
 import hashlib
-import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,9 +27,6 @@ TOWER_PREFIXES = {
     "text": ("text_model.", "text_projection."),
 }
 MAX_TEXT_TOKENS = 77
-
-# What matters of transformers' warnings, weights that are missing, is an error here.
-logging.getLogger("transformers").setLevel(logging.ERROR)
 
 
 class Anchor(nn.Module):
@@ -86,7 +82,7 @@ class Anchor(nn.Module):
         return None
 
     def train(self, mode: bool = True) -> Anchor:
-        """Eval mode whatever is asked for, except for the opened towers."""
+        """Set the mode of opened towers; all others stay in eval mode."""
         super().train(False)
         for modality in self.trainable:
             for prefix in TOWER_PREFIXES.get(modality, ()):
@@ -105,7 +101,13 @@ class Anchor(nn.Module):
         return features if isinstance(features, Tensor) else features.pooler_output
 
     def embed(self, modality: Modality, inputs: Inputs) -> Tensor:
-        """Unit embeddings (B_m, D) in fp32 of processed `inputs`; without a graph where the tower is frozen."""
+        """Unit embeddings (B_m, D) in fp32 of processed inputs; without a graph where the tower is frozen.
+
+        Args:
+            modality: one of `modalities`.
+            inputs: by name; of `image` `pixel_values` (B_m, 3, H, W), of `video` one axis of frames more, (B_m, T, …),
+                of `text` `input_ids` and `attention_mask` (B_m, L).
+        """
         frozen = modality not in self.trainable
         with torch.no_grad() if frozen else contextlib.nullcontext():
             if modality == "video":
@@ -119,14 +121,6 @@ class Anchor(nn.Module):
         frames = ({name: x[:, t] for name, x in inputs.items()} for t in range(num_frames))
         z_TBD = torch.stack([nn.functional.normalize(self._features("image", x).float(), dim=-1) for x in frames])
         return nn.functional.normalize(z_TBD.mean(dim=0), dim=-1)
-
-    def embed_image(self, inputs: Inputs) -> Tensor:
-        """Unit embeddings (B, D) of `{"pixel_values": (B, 3, H, W)}`."""
-        return self.embed("image", inputs)
-
-    def embed_text(self, inputs: Inputs) -> Tensor:
-        """Unit embeddings (B, D) of `{"input_ids": (B, T), "attention_mask": (B, T)}`."""
-        return self.embed("text", inputs)
 
     @property
     def fingerprint(self) -> str:
@@ -158,6 +152,15 @@ class PretrainedAnchor(Anchor):
 
     Raises:
         ValueError: where nothing can be loaded from `pretrained`.
+
+    Examples:
+        >>> anchor = PretrainedAnchor("toy")
+        >>> anchor.dim, anchor.modalities, anchor.trainable
+        (64, ('image', 'text', 'video'), ())
+        >>> texts = ["a large red circle", "a small blue square"]
+        >>> z_BD = anchor.embed("text", anchor.transforms["text"].collate(texts))
+        >>> z_BD.shape, z_BD.requires_grad
+        (torch.Size([2, 64]), False)
     """
 
     def __init__(self, pretrained: str, *, train: Sequence[Modality] = (), max_text_tokens: int | None = None) -> None:
@@ -168,10 +171,10 @@ class PretrainedAnchor(Anchor):
             "trust_remote_code": False,
         }
         try:
-            # The PIL backend gives the same pixels whether or not torchvision happens to be installed.
-            image_processor = AutoImageProcessor.from_pretrained(source, backend="pil", **options)
-            tokenizer = AutoTokenizer.from_pretrained(source, **options)
-            with _no_progress_bar():
+            with _silent_transformers():
+                # The PIL backend gives the same pixels whether or not torchvision happens to be installed.
+                image_processor = AutoImageProcessor.from_pretrained(source, backend="pil", **options)
+                tokenizer = AutoTokenizer.from_pretrained(source, **options)
                 model, loading = AutoModel.from_pretrained(
                     source, dtype=torch.float32, output_loading_info=True, **options
                 )
@@ -194,7 +197,7 @@ class PretrainedAnchor(Anchor):
 def _hub_error(repo_id: str) -> Exception | None:
     """Why the hub can't give `repo_id`, None where it can.
 
-    One question ahead: without network transformers tries every file again and again, minutes in all, before it looks
+    One request ahead: without network transformers tries every file again and again, minutes in all, before it looks
     at what earlier downloads left on disk.
     """
     try:
@@ -205,13 +208,16 @@ def _hub_error(repo_id: str) -> Exception | None:
 
 
 @contextlib.contextmanager
-def _no_progress_bar() -> Iterator[None]:
-    shown = transformers_logging.is_progress_bar_enabled()
+def _silent_transformers() -> Iterator[None]:
+    """No progress bars and warnings of transformers: what matters of them, missing weights, is an error here."""
+    has_progress_bar, level = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
     transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
     try:
         yield
     finally:
-        if shown:
+        transformers_logging.set_verbosity(level)
+        if has_progress_bar:
             transformers_logging.enable_progress_bar()
 
 

@@ -1,4 +1,4 @@
-"""The anchor's own preprocessing as transforms, so that images and text enter like any other modality."""
+"""Transforms of an anchor's processors, so that images and text enter like any other modality."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NUM_VIDEO_FRAMES = 8
 
 
 class ImageTransform:
-    """A picture (path, `Clip`, PIL image or uint8 array (H, W, 3)) → RGB; a list of them → what the image tower takes.
+    """A picture (path, `Clip`, PIL image or uint8 array (H, W, 3)) → RGB; a list of them → inputs of the image tower.
 
     Of a video it is the frame in the middle of the clip.
 
@@ -36,7 +36,7 @@ class ImageTransform:
 
 
 class FramesTransform:
-    """A video (`Clip` of a file) → frames; a list of them → what the image tower takes, (B, T, …) by name.
+    """A video (`Clip` of a file) → frames; a list of them → inputs of the image tower, (B, T, …) by name.
 
     The T frames are those in the middle of T equal stretches of the clip, whatever its frame rate.
 
@@ -80,7 +80,7 @@ class TextTransform:
         return {name: tokens[name] for name in wanted if name in tokens}
 
     def fingerprint_parts(self) -> tuple[str, int]:
-        """What decides the token ids: the tokenizer's own description and the length."""
+        """What decides the token ids: the tokenizer's description of itself and the length."""
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
         if backend is None:
             return repr(sorted(self.tokenizer.get_vocab().items())), self.max_tokens

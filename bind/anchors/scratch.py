@@ -1,4 +1,4 @@
-"""A small dual encoder with fresh weights: how an anchor is made rather than loaded."""
+"""A small dual encoder with random weights: an anchor that is trained rather than loaded."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def fused_modalities(binder: Binder) -> dict[Modality, tuple[Modality, ...]]:
     if binder.fusion is None:
         return {}
     assert binder.fused_modality is not None
-    inputs = tuple(binder.fusion.inputs)
+    inputs = binder.fusion_inputs
     return {binder.fused_modality: inputs, plain_sum(inputs): inputs}
 
 

@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from bind.build import build, locate_class
 from bind.data.collate import collate_clips
 from bind.files import open_folder_atomically, write_text
+from bind.fusion.inputs import fused_name
 from bind.model.chunks import encode_in_chunks
 from bind.model.clips import average_clips
 from bind.model.trunks import share_trunks
-from bind.types import Batch, Embeddings, Inputs, Modality, Transform
+from bind.types import Batch, Clip, Embeddings, Inputs, Modality, Transform
 
 CONFIG_NAME = "binder.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -32,12 +33,33 @@ class Binder(nn.Module):
 
     Args:
         anchor: the frozen dual encoder (`bind.anchors.dual_encoder.Anchor`).
-        encoders: modality → trunk, (B_m, …) → (B_m, F).
+        encoders: modality → encoder, (B_m, …) → (B_m, F).
         heads: modality → head, (B_m, F) → unit (B_m, D).
         transforms: modality → transform of a file or value, for `embed`; the anchor adds its own.
         fusion: has `inputs`; a module makes one vector of several, late fusion combines scores only.
         config: the plain dict that `from_config` rebuilds this Binder from; needed by `save`.
         share: modality → the one whose encoder's trunk it uses from now on, see `share_trunks`.
+
+    Raises:
+        ValueError: a trunk that can't be shared, or inputs of a fusion that nothing embeds.
+
+    Examples:
+        >>> import tempfile, numpy as np
+        >>> config = {
+        ...     "anchor": {"_target_": "bind.anchors.dual_encoder.PretrainedAnchor", "pretrained": "toy"},
+        ...     "modalities": ["depth"],
+        ...     "encoder": {"depth": {"_target_": "bind.encoders.map_cnn.MapCNN", "width": 8}},
+        ...     "head": {"_target_": "bind.encoders.heads.ProjectionHead"},
+        ...     "transform": {"depth": {"_target_": "bind.data.transforms.depth.DepthTransform"}},
+        ... }
+        >>> binder = Binder.from_config(config)
+        >>> maps = [np.full((64, 64), metres, np.float32) for metres in (1.0, 4.0)]
+        >>> z_depth, z_text = binder.embed("depth", maps), binder.embed("text", ["something near"])
+        >>> (z_depth @ z_text.T).shape  # unit vectors of one space: a product is a cosine
+        torch.Size([2, 1])
+        >>> loaded = Binder.load(binder.save(tempfile.mkdtemp()))
+        >>> torch.equal(loaded.embed("depth", maps), z_depth)
+        True
     """
 
     def __init__(
@@ -53,7 +75,7 @@ class Binder(nn.Module):
     ) -> None:
         super().__init__()
         self.anchor = anchor
-        # An encoder of one's own takes the place of a tower, also where the anchor's vectors are cached.
+        # An encoder for the modality of a tower takes its place, also where the anchor's vectors are cached.
         anchor.modalities = tuple(m for m in anchor.modalities if m not in encoders)
         self.share = dict(share or {})
         share_trunks(encoders, self.share)
@@ -62,8 +84,7 @@ class Binder(nn.Module):
         self.fusion = fusion
         self.transforms: dict[Modality, Transform] = {**anchor.transforms, **transforms}
         self.config = config
-        missing = [m for m in fusion_inputs(fusion) if m not in self.modalities]
-        if missing:
+        if missing := [m for m in self.fusion_inputs if m not in self.modalities]:
             raise ValueError(f"fusion.inputs: {missing} have no encoder; known modalities are {self.modalities}")
 
     @classmethod
@@ -107,26 +128,37 @@ class Binder(nn.Module):
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
-        """What can be embedded on its own: the anchor's modalities, then those with an encoder."""
+        """What can be embedded alone: the anchor's modalities, then those with an encoder."""
         return (*self.anchor.modalities, *self.encoders)
+
+    @property
+    def fusion_inputs(self) -> tuple[Modality, ...]:
+        """The modalities that the fusion is made of, none without a fusion."""
+        return tuple(self.fusion.inputs) if self.fusion is not None else ()
 
     @property
     def fused_modality(self) -> Modality | None:
         """The name of the fusion's output, such as `audio_and_imu`."""
-        return "_and_".join(fusion_inputs(self.fusion)) if self.fusion is not None else None
+        return fused_name(self.fusion_inputs) if self.fusion is not None else None
 
     @property
     def dim(self) -> int:
-        return self.anchor.dim
+        """D, the anchor's."""
+        dim: int = self.anchor.dim
+        return dim
 
     def is_trainable(self, modality: Modality) -> bool:
+        """Whether training changes the vectors of `modality`."""
         return modality in self.encoders or modality in self.anchor.trainable
 
     def encode(self, modality: Modality, inputs: Inputs) -> Tensor:
         """Unit embeddings (B_m, D) of collated `inputs` of one modality."""
+        z_BD: Tensor
         if modality in self.encoders:
-            return self.heads[modality](self.encoders[modality](inputs))
-        return self.anchor.embed(modality, inputs)
+            z_BD = self.heads[modality](self.encoders[modality](inputs))
+        else:
+            z_BD = self.anchor.embed(modality, inputs)
+        return z_BD
 
     def forward(self, batch: Batch, chunk_size: int | None = None) -> Embeddings:
         """Embed what the batch holds; a modality its source carries but no row has gives (0, D).
@@ -140,10 +172,10 @@ class Binder(nn.Module):
                 z[modality] = batch.cached[modality]
             elif modality in batch.inputs:
                 num_clips = batch.num_clips.get(modality)
-                # Clips in memory at a time: as many as there are rows, however many clips each of them has.
-                at_a_time = chunk_size if num_clips is None else chunk_size or len(batch)
+                # At most as many clips as the batch has rows are in memory, however many clips a row has.
+                num_at_once = chunk_size if num_clips is None else chunk_size or len(batch)
                 encode = functools.partial(self.encode, modality)
-                z_m = average_clips(encode_in_chunks(encode, batch.inputs[modality], at_a_time), num_clips)
+                z_m = average_clips(encode_in_chunks(encode, batch.inputs[modality], num_at_once), num_clips)
                 z[modality] = z_m[: len(batch.rows.get(modality, ()))]  # without a row that was borrowed
             else:
                 # Other ranks may have rows: the collectives of the loss, backward too, must still be met here.
@@ -156,8 +188,8 @@ class Binder(nn.Module):
         return embeddings
 
     def _fuse(self, embeddings: Embeddings) -> None:
-        inputs = [m for m in fusion_inputs(self.fusion) if m in embeddings.z]
-        if len(inputs) < len(fusion_inputs(self.fusion)):
+        inputs = [m for m in self.fusion_inputs if m in embeddings.z]
+        if len(inputs) < len(self.fusion_inputs):
             return
         assert self.fusion is not None
         assert self.fused_modality is not None
@@ -203,9 +235,9 @@ class Binder(nn.Module):
         return torch.cat(parts) if parts else torch.zeros(0, self.dim, device=device)
 
     def own_state_dict(self) -> dict[str, Tensor]:
-        """The weights this Binder brings: everything but towers that stayed as they were loaded.
+        """The weights that belong to this Binder: all but those of towers that stayed as they were loaded.
 
-        A shared trunk goes by the name of the modality it belongs to.
+        A shared trunk has the name of the modality it belongs to.
         """
         left_out = [f"encoders.{modality}.trunk." for modality in self.share]
         if not self.anchor.trainable:
@@ -213,7 +245,7 @@ class Binder(nn.Module):
         return {name: tensor for name, tensor in self.state_dict().items() if not name.startswith(tuple(left_out))}
 
     def load_own_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Load what `own_state_dict` gave.
+        """Load the weights that `own_state_dict` returned.
 
         Raises:
             ValueError: naming the weights that are missing, unexpected or of another shape.
@@ -240,7 +272,7 @@ class Binder(nn.Module):
         from safetensors.torch import save_file
 
         if self.config is None:
-            raise ValueError("this Binder was put together by hand: build it with Binder.from_config to save it")
+            raise ValueError("this Binder has no config to save: build it with Binder.from_config")
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.own_state_dict().items()}
         described = {**self.config, "anchor_fingerprint": self.anchor.fingerprint}
         with open_folder_atomically(Path(folder)) as partial:
@@ -253,7 +285,7 @@ class Binder(nn.Module):
         """Load a run directory, a folder that `save` wrote, or such a folder on the hub.
 
         Args:
-            path_or_hub_id: where from.
+            path_or_hub_id: path of the directory or folder, or NAME/REPOSITORY.
             trust: packages besides `bind` whose classes its config may name.
 
         Raises:
@@ -284,13 +316,7 @@ class Binder(nn.Module):
         return binder.eval()
 
 
-def fusion_inputs(fusion: Any) -> tuple[Modality, ...]:
-    return tuple(getattr(fusion, "inputs", ()))
-
-
 def _as_value(modality: Modality, value: Any) -> Any:
-    from bind.types import Clip
-
     if modality != "text" and isinstance(value, str | Path):
         return Clip(Path(value))
     return value

@@ -1,4 +1,4 @@
-"""Large batches on one device: the activations of one chunk at a time, the loss over all of them."""
+"""Chunks of a large batch: the activations of one at a time in memory, the loss over all of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bind.types import Inputs
 
 
 def encode_in_chunks(encode: Callable[[Inputs], Tensor], inputs: Inputs, chunk_size: int | None) -> Tensor:
-    """`encode(inputs)`, (B_m, D), with the activations of at most `chunk_size` rows in memory.
+    """Compute `encode(inputs)`, (B_m, D), with the activations of at most `chunk_size` rows in memory.
 
     Every chunk is embedded once without keeping its activations and, when the gradient of its embeddings is known,
     once more with the same random numbers. Exact for encoders that treat rows one by one, `refuse_batch_statistics`

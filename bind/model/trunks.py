@@ -1,4 +1,4 @@
-"""Encoders of several modalities with one trunk: each keeps its own stem, the layers are the same weights."""
+"""Trunks that encoders of several modalities share: each keeps its stem, the layers are the same weights."""
 
 from __future__ import annotations
 
@@ -18,6 +18,15 @@ def share_trunks(encoders: Mapping[Modality, nn.Module], share: Mapping[Modality
     Raises:
         ValueError: naming the keys, where a modality is not there, shares in a circle or has no trunk, or where two
             trunks are not built alike.
+
+    Examples:
+        >>> from bind.encoders.map_cnn import MapCNN
+        >>> encoders = {"depth": MapCNN(), "thermal": MapCNN()}
+        >>> share_trunks(encoders, {"thermal": "depth"})
+        >>> encoders["thermal"].trunk is encoders["depth"].trunk
+        True
+        >>> encoders["thermal"].stem is encoders["depth"].stem
+        False
     """
     owners = {modality: _owner(modality, encoders, share) for modality in share}
     for modality, owner in owners.items():

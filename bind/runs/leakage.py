@@ -214,7 +214,9 @@ def _compare_pictures(
     if not ours.places or not theirs.places:
         return
     limit = None if thorough else MAX_LOOKED_AT
-    found, left_out = find_near_duplicates(ours.z_MD, theirs.z_MD, ours.open, theirs.open, anchor, max_opened=limit)
+    found, left_out = find_near_duplicates(
+        ours.z_MD, theirs.z_MD, open_one=ours.open, open_other=theirs.open, anchor=anchor, max_opened=limit
+    )
     if left_out:
         audit.not_checked.append(f"{what}: {left_out} of those with close neighbours{hint}")
     for i, j, cosine in found:

@@ -39,10 +39,10 @@ def test_both_towers_are_open_and_what_is_saved_loads_frozen(tmp_path):
     tokens = anchor.transforms["text"].collate(["a red circle", "a red square"])
     assert anchor.trainable == ("image", "text", "video")
     assert anchor.dim == 6
-    assert anchor.embed_text(tokens).requires_grad
+    assert anchor.embed("text", tokens).requires_grad
     anchor.save(tmp_path)
     loaded = PretrainedAnchor(str(tmp_path))
     assert loaded.trainable == ()
-    torch.testing.assert_close(loaded.embed_text(tokens), anchor.eval().embed_text(tokens), atol=0.01, rtol=0)
-    z = loaded.embed_text(tokens)
+    torch.testing.assert_close(loaded.embed("text", tokens), anchor.eval().embed("text", tokens), atol=0.01, rtol=0)
+    z = loaded.embed("text", tokens)
     assert (z[0] - z[1]).abs().max() > 1e-5

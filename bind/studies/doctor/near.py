@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from bind.anchors.near_duplicates import NUM_COPIES, copy_thresholds, embed_with_thumbnails
+from bind.anchors.near_duplicates import NUM_MADE_DUPLICATES, embed_with_thumbnails, measure_thresholds
 from bind.media.pictures import open_image
 from bind.studies.doctor.duplicates import name_in_manifest
 from bind.studies.doctor.findings import Finding, FindingKind, Item
@@ -30,7 +30,7 @@ TILE = 2048
 def check_near_duplicates(
     items: Sequence[Item], anchor: Anchor, folder: Path
 ) -> tuple[list[Finding], dict[str, float], list[str]]:
-    """Pairs of pictures as alike as a picture and its copy, in two splits or in two groups of one; thresholds; notes.
+    """Find near duplicates in two splits, or in two groups of one; also returns thresholds and notes.
 
     `items` are readable, one per picture. They take D + 3,072 numbers each, 0.3 GB at most.
     """
@@ -38,10 +38,10 @@ def check_near_duplicates(
     if len(items) > MAX_PICTURES:
         notes.append(f"near duplicates were looked for among {MAX_PICTURES} of {len(items)} pictures, drawn evenly")
         items = [items[i] for i in np.linspace(0, len(items) - 1, MAX_PICTURES).astype(int)]
-    drawn = np.linspace(0, len(items) - 1, min(NUM_COPIES, len(items))).astype(int)
+    drawn = np.linspace(0, len(items) - 1, min(NUM_MADE_DUPLICATES, len(items))).astype(int)
     z_ND, thumbnails_NP = embed_with_thumbnails((open_image(item.clip) for item in items), anchor)
-    copied = (open_image(items[i].clip) for i in drawn)
-    thresholds = copy_thresholds(z_ND[drawn], thumbnails_NP[drawn], copied, anchor)
+    pictures = (open_image(items[i].clip) for i in drawn)
+    thresholds = measure_thresholds(z_ND[drawn], thumbnails_NP[drawn], pictures, anchor)
     findings = []
     for i, j in _pairs(z_ND, thumbnails_NP, thresholds):
         a, b = items[i], items[j]

@@ -14,7 +14,7 @@ from rich.progress import Progress
 from bind.evaluation import Evaluation
 from bind.evaluation.embed import best_device, embed_split
 from bind.files import write_text
-from bind.model.binder import Binder, fusion_inputs
+from bind.model.binder import Binder
 from bind.report.tables import print_cells
 from bind.runs.directory import as_list, open_run
 from bind.runs.parts import Parts
@@ -118,7 +118,7 @@ def chosen_inputs(wanted: Sequence[Modality] | None, binder: Binder, modalities:
         ValueError: for inputs that are not embedded, or only one.
     """
     if wanted is None:
-        inputs = list(fusion_inputs(binder.fusion)) or [m for m in modalities if m in binder.encoders]
+        inputs = list(binder.fusion_inputs) or [m for m in modalities if m in binder.encoders]
         if len(inputs) < 2 or set(inputs) - set(modalities):
             log.info(
                 "no fusion to study: it takes two modalities that were trained and are measured; or name inputs=[…]"
