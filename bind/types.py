@@ -178,7 +178,7 @@ class Batch:
     def __getstate__(self) -> dict[str, Any]:
         """Row numbers, groups and counts as arrays: from one process to another those travel along, tensors do not.
 
-        A tensor becomes a file descriptor, which the other side has to ask for: half a millisecond each.
+        A tensor becomes a file descriptor, which the other process has to fetch: half a millisecond each.
         """
         return self.__dict__ | {
             "group_ids_B": _as_array(self.group_ids_B),

@@ -148,7 +148,7 @@ class PretrainedAnchor(Anchor):
     Args:
         pretrained: a hub id (`openai/clip-vit-base-patch32`), a local folder, or `toy` for the one that is shipped.
         train: towers to open (`image`, `text`); making an anchor rather than binding to one.
-        max_text_tokens: texts are cut and padded to this length; None takes what the towers were made for.
+        max_text_tokens: texts are cut and padded to this length; None: that for which the towers were made.
 
     Raises:
         ValueError: where nothing can be loaded from `pretrained`.

@@ -61,7 +61,7 @@ class ScratchAnchor(Anchor):
                 image_size=image_size_px,
                 hidden_sizes=list(image_widths),
                 depths=list(image_num_layers),
-                # VisionTextDualEncoder asks for one width; ConvNextConfig has none of its own.
+                # VisionTextDualEncoder needs a width, which ConvNextConfig lacks.
                 hidden_size=image_widths[-1],  # type: ignore[call-arg]
                 layer_scale_init_value=1.0,
             ),

@@ -67,8 +67,9 @@ class Origin:
     def folder_name(self) -> Path:
         anchor = re.sub(r"[^A-Za-z0-9.]+", "-", self.anchor).strip("-")[-60:]
         views = f"-{self.num_views}views" if self.num_views > 1 else ""
-        own = f"{self.split}-{self.modality}-{self.content[:16]}{views}"
-        return Path(f"{anchor}-{self.anchor_fingerprint[:12]}", own)
+        return Path(
+            f"{anchor}-{self.anchor_fingerprint[:12]}", f"{self.split}-{self.modality}-{self.content[:16]}{views}"
+        )
 
     def differences(self, other: dict[str, Any]) -> list[str]:
         """What `other`, as a file describes it, was made from instead, as parts of a message."""

@@ -1,4 +1,4 @@
-"""Late fusion: every modality retrieves on its own, and the scores are combined."""
+"""Late fusion: every modality retrieves alone, and the scores are combined."""
 
 from __future__ import annotations
 

@@ -17,14 +17,14 @@ class Ranking:
 
     Attributes:
         ks: the K depths of `num_found_QK`.
-        queries_Q: int64 (Q,), positions in the queries that were given.
+        queries_Q: int64 (Q,), positions among all queries.
         ranks_Q: int64 (Q,), place of the best relevant item, 1 is the top.
         average_precision_Q: float64 (Q,), over all relevant items of the query.
         ndcg_Q: float64 (Q,), over the whole ranking, gains of 0 and 1.
         num_found_QK: int64 (Q, K), relevant items among the first k.
         num_relevant_Q: int64 (Q,), relevant items in the query's pool.
         num_pool_Q: int64 (Q,), candidates: the pool less what is hidden from the query.
-        num_queries: queries that were given.
+        num_queries: all queries, also those without a relevant item.
     """
 
     ks: tuple[int, ...]

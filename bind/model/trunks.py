@@ -32,10 +32,10 @@ def share_trunks(encoders: Mapping[Modality, nn.Module], share: Mapping[Modality
     for modality, owner in owners.items():
         key = f"encoder.{modality}.share={share[modality]}"
         trunk = _trunk(encoders[owner], f"encoder.{owner}", key)
-        own = _trunk(encoders[modality], f"encoder.{modality}", key)
+        replaced = _trunk(encoders[modality], f"encoder.{modality}", key)
         if not any(True for _ in trunk.parameters()):
             raise ValueError(f"{key}: the trunk of encoder.{owner} has no weights to share; raise its num_layers")
-        if difference := _difference(own, trunk, with_dropout=True):
+        if difference := _difference(replaced, trunk, with_dropout=True):
             raise ValueError(
                 f"{key}: the trunk of encoder.{modality} has {difference[0]} where that of encoder.{owner} has "
                 f"{difference[1]}; "
