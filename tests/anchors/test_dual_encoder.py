@@ -167,11 +167,11 @@ def test_an_id_that_can_not_be_had_says_how_to_pass_a_folder(monkeypatch):
         PretrainedAnchor("no-one/nothing")
 
 
-def test_the_hub_is_asked_once_before_anything_is_tried(monkeypatch):
-    asked = []
+def test_the_hub_gets_one_request_before_anything_is_loaded(monkeypatch):
+    requests = []
 
     def no_network(self, repo_id, **_):
-        asked.append(repo_id)
+        requests.append(repo_id)
         raise ConnectionError("Name or service not known")
 
     def no_request(*_, **__):
@@ -181,7 +181,7 @@ def test_the_hub_is_asked_once_before_anything_is_tried(monkeypatch):
     monkeypatch.setattr("huggingface_hub.utils._http.http_backoff", no_request)
     with pytest.raises(ValueError, match="Name or service not known"):
         PretrainedAnchor("no-one/nothing")
-    assert asked == ["no-one/nothing"]
+    assert requests == ["no-one/nothing"]
 
 
 def test_a_folder_without_a_model_is_refused(folders, tmp_path):

@@ -98,7 +98,7 @@ def test_processes_share_the_work_and_repeat_none(anchor, tmp_path):
     assert sum(each["embedded"] for each in shares) == NUM_PICTURES
     assert all(each["embedded"] > 0 for each in shares)
     exact = look_up(fill(anchor, None)[1])
-    assert all(torch.equal(each["found"], exact) for each in shares)
+    assert all(torch.equal(each["vectors"], exact) for each in shares)
 
 
 def test_without_locks_the_work_is_done_all_the_same(anchor, tmp_path, monkeypatch):
@@ -123,7 +123,7 @@ def test_other_data_and_another_anchor_never_get_old_vectors(anchor, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_that_must_not_build_is_told_what_differs(anchor, tmp_path):
+def test_a_run_that_must_not_build_fails_with_what_differs(anchor, tmp_path):
     with pytest.raises(ValueError, match=r"cache\.build=false, but .* no finished vectors of image of train\. Run"):
         fill(anchor, tmp_path, build=False)
     fill(anchor, tmp_path)
@@ -147,7 +147,7 @@ def test_a_foreign_folder_in_the_place_of_ones_own_is_refused(anchor, tmp_path, 
 
 
 @pytest.mark.slow
-def test_damage_is_told_and_mended_by_deleting_the_file(anchor, tmp_path):
+def test_damage_is_an_error_and_mended_by_deleting_the_file(anchor, tmp_path):
     _, cache = fill(anchor, tmp_path)
     exact = look_up(cache)
     [folder] = folders(tmp_path)
@@ -171,7 +171,7 @@ def test_damage_is_told_and_mended_by_deleting_the_file(anchor, tmp_path):
         fill(anchor, tmp_path)
 
 
-def test_a_place_that_can_not_be_written_is_told_with_the_way_out(anchor, tmp_path, monkeypatch):
+def test_a_place_that_can_not_be_written_is_an_error_with_the_remedy(anchor, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(ValueError, match=r"can't be written \(.*\); set cache\.dir to .*cache\.dir=null"):
         fill(anchor, tmp_path / "file")
@@ -229,8 +229,8 @@ def test_only_what_stays_the_same_is_cached(anchor):
 
 def test_options_come_from_the_config(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    made = CacheOptions.from_config({"dir": "~/anchors", "views": 2, "build": False})
-    assert made == CacheOptions(tmp_path / "anchors", 2, False)
+    parsed = CacheOptions.from_config({"dir": "~/anchors", "views": 2, "build": False})
+    assert parsed == CacheOptions(tmp_path / "anchors", 2, False)
     assert CacheOptions.from_config({"dir": None, "views": 1, "build": True}).dir is None
     for views in (0, 1.5, "many"):
         with pytest.raises(ValueError, match=r"cache\.views="):
@@ -255,8 +255,8 @@ def test_of_a_large_cache_only_what_is_looked_up_comes_into_memory(tmp_path, mon
     order = np.random.default_rng(0).permutation(num_samples)[: 300 * 64].reshape(300, 64)
     highest = 0.0
     for batch in order:
-        found = torch.cat(cached.lookup([keys[i] for i in batch]))
-        ratio = (found[:, :2] / found[:, 2:3]).round().long()
+        vectors = torch.cat(cached.lookup([keys[i] for i in batch]))
+        ratio = (vectors[:, :2] / vectors[:, 2:3]).round().long()
         assert (ratio[:, 0] * 1000 + ratio[:, 1]).tolist() == batch.tolist()
         highest = max(highest, resident_mb())
     assert highest - before < 20

@@ -35,8 +35,8 @@ def row_and_view(z_D):
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=30), st.randoms(use_true_random=False))
 def test_every_key_gets_its_own_rows_in_order(counts, random):
     cached = entry(counts)
-    asked = [random.randrange(len(counts)) for _ in range(20)]
-    for index, z in zip(asked, cached.lookup([f"k{i}" for i in asked]), strict=True):
+    positions = [random.randrange(len(counts)) for _ in range(20)]
+    for index, z in zip(positions, cached.lookup([f"k{i}" for i in positions]), strict=True):
         first = sum(counts[:index])
         assert [row_and_view(z_D)[0] for z_D in z] == list(range(first, first + counts[index]))
         torch.testing.assert_close(z.norm(dim=-1), torch.ones(len(z)))
@@ -63,7 +63,7 @@ def test_one_view_draws_nothing():
     assert rngs[0].random() == np.random.default_rng(3).random()
 
 
-def test_a_key_that_was_never_cached_is_told():
+def test_a_key_that_was_never_cached_is_an_error():
     with pytest.raises(ValueError, match="lacks the key 'elsewhere'"):
         entry([1, 2]).lookup(["k0", "elsewhere"])
     with pytest.raises(ValueError, match="lacks the key"):
@@ -78,7 +78,7 @@ def test_two_keys_with_one_hash_are_refused_by_name(monkeypatch):
         index_keys(["k2", "k9", "k3"], np.ones(3))
 
 
-def test_places_are_told_apart():
+def test_places_are_kept_apart():
     cache = AnchorCache({(0, "train", "text"): entry([1]), (1, "train", "text"): entry([0, 2])})
     assert [len(z) for z in cache.lookup("text", ["k1", "k0"], source=1, split="train")] == [2, 0]
     for place in ({"source": 2, "split": "train"}, {"source": 0, "split": "val"}):
@@ -94,9 +94,9 @@ def test_vectors_are_those_of_the_tower(anchor, tmp_path, on_disk, modality):
     cache = build_cache(anchor, [world], [place], options(tmp_path if on_disk else None), ENGINE, show=False)
     order = np.random.default_rng(0).permutation(len(world.samples("train"))).tolist()
     keys = [world.samples("train")[i].key for i in order]
-    found = cache.lookup(modality, keys, source=0, split="train")
+    vectors = cache.lookup(modality, keys, source=0, split="train")
     transform = anchor.transforms[modality]
-    for index, z in zip(order, found, strict=True):
+    for index, z in zip(order, vectors, strict=True):
         values = world.values(modality, index)
         assert len(z) == len(values)
         if values:

@@ -35,7 +35,7 @@ def test_patches_that_do_not_fill_the_map_are_refused():
         MapViT(size_px=40, patch=16)
 
 
-def test_places_in_a_map_and_moments_of_a_clip_are_told_apart():
+def test_places_in_a_map_and_moments_of_a_clip_differ():
     torch.manual_seed(0)
     x = torch.zeros(2, 1, 32, 32)
     x[0, :, :8, :8] = x[1, :, -8:, -8:] = 1.0

@@ -31,9 +31,9 @@ def test_one_process_gives_the_value_and_gradients_of_the_definition(name, case_
     exact = loss_cases.run(name, case, slice(None), naive=True)
     for rows_per_tile in (1, 3, 4, 100):
         with loss_cases.small_tiles(rows_per_tile):
-            found = loss_cases.run(name, case, slice(None))
-        assert found["loss"].dtype == (torch.float64 if case.dtype == torch.float64 else torch.float32)
-        assert_close(found, exact, TOLERANCE[case.dtype])
+            computed = loss_cases.run(name, case, slice(None))
+        assert computed["loss"].dtype == (torch.float64 if case.dtype == torch.float64 else torch.float32)
+        assert_close(computed, exact, TOLERANCE[case.dtype])
 
 
 @per_loss
@@ -45,13 +45,13 @@ def test_several_processes_average_to_the_definition(request, fixture, name, cas
     case = LOSS_CASES[case_name]
     mean = {}
     for key in results[0]:
-        found = [result[key] for result in results]
+        computed = [result[key] for result in results]
         if key in case.frozen:
             mean[key] = None
         elif key in ("a", "b"):  # a row lives on one rank, and the others add nothing to the mean
-            mean[key] = torch.cat([x for x in found if x is not None]).double() / len(found)
+            mean[key] = torch.cat([x for x in computed if x is not None]).double() / len(computed)
         else:
-            mean[key] = torch.stack(found).double().mean(dim=0)
+            mean[key] = torch.stack(computed).double().mean(dim=0)
     assert_close(mean, loss_cases.run(name, case, slice(None), naive=True), TOLERANCE[case.dtype])
 
 
@@ -129,8 +129,8 @@ def test_hundreds_of_rows_are_as_exact_as_the_matrix_of_all_pairs(name, scale):
     case = LossCase((301, 0, 0, 0), groups=tuple(i % 290 for i in range(301)), scale=scale)
     for rows_per_tile in (64, 1000):
         with loss_cases.small_tiles(rows_per_tile):
-            found = loss_cases.run(name, case, slice(None))
-        assert_close(found, loss_cases.run(name, case, slice(None), naive=True))
+            computed = loss_cases.run(name, case, slice(None))
+        assert_close(computed, loss_cases.run(name, case, slice(None), naive=True))
 
 
 LEFT_FACTOR = {"mm": 0, "addmm": 1, "addmm_": 1, "bmm": 0}
@@ -148,8 +148,8 @@ class Watch(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         if (left := LEFT_FACTOR.get(func.overloadpacket.__name__)) is not None:
             self.num_multiplications += args[left].numel() * args[left + 1].shape[-1]
-        made = [x.untyped_storage().nbytes() for x in tree_leaves(out) if isinstance(x, torch.Tensor)]
-        self.num_bytes = max(self.num_bytes, *made, 0)
+        sizes = [x.untyped_storage().nbytes() for x in tree_leaves(out) if isinstance(x, torch.Tensor)]
+        self.num_bytes = max(self.num_bytes, *sizes, 0)
         return out
 
 
@@ -220,8 +220,8 @@ def test_a_compiled_step_is_the_same_step(name):
         return 2 * call(name, torch.nn.functional.normalize(x + 1, dim=1), z_b)
 
     compiled = torch.compile(step, backend="aot_eager")
-    for found, wanted in zip(*(torch.autograd.grad(f(z_a), z_a) for f in (compiled, step)), strict=True):
-        torch.testing.assert_close(found, wanted)
+    for computed, wanted in zip(*(torch.autograd.grad(f(z_a), z_a) for f in (compiled, step)), strict=True):
+        torch.testing.assert_close(computed, wanted)
 
 
 @per_loss

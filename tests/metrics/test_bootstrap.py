@@ -61,7 +61,7 @@ def test_a_cluster_that_holds_no_value_may_be_drawn():
     assert bootstrap.interval(means[:, 0]) == (1, 1)
 
 
-def test_values_alike_within_clusters_are_less_sure_than_as_many_of_their_own():
+def test_values_alike_within_clusters_are_less_sure_than_as_many_independent_ones():
     rng = np.random.default_rng(0)
     owners = np.repeat(np.arange(20), 50)
     values = rng.normal(size=20)[owners]

@@ -41,7 +41,7 @@ def test_samples_where_nothing_is_known():
     assert choose_clusters(np.arange(6), np.zeros(6), EVERYONE)[0] == "samples"
 
 
-def test_only_samples_that_ask_count():
+def test_only_queries_count():
     owners = [("a",), ("b",), ("c",), ("a",), ("b",), ("c",)]
     asks = np.array([False, False, False, True, True, True])
     assert choose_clusters(owner_clusters(owners), np.array([0, 1, 2, 0, 0, 1]), asks)[0] == "groups"

@@ -146,20 +146,22 @@ def split_of(**z):
 
 
 def test_the_space_of_a_split_has_a_name_for_every_figure():
-    found = space(split_of(audio=unit(20, 4), image=unit(30, 4, 1), imu=unit(1, 4)), [Pair("audio", "image")])
-    assert set(found) == {"audio", "image", "audio-image", "audio_to_image", "image_to_audio"}
-    assert set(found["audio"]) == {"mean_cosine", "uniformity", "effective_rank"}
-    assert found["audio-image"]["alignment"] == pytest.approx(alignment(unit(20, 4), unit(30, 4, 1)[:20]))
-    assert found["image_to_audio"]["hubness"] == pytest.approx(hubness(unit(30, 4, 1)[:20], unit(20, 4)))
+    figures = space(split_of(audio=unit(20, 4), image=unit(30, 4, 1), imu=unit(1, 4)), [Pair("audio", "image")])
+    assert set(figures) == {"audio", "image", "audio-image", "audio_to_image", "image_to_audio"}
+    assert set(figures["audio"]) == {"mean_cosine", "uniformity", "effective_rank"}
+    assert figures["audio-image"]["alignment"] == pytest.approx(alignment(unit(20, 4), unit(30, 4, 1)[:20]))
+    assert figures["image_to_audio"]["hubness"] == pytest.approx(hubness(unit(30, 4, 1)[:20], unit(20, 4)))
 
 
 def test_a_pair_is_measured_on_the_samples_that_have_both():
     z = {"audio": unit(4, 3), "image": unit(6, 3, 1)}
     rows = {"audio": torch.tensor([0, 0, 2, 5]), "image": torch.tensor([0, 1, 2, 2, 3, 4])}
-    found = space(Embeddings(z, rows, 6), [Pair("audio", "image"), Pair("imu", "image")])
-    assert found["audio-image"]["gap"] == pytest.approx(modality_gap(z["audio"][[0, 2]], z["image"][[0, 2]]))
-    assert found["audio"]["mean_cosine"] == pytest.approx(mean_cosine(z["audio"][[0, 2, 3]]))  # first value of a sample
-    assert "audio_to_image" not in found  # ten nearest of two say nothing
+    figures = space(Embeddings(z, rows, 6), [Pair("audio", "image"), Pair("imu", "image")])
+    assert figures["audio-image"]["gap"] == pytest.approx(modality_gap(z["audio"][[0, 2]], z["image"][[0, 2]]))
+    assert figures["audio"]["mean_cosine"] == pytest.approx(
+        mean_cosine(z["audio"][[0, 2, 3]])
+    )  # first value of a sample
+    assert "audio_to_image" not in figures  # ten nearest of two say nothing
 
 
 def test_a_large_split_is_seen_through_evenly_spread_samples(monkeypatch):

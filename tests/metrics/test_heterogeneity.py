@@ -13,7 +13,7 @@ SIZES = st.tuples(st.integers(2, 4), st.integers(1, 5))
 
 
 @st.composite
-def found(draw):
+def studies(draw):
     num_seeds, num = draw(SIZES)
     return Heterogeneity(
         draw(arrays(float, (num_seeds, num, num), elements=BITS)), draw(arrays(float, (num_seeds, num), elements=BITS))
@@ -21,7 +21,7 @@ def found(draw):
 
 
 @settings(max_examples=30, deadline=None)
-@given(found())
+@given(studies())
 def test_every_matrix_is_what_its_formula_says(h):
     num_seeds, num = h.fresh_SM.shape
     for s in range(num_seeds):
@@ -44,7 +44,7 @@ def test_every_matrix_is_what_its_formula_says(h):
 
 @pytest.mark.slow
 @settings(deadline=None)
-@given(found())
+@given(studies())
 def test_distances_are_symmetric_and_zero_to_oneself(h):
     assert np.array_equal(h.distance, h.distance.T)
     assert (h.distance >= 0).all()
@@ -55,7 +55,7 @@ def test_distances_are_symmetric_and_zero_to_oneself(h):
 
 @pytest.mark.slow
 @settings(deadline=None)
-@given(found(), st.data())
+@given(studies(), st.data())
 def test_modalities_that_serve_alike_are_at_distance_zero_and_in_one_cluster(h, data):
     if h.fresh_SM.shape[1] < 2:
         return
@@ -86,10 +86,10 @@ def test_clusters_are_numbered_as_they_occur_and_lie_side_by_side():
     same = np.array([0, 1, 0, 2, 1])
     separation = np.where(same[:, None] == same, near, far)
     np.fill_diagonal(separation, 0)
-    found, order = find_clusters(separation)
-    assert found == [0, 1, 0, 2, 1]
+    cluster_of, order = find_clusters(separation)
+    assert cluster_of == [0, 1, 0, 2, 1]
     assert sorted(order) == [0, 1, 2, 3, 4]
-    stretches = [found[index] for index in order]
+    stretches = [cluster_of[index] for index in order]
     assert len([1 for a, b in itertools.pairwise(stretches) if a != b]) == 2
     assert find_clusters(np.zeros((1, 1))) == ([0], [0])
 

@@ -47,9 +47,9 @@ def test_a_resample_counts_as_scikit_learn_weights_do(seed):
     members[0] = True
     counts = rng.multinomial(30, np.full(30, 1 / 30), size=4)
     counts[:, 0] += 1
-    found = average_precision(pessimistic_order(scores, members), members, counts)
+    precision = average_precision(pessimistic_order(scores, members), members, counts)
     expected = [average_precision_score(members, scores, sample_weight=weights) for weights in counts]
-    assert found == pytest.approx(expected)
+    assert precision == pytest.approx(expected)
 
 
 def test_ties_count_against_the_items_of_the_class():

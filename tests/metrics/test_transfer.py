@@ -20,14 +20,14 @@ def test_emergent_pairs_as_a_share_of_trained_ones():
         "a_to_b": entry(0.5, "emergent", chance=0.1),
         "image_to_text": entry(1.0, "anchor"),
     }
-    found = transfer(pairs, draws(pairs, jitter=0.02))
+    summary = transfer(pairs, draws(pairs, jitter=0.02))
     trained = (0.8 / 0.9 + 0.5 / 0.8) / 2
-    assert found["trained"] == pytest.approx(trained)
-    assert found["emergent"] == pytest.approx(0.4 / 0.9)
-    assert found["emergent_of_trained"] == pytest.approx(0.4 / 0.9 / trained)
-    lo, hi = found["ci95_emergent_of_trained"]
-    assert lo < found["emergent_of_trained"] < hi
-    assert (found["measure"], found["trained_pairs"], found["emergent_pairs"]) == ("R@1 above chance", 2, 1)
+    assert summary["trained"] == pytest.approx(trained)
+    assert summary["emergent"] == pytest.approx(0.4 / 0.9)
+    assert summary["emergent_of_trained"] == pytest.approx(0.4 / 0.9 / trained)
+    lo, hi = summary["ci95_emergent_of_trained"]
+    assert lo < summary["emergent_of_trained"] < hi
+    assert (summary["measure"], summary["trained_pairs"], summary["emergent_pairs"]) == ("R@1 above chance", 2, 1)
 
 
 def test_ceilings_count_where_all_are_known_and_pairs_that_share_nothing_do_not():
@@ -36,12 +36,12 @@ def test_ceilings_count_where_all_are_known_and_pairs_that_share_nothing_do_not(
         "a_to_b": entry(0.1, "emergent", **{"ceiling_R@1": 0.25}),
         "b_to_c": entry(0.1, "emergent", chance=0.1, **{"ceiling_R@1": 0.1}),
     }
-    found = transfer(pairs, draws(pairs))
-    assert found["measure"] == "share of the ceiling at R@1"
-    assert (found["trained"], found["emergent"]) == (pytest.approx(0.8), pytest.approx(0.4))
-    assert found["emergent_of_trained"] == pytest.approx(0.5)
-    assert found["ci95_emergent_of_trained"] == pytest.approx([0.5, 0.5])
-    assert (found["emergent_pairs"], found["pairs_that_share_nothing"]) == (1, 1)
+    summary = transfer(pairs, draws(pairs))
+    assert summary["measure"] == "share of the ceiling at R@1"
+    assert (summary["trained"], summary["emergent"]) == (pytest.approx(0.8), pytest.approx(0.4))
+    assert summary["emergent_of_trained"] == pytest.approx(0.5)
+    assert summary["ci95_emergent_of_trained"] == pytest.approx([0.5, 0.5])
+    assert (summary["emergent_pairs"], summary["pairs_that_share_nothing"]) == (1, 1)
     without = transfer({"a_to_c": entry(0.3, "emergent"), **pairs}, draws({"a_to_c": entry(0.3, ""), **pairs}))
     assert without["measure"] == "R@1 above chance"
 
@@ -52,6 +52,6 @@ def test_ceilings_count_where_all_are_known_and_pairs_that_share_nothing_do_not(
      {"a_to_image": entry(0.1, "trained", chance=0.1), "a_to_b": entry(0.5, "emergent")}],
 )  # fmt: skip
 def test_there_is_no_ratio_to_nothing(pairs):
-    found = transfer(pairs, draws(pairs))
-    assert found["emergent_of_trained"] is None
-    assert found["ci95_emergent_of_trained"] is None
+    summary = transfer(pairs, draws(pairs))
+    assert summary["emergent_of_trained"] is None
+    assert summary["ci95_emergent_of_trained"] is None

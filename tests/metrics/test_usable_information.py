@@ -29,22 +29,24 @@ def test_bits_are_those_of_the_definition_at_the_scale_of_the_other_half(seed, n
     z_query, z_pool = unit(generator, num_queries), unit(generator, num_items)
     query_groups = torch.randint(groups + 1, (num_queries,), generator=generator)  # one group may have no item
     pool_groups = torch.randint(groups, (num_items,), generator=generator)
-    asked = torch.isin(query_groups, pool_groups)
-    if len(query_groups[asked].unique()) < 2:
+    has_answer = torch.isin(query_groups, pool_groups)
+    if len(query_groups[has_answer].unique()) < 2:
         with pytest.raises(ValueError, match="two groups"):
             usable_information(z_query, z_pool, query_groups, pool_groups)
         return
-    found = usable_information(z_query, z_pool, query_groups, pool_groups)
-    assert torch.equal(found.queries_Q, asked.nonzero().flatten())
+    information = usable_information(z_query, z_pool, query_groups, pool_groups)
+    assert torch.equal(information.queries_Q, has_answer.nonzero().flatten())
     at_scale = torch.stack(
-        [naive_bits(z_query[asked], z_pool, query_groups[asked], pool_groups, scale) for scale in SCALES]
+        [naive_bits(z_query[has_answer], z_pool, query_groups[has_answer], pool_groups, scale) for scale in SCALES]
     )
-    half = query_groups[asked].unique(return_inverse=True)[1] % 2
+    half = query_groups[has_answer].unique(return_inverse=True)[1] % 2
     for which in (0, 1):
-        chosen = SCALES.index(found.scales[which])
+        chosen = SCALES.index(information.scales[which])
         assert at_scale[chosen, half != which].mean() == pytest.approx(float(at_scale[:, half != which].mean(1).max()))
-        torch.testing.assert_close(found.bits_Q[half == which], at_scale[chosen, half == which], atol=1e-5, rtol=1e-5)
-    assert found.bits == pytest.approx(float(found.bits_Q.mean()))
+        torch.testing.assert_close(
+            information.bits_Q[half == which], at_scale[chosen, half == which], atol=1e-5, rtol=1e-5
+        )
+    assert information.bits == pytest.approx(float(information.bits_Q.mean()))
 
 
 def test_tiles_of_any_size_give_the_same(monkeypatch):
@@ -56,7 +58,7 @@ def test_tiles_of_any_size_give_the_same(monkeypatch):
     torch.testing.assert_close(tiled.bits_Q, whole.bits_Q)
 
 
-def test_what_tells_all_is_worth_the_logarithm_of_the_pool_and_noise_nothing():
+def test_full_information_is_the_logarithm_of_the_pool_and_noise_has_none():
     pool, groups = torch.eye(16), torch.arange(16)
     assert usable_information(pool, pool, groups, groups).bits == pytest.approx(4.0, abs=1e-4)
     twins = groups // 4  # four relevant items each: log2(16 / 4)

@@ -173,7 +173,7 @@ def test_what_is_no_binder_is_refused(config, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["gone", "./me/binder", "~/gone", "/gone/run", "runs/mine", "here/mine", "a/b/c"])
-def test_what_looks_like_a_path_never_asks_the_hub(name, tmp_path, monkeypatch):
+def test_what_looks_like_a_path_makes_no_request_to_the_hub(name, tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: pytest.fail("asked"))

@@ -68,31 +68,31 @@ def test_dropout_is_the_same_in_both_passes():
 
 def test_activations_of_one_chunk_at_a_time():
     """Counted where they are made, in both passes: hidden activations (2, 32) of earlier chunks are gone by then."""
-    net, made, most_alive = encoder(), [], []
+    net, outputs, most_alive = encoder(), [], []
 
     def count(_module, _inputs, output):
-        most_alive.append(sum(ref() is not None for ref in made))
-        made.append(weakref.ref(output))
+        most_alive.append(sum(ref() is not None for ref in outputs))
+        outputs.append(weakref.ref(output))
 
     net[1].register_forward_hook(count)
     x = torch.randn(NUM_ROWS, WIDTH).double()
     encode_in_chunks(net, x, 2).sum().backward()
-    assert len(made) == 2 * NUM_ROWS / 2
+    assert len(outputs) == 2 * NUM_ROWS / 2
     assert max(most_alive) <= 1
 
 
 def test_a_modules_step_is_the_same(tmp_path):
     binder = Binder.from_config(tiny.binder_config(tiny.write_anchor(tmp_path)))
     batch, pairs = make_batch(binder), [Pair("imu", "image"), Pair("depth", "image")]
-    found = []
+    results = []
     for chunk_size in (None, 1):
         module = BindingModule(binder.eval(), pairs, chunk_size=chunk_size)
         module.log = lambda *_, **__: None
         module.zero_grad()
         loss = module.training_step(batch, 0)
         loss.backward()
-        found.append([loss.detach(), *(p.grad for p in module.parameters() if p.grad is not None)])
-    for ours, theirs in zip(*found, strict=True):
+        results.append([loss.detach(), *(p.grad for p in module.parameters() if p.grad is not None)])
+    for ours, theirs in zip(*results, strict=True):
         torch.testing.assert_close(ours, theirs)
 
 

@@ -38,8 +38,8 @@ def sounds():
 
 def one_by_one(binder, sound):
     """Each window on its own, then the mean of their vectors."""
-    found = binder.transforms["audio"](sound, None)
-    windows = found if isinstance(found, list) else [found]
+    clips = binder.transforms["audio"](sound, None)
+    windows = clips if isinstance(clips, list) else [clips]
     z = torch.cat([binder.encode("audio", window[None]) for window in windows])
     return len(windows), normalize(z.mean(dim=0), dim=-1)
 

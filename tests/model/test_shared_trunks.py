@@ -195,9 +195,9 @@ SMALL |= {"encoder.imu.kernel": 10}
 
 @pytest.mark.slow
 def test_share_is_a_key_of_every_encoder():
-    made = runs.config("encoder/imu=transformer", "encoder.imu.share=audio")
-    assert made.encoder.imu.share == "audio"
-    assert all(encoder.share is None for modality, encoder in made.encoder.items() if modality != "imu")
+    composed = runs.config("encoder/imu=transformer", "encoder.imu.share=audio")
+    assert composed.encoder.imu.share == "audio"
+    assert all(encoder.share is None for modality, encoder in composed.encoder.items() if modality != "imu")
     assert runs.config("+encoder.mine._target_=mine.Mine", "+encoder.mine.share=audio").encoder.mine.share == "audio"
 
 
@@ -206,8 +206,8 @@ def test_share_is_a_key_of_every_encoder():
     ("preset", "modalities"), [("transformer", ("audio", "imu", "depth", "thermal")), ("small", ("depth", "thermal"))]
 )
 def test_presets_of_one_name_have_one_trunk_to_share(preset, modalities):
-    made = runs.config(*(f"encoder/{m}={preset}" for m in modalities))
-    parts = {m: {k: v for k, v in made.encoder[m].items() if k != "share"} for m in modalities}
+    composed = runs.config(*(f"encoder/{m}={preset}" for m in modalities))
+    parts = {m: {k: v for k, v in composed.encoder[m].items() if k != "share"} for m in modalities}
     encoders = {m: build(part) for m, part in parts.items()}
     share_trunks(encoders, dict.fromkeys(modalities[1:], modalities[0]))
     assert len({encoder.trunk for encoder in encoders.values()}) == 1

@@ -74,9 +74,9 @@ def share(anchor: str, folder: Path, rank: int, world_size: int) -> dict[str, An
     world = World()
     torch.distributed.barrier()
     cache = build_cache(watched, [world], [(0, "train", "image")], options(folder), ENGINE, show=False)
-    found = cache.lookup("image", [s.key for s in world.samples("train")], source=0, split="train")
-    assert found is not None
-    return {"embedded": sum(watched.sizes), "found": torch.cat(found)}
+    vectors = cache.lookup("image", [s.key for s in world.samples("train")], source=0, split="train")
+    assert vectors is not None
+    return {"embedded": sum(watched.sizes), "vectors": torch.cat(vectors)}
 
 
 def fill(anchor: str, folder: str, fatal: str) -> None:
