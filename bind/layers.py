@@ -159,10 +159,10 @@ class TransformerTrunk(nn.Module):
         class_BW: Tensor = self.norm(self._run_layers(tokens_BLW)[:, 0])
         return class_BW
 
-    def tokens(self, tokens_BLW: Tensor) -> Tensor:
-        """The tokens themselves after all layers (B, L, width), normalised, without the class token."""
+    def tokens(self, tokens_BLW: Tensor) -> tuple[Tensor, Tensor]:
+        """The tokens after all layers (B, L, width), normalised, and a mask (B, L) of ones; without the class token."""
         out_BLW: Tensor = self.norm(self._run_layers(tokens_BLW)[:, 1:])
-        return out_BLW
+        return out_BLW, out_BLW.new_ones(out_BLW.shape[:2], dtype=torch.bool)
 
     def _run_layers(self, tokens_BLW: Tensor) -> Tensor:
         """(B, 1 + L, width), the class token first."""

@@ -70,8 +70,7 @@ class AudioViT(nn.Module):
 
     def tokens(self, wave_BT: Tensor) -> tuple[Tensor, Tensor]:
         """See `TokenEncoder.tokens`: one token per patch, those of a band of all bands after the other."""
-        z_BLW = self.trunk.tokens(self._patches(wave_BT))
-        return z_BLW, z_BLW.new_ones(z_BLW.shape[:2], dtype=torch.bool)
+        return self.trunk.tokens(self._patches(wave_BT))
 
     def _patches(self, wave_BT: Tensor) -> Tensor:
         mel_BMT = self.augment(self.fbank(wave_BT))

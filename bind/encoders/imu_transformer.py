@@ -50,8 +50,7 @@ class ImuTransformer(nn.Module):
 
     def tokens(self, x_BCT: Tensor) -> tuple[Tensor, Tensor]:
         """See `TokenEncoder.tokens`: one token per piece of `kernel` steps, in order of time."""
-        z_BLW = self.trunk.tokens(self._pieces(x_BCT))
-        return z_BLW, z_BLW.new_ones(z_BLW.shape[:2], dtype=torch.bool)
+        return self.trunk.tokens(self._pieces(x_BCT))
 
     def _pieces(self, x_BCT: Tensor) -> Tensor:
         num_channels, num_steps = x_BCT.shape[1:]

@@ -51,8 +51,7 @@ class MapViT(nn.Module):
 
     def tokens(self, x_B1HW: Tensor) -> tuple[Tensor, Tensor]:
         """See `TokenEncoder.tokens`: one token per patch, row by row."""
-        z_BLW = self.trunk.tokens(self._patches(x_B1HW))
-        return z_BLW, z_BLW.new_ones(z_BLW.shape[:2], dtype=torch.bool)
+        return self.trunk.tokens(self._patches(x_B1HW))
 
     def _patches(self, x_B1HW: Tensor) -> Tensor:
         if x_B1HW.shape[1:] != (1, self.size_px, self.size_px):
