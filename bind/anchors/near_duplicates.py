@@ -78,7 +78,6 @@ def find_near_duplicates(
     open_one: Callable[[int], Image.Image],
     open_other: Callable[[int], Image.Image],
     anchor: Anchor,
-    *,
     max_opened: int | None = None,
 ) -> tuple[list[tuple[int, int, float]], int]:
     """Find those of N pictures that are nearly the same as one of M.
