@@ -136,7 +136,7 @@ class Anchor(nn.Module):
 
     def save(self, folder: Path | str) -> None:
         """Write weights (safetensors, half precision), tokenizer and processor where `PretrainedAnchor` finds them."""
-        with open_folder_atomically(Path(folder)) as partial:
+        with open_folder_atomically(Path(folder)) as partial, _silent_transformers():
             copy.deepcopy(self.model).half().save_pretrained(partial)
             self.tokenizer.save_pretrained(partial)
             self.image_processor.save_pretrained(partial)
