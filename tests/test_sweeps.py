@@ -182,6 +182,7 @@ def test_a_choice_that_is_not_installed_says_how_to_install_it(chosen, as_comman
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("more", "told"), [((), "does nothing without -m"), (("ckpt=last",), "ckpt=last: ")])
 def test_a_choice_without_m_is_refused_but_for_a_job_that_goes_on(more, told, tmp_path, as_command, capfd):
     (tmp_path / "conf" / "sweep").mkdir(parents=True)

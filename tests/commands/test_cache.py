@@ -58,6 +58,7 @@ def test_a_training_finds_what_the_command_wrote(tmp_path, no_pictures):
         train(larger)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -82,6 +83,7 @@ def test_help_explains(as_command, capsys):
     assert "views: 1" in shown
 
 
+@pytest.mark.slow
 def test_both_configs_agree_on_the_cache():
     ours, trainings = (OmegaConf.to_container(runs.config(name=name).cache) for name in ("cache", "train"))
     assert ours == {key: value for key, value in trainings.items() if key != "build"}

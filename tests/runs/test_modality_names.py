@@ -36,6 +36,7 @@ def finished(tmp_path_factory):
     return folder / "run"
 
 
+@pytest.mark.slow
 def test_metrics_and_queries_name_every_pair(finished):
     retrieval = json.loads((finished / "metrics.json").read_text())["retrieval"]
     own = ["image", "text", "speech_to_text", "a_and_b"]
