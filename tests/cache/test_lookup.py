@@ -63,7 +63,7 @@ def test_one_view_draws_nothing():
     assert rngs[0].random() == np.random.default_rng(3).random()
 
 
-def test_a_key_that_was_never_cached_is_told():
+def test_a_key_that_was_never_cached_is_reported():
     with pytest.raises(ValueError, match="lacks the key 'elsewhere'"):
         entry([1, 2]).lookup(["k0", "elsewhere"])
     with pytest.raises(ValueError, match="lacks the key"):

@@ -69,7 +69,7 @@ def test_a_training_finds_what_the_command_wrote(tmp_path, no_pictures):
         (["cache.views=0"], r"cache\.views=0"),
     ],
 )
-def test_what_can_not_be_cached_is_told(tmp_path, more, message):
+def test_what_can_not_be_cached_is_reported(tmp_path, more, message):
     with pytest.raises(ValueError, match=message):
         cache(runs.config(*overrides(tmp_path, *more), name="cache"))
 

@@ -14,20 +14,20 @@ from bind.metrics.cosine import full_fp32
 
 def oracle(scores, query_groups, pool_groups, tie_tolerance=0.0, hidden=None):
     """Query → the places of its relevant items, best first, and its pool size; from the full matrix, item by item."""
-    found = {}
+    places_of_queries = {}
     for query, (row, group) in enumerate(zip(scores, query_groups, strict=True)):
         seen = np.ones(len(row), dtype=bool) if hidden is None else hidden[1] != hidden[0][query]
         relevant = np.sort(row[seen & (pool_groups == group)])[::-1]
         others = row[seen & (pool_groups != group)]
         if len(relevant):
             ahead = [int((others >= bar - np.float32(tie_tolerance)).sum()) for bar in relevant]
-            found[query] = np.array([j + 1 + n for j, n in enumerate(ahead)]), int(seen.sum())
-    return found
+            places_of_queries[query] = np.array([j + 1 + n for j, n in enumerate(ahead)]), int(seen.sum())
+    return places_of_queries
 
 
-def assert_agrees(ranking, found):
-    assert ranking.queries_Q.tolist() == list(found)
-    places, pools = [p for p, _ in found.values()], [n for _, n in found.values()]
+def assert_agrees(ranking, places_of_queries):
+    assert ranking.queries_Q.tolist() == list(places_of_queries)
+    places, pools = [p for p, _ in places_of_queries.values()], [n for _, n in places_of_queries.values()]
     assert ranking.ranks_Q.tolist() == [p[0] for p in places]
     assert ranking.num_relevant_Q.tolist() == [len(p) for p in places]
     assert ranking.num_pool_Q.tolist() == pools
@@ -74,9 +74,9 @@ def test_tiles_agree_with_the_full_matrix(problem, scores_at_once, compared_bars
             (1, 2, 50),
             hidden=hidden and tuple(map(torch.from_numpy, hidden)),
         )
-    found = oracle(scores, query_groups, pool_groups, hidden=hidden)
-    assert_agrees(ranking, found)
-    ranks = np.array([places[0] for places, _ in found.values()])
+    places_of_queries = oracle(scores, query_groups, pool_groups, hidden=hidden)
+    assert_agrees(ranking, places_of_queries)
+    ranks = np.array([places[0] for places, _ in places_of_queries.values()])
     figures = ranking.summary(num_resamples=10)
     assert figures["R@50"] == figures["recall@50"] == figures["chance_R@50"] == 1.0
     assert figures["R@2"] == pytest.approx((ranks <= 2).mean())
