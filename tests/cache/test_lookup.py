@@ -31,7 +31,7 @@ def row_and_view(z_D):
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=30), st.randoms(use_true_random=False))
 def test_every_key_gets_its_own_rows_in_order(counts, random):
     cached = entry(counts)

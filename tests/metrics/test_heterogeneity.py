@@ -20,7 +20,7 @@ def tables(draw):
     )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(tables())
 def test_every_matrix_is_what_its_formula_says(h):
     num_seeds, num = h.fresh_SM.shape
@@ -43,7 +43,6 @@ def test_every_matrix_is_what_its_formula_says(h):
 
 
 @pytest.mark.slow
-@settings(deadline=None)
 @given(tables())
 def test_distances_are_symmetric_and_zero_to_oneself(h):
     assert np.array_equal(h.distance, h.distance.T)
@@ -54,7 +53,6 @@ def test_distances_are_symmetric_and_zero_to_oneself(h):
 
 
 @pytest.mark.slow
-@settings(deadline=None)
 @given(tables(), st.data())
 def test_modalities_that_serve_alike_are_at_distance_zero_and_in_one_cluster(h, data):
     if h.fresh_SM.shape[1] < 2:

@@ -59,7 +59,7 @@ def problems(draw):
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(problems(), st.integers(1, 60), st.sampled_from([0, 2, 16]))
 def test_tiles_agree_with_the_full_matrix(problem, scores_at_once, compared_bars):
     scores, query_groups, pool_groups, hidden = problem
@@ -87,7 +87,7 @@ def test_tiles_agree_with_the_full_matrix(problem, scores_at_once, compared_bars
 
 
 @pytest.mark.slow
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.integers(0, 2**32 - 1),
     st.sampled_from([3, 64, 512]),
@@ -142,7 +142,7 @@ def test_one_vector_rounded_differently_is_still_one_vector():
 
 
 @pytest.mark.slow
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 9))
 def test_map_and_ndcg_agree_with_sklearn_where_nothing_ties(seed, num_groups):
     rng = np.random.default_rng(seed)
@@ -157,7 +157,7 @@ def test_map_and_ndcg_agree_with_sklearn_where_nothing_ties(seed, num_groups):
 
 
 @pytest.mark.slow
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(problems())
 def test_map_is_what_sklearn_gives_once_ties_are_broken_against_the_query(problem):
     scores, query_groups, pool_groups, _ = problem
