@@ -63,6 +63,7 @@ def test_epochs_that_end_before_max_steps_are_reported(max_steps, is_reported, t
     assert (printed in capsys.readouterr().out) == is_reported
 
 
+@pytest.mark.slow
 def test_a_mixture_of_nothing_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"\+data\.manifests\.NAME=FILE"):
         train(mixture({}, tmp_path))

@@ -214,6 +214,7 @@ def in_job(job_config, tmp_path):
     HydraConfig.instance().cfg = None
 
 
+@pytest.mark.slow
 def test_a_job_in_a_process_of_a_launcher_starts_train_py_for_its_other_processes(in_job, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/lib/submitit/core/_submit.py", "folder", "--flag"])
     monkeypatch.setattr(sys.modules["__main__"], "__spec__", "submitit.core._submit")

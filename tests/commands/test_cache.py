@@ -105,6 +105,7 @@ def test_losses_with_the_cache_are_those_with_the_towers(recordings, tmp_path, n
     assert np.abs(cached - with_towers).max() < 1e-3
 
 
+@pytest.mark.slow
 def test_the_environment_moves_the_cache(monkeypatch):
     assert runs.config().cache.dir == f"{os.environ['BINDSPACE_CACHE']}/anchors", "a folder of these tests"
     monkeypatch.delenv("BINDSPACE_CACHE")

@@ -56,6 +56,7 @@ def test_two_orthogonal_clusters():
     assert alignment(z[:20], z[20:], power=1) == pytest.approx(math.sqrt(2))
 
 
+@pytest.mark.slow
 def test_vectors_spread_evenly_over_the_sphere():
     z = unit(4000, 256)
     assert mean_cosine(z) == pytest.approx(0.0, abs=1e-3)

@@ -10,6 +10,8 @@ from bind.report.queries import read_queries
 from bind.runs.jobs import train
 from bind.studies import compare
 
+pytestmark = pytest.mark.slow
+
 CHOICES = ("+encoder/audio@encoder.speech_to_text=small", "+transform/audio@transform.speech_to_text=default",
            "+encoder/audio@encoder.a_and_b=small", "+transform/audio@transform.a_and_b=default",
            "data=manifest", "fusion=late")  # fmt: skip
@@ -36,7 +38,6 @@ def finished(tmp_path_factory):
     return folder / "run"
 
 
-@pytest.mark.slow
 def test_metrics_and_queries_name_every_pair(finished):
     retrieval = json.loads((finished / "metrics.json").read_text())["retrieval"]
     own = ["image", "text", "speech_to_text", "a_and_b"]
