@@ -4,6 +4,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("any machine", deadline=None)  # how long an example takes is no matter of the code alone
+settings.load_profile("any machine")
 
 SLOW_BY_KIND = ("ranks", "browser", "real_data", "long")
 SLOW_BY_FIXTURE = {

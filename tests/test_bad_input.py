@@ -117,6 +117,7 @@ def test_a_spoilt_sensor_file_is_named(spoil, said, own_recordings, tmp_path, re
     assert said in message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "said"),
     [

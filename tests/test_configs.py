@@ -111,6 +111,7 @@ def test_the_keys_that_others_rely_on_can_be_set():
     assert made.trainer.accelerator == "cpu"
 
 
+@pytest.mark.slow
 def test_anything_of_the_trainer_can_be_added():
     made = runs.config("+trainer.overfit_batches=2", "trainer.gradient_clip_val=0.5")
     assert (made.trainer.overfit_batches, made.trainer.gradient_clip_val) == (2, 0.5)

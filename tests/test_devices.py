@@ -169,6 +169,7 @@ def trainer_of(folder, *choices, **values):
     return make_trainer(OmegaConf.to_container(config, resolve=True), folder)
 
 
+@pytest.mark.slow
 def test_a_choice_names_its_strategy(tmp_path):
     assert isinstance(trainer_of(tmp_path, "trainer=ddp").strategy, DDPStrategy)
     trainer = trainer_of(tmp_path, "trainer=fsdp")
@@ -178,6 +179,7 @@ def test_a_choice_names_its_strategy(tmp_path):
         trainer_of(tmp_path, "trainer=cpu", **{"trainer.devices": 2})
 
 
+@pytest.mark.slow
 def test_slurm_counts_nodes_and_devices_and_leaves_signals_to_us(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="start it with srun"):
         trainer_of(tmp_path, "trainer=slurm")

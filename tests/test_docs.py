@@ -99,6 +99,7 @@ def test_the_keys_that_are_often_set_exist():
                 node = node[part]
 
 
+@pytest.mark.slow
 def test_every_key_of_the_configs_has_a_place_in_the_reference(reference):
     page = reference.config_page()
     for path in CONFIG_DIR.rglob("*.yaml"):

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 
 import pytest
-from support.source_code import MODULES, PACKAGE, ROOT, nodes_of
+from support.source_code import MODULES, PACKAGE, ROOT, nodes_of, statements_of
 
 PAGE = ROOT / "docs" / "architecture.md"
 
@@ -41,16 +41,15 @@ ALLOWED_IN = {
 
 def imports_of(source: str, module: str) -> set[str]:
     """Full names that a module imports anywhere in it, except for type checking only."""
-    nodes = nodes_of(source)
     skipped = {
         id(inner)
-        for node in nodes
+        for node in statements_of(source)
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
         for statement in node.body
         for inner in ast.walk(statement)
     }
     names = set()
-    for node in nodes:
+    for node in statements_of(source):
         if isinstance(node, ast.Import) and id(node) not in skipped:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and id(node) not in skipped:

@@ -47,6 +47,7 @@ def test_the_example_of_an_own_modality_embeds_files(own):
     torch.testing.assert_close(z.norm(dim=-1), torch.ones(1))
 
 
+@pytest.mark.slow
 def test_the_choices_that_the_page_names_exist():
     for group, names in re.findall(r"`?((?:transform|encoder)/\w+)=`?((?:`?\w+`?)(?:, `\w+`)*)", PAGE):
         for name in re.findall(r"\w+", names):

@@ -4,12 +4,12 @@ import ast
 import re
 from collections import defaultdict
 
-from support.source_code import MODULES, ROOT, nodes_of, parse
+from support.source_code import MODULES, ROOT, parse, statements_of
 
-SCRIPTS = {
-    f"{folder}.{path.stem}": path.read_text()
-    for folder in ("benchmarks", "data_scripts", "examples")
-    for path in sorted((ROOT / folder).glob("*.py"))
+OTHERS = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts): path.read_text()
+    for folder in ("benchmarks", "data_scripts", "examples", "tests")
+    for path in sorted((ROOT / folder).rglob("*.py"))
 }
 
 # Left: what a reader has to guess. Right: what stands there now.
@@ -65,11 +65,11 @@ IDIOMS = re.compile(r"^_?tell_|_told$|_comes?_to$|_asked$")
 def names_of(module: str, source: str) -> set[str]:
     """Names of the module, its functions, classes and their arguments, and the constants at the top of it."""
     names = set(module.split("."))
-    for node in nodes_of(source):
+    for node in statements_of(source):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names.add(node.name)
-        elif isinstance(node, ast.arg):
-            names.add(node.arg)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            names |= {argument.arg for argument in ast.walk(node.args) if isinstance(argument, ast.arg)}
     for node in parse(source).body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         names |= {target.id for target in targets if isinstance(target, ast.Name)}
@@ -100,7 +100,7 @@ def too_many_positional(source: str, limit: int = 5) -> list[str]:
 
 
 def test_names_are_plain_words():
-    code = {**MODULES, **SCRIPTS}
+    code = {**MODULES, **OTHERS}
     complaints = [f"{module}: {name}" for module, source in code.items() for name in unplain(names_of(module, source))]
     assert not complaints, "\n".join(complaints)
 
@@ -113,7 +113,7 @@ def test_no_public_function_takes_more_than_five_positional_arguments():
 def test_one_name_is_one_class():
     places = defaultdict(list)
     for module, source in MODULES.items():
-        for node in nodes_of(source):
+        for node in statements_of(source):
             if isinstance(node, ast.ClassDef):
                 places[node.name].append(module)
     assert {name: modules for name, modules in places.items() if len(modules) > 1} == {}

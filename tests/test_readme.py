@@ -37,6 +37,7 @@ def test_the_walk_over_links_sees_what_is_wrong(tmp_path):
     assert documents.broken_links(page) == ["#nothing", "gone.md"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [c for c in COMMANDS_OF_README if documents.is_hydra(c)], ids=" ".join)
 def test_every_command_composes(command):
     documents.composed(command)

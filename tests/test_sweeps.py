@@ -182,12 +182,13 @@ def test_a_choice_that_is_not_installed_says_how_to_install_it(chosen, as_comman
     )
 
 
-@pytest.mark.parametrize(("more", "told"), [((), "does nothing without -m"), (("ckpt=last",), "ckpt=last: ")])
-def test_a_choice_without_m_is_refused_but_for_a_job_that_goes_on(more, told, tmp_path, as_command, capfd):
+@pytest.mark.slow
+@pytest.mark.parametrize(("more", "message"), [((), "does nothing without -m"), (("ckpt=last",), "ckpt=last: ")])
+def test_a_choice_without_m_is_refused_but_for_a_job_that_goes_on(more, message, tmp_path, as_command, capfd):
     (tmp_path / "conf" / "sweep").mkdir(parents=True)
     (tmp_path / "conf" / "sweep" / "mine.yaml").write_text("# @package _global_\nhydra: {sweep: {dir: mine}}\n")
     assert as_command(main, "train", "--config-dir", "conf", "sweep=mine", "run_dir=empty", *more) == 1
-    assert told in capfd.readouterr().err
+    assert message in capfd.readouterr().err
 
 
 @pytest.fixture(scope="module")
@@ -213,6 +214,7 @@ def in_job(job_config, tmp_path):
     HydraConfig.instance().cfg = None
 
 
+@pytest.mark.slow
 def test_a_job_in_a_process_of_a_launcher_starts_train_py_for_its_other_processes(in_job, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/lib/submitit/core/_submit.py", "folder", "--flag"])
     monkeypatch.setattr(sys.modules["__main__"], "__spec__", "submitit.core._submit")

@@ -30,7 +30,7 @@ def folders(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(params=list(tiny.FAMILIES))
+@pytest.fixture(params=[f if f == "clip" else pytest.param(f, marks=pytest.mark.slow) for f in tiny.FAMILIES])
 def folder(request, folders):
     return folders(request.param)
 

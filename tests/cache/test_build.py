@@ -101,6 +101,7 @@ def test_processes_share_the_work_and_repeat_none(anchor, tmp_path):
     assert all(torch.equal(each["vectors"], exact) for each in shares)
 
 
+@pytest.mark.slow
 def test_without_locks_the_work_is_done_all_the_same(anchor, tmp_path, monkeypatch):
     def no_locks(*args):
         raise OSError(38, "Function not implemented")
@@ -199,6 +200,7 @@ def _rngs(seed):
     return [np.random.default_rng([seed, i]) for i in range(len(World().samples("train")))]
 
 
+@pytest.mark.slow
 def test_a_job_needs_nothing_but_its_arguments(anchor, tmp_path):
     own = PretrainedAnchor(anchor)
     job = EmbeddingJob(World(), "train", "image", own.transforms["image"], num_views=2)

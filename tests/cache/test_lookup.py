@@ -31,7 +31,7 @@ def row_and_view(z_D):
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=30), st.randoms(use_true_random=False))
 def test_every_key_gets_its_own_rows_in_order(counts, random):
     cached = entry(counts)
@@ -63,7 +63,7 @@ def test_one_view_draws_nothing():
     assert rngs[0].random() == np.random.default_rng(3).random()
 
 
-def test_a_key_that_was_never_cached_is_an_error():
+def test_a_key_that_was_never_cached_is_reported():
     with pytest.raises(ValueError, match="lacks the key 'elsewhere'"):
         entry([1, 2]).lookup(["k0", "elsewhere"])
     with pytest.raises(ValueError, match="lacks the key"):

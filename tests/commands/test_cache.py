@@ -58,6 +58,7 @@ def test_a_training_finds_what_the_command_wrote(tmp_path, no_pictures):
         train(larger)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -68,7 +69,7 @@ def test_a_training_finds_what_the_command_wrote(tmp_path, no_pictures):
         (["cache.views=0"], r"cache\.views=0"),
     ],
 )
-def test_what_can_not_be_cached_is_told(tmp_path, more, message):
+def test_what_can_not_be_cached_is_reported(tmp_path, more, message):
     with pytest.raises(ValueError, match=message):
         cache(runs.config(*overrides(tmp_path, *more), name="cache"))
 
@@ -82,6 +83,7 @@ def test_help_explains(as_command, capsys):
     assert "views: 1" in shown
 
 
+@pytest.mark.slow
 def test_both_configs_agree_on_the_cache():
     ours, trainings = (OmegaConf.to_container(runs.config(name=name).cache) for name in ("cache", "train"))
     assert ours == {key: value for key, value in trainings.items() if key != "build"}
@@ -103,6 +105,7 @@ def test_losses_with_the_cache_are_those_with_the_towers(recordings, tmp_path, n
     assert np.abs(cached - with_towers).max() < 1e-3
 
 
+@pytest.mark.slow
 def test_the_environment_moves_the_cache(monkeypatch):
     assert runs.config().cache.dir == f"{os.environ['BINDSPACE_CACHE']}/anchors", "a folder of these tests"
     monkeypatch.delenv("BINDSPACE_CACHE")

@@ -41,6 +41,7 @@ def test_the_last_used_stand_first_and_a_use_is_noticed(cache):
     assert (cache / other.folder / "about.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_it_is_listed_and_nothing_is_deleted_unless_named(cache, as_command, capsys):
     assert as_command(main, "cached") == 0
     out = capsys.readouterr().out

@@ -99,7 +99,7 @@ def test_every_piece_is_done_once():
     assert list(spread(functools.partial(ray_cases.begin_with, ""), [], num_cpus=1)) == []
 
 
-def test_what_can_not_be_run_is_told():
+def test_what_can_not_be_run_is_reported():
     with pytest.raises(ValueError, match="engine=spark: choose local or ray"), connected("spark", None):
         pass
     with pytest.raises(ValueError, match="a worker takes 3 CPUs, all of Ray has 2: lower num_workers"):

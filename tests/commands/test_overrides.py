@@ -90,7 +90,8 @@ def test_in_a_sweep_it_stands_behind_hydras_words(as_command, capsys):
     assert err.index("Could not override") < err.index("error: data.batchsize: did you mean data.batch_size?")
 
 
-def test_stderr_is_held_until_the_job_and_never_lost(capsys):
+def test_stderr_is_held_until_the_job_and_never_lost(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["bindspace"])  # pytest's own may hold -m
     before = sys.stderr
     with suggestions(CONFIG_DIR, "train"):
         log = sys.stderr

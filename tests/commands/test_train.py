@@ -74,6 +74,7 @@ def test_the_command_and_the_function_train_the_same(trained, recordings, tmp_pa
     assert {**other, "seconds": None} == {**run.metrics, "seconds": None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -110,6 +111,7 @@ def test_a_notebook_refuses_several_processes_with_the_command(monkeypatch):
         bind.train(["trainer=ddp", "trainer.devices=2"])
 
 
+@pytest.mark.slow
 def test_callbacks_can_not_travel_to_other_processes():
     with pytest.raises(ValueError, match=r"\+callbacks\.NAME="):
         bind.train(["trainer=ddp", "trainer.devices=2"], callbacks=[StepCounter()])

@@ -12,7 +12,7 @@ from bind.data.plan import BatchPlan
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     sizes=st.lists(st.integers(4, 30), min_size=1, max_size=3),
     alpha=st.floats(0, 1),

@@ -12,7 +12,7 @@ def requests(plan: BatchPlan, num_epochs: int) -> list:
     return [request for _ in range(num_epochs) for request in plan]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     sizes=st.lists(st.integers(8, 30), min_size=1, max_size=3),
     world_size=st.integers(1, 4),
@@ -33,7 +33,7 @@ def test_ranks_cut_the_global_batch_in_order(sizes, world_size, batch_size, seed
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     sizes=st.lists(st.integers(4, 30), min_size=1, max_size=3),
     alpha=st.sampled_from([0.0, 0.5, 1.0]),
@@ -135,7 +135,7 @@ def test_a_source_smaller_than_the_global_batch_is_refused():
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     sizes=st.lists(st.integers(0, 20), min_size=1, max_size=3),
     batch_size=st.integers(1, 7),

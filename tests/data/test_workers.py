@@ -19,12 +19,19 @@ def loader(start_method="fork"):
     )
 
 
+def start(batches_of):
+    """An iterator that has given its first batch, and its process."""
+    others = multiprocessing.active_children()
+    batches = iter(batches_of)
+    assert next(batches) == 0
+    (worker,) = (process for process in multiprocessing.active_children() if process not in others)
+    return batches, worker
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 @pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="this system does not tell who sent a signal")
 def test_a_signal_to_all_processes_leaves_the_loader_its_workers(number):
-    batches = iter(loader())
-    assert next(batches) == 0
-    [worker] = multiprocessing.active_children()
+    batches, worker = start(loader())
     subprocess.run(["kill", f"-{int(number)}", str(worker.pid)], check=True)  # not from its own parent
     time.sleep(0.2)
     assert worker.is_alive()
@@ -33,9 +40,7 @@ def test_a_signal_to_all_processes_leaves_the_loader_its_workers(number):
 
 @pytest.mark.parametrize("start_method", ["fork", pytest.param("forkserver", marks=pytest.mark.slow)])
 def test_the_training_process_ends_its_workers(start_method):
-    batches = iter(loader(start_method))
-    next(batches)
-    [worker] = multiprocessing.active_children()
+    batches, worker = start(loader(start_method))
     worker.terminate()
     worker.join(timeout=10)
     assert worker.exitcode == 0

@@ -69,9 +69,9 @@ def test_bad_files_are_refused_above_the_share(share, refused, capsys):
         assert "dropped 3 of 10 files that cannot be used:\n  0.wav: missing" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("given", "share"), [([], 0.0), (["--allow-bad"], 0.01), (["--allow-bad", "0.3"], 0.3)])
-def test_how_much_may_be_bad(given, share):
-    args = common.parse_arguments("", "", ["--source", "a", "--out", "b", *given])
+@pytest.mark.parametrize(("options", "share"), [([], 0.0), (["--allow-bad"], 0.01), (["--allow-bad", "0.3"], 0.3)])
+def test_how_much_may_be_bad(options, share):
+    args = common.parse_arguments("", "", ["--source", "a", "--out", "b", *options])
     assert args.allow_bad == share
 
 

@@ -82,7 +82,7 @@ def test_spec_augment_is_the_identity_in_evaluation():
     assert SpecAugment().eval()(mel) is mel
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     num_masks=st.integers(0, 3),
     max_share=st.floats(0.0, 1.0),

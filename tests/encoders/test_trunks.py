@@ -61,7 +61,7 @@ def test_an_empty_batch_gives_empty_features_and_zero_gradients(trunk_and_shape)
     assert all(torch.equal(p.grad, torch.zeros_like(p)) for p in trunk.parameters())
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(order=st.permutations(range(4)), kept=st.integers(1, 4))
 def test_a_row_does_not_depend_on_the_rest_of_the_batch(trunk_and_shape, order, kept):
     trunk, shape = trunk_and_shape

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.two_ranks import retrieval_parts, run_retrieval, split_parts
 
@@ -73,7 +73,6 @@ def test_one_per_group_finds_a_pool_where_sources_share_groups_but_not_modalitie
 
 
 @pytest.mark.slow
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=30), st.data())
 def test_a_pool_item_is_the_first_of_its_group(groups, data):
     samples = st.lists(st.sampled_from(range(len(groups))), max_size=40).map(sorted)

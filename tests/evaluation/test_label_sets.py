@@ -10,34 +10,34 @@ OPTIONS = {
 }
 
 
-def made(labels=(), **changes):
+def label_set(labels=(), **changes):
     return LabelSet.of("pets", OPTIONS | changes, labels)
 
 
 def test_every_template_meets_every_phrase():
-    assert made().prompts == [["a dog", "a puppy", "the dog", "the puppy"], ["a cat", "the cat"]]
+    assert label_set().prompts == [["a dog", "a puppy", "the dog", "the puppy"], ["a cat", "the cat"]]
 
 
 def test_a_list_of_labels_is_its_own_phrases_and_none_means_all_labels_there_are():
-    assert made(classes=["cat", "dog"]).classes == {"cat": ("cat",), "dog": ("dog",)}
-    assert list(made(["dog", None, "cat", "dog"], classes=None).classes) == ["cat", "dog"]
-    assert list(made(["dog|cat", "cat|bird"], classes=None, multi_label=True).classes) == ["bird", "cat", "dog"]
+    assert label_set(classes=["cat", "dog"]).classes == {"cat": ("cat",), "dog": ("dog",)}
+    assert list(label_set(["dog", None, "cat", "dog"], classes=None).classes) == ["cat", "dog"]
+    assert list(label_set(["dog|cat", "cat|bird"], classes=None, multi_label=True).classes) == ["bird", "cat", "dog"]
 
 
 def test_members():
     labels = ["cat", None, "bird", "dog|cat"]
-    assert made().members(labels).int().tolist() == [[0, 1], [0, 0], [0, 0], [0, 0]]
-    assert made(multi_label=True).members(labels).int().tolist() == [[0, 1], [0, 0], [0, 0], [1, 1]]
+    assert label_set().members(labels).int().tolist() == [[0, 1], [0, 0], [0, 0], [0, 0]]
+    assert label_set(multi_label=True).members(labels).int().tolist() == [[0, 1], [0, 0], [0, 0], [1, 1]]
 
 
 def test_prompts_are_averaged_after_each_is_a_unit_vector():
     z = {"a cat": [1.0, 0.0], "the cat": [0.0, 1.0]}
-    embedded = made(classes=["cat"]).embed(lambda texts: torch.tensor([z[text] for text in texts]))
+    embedded = label_set(classes=["cat"]).embed(lambda texts: torch.tensor([z[text] for text in texts]))
     torch.testing.assert_close(embedded, torch.full((1, 2), 0.5**0.5))
 
 
 def test_the_fingerprint_follows_the_prompts():
-    assert made().fingerprint == made().fingerprint != made(templates=["a {}"]).fingerprint
+    assert label_set().fingerprint == label_set().fingerprint != label_set(templates=["a {}"]).fingerprint
 
 
 @pytest.mark.parametrize(
@@ -51,9 +51,9 @@ def test_the_fingerprint_follows_the_prompts():
 )
 def test_refuses_what_is_not_right(changes, message):
     with pytest.raises(ValueError, match=message):
-        made(**changes)
+        label_set(**changes)
 
 
 def test_refuses_labels_of_another_set_and_names_the_way_out():
     with pytest.raises(ValueError, match=r"data.zero_shot.pets: no sample .* prompts=NAME"):
-        made().members(["bird", None])
+        label_set().members(["bird", None])

@@ -47,7 +47,7 @@ def test_it_learns_which_modality_to_trust():
     assert fusion.attention(z, present)[:, 0].mean() > 0.9
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(rows=st.lists(st.integers(1, 7), min_size=0, max_size=8), p=st.floats(0.0, 1.0))
 def test_dropout_never_invents_a_modality_nor_drops_the_last(rows, p):
     present_BM = torch.tensor([[bool(row >> i & 1) for i in range(3)] for row in rows], dtype=torch.bool).reshape(-1, 3)

@@ -48,7 +48,7 @@ def naive(method, query, pool, query_present, pool_present) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("method", METHODS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(query_rows=masks, pool_rows=masks)
 def test_scores_equal_the_naive_ones(method, query_rows, pool_rows):
     query, query_present = make(["audio", "imu"], query_rows, seed=0)
@@ -69,7 +69,7 @@ def test_sum_ranks_a_pool_of_single_vectors_as_early_fusion_does(query_rows):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(rows=masks, garbage=st.sampled_from([float("nan"), float("inf"), 9.0]))
 def test_what_missing_rows_hold_changes_nothing(method, rows, garbage):
     z, present = make(["audio", "imu"], rows, seed=0)
@@ -79,7 +79,7 @@ def test_what_missing_rows_hold_changes_nothing(method, rows, garbage):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(data=st.data(), pool_rows=masks)
 def test_scores_follow_the_pool_when_it_is_permuted_and_the_queries_when_they_are_tiled(method, data, pool_rows):
     query, query_present = make(["audio", "imu"], [1, 2, 3, 3], seed=0)

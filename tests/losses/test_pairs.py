@@ -84,7 +84,7 @@ def cases(draw):
 
 @pytest.mark.slow
 @per_loss
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(case=cases(), rows_per_tile=st.integers(1, 8))
 def test_any_batch_in_any_tiles_is_the_definition(name, case, rows_per_tile):
     with loss_cases.small_tiles(rows_per_tile):
@@ -97,7 +97,7 @@ def test_any_batch_in_any_tiles_is_the_definition(name, case, rows_per_tile):
 
 @pytest.mark.slow
 @per_loss
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(case=cases(), random=st.randoms(use_true_random=False))
 def test_neither_the_order_of_rows_nor_of_sides_nor_the_names_of_groups_matter(name, case, random):
     z_a, z_b, options = loss_cases.inputs(case)

@@ -56,6 +56,7 @@ def test_two_orthogonal_clusters():
     assert alignment(z[:20], z[20:], power=1) == pytest.approx(math.sqrt(2))
 
 
+@pytest.mark.slow
 def test_vectors_spread_evenly_over_the_sphere():
     z = unit(4000, 256)
     assert mean_cosine(z) == pytest.approx(0.0, abs=1e-3)
@@ -82,7 +83,7 @@ def test_the_cone_of_a_modality_is_its_mean_cosine():
     assert mean_cosine(z) == pytest.approx(float(products.sum() - products.trace()) / (30 * 29))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 999), num_rows=st.integers(5, 40), dim=st.integers(2, 12), tile=st.integers(1, 300))
 def test_tiles_equal_the_whole_matrix(seed, num_rows, dim, tile):
     z, other = unit(num_rows, dim, seed), unit(num_rows + 3, dim, seed + 1)
@@ -96,7 +97,7 @@ def test_tiles_equal_the_whole_matrix(seed, num_rows, dim, tile):
     assert effective_rank(z) == pytest.approx(naive_effective_rank(z), rel=1e-3)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 999), num_rows=st.integers(4, 30), dim=st.integers(2, 10))
 def test_neither_a_rotation_nor_the_order_changes_a_figure(seed, num_rows, dim):
     a, b = unit(num_rows, dim, seed), unit(num_rows, dim, seed + 1)
@@ -109,7 +110,7 @@ def test_neither_a_rotation_nor_the_order_changes_a_figure(seed, num_rows, dim):
         assert figure((a @ rotation)[order], (b @ rotation)[order]) == pytest.approx(figure(a, b), abs=1e-3)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 999), num_rows=st.integers(2, 30), dim=st.integers(2, 10))
 def test_figures_stay_within_their_bounds(seed, num_rows, dim):
     z = unit(num_rows, dim, seed)

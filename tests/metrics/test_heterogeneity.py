@@ -13,15 +13,15 @@ SIZES = st.tuples(st.integers(2, 4), st.integers(1, 5))
 
 
 @st.composite
-def studies(draw):
+def tables(draw):
     num_seeds, num = draw(SIZES)
     return Heterogeneity(
         draw(arrays(float, (num_seeds, num, num), elements=BITS)), draw(arrays(float, (num_seeds, num), elements=BITS))
     )
 
 
-@settings(max_examples=30, deadline=None)
-@given(studies())
+@settings(max_examples=30)
+@given(tables())
 def test_every_matrix_is_what_its_formula_says(h):
     num_seeds, num = h.fresh_SM.shape
     for s in range(num_seeds):
@@ -43,8 +43,7 @@ def test_every_matrix_is_what_its_formula_says(h):
 
 
 @pytest.mark.slow
-@settings(deadline=None)
-@given(studies())
+@given(tables())
 def test_distances_are_symmetric_and_zero_to_oneself(h):
     assert np.array_equal(h.distance, h.distance.T)
     assert (h.distance >= 0).all()
@@ -54,8 +53,7 @@ def test_distances_are_symmetric_and_zero_to_oneself(h):
 
 
 @pytest.mark.slow
-@settings(deadline=None)
-@given(studies(), st.data())
+@given(tables(), st.data())
 def test_modalities_that_serve_alike_are_at_distance_zero_and_in_one_cluster(h, data):
     if h.fresh_SM.shape[1] < 2:
         return

@@ -21,7 +21,7 @@ def case(seed, num_items=40, num_classes=6, dim=8):
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10_000))
 def test_equals_scikit_learn(seed):
     z, members, z_class, names = case(seed)
@@ -39,7 +39,7 @@ def test_equals_scikit_learn(seed):
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10_000))
 def test_a_resample_counts_as_scikit_learn_weights_do(seed):
     rng = np.random.default_rng(seed)

@@ -14,20 +14,20 @@ from bind.metrics.cosine import full_fp32
 
 def oracle(scores, query_groups, pool_groups, tie_tolerance=0.0, hidden=None):
     """Query → the places of its relevant items, best first, and its pool size; from the full matrix, item by item."""
-    places_and_pools = {}
+    places_of_queries = {}
     for query, (row, group) in enumerate(zip(scores, query_groups, strict=True)):
         seen = np.ones(len(row), dtype=bool) if hidden is None else hidden[1] != hidden[0][query]
         relevant = np.sort(row[seen & (pool_groups == group)])[::-1]
         others = row[seen & (pool_groups != group)]
         if len(relevant):
             ahead = [int((others >= bar - np.float32(tie_tolerance)).sum()) for bar in relevant]
-            places_and_pools[query] = np.array([j + 1 + n for j, n in enumerate(ahead)]), int(seen.sum())
-    return places_and_pools
+            places_of_queries[query] = np.array([j + 1 + n for j, n in enumerate(ahead)]), int(seen.sum())
+    return places_of_queries
 
 
-def assert_agrees(ranking, places_and_pools):
-    assert ranking.queries_Q.tolist() == list(places_and_pools)
-    places, pools = [p for p, _ in places_and_pools.values()], [n for _, n in places_and_pools.values()]
+def assert_agrees(ranking, places_of_queries):
+    assert ranking.queries_Q.tolist() == list(places_of_queries)
+    places, pools = [p for p, _ in places_of_queries.values()], [n for _, n in places_of_queries.values()]
     assert ranking.ranks_Q.tolist() == [p[0] for p in places]
     assert ranking.num_relevant_Q.tolist() == [len(p) for p in places]
     assert ranking.num_pool_Q.tolist() == pools
@@ -59,7 +59,7 @@ def problems(draw):
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(problems(), st.integers(1, 60), st.sampled_from([0, 2, 16]))
 def test_tiles_agree_with_the_full_matrix(problem, scores_at_once, compared_bars):
     scores, query_groups, pool_groups, hidden = problem
@@ -74,9 +74,9 @@ def test_tiles_agree_with_the_full_matrix(problem, scores_at_once, compared_bars
             (1, 2, 50),
             hidden=hidden and tuple(map(torch.from_numpy, hidden)),
         )
-    places_and_pools = oracle(scores, query_groups, pool_groups, hidden=hidden)
-    assert_agrees(ranking, places_and_pools)
-    ranks = np.array([places[0] for places, _ in places_and_pools.values()])
+    places_of_queries = oracle(scores, query_groups, pool_groups, hidden=hidden)
+    assert_agrees(ranking, places_of_queries)
+    ranks = np.array([places[0] for places, _ in places_of_queries.values()])
     figures = ranking.summary(num_resamples=10)
     assert figures["R@50"] == figures["recall@50"] == figures["chance_R@50"] == 1.0
     assert figures["R@2"] == pytest.approx((ranks <= 2).mean())
@@ -87,7 +87,7 @@ def test_tiles_agree_with_the_full_matrix(problem, scores_at_once, compared_bars
 
 
 @pytest.mark.slow
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.integers(0, 2**32 - 1),
     st.sampled_from([3, 64, 512]),
@@ -142,7 +142,7 @@ def test_one_vector_rounded_differently_is_still_one_vector():
 
 
 @pytest.mark.slow
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 9))
 def test_map_and_ndcg_agree_with_sklearn_where_nothing_ties(seed, num_groups):
     rng = np.random.default_rng(seed)
@@ -157,7 +157,7 @@ def test_map_and_ndcg_agree_with_sklearn_where_nothing_ties(seed, num_groups):
 
 
 @pytest.mark.slow
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(problems())
 def test_map_is_what_sklearn_gives_once_ties_are_broken_against_the_query(problem):
     scores, query_groups, pool_groups, _ = problem

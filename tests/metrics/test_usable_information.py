@@ -20,7 +20,7 @@ def naive_bits(z_query, z_pool, query_groups, pool_groups, scale):
 
 
 @pytest.mark.slow
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     seed=st.integers(0, 2**31), num_queries=st.integers(4, 30), num_items=st.integers(3, 20), groups=st.integers(2, 6)
 )

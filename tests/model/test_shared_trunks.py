@@ -256,6 +256,7 @@ def test_a_run_with_one_trunk_is_evaluated_again_and_started_from(recordings, ru
         train(config_of_run(recordings, tmp_path, init_from=str(run_dir), **{"encoder.audio.share": None}))
 
 
+@pytest.mark.slow
 def test_a_modality_that_is_not_chosen_has_no_trunk_to_share(recordings, tmp_path):
     with pytest.raises(ValueError, match=r"encoder\.audio\.share=imu: imu has no encoder here; choose it too"):
         train(config_of_run(recordings, tmp_path, modalities=["audio"]))

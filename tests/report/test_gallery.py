@@ -53,6 +53,7 @@ def test_right_results_are_framed_in_one_colour_wrong_ones_in_another(tmp_path):
     assert frames(False, False)[0] == 0
 
 
+@pytest.mark.slow
 def test_rows_and_columns_grow_with_queries_and_results(tmp_path):
     one = Image.open(plot_gallery([Query("q", [Result("a", 1.0, True)])], tmp_path / "one.png")).size
     four = [Query("q", [Result("a", 1.0, True, "a long caption " * 9)] * 3, "caption with $x_1 in it")] * 2

@@ -83,7 +83,7 @@ def test_a_depth_map_says_what_its_colours_mean_and_holes_are_dark():
     assert (media["kind"], media["note"]) == ("picture", "0.54 (dark) to 3.00 m")
 
 
-def test_text_is_bounded_and_what_is_unknown_is_told():
+def test_text_is_bounded_and_what_is_unknown_is_reported():
     assert as_media("</script>") == {"kind": "text", "text": "</script>"}
     assert len(as_media("x" * 10_000)["text"]) < LONGEST_TEXT + 5
     assert as_media(np.zeros((2, 2, 2, 2), np.int64))["text"] == "(int64 array (2, 2, 2, 2))"

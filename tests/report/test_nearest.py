@@ -22,6 +22,7 @@ def test_trained_pairs_come_first_then_new_modalities_that_never_met(split):
     assert len(telling_pairs(split, ENCODED, PAIRS)) == NUM_GALLERIES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("one_per_group", [False, True])
 def test_each_query_has_its_nearest_pool_items_best_first(split, one_per_group):
     for gallery in galleries(split, ENCODED, PAIRS, 4, one_per_group=one_per_group):

@@ -131,7 +131,7 @@ def test_what_was_pointed_at_stays_and_a_click_keeps_it(browser, toy):
         assert shown(browser) == points.of(other)
 
 
-def test_a_click_on_a_sound_plays_it_and_pointing_does_where_asked(browser, toy):
+def test_a_click_on_a_sound_plays_it_and_pointing_does_where_that_is_chosen(browser, toy):
     playing = "return [...document.querySelectorAll('.detail button.sound')].map((b) => b.textContent)"
     with a_quiet_page(browser, toy):
         points = Points(browser, toy)

@@ -42,7 +42,7 @@ def test_every_vector_is_a_point_of_its_sample_with_its_own_medium(source):
     json.dumps(page, allow_nan=False)
 
 
-def test_the_same_samples_are_chosen_again_and_no_more_than_asked(source):
+def test_the_same_samples_are_chosen_again_and_no_more_than_the_limit(source):
     page = shown(source, 3)
     assert page == shown(source, 3)
     assert (len(page["scatter"]["samples"]), page["scatter"]["num_samples"]) == (3, 6)

@@ -34,8 +34,8 @@ def run(folder, tasks, split="test", name="queries.parquet"):
     return folder
 
 
-def by_figure(found):
-    return {d.figure: d for d in found}
+def by_figure(differences):
+    return {d.figure: d for d in differences}
 
 
 def test_what_is_written_is_read(tmp_path):

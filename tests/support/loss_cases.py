@@ -70,11 +70,11 @@ def inputs(case: LossCase) -> tuple[Tensor, Tensor, dict[str, Any]]:
     return z_a.to(case.dtype), z_b.to(case.dtype), options
 
 
-def assert_close(computed: dict[str, Tensor | None], exact: dict[str, Tensor | None], tolerance: float = 1e-6) -> None:
+def assert_close(results: dict[str, Tensor | None], exact: dict[str, Tensor | None], tolerance: float = 1e-6) -> None:
     """Gradients of rows norm-wise; value and scalars, where terms of order 1 cancel, also absolutely."""
-    assert computed.keys() == exact.keys()
+    assert results.keys() == exact.keys()
     for name, wanted in exact.items():
-        got = computed[name]
+        got = results[name]
         if wanted is None:
             assert got is None, f"{name} is frozen"
             continue

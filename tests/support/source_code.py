@@ -22,6 +22,16 @@ parse = functools.cache(ast.parse)
 
 
 @functools.cache
+def statements_of(source: str) -> tuple[ast.AST, ...]:
+    """The module and every statement in it, also in functions and classes; few of all its nodes."""
+    statements: list[ast.AST] = [parse(source)]
+    for node in statements:  # which grows
+        for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+            statements += getattr(node, part, ())
+    return tuple(statements)
+
+
+@functools.cache
 def nodes_of(source: str) -> tuple[ast.AST, ...]:
     """Every node of a text's syntax tree."""
     return tuple(ast.walk(parse(source)))

@@ -47,21 +47,21 @@ def audit(folder, evaluated, trained, max_bytes=float("inf")):
     return exact_audit([Table(folder, "test", evaluated).part], [Table(folder, "train", trained).part], max_bytes)
 
 
-def found(result):
+def leaks_in(result):
     return {kind: sorted(leaks) for kind, leaks in result.leaks.items()}
 
 
 def test_owners_in_both_are_found_with_the_first_that_was_trained_on(folder):
     trained = [("t0", ["p1"], "a", None, None), ("t1", ["p1", "p2"], "a", None, None)]
     result = audit(folder, [("e0", ["p2", "p9"], "b", None, None), ("e1", ["p3"], "c", None, None)], trained)
-    assert found(result) == {"owners": ["e0"]}
+    assert leaks_in(result) == {"owners": ["e0"]}
     assert result.leaks["owners"]["e0"].trained_key == "t1"
     assert result.leaked == {"e0"}
 
 
 @pytest.mark.parametrize("name", ["a", "copy of a", "link to a"])
 def test_a_file_its_copy_and_its_link_are_one(folder, name):
-    assert found(audit(folder, [("e", [], name, None, None)], [("t", [], "a", None, None)])) == {"files": ["e"]}
+    assert leaks_in(audit(folder, [("e", [], name, None, None)], [("t", [], "a", None, None)])) == {"files": ["e"]}
 
 
 @pytest.mark.parametrize("name", ["b", "almost a", "c"])
@@ -98,7 +98,7 @@ def test_overlapping_stretches_are_those_that_comparing_all_pairs_finds(tmp_path
 
     result = audit(folder, rows(ours, "e"), rows(theirs, "t"))
     expected = sorted(f"e{i}" for i, x in enumerate(ours) if any(overlap(x, y) for y in theirs))
-    assert found(result) == ({"windows": expected} if expected else {})
+    assert leaks_in(result) == ({"windows": expected} if expected else {})
 
 
 def test_captions_that_are_trained_on_too_are_noted_and_no_leakage(tmp_path):

@@ -50,13 +50,13 @@ spans = st.tuples(st.integers(0, 12), st.integers(1, 6), st.sampled_from(["train
 
 @pytest.mark.slow
 @given(st.lists(spans, max_size=8))
-def test_overlaps_are_those_that_comparing_all_pairs_finds(found):
+def test_overlaps_are_those_that_comparing_all_pairs_finds(spans):
     samples = [
         sample(f"k{i}", split, audio=Clip(Path("a.wav"), float(start), float(start + length)))
-        for i, (start, length, split) in enumerate(found)
+        for i, (start, length, split) in enumerate(spans)
     ]
     overlap = any(
-        a[2] != b[2] and a[0] < b[0] + b[1] and b[0] < a[0] + a[1] for i, a in enumerate(found) for b in found[:i]
+        a[2] != b[2] and a[0] < b[0] + b[1] and b[0] < a[0] + a[1] for i, a in enumerate(spans) for b in spans[:i]
     )
     if overlap:
         with pytest.raises(ValueError, match="overlap"):

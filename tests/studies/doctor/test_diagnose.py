@@ -9,7 +9,7 @@ from bind.studies.doctor.diagnose import diagnose
 FIRST, SECOND, IN_TEST = 0, 1, 24
 
 
-def found(diagnosis):
+def problems_of(diagnosis):
     """(problem, modality, error or warning) → names."""
     return {
         (p.kind.name, p.modality, "error" if p.is_error else "warning"): [
@@ -21,7 +21,7 @@ def found(diagnosis):
 
 def test_clean_data_raises_nothing(clean_world):
     diagnosis = diagnose(clean_world)
-    assert found(diagnosis) == {}
+    assert problems_of(diagnosis) == {}
     assert diagnosis.overview["audio"] == {
         "samples": 30,
         "splits": {"train": 18, "val": 6, "test": 6},
@@ -217,7 +217,7 @@ FILE_FAULTS = {
 def test_a_planted_fault_is_found_by_its_name_and_file_and_nothing_else(world, name):
     plant, (problem, modality, severity, column) = FILE_FAULTS[name]
     plant(world)
-    assert found(diagnose(world.manifest)) == {(problem, modality, severity): [world.rows[FIRST][column]]}
+    assert problems_of(diagnose(world.manifest)) == {(problem, modality, severity): [world.rows[FIRST][column]]}
 
 
 def span(rows, index, start, end):
@@ -284,7 +284,7 @@ ROW_FAULTS = {
 def test_a_planted_row_is_found_by_its_name_and_nothing_else(world, name):
     plant, problem, names = ROW_FAULTS[name]
     world.edit_rows(plant)
-    assert found(diagnose(world.manifest)) == {problem: names(world.rows)}
+    assert problems_of(diagnose(world.manifest)) == {problem: names(world.rows)}
 
 
 @pytest.mark.slow
@@ -305,14 +305,14 @@ def test_spans_that_only_touch_are_fine_and_a_silent_one_is_named_with_its_span(
     world.edit_sound(FIRST, quiet_end)
     world.edit_rows(lambda rows: (span(rows, FIRST, 0.0, 0.5), span(rows, SECOND, 0.5, 1.0)))
     name = f"{world.rows[FIRST]['audio']} [0.5-1.0 s]"
-    assert found(diagnose(world.manifest)) == {("silent", "audio", "warning"): [name]}
+    assert problems_of(diagnose(world.manifest)) == {("silent", "audio", "warning"): [name]}
 
 
 @pytest.mark.slow
 def test_a_span_beyond_the_end_is_an_error_of_that_span_alone(world):
     world.edit_rows(lambda rows: (span(rows, FIRST, 0.0, 0.5), span(rows, SECOND, 0.5, 9.0)))
     name = f"{world.rows[FIRST]['audio']} [0.5-9.0 s]"
-    assert found(diagnose(world.manifest)) == {("unreadable file", "audio", "error"): [name]}
+    assert problems_of(diagnose(world.manifest)) == {("unreadable file", "audio", "error"): [name]}
 
 
 def test_all_faults_at_once_are_all_named(world):
@@ -337,7 +337,7 @@ def test_what_is_forgiven_in_one_is_an_error_in_many(world):
     for index in range(4):
         world.edit_sound(index, lambda x: x * 1e-4)
     names = [world.rows[index]["audio"] for index in range(4)]
-    assert found(diagnose(world.manifest)) == {("silent", "audio", "error"): names}
+    assert problems_of(diagnose(world.manifest)) == {("silent", "audio", "error"): names}
 
 
 @pytest.mark.slow
@@ -391,7 +391,7 @@ def test_a_parquet_recording_is_read_as_a_csv(tmp_path):
     pyarrow.parquet.write_table(pyarrow.csv.read_csv(tmp_path / "a.csv"), tmp_path / "a.parquet")
     rows = [{"key": n, "split": "train", "group": "g", "imu": f"a.{n}"} for n in ("csv", "parquet")]
     manifest = write_rows(tmp_path, [*rows, {"key": "z", "split": "train", "text": "z"}])
-    assert found(diagnose(manifest)) == {("gaps or steps back in time", "imu", "error"): ["a.csv", "a.parquet"]}
+    assert problems_of(diagnose(manifest)) == {("gaps or steps back in time", "imu", "error"): ["a.csv", "a.parquet"]}
 
 
 @pytest.mark.slow
@@ -416,4 +416,4 @@ def test_copies_of_files_that_are_not_opened_are_found_by_their_bytes(tmp_path):
         (tmp_path / f"{name}.mkv").write_bytes(b"0" if name == "c" else b"1")
     splits = {"a": "train", "b": "test", "c": "train"}
     manifest = write_rows(tmp_path, [{"key": k, "split": s, "video": f"{k}.mkv"} for k, s in splits.items()])
-    assert found(diagnose(manifest)) == {("same content in two splits", "video", "error"): ["a.mkv"]}
+    assert problems_of(diagnose(manifest)) == {("same content in two splits", "video", "error"): ["a.mkv"]}

@@ -52,6 +52,7 @@ def test_recordings_that_obey_physics_are_fine_and_their_scale_is_one(corpus):
     assert motion.best_order == "x, y, z"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["deg/s", "m/s^2"])
 def test_other_units_that_are_declared_are_fine(corpus, unit):
     degrees = (UNITS[:3] + ("deg/s",) * 3, [1] * 3 + [180 / np.pi] * 3)

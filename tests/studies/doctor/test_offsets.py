@@ -13,7 +13,7 @@ from bind.studies.doctor.offsets import lag_correlation, measure_offsets
 NUM_SAMPLES, SECONDS, AUDIO_HZ, IMU_HZ = 10, 10, 4000, 100
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10**6), num_a=st.integers(12, 40), num_b=st.integers(12, 40), max_lag=st.integers(0, 8))
 def test_the_correlation_equals_the_naive_one_over_the_overlap(seed, num_a, num_b, max_lag):
     rng = np.random.default_rng(seed)

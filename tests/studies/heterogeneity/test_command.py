@@ -196,9 +196,9 @@ def test_two_modalities_leave_nothing_to_compare_fusions_with(parts, tasks):
 
 def test_encoders_whose_trunks_differ_are_refused_with_what_fits(toy_run, as_command, capsys):
     assert as_command(main, "heterogeneity", f"run={toy_run}") == 1
-    told = capsys.readouterr().err
-    assert "does not fit" in told
-    assert "encoder/audio=transformer encoder/imu=transformer" in told
+    message = capsys.readouterr().err
+    assert "does not fit" in message
+    assert "encoder/audio=transformer encoder/imu=transformer" in message
 
 
 @pytest.mark.slow
@@ -213,7 +213,7 @@ def test_one_trunk_is_not_compared_with_itself(tmp_path, as_command, capsys, mon
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("option", "told"),
+    ("option", "message"),
     [
         ("seeds=[0]", "two or more that differ"),
         ("seeds=[1,1]", "two or more that differ"),
@@ -224,9 +224,9 @@ def test_one_trunk_is_not_compared_with_itself(tmp_path, as_command, capsys, mon
         ("run=/nowhere", "no config.yaml there"),
     ],
 )
-def test_what_can_not_be_asked_is_told(finished, as_command, capsys, option, told):
+def test_what_can_not_be_studied_is_reported(finished, as_command, capsys, option, message):
     assert as_command(main, "heterogeneity", f"run={finished}", option) == 1
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -259,7 +259,7 @@ PAIR = {
 }
 
 
-def told(of_modalities, capsys, **pair):
+def verdict(of_modalities, capsys, **pair):
     fused = {"pairs": {"audio_and_imu": PAIR | pair}, "skipped": "one pair"}
     found = {"split": "val", "seeds": [0, 1], "steps": 40, "head": True, "modalities": of_modalities, "fused": fused}
     for cells in heterogeneity_cells(found):
@@ -268,7 +268,7 @@ def told(of_modalities, capsys, **pair):
 
 
 def test_advice_names_the_override(capsys):
-    words, shown = told(of_matrix(own=2.0, other=1.9), capsys)
+    words, shown = verdict(of_matrix(own=2.0, other=1.9), capsys)
     assert "audio and imu may share a trunk, at most 0.20 ± 0.00 bits (4.00 if unrelated) apart" in words
     assert "encoder.imu.share=audio" in words
     assert "depth keeps an encoder of its own" in words
@@ -279,11 +279,11 @@ def test_advice_names_the_override(capsys):
 
 
 def test_advice_is_silent_on_what_noise_hides(capsys):
-    words, _ = told(of_matrix(own=2.0, other=1.0, noise=2.0), capsys, deserves_a_head=False, gain=-0.1)
+    words, _ = verdict(of_matrix(own=2.0, other=1.0, noise=2.0), capsys, deserves_a_head=False, gain=-0.1)
     assert "audio and imu can't be told apart" in words
     assert ".share=" not in words
     assert "need no fusion head, -0.100" in words
-    words, _ = told(of_matrix(own=0.0, other=0.0), capsys, plain_sum=1.5, learned=1.5, deserves_a_head=False)
+    words, _ = verdict(of_matrix(own=0.0, other=0.0), capsys, plain_sum=1.5, learned=1.5, deserves_a_head=False)
     assert words.count("gains nothing in 40 steps") == 3
     assert ".share=" not in words
     assert "need no fusion: imu alone tells more (2.00 bits)" in words

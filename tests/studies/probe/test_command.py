@@ -89,7 +89,7 @@ def test_the_command_writes_a_table_a_file_and_a_plot(finished, as_command, caps
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("option", "told"),
+    ("option", "message"),
     [
         ("k=abc", "k=['abc'] draws=5: pass numbers of at least 1"),
         ("k=[1,x]", "k=[1, 'x'] draws=5"),
@@ -97,9 +97,9 @@ def test_the_command_writes_a_table_a_file_and_a_plot(finished, as_command, caps
         ("draws=x", "draws=x: pass numbers of at least 1, such as k=[1,4,16] draws=5"),
     ],
 )
-def test_what_is_no_number_of_examples_is_refused(option, told, as_command, capsys):
+def test_what_is_no_number_of_examples_is_refused(option, message, as_command, capsys):
     assert as_command(main, "probe", "run=nowhere", option) == 1
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -121,7 +121,7 @@ def test_who_lacks_an_input_at_one_share_lacks_it_at_a_larger():
     assert shares == sorted(shares, reverse=True)
 
 
-def test_only_samples_with_all_inputs_that_ask_are_asked():
+def test_only_samples_with_all_inputs_are_queries():
     rows = {"audio": torch.arange(NUM_SAMPLES), "imu": torch.arange(0, NUM_SAMPLES, 2)}
     split = EmbeddedSplit(SPLIT.keys, GROUPS, {"audio": SPLIT.z["audio"], "imu": SPLIT.z["imu"][::2]}, rows)
     asks = torch.arange(NUM_SAMPLES) >= NUM_POOL

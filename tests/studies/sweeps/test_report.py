@@ -143,7 +143,7 @@ def test_the_report_is_made_again_from_the_command_line(sweep, as_command, capsy
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "told"),
+    ("arguments", "status", "message"),
     [
         (["."], 1, "error: .: no job of a sweep there"),
         ([], 2, "usage: bindspace sweep-report PATH"),
@@ -151,9 +151,9 @@ def test_the_report_is_made_again_from_the_command_line(sweep, as_command, capsy
         (["--help"], 0, "usage: bindspace sweep-report PATH"),
     ],
 )
-def test_a_folder_without_jobs_and_wrong_arguments_are_told(arguments, status, told, as_command, capsys):
+def test_a_folder_without_jobs_and_wrong_arguments_are_reported(arguments, status, message, as_command, capsys):
     assert as_command(main, "sweep-report", *arguments) == status
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_without_a_score_there_is_a_table_and_no_plot(tmp_path, capsys):

@@ -27,7 +27,7 @@ HIDDEN.__context__ = FULL
 
 
 @pytest.mark.parametrize(
-    ("error", "raised", "told"),
+    ("error", "raised", "message"),
     [
         (
             FULL,
@@ -39,7 +39,7 @@ HIDDEN.__context__ = FULL
         (KeyboardInterrupt(), KeyboardInterrupt, ""),
     ],
 )
-def test_what_fails_half_way_leaves_the_old_checkpoint_as_it_was(tmp_path, monkeypatch, error, raised, told):
+def test_what_fails_half_way_leaves_the_old_checkpoint_as_it_was(tmp_path, monkeypatch, error, raised, message):
     path = tmp_path / "last.ckpt"
     AtomicCheckpointIO().save_checkpoint({"global_step": 1}, path)
     before = path.read_bytes()
@@ -50,7 +50,7 @@ def test_what_fails_half_way_leaves_the_old_checkpoint_as_it_was(tmp_path, monke
         raise error
 
     monkeypatch.setattr(torch, "save", half)
-    with pytest.raises(raised, match=told):
+    with pytest.raises(raised, match=message):
         AtomicCheckpointIO().save_checkpoint({"global_step": 2}, path)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]

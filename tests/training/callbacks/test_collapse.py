@@ -69,6 +69,7 @@ def shuffled(imu, z_image):
     return imu, z_image[torch.randperm(len(imu), generator=torch.Generator().manual_seed(5))]
 
 
+@pytest.mark.slow
 def test_a_healthy_run_is_quiet(anchor_folder, caplog):
     run = Run(anchor_folder, caplog)
     assert run.module.last_figures["retrieval"]["imu", "image"]["R@1"] > 0.3
@@ -80,12 +81,14 @@ def test_a_healthy_run_is_quiet(anchor_folder, caplog):
     assert reference_spread(run.module) == 1.0  # nothing frozen to compare with
 
 
+@pytest.mark.slow
 def test_a_healthy_run_is_quiet_from_its_first_steps_on(anchor_folder, caplog):
     run = Run(anchor_folder, caplog, max_epochs=3, val_check_interval=2)
     assert run.trainer.global_step > 2 * run.alarm.min_steps
     assert run.warnings == []
 
 
+@pytest.mark.slow
 def test_inputs_that_are_all_alike(anchor_folder, caplog):
     run = Run(anchor_folder, caplog, lambda imu, z_image: (torch.zeros_like(imu), z_image))
     (warning,) = run.warnings  # once, not at each of six validations
@@ -96,6 +99,7 @@ def test_inputs_that_are_all_alike(anchor_folder, caplog):
     assert "likely (1): inputs that are all alike" in warning
 
 
+@pytest.mark.slow
 def test_shuffled_pairs(anchor_folder, caplog):
     run = Run(anchor_folder, caplog, shuffled, max_epochs=20)
     assert len(run.warnings) == 1
@@ -103,6 +107,7 @@ def test_shuffled_pairs(anchor_folder, caplog):
     assert "likely (1): samples whose two sides do not belong together (imu-image" in run.warnings[0]
 
 
+@pytest.mark.slow
 def test_shuffled_pairs_that_are_learned_by_heart(anchor_folder, caplog):
     options = {"max_epochs": 150, "check_val_every_n_epoch": 150, "limit_train_batches": 2, "lr": 1e-2}
     (warning,) = Run(anchor_folder, caplog, shuffled, **options).warnings
@@ -111,6 +116,7 @@ def test_shuffled_pairs_that_are_learned_by_heart(anchor_folder, caplog):
     assert "learned by heart" in warning
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("learn", [False, True])
 def test_a_temperature_far_too_high(anchor_folder, caplog, learn):
     run = Run(anchor_folder, caplog, pair=Pair("imu", "image", temperature=1.0, learn_temperature=learn), max_epochs=3)
@@ -121,6 +127,7 @@ def test_a_temperature_far_too_high(anchor_folder, caplog, learn):
     assert run.module.last_figures["space"]["imu"]["effective_rank"] > 3
 
 
+@pytest.mark.slow
 def test_a_learning_rate_far_too_high(anchor_folder, caplog):
     run = Run(anchor_folder, caplog, lr=30.0, pair=Pair("imu", "image", learn_temperature=False))
     (warning,) = run.warnings
@@ -153,6 +160,7 @@ def warnings_of(config, caplog):
     return [record.getMessage() for record in caplog.records if "After" in record.getMessage()]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_pictures")
 def test_the_toy_world_is_quiet(tmp_path, caplog):
     assert warnings_of(runs.config(**runs.QUICK | TOY | {"run_dir": str(tmp_path)}), caplog) == []
@@ -162,6 +170,7 @@ def test_the_toy_world_is_quiet(tmp_path, caplog):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_pictures")
 def test_a_small_manifest_is_quiet_but_for_its_temperature(recordings, tmp_path, caplog):
     values = {**OF_RECORDINGS, "data.manifest": str(recordings), "run_dir": str(tmp_path)}

@@ -39,7 +39,7 @@ def hint():
 
 
 @pytest.mark.parametrize(
-    ("code", "told"),
+    ("code", "message"),
     [
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "process 2 was killed by SIGKILL; is there enough"),
         ("raise SystemExit(3)", "process 2 ended with status 3, see above"),
@@ -49,12 +49,12 @@ def hint():
         ),
     ],
 )
-def test_the_error_of_another_process_is_raised_and_not_its_echo(code, told, launcher):
+def test_the_error_of_another_process_is_raised_and_not_its_echo(code, message, launcher):
     def train():
         launcher.start(code)
         lost(launcher.procs[1])
 
-    with pytest.raises(ValueError, match=told), stop_all_ranks_together(launcher, hint):
+    with pytest.raises(ValueError, match=message), stop_all_ranks_together(launcher, hint):
         train()
     assert launcher.procs[0].wait(timeout=10) < 0, "the others are left running"
     assert FOLDER not in os.environ

@@ -57,6 +57,7 @@ def test_a_long_epoch_is_not_silent(tmp_path, capsys):
     assert not any("val/" in line for line in told)
 
 
+@pytest.mark.slow
 def test_a_training_without_an_end_tells_no_time_left_but_that_of_its_clock(tmp_path, capsys):
     bar = ProgressBar("val/mean_R@1", seconds_between_lines=0.0)
     fit(tmp_path, bar, max_epochs=-1, max_time={"seconds": 1})

@@ -46,7 +46,7 @@ def server(bucket, monkeypatch):
     web._connection.cache_clear()
 
 
-@pytest.fixture(params=["http", "s3", "az", "gs"])
+@pytest.fixture(params=["http", "s3", *(pytest.param(scheme, marks=pytest.mark.slow) for scheme in ("az", "gs"))])
 def root(request, server):
     """The URL of `bucket`, by each way to a server."""
     return f"{server.url}/bucket" if request.param == "http" else f"{request.param}://bucket"

@@ -125,9 +125,7 @@ def read_here(url, answers):
         answers.put(str(error))
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")  # of Python 3.12: what is tested here
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_a_forked_process_says_that_it_can_not_read(url, method):
     assert read_whole(url) == CONTENT
     context = multiprocessing.get_context(method)

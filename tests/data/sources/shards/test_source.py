@@ -24,11 +24,11 @@ def reads(monkeypatch):
     done = []
     read_range = members.read_range
 
-    def told(path, start, stop, num_bytes=None):
+    def noting_read(path, start, stop, num_bytes=None):
         done.append((path, start, stop))
         return read_range(path, start, stop, num_bytes)
 
-    monkeypatch.setattr(members, "read_range", told)
+    monkeypatch.setattr(members, "read_range", noting_read)
     return done
 
 

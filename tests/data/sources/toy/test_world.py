@@ -174,6 +174,7 @@ def test_a_modality_may_carry_fewer_factors_and_draws_the_others_by_chance() -> 
     assert np.array_equal(array_of(fixed), array_of(world.fetch("train", [3], ["audio"], None)[0]["audio"][0]))
 
 
+@pytest.mark.slow
 def test_a_factor_that_is_not_carried_takes_every_word_equally_often(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[np.ndarray] = []
     monkeypatch.setattr(

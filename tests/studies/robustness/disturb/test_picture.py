@@ -23,7 +23,8 @@ def test_a_stronger_blur_leaves_less_contrast():
     assert noise.std() > contrasts[0] > contrasts[1] > contrasts[2]
 
 
-@settings(max_examples=30, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=30)
 @given(share=st.floats(0.01, 0.99), height=st.integers(1, 90), width=st.integers(1, 90))
 def test_holes_take_their_share_of_what_was_measured(share, height, width):
     depth = np.random.default_rng(0).uniform(1, 5, (height, width)).astype(np.float32)

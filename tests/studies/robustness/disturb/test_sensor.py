@@ -21,7 +21,7 @@ def rng():
     return np.random.default_rng(5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(degrees=st.floats(0.1, 180), seed=st.integers(0, 99))
 def test_a_rotation_keeps_lengths_and_angles_between_sensors(degrees, seed):
     clean = recording(50, seed=seed)
@@ -52,7 +52,7 @@ def test_a_bias_is_of_one_size_in_any_unit():
     np.testing.assert_allclose(np.abs(shift[0]), [0.5, 0.5 * 9.80665, 0.5, np.degrees(0.5), 0.5], rtol=1e-5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(share=st.floats(0.01, 0.99), num_frames=st.integers(2, 700), rate_hz=st.sampled_from([5.0, 50.0, 104.0]))
 def test_gaps_lose_their_share_and_hold_the_last_value(share, num_frames, rate_hz):
     counting = recording(num_frames, ("a",), ("V",), rate_hz)

@@ -17,7 +17,7 @@ def power(x):
 
 
 @pytest.mark.parametrize("noise", [white_noise, pink_noise])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     snr_db=st.floats(-30, 60),
     num_samples=st.integers(2, 3000),
