@@ -10,6 +10,8 @@ from bind.report.queries import read_queries
 from bind.runs.jobs import train
 from bind.studies import compare
 
+pytestmark = pytest.mark.slow
+
 CHOICES = ("+encoder/audio@encoder.speech_to_text=small", "+transform/audio@transform.speech_to_text=default",
            "+encoder/audio@encoder.a_and_b=small", "+transform/audio@transform.a_and_b=default",
            "data=manifest", "fusion=late")  # fmt: skip
