@@ -18,6 +18,10 @@ from bind.report.tables import summary_note
 from bind.types import Modality
 
 
+_MAX_LEVEL_TITLE = 13
+"""Characters that fit below a column; longer titles are slanted."""
+
+
 def plot_matrix(metrics: Mapping[str, Any], png: Path, fused: FusedModalities = NO_FUSION) -> Path:
     """Draw `metrics["retrieval"]`, (query, pool) → figures, trained pairs outlined, into `png`; returns `png`.
 
@@ -40,7 +44,11 @@ def plot_matrix(metrics: Mapping[str, Any], png: Path, fused: FusedModalities = 
     for (a, b), entry in entries.items():
         values[rows.index(a), columns.index(b)] = shares[a, b] if by_share else entry["R@1"]
     scale, colours = Normalize(0, 1, clip=True), matplotlib.colormaps[HEAT].with_extremes(bad="#f4f4f4")
-    with figure(png, 2.6 + 1.25 * len(columns), 1.9 + 0.85 * len(rows)) as drawing:
+    titles = [modality_title(m, fused) for m in columns]
+    longest = max(map(len, titles))
+    slant = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if longest > _MAX_LEVEL_TITLE else {}
+    width, height = 2.6 + 1.25 * len(columns), 1.9 + 0.85 * len(rows) + (0.04 * longest if slant else 0)
+    with figure(png, width, height) as drawing:
         ax = drawing.subplots()
         image = ax.imshow(values, cmap=colours, norm=scale, aspect="auto")
         for (a, b), entry in entries.items():
@@ -52,7 +60,7 @@ def plot_matrix(metrics: Mapping[str, Any], png: Path, fused: FusedModalities = 
                 # Drawn inside the cell: outlines of neighbours would cover each other on the border.
                 outline = Rectangle((x - 0.46, y - 0.45), 0.92, 0.90, fill=False, edgecolor=ACCENT, linewidth=2.2)
                 ax.add_patch(outline)
-        ax.set_xticks(range(len(columns)), [modality_title(m, fused) for m in columns])
+        ax.set_xticks(range(len(columns)), titles, **slant)
         ax.set_yticks(range(len(rows)), [modality_title(m, fused) for m in rows])
         ax.set_xlabel("pool")
         ax.set_ylabel("query")

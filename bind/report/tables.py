@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import StringIO
 from typing import Any
@@ -18,7 +18,8 @@ from bind.metrics.bootstrap import MIN_CLUSTERS
 from bind.report.outcome import outcome_sentences
 from bind.types import Modality
 
-_MISSING = "–"
+MISSING = "–"
+"""The cell of a figure that there is not."""
 _EXPECTED_BEST = "expected\nbest"
 _LEFT_OUT_FIRST = (
     "mAP", "R@5", "median\nrank", "recall\n@10", "95 % CI", _EXPECTED_BEST, "top-5", "R@10", "queries\n/pool",
@@ -132,10 +133,10 @@ def zero_shot_cells(metrics: Mapping[str, Any]) -> Cells:
     with_top5 = any(entry["num_classes"] > 5 and "top5" in entry for entry in entries.values())
     rows: list[tuple[str, ...]] = []
     for key, entry in entries.items():
-        row: tuple[str, ...] = (key, _score(entry["top1"]), _interval(entry.get("ci95_top1")))
+        row: tuple[str, ...] = (key, format_score(entry["top1"]), format_interval(entry.get("ci95_top1")))
         if with_top5:
-            row += (_score(entry.get("top5")), _interval(entry.get("ci95_top5")))
-        rows.append((*row, _score(entry["chance"]), str(entry["num_classes"]), f"{entry['queries']}"))
+            row += (format_score(entry.get("top5")), format_interval(entry.get("ci95_top5")))
+        rows.append((*row, format_score(entry["chance"]), str(entry["num_classes"]), f"{entry['queries']}"))
     top5 = ("top-5", "95 % CI") if with_top5 else ()
     return Cells(
         title=f"Zero-shot classification, {metrics.get('split', 'unnamed')} split",
@@ -150,7 +151,14 @@ def multi_label_cells(metrics: Mapping[str, Any]) -> Cells:
     """Rows of `metrics["zero_shot"]` where a sample may be of several classes."""
     entries = {key: entry for key, entry in metrics["zero_shot"].items() if "map" in entry}
     rows: list[tuple[str, ...]] = [
-        (key, _score(e["map"]), _interval(e["ci95_map"]), _score(e["chance"]), f"{e['num_classes']}", f"{e['queries']}")
+        (
+            key,
+            format_score(e["map"]),
+            format_interval(e["ci95_map"]),
+            format_score(e["chance"]),
+            f"{e['num_classes']}",
+            f"{e['queries']}",
+        )
         for key, e in entries.items()
     ]
     left_out = sum(entry["classes_without_items"] for entry in entries.values())
@@ -199,9 +207,9 @@ def _class_row(name: str, figures: Mapping[str, Any]) -> tuple[str, ...]:
     most = max(wrong, key=wrong.__getitem__, default=None)
     return (
         name,
-        *(_score(figures.get(figure)) for figure in ("recall", "precision", "average_precision")),
+        *(format_score(figures.get(figure)) for figure in ("recall", "precision", "average_precision")),
         f"{figures['support']}",
-        _MISSING if most is None else f"{most} ({wrong[most]})",
+        MISSING if most is None else f"{most} ({wrong[most]})",
     )
 
 
@@ -236,9 +244,9 @@ def leakage_cells(metrics: Mapping[str, Any], titles: Mapping[str, str]) -> list
     rows = [
         (
             titles.get(task, task),
-            _score(entry["R@1_with_leaked"]),
-            _score(entry.get("R@1")),
-            _interval(entry.get("ci95_R@1")),
+            format_score(entry["R@1_with_leaked"]),
+            format_score(entry.get("R@1")),
+            format_interval(entry.get("ci95_R@1")),
             f"{entry['queries']}",
         )
         for task, entry in leakage.get("without_leaked", {}).items()
@@ -320,7 +328,7 @@ def _without_empty(cells: Cells) -> Cells:
     """Without the columns that hold nothing."""
     rows = [row for section in cells.sections.values() for row in section]
     for column in reversed(range(len(cells.headers))):
-        if all(row[column] == _MISSING for row in rows):
+        if all(row[column] == MISSING for row in rows):
             cells = _without_column(cells, column)
     return cells
 
@@ -336,25 +344,37 @@ def _without(row: tuple[str, ...], column: int) -> tuple[str, ...]:
 
 def _retrieval_figures(entry: Mapping[str, Any], with_recall: bool, with_best: bool) -> tuple[str, ...]:
     row: tuple[str, ...] = (
-        _score(entry["R@1"]),
-        _interval(entry.get("ci95_R@1")),
-        _score(entry.get("R@5")),
-        _score(entry.get("R@10")),
+        format_score(entry["R@1"]),
+        format_interval(entry.get("ci95_R@1")),
+        format_score(entry.get("R@5")),
+        format_score(entry.get("R@10")),
     )
     if with_recall:
-        row += (_score(entry.get("recall@10")),)
-    row += (f"{entry['median_rank']:g}", _score(entry.get("map")), _score(entry["chance_R@1"]))
+        row += (format_score(entry.get("recall@10")),)
+    row += (f"{entry['median_rank']:g}", format_score(entry.get("map")), format_score(entry["chance_R@1"]))
     if with_best:
-        row += (_score(entry.get("ceiling_R@1")), _score(entry.get("share_of_ceiling"), digits=2))
+        row += (format_score(entry.get("ceiling_R@1")), format_score(entry.get("share_of_ceiling"), digits=2))
     return (*row, f"{entry['queries']}/{entry['pool']}")
 
 
-def _score(value: float | None, digits: int = 3) -> str:
-    return _MISSING if value is None else f"{value:.{digits}f}"
+def format_score(value: float | None, digits: int = 3) -> str:
+    """A figure as a cell.
+
+    Examples:
+        >>> format_score(0.12345), format_score(None)
+        ('0.123', '–')
+    """
+    return MISSING if value is None else f"{value:.{digits}f}"
 
 
-def _interval(bounds: list[float] | None) -> str:
-    return _MISSING if bounds is None else f"{bounds[0]:.2f}–{bounds[1]:.2f}"
+def format_interval(bounds: Sequence[float] | None) -> str:
+    """An interval as a cell.
+
+    Examples:
+        >>> format_interval([0.12, 0.205])
+        '0.12–0.20'
+    """
+    return MISSING if bounds is None else f"{bounds[0]:.2f}–{bounds[1]:.2f}"
 
 
 def _rich_table(cells: Cells) -> Table:

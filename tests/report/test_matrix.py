@@ -61,6 +61,14 @@ def test_a_query_that_is_in_no_pool_has_a_row_and_no_column(tmp_path):
 
 
 @pytest.mark.slow
+def test_long_titles_have_room_below_their_columns(tmp_path):
+    short = Image.open(draw(tmp_path, "short", {("a", "b"): entry(0.5), ("a", "c"): entry(0.5)})).size
+    pools = ("speech_to_text_of_calls", "speech_to_text_of_films")
+    long = Image.open(draw(tmp_path, "long", {("a", pool): entry(0.5) for pool in pools})).size
+    assert long[0] == short[0]
+    assert long[1] > short[1]
+
+
 def test_the_summary_stands_below(tmp_path):
     summary = {
         "measure": "R@1 above chance", "trained": 0.8, "emergent": 0.4, "emergent_of_trained": 0.5,

@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from bind.report.style import FAINT, LINES, figure
-from bind.report.tables import Cells, resampled_note
+from bind.report.tables import Cells, format_interval, format_score, resampled_note
 
 _LAST_HEADERS = ("linear", "95 % CI", "classes", "queries")
 
@@ -23,9 +23,11 @@ def probe_cells(study: Mapping[str, Any]) -> Cells:
     for task in tasks.values():
         zero_shot, linear = task["zero_shot"] or {}, task["linear"] or {}
         few = [f"{task['few_shot'][k]['accuracy']:.3f}\u00a0±{task['few_shot'][k]['std']:.2f}" for k in ks]
-        learned = (_score(linear.get("accuracy")), _interval(linear.get("ci95_accuracy")))
+        learned = (format_score(linear.get("accuracy")), format_interval(linear.get("ci95_accuracy")))
         sizes = (f"{task['num_classes']}", f"{task['queries']}")
-        rows.append((task["title"], f"{task['chance']:.3f}", _score(zero_shot.get("accuracy")), *few, *learned, *sizes))
+        rows.append(
+            (task["title"], f"{task['chance']:.3f}", format_score(zero_shot.get("accuracy")), *few, *learned, *sizes)
+        )
     return Cells(
         title=f"Probes of frozen embeddings, {study['split']} split",
         caption="accuracy; k =: nearest centroid of k training examples per class, mean ± standard deviation over "
@@ -71,11 +73,3 @@ def _draw_task(ax: Axes, task: Mapping[str, Any]) -> None:
     ax.minorticks_off()
     ax.set_xlabel("examples per class")
     ax.set_ylim(0, 1.02)
-
-
-def _score(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
-def _interval(bounds: list[float] | None) -> str:
-    return "–" if bounds is None else f"{bounds[0]:.2f}–{bounds[1]:.2f}"

@@ -9,10 +9,8 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from bind.files import write_text
-from bind.report.tables import Cells, print_cells
+from bind.report.tables import MISSING, Cells, format_score, print_cells
 from bind.studies.sweeps.jobs import SweepJob, read_jobs, swept_keys
-
-_MISSING = "–"
 
 
 def main(arguments: list[str]) -> None:
@@ -49,13 +47,13 @@ def job_cells(jobs: list[SweepJob]) -> Cells:
     same = [f"{key}={value}" for key, value in jobs[0].overrides.items() if key not in keys]
     rows = [
         (
-            str(rank) if job.score is not None else _MISSING,
+            str(rank) if job.score is not None else MISSING,
             job.name,
             *(_short(job.overrides.get(key)) for key in keys),
-            _score(job.score),
-            _score(job.trained),
-            _score(job.emergent),
-            _MISSING if job.seconds is None else f"{job.seconds:.0f}",
+            format_score(job.score),
+            format_score(job.trained),
+            format_score(job.emergent),
+            MISSING if job.seconds is None else f"{job.seconds:.0f}",
             job.status,
         )
         for rank, job in enumerate(jobs, start=1)
@@ -127,15 +125,11 @@ def _header(key: str) -> str:
 def _short(value: str | None) -> str:
     """A value as typed, or to four digits where a sampler drew it."""
     if value is None:
-        return _MISSING
+        return MISSING
     try:
         return f"{float(value):.4g}" if len(value) > 8 else value
     except ValueError:
         return value
-
-
-def _score(value: float | None) -> str:
-    return _MISSING if value is None else f"{value:.3f}"
 
 
 def _mean(values: list[float | None]) -> float | None:
@@ -146,5 +140,5 @@ def _mean(values: list[float | None]) -> float | None:
 def _mean_std(values: list[float | None]) -> str:
     known = [value for value in values if value is not None]
     if len(known) < 2:
-        return _score(_mean(values))
+        return format_score(_mean(values))
     return f"{fmean(known):.3f} ± {stdev(known):.3f}"
