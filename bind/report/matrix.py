@@ -17,7 +17,6 @@ from bind.report.style import ACCENT, HEAT, INK, figure
 from bind.report.tables import summary_note
 from bind.types import Modality
 
-
 _MAX_LEVEL_TITLE = 13
 """Characters that fit below a column; longer titles are slanted."""
 
