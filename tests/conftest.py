@@ -1,3 +1,4 @@
+import gc
 import logging
 import os
 import sys
@@ -28,6 +29,11 @@ def pytest_collection_modifyitems(items):
             item.add_marker(SLOW_BY_FIXTURE[fixture])
         if any(item.get_closest_marker(kind) for kind in SLOW_BY_KIND):
             item.add_marker("slow")
+
+
+def pytest_collection_finish():
+    """What was imported stays: not looked through again by each collection of garbage, which took seconds."""
+    gc.freeze()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import ast
 import re
 from collections import defaultdict
 
+import pytest
 from support.source_code import MODULES, ROOT, parse, statements_of
 
 OTHERS = {
@@ -99,6 +100,7 @@ def too_many_positional(source: str, limit: int = 5) -> list[str]:
     return complaints
 
 
+@pytest.mark.slow
 def test_names_are_plain_words():
     code = {**MODULES, **OTHERS}
     complaints = [f"{module}: {name}" for module, source in code.items() for name in unplain(names_of(module, source))]

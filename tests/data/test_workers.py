@@ -8,6 +8,8 @@ from torch.utils.data import DataLoader
 
 from bind.data.workers import ignore_stop_signals
 
+pytestmark = pytest.mark.slow  # processes are started
+
 
 def loader(start_method="fork"):
     return DataLoader(
@@ -38,7 +40,7 @@ def test_a_signal_to_all_processes_leaves_the_loader_its_workers(number):
     assert list(batches) == list(range(1, 64))
 
 
-@pytest.mark.parametrize("start_method", ["fork", pytest.param("forkserver", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("start_method", ["fork", "forkserver"])
 def test_the_training_process_ends_its_workers(start_method):
     batches, worker = start(loader(start_method))
     worker.terminate()

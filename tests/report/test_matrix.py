@@ -51,6 +51,7 @@ def cell_colours(pixels):
     return [c for c in large if c not in ((255, 255, 255), (0xF4, 0xF4, 0xF4))]
 
 
+@pytest.mark.slow
 def test_a_query_that_is_in_no_pool_has_a_row_and_no_column(tmp_path):
     one = Image.open(draw(tmp_path, "one", {("audio", "image"): entry(0.5)})).size
     two = Image.open(
@@ -69,6 +70,7 @@ def test_long_titles_have_room_below_their_columns(tmp_path):
     assert long[1] > short[1]
 
 
+@pytest.mark.slow
 def test_the_summary_stands_below(tmp_path):
     summary = {
         "measure": "R@1 above chance", "trained": 0.8, "emergent": 0.4, "emergent_of_trained": 0.5,

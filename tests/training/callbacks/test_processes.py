@@ -12,6 +12,8 @@ from bind.training.callbacks import processes
 from bind.training.callbacks.processes import FOLDER, stop_all_ranks_together
 from bind.training.callbacks.stop import TrainingStopped
 
+pytestmark = pytest.mark.slow  # processes are started
+
 
 @pytest.fixture
 def launcher(monkeypatch):

@@ -33,7 +33,9 @@ def values(source, split="val"):
 
 
 class TestRanges:
-    @pytest.fixture(params=["local", "memory", "http", "s3", "az", "gs"])
+    @pytest.fixture(
+        params=["local", "memory", *(pytest.param(p, marks=pytest.mark.slow) for p in ("http", "s3", "az", "gs"))]
+    )
     def path(self, request, bucket, server):
         """A file of 1000 bytes, by each way to it."""
         name = "some folder/ümlaut+%41 [1].bin"
@@ -145,6 +147,7 @@ def test_an_unknown_kind_of_address_is_named():
 
 
 class TestShards:
+    @pytest.mark.slow
     @pytest.mark.parametrize("where", ["", "/", "/{train,val}-{000000..000000}.tar"])
     def test_those_on_a_server_are_those_on_disk(self, packed, packed_server, root, where):
         local = IndexedShardSource(str(packed) if "{" not in where else str(packed) + where)
@@ -153,6 +156,7 @@ class TestShards:
         assert values(far) == values(local)
         assert far.content_hash("val", "audio") == local.content_hash("val", "audio")
 
+    @pytest.mark.slow
     def test_a_batch_takes_few_requests_and_few_bytes(self, packed_server, root):
         source = IndexedShardSource(root)
         packed_server.requests.clear()
