@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Self
+from typing import Any
 
 import numpy as np
 
-from bind.media.recording import Recording, checked_finite, recording_in_memory, span_frames
+from bind.media.decoded import Blocks, Sound, decoded_sound
+from bind.media.recording import EDGE_SECONDS, Recording, checked_finite, recording_in_memory, span_frames
+from bind.media.soundtrack import CONTAINER_SUFFIXES, decode_format, decode_mp3, decode_soundtrack
+from bind.media.whole_file import CUT_SHORT, require_whole_file
 from bind.types import Clip, Waveform
+
+EXACT_SUBTYPES = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")
+"""Encodings of one frame each, which libsndfile finds by its number; FLAC with them, whose frames are numbered."""
+UNKNOWN_FRAMES = 1 << 36
+"""More than a FLAC file can state: libsndfile's number where the head states none."""
+MAX_PEAK = 16.0
+"""24 dB above full scale, which noise that is added on purpose may reach, and integers called floats exceed."""
+BLOCK_FRAMES = 1 << 16
+FileIdentity = tuple[Path, int, int]
+"""Path, time of change in ns, and size in bytes: a file that was written again is read again."""
 
 
 @contextmanager
 def open_audio(value: Clip | Waveform) -> Iterator[Recording]:
-    """Open a sound file (WAV, FLAC, OGG, MP3), the sound track of a video, a span of either, or a waveform in memory.
+    """Open a sound file (WAV, FLAC, Ogg, Opus, MP3), the sound track of a video, a span of either, or a waveform.
+
+    Any part of it is that slice of the whole, whatever was read before. A span may end up to 0.1 s after the sound.
 
     Raises:
-        ValueError: a file that is missing, cannot be decoded, is empty, ends before its span, or holds NaN.
+        ValueError: a file that is missing, cannot be decoded, is empty, cut short or joined of several, ends before its
+            span, or holds NaN or values far beyond full scale; a waveform of integers or (channels, time).
 
     Examples:
         >>> with open_audio(Waveform(np.array([0.0, 0.5, -0.5], dtype=np.float32), sample_rate_hz=8000)) as recording:
@@ -27,89 +44,182 @@ def open_audio(value: Clip | Waveform) -> Iterator[Recording]:
         (3, 8000, [[0.5], [-0.5]])
     """
     if isinstance(value, Waveform):
-        samples_TC = value.samples.reshape(len(value.samples), -1)
-        yield recording_in_memory("a waveform in memory", samples_TC, value.sample_rate_hz)
+        name = "a waveform in memory"
+        samples_TC = _checked_samples(name, value)
+        recording = recording_in_memory(name, samples_TC, value.sample_rate_hz)
+        read = recording.read
+        yield Recording(name, value.sample_rate_hz, recording.num_frames, lambda a, b: _checked_peak(read(a, b), name))
         return
     if not isinstance(value, Clip):
         raise ValueError(f"audio is a Clip (a file) or a Waveform, not {type(value).__name__}")
-    from bind.media.soundtrack import CONTAINER_SUFFIXES, open_soundtrack
+    with open_sound(value) as sound:
+        first, last = sound_span_frames(value, sound)
 
-    if value.path.suffix.lower() in CONTAINER_SUFFIXES:
-        with open_soundtrack(value) as recording:
-            yield recording
+        def read_part(begin: int, end: int) -> np.ndarray:
+            frames_TC = sound.read(first + begin, first + end)
+            return _checked_peak(checked_finite(frames_TC, str(value)), str(value))
+
+        yield Recording(str(value), sound.sample_rate_hz, last - first, read_part)
+
+
+@contextmanager
+def open_sound(clip: Clip) -> Iterator[Sound]:
+    """Open the whole file of `clip` by its decoder; values are as stored, also NaN.
+
+    WAV, AIFF and FLAC are read where they are asked for; other encodings are decoded from their start, because their
+    decoders go on from what came before.
+
+    Raises:
+        ValueError: naming the file, where it is missing, cannot be decoded, is empty, cut short or joined of several.
+    """
+    path = clip.path
+    if isinstance(path, Path) and not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    whole = Clip(path)
+    identity = _identify(path)
+    if identity is None:
+        require_whole_file(whole.file, str(path))  # type: ignore[arg-type]
+    else:
+        _require_whole_once(*identity)
+    if path.suffix.lower() in CONTAINER_SUFFIXES:
+        yield decoded_sound(str(path), lambda: decode_soundtrack(whole), identity)
         return
-    import soundfile
+    with _open_soundfile(whole) as file:
+        if file is None or file.format in ("MP3", "MPEG"):
+            sound = decoded_sound(str(path), lambda: decode_mp3(whole), identity)
+        elif file.format == "OGG":
+            sound = decoded_sound(str(path), lambda: decode_format(whole, "ogg"), identity)
+        elif file.format == "FLAC" or file.subtype in EXACT_SUBTYPES:
+            sound = _read_in_place(file, whole, identity)
+        else:
+            sound = decoded_sound(str(path), lambda: _decode_soundfile(whole), identity)
+        yield sound
 
-    if isinstance(value.path, Path) and not value.path.is_file():
-        raise ValueError(f"{value.path}: no such file")
-    try:
-        file = soundfile.SoundFile(value.file)
-    except (soundfile.SoundFileError, OSError) as error:
-        raise ValueError(f"{value.path}: not readable as sound ({error}). Replace the file or drop its row") from error
-    with file:
-        first, last = span_frames(value, file.samplerate, file.frames)
 
-        def read(begin: int, end: int) -> np.ndarray:
-            try:
-                file.seek(first + begin)
-                frames_TC: np.ndarray = file.read(end - begin, dtype="float32", always_2d=True)
-            except soundfile.SoundFileError as error:
-                raise ValueError(f"{value.path}: decoding stopped ({error}). Replace the file") from error
-            if len(frames_TC) != end - begin:
-                raise ValueError(f"{value.path}: ends early, {len(frames_TC)} frames instead of {end - begin}")
-            return checked_finite(frames_TC, str(value))
+def sound_span_frames(clip: Clip, sound: Sound) -> tuple[int, int]:
+    """First frame of a clip and the frame after its last; ValueError where it ends over 0.1 s after the sound."""
+    return span_frames(clip, sound.sample_rate_hz, sound.num_frames, tolerance_seconds=EDGE_SECONDS)
 
-        yield Recording(str(value), file.samplerate, last - first, read)
+
+def _identify(path: Any) -> FileIdentity | None:
+    if not isinstance(path, Path):
+        return None
+    status = path.stat()
+    return path.absolute(), status.st_mtime_ns, status.st_size
 
 
 @lru_cache(maxsize=4096)
-def read_sound_header(path: Path) -> tuple[int, int, int]:
-    """Sample rate in Hz, number of frames and number of channels, as the file's header gives them.
+def _require_whole_once(path: Path, modified_ns: int, num_bytes: int) -> None:
+    require_whole_file(path, str(path))
 
-    Raises:
-        ValueError: naming the file, where it can't be read.
-    """
+
+@contextmanager
+def _open_soundfile(clip: Clip) -> Iterator[Any]:
+    """The file, opened by libsndfile; None for an MP3 that only PyAV recognises."""
     import soundfile
 
     try:
-        header = soundfile.info(path)
+        file = soundfile.SoundFile(clip.file)
     except (soundfile.SoundFileError, OSError) as error:
-        raise ValueError(f"{path}: not readable as sound ({error}). Replace the file or drop its row") from error
-    return header.samplerate, header.frames, header.channels
+        if clip.path.suffix.lower() == ".mp3" and _looks_like_mp3(clip):
+            yield None
+            return
+        raise ValueError(f"{clip.path}: not readable as sound ({error}). Replace the file or drop its row") from error
+    with file:
+        yield file
 
 
-class SoundBlockReader:
-    """A sound file that is read in blocks, as it is stored: values that are NaN stay NaN."""
+def _looks_like_mp3(clip: Clip) -> bool:
+    file = clip.file
+    content = file.open("rb").read(4) if isinstance(file, Path) else file.read(4)
+    return content[:3] == b"ID3" or (len(content) > 1 and content[0] == 0xFF and content[1] & 0xE0 == 0xE0)
 
-    def __init__(self, path: Path) -> None:
-        import soundfile
 
-        self._file = soundfile.SoundFile(path)
-        self.sample_rate_hz: int = self._file.samplerate
-        self.num_frames: int = self._file.frames
+def _read_in_place(file: Any, clip: Clip, identity: FileIdentity | None) -> Sound:
+    """A file of which libsndfile reads any frame by its number."""
+    if file.format == "FLAC":
+        if file.frames >= UNKNOWN_FRAMES:  # written into a pipe: the number of frames is not in its head
+            return decoded_sound(str(clip.path), lambda: decode_format(clip, "flac"), identity)
+        _require_last_frame(file, clip)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def read(self, first: int, last: int, block_frames: int) -> Iterator[np.ndarray]:
-        """Read frames `first` to `last` (excluded) in blocks (T, C) float32 of at most `block_frames`.
-
-        Raises:
-            ValueError: where they can't be decoded, or the file ends early.
-        """
+    def read(first: int, last: int) -> np.ndarray:
         import soundfile
 
         try:
-            self._file.seek(first)
-            num_read = 0
-            while num_read < last - first:
-                block_TC = self._file.read(min(block_frames, last - first - num_read), dtype="float32", always_2d=True)
-                if not len(block_TC):
-                    raise ValueError(f"ends early, after {num_read} of {last - first} frames")
-                yield block_TC
-                num_read += len(block_TC)
+            file.seek(first)
+            frames_TC: np.ndarray = file.read(last - first, dtype="float32", always_2d=True)
         except soundfile.SoundFileError as error:
-            raise ValueError(str(error)) from error
+            raise ValueError(_damaged(clip, error)) from error
+        if len(frames_TC) != last - first:
+            raise ValueError(
+                f"{clip.path}: cut short: {len(frames_TC)} frames instead of {last - first} from {first} on. "
+                f"{CUT_SHORT}"
+            )
+        return frames_TC
+
+    return Sound(file.samplerate, file.frames, file.channels, read, stored_as=(file.format, file.subtype))
+
+
+def _require_last_frame(file: Any, clip: Clip) -> None:
+    """Raise ValueError where the last frame that the head states can't be read."""
+    import soundfile
+
+    if not file.frames:
+        return
+    try:
+        file.seek(file.frames - 1)
+        is_there = len(file.read(1)) == 1
+    except soundfile.SoundFileError:
+        is_there = False
+    if not is_there:
+        raise ValueError(f"{clip.path}: cut short: the last of its {file.frames} frames is not there. {CUT_SHORT}")
+
+
+def _decode_soundfile(clip: Clip) -> Blocks:
+    """The whole of a file, block after block, by libsndfile."""
+    import soundfile
+
+    num_frames = 0
+    with _open_soundfile(clip) as file:
+        while True:
+            try:
+                block_TC = file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)
+            except soundfile.SoundFileError as error:
+                raise ValueError(_damaged(clip, error)) from error
+            if not len(block_TC):
+                break
+            num_frames += len(block_TC)
+            yield file.samplerate, block_TC
+        if num_frames < file.frames < UNKNOWN_FRAMES:
+            raise ValueError(f"{clip.path}: cut short: {num_frames} of the {file.frames} frames it states. {CUT_SHORT}")
+
+
+def _damaged(clip: Clip, error: Exception) -> str:
+    reason = str(error).replace("(Garbled error message from libsndfile)", "").strip() or "unknown error"
+    return f"{clip.path}: decoding stopped ({reason}). It is damaged or cut short. {CUT_SHORT}"
+
+
+def _checked_samples(name: str, waveform: Waveform) -> np.ndarray:
+    """The samples (T, C); ValueError where they are no floats or not in that order, or the rate is none."""
+    samples = waveform.samples
+    if not (math.isfinite(waveform.sample_rate_hz) and waveform.sample_rate_hz > 0):
+        raise ValueError(f"{name}: sample_rate_hz is {waveform.sample_rate_hz}, it must be above 0")
+    if not np.issubdtype(samples.dtype, np.floating):
+        scale = f"divide by {-int(np.iinfo(samples.dtype).min)}" if samples.dtype.kind == "i" else "convert them"
+        raise ValueError(f"{name}: its samples are {samples.dtype}, not float32 in [-1, 1]: {scale}")
+    if samples.ndim not in (1, 2):
+        raise ValueError(f"{name}: its shape {samples.shape} is neither (time,) nor (time, channels)")
+    if samples.ndim == 2 and samples.shape[1] > samples.shape[0]:
+        raise ValueError(f"{name}: its shape {samples.shape} looks like (channels, time); pass it as (time, channels)")
+    return samples if samples.ndim == 2 else samples[:, None]
+
+
+def _checked_peak(frames_TC: np.ndarray, name: str) -> np.ndarray:
+    """`frames_TC`; ValueError where they exceed full scale by more than any recording does."""
+    peak = float(np.abs(frames_TC).max(initial=0.0))
+    if peak > MAX_PEAK:
+        raise ValueError(
+            f"{name}: its values reach {peak:g}, where sound lies in [-1, 1]. They look like integers that were called "
+            "floats: divide by 32768 (16 bits) or 2147483648 (32 bits) and write it again"
+        )
+    return frames_TC

@@ -25,17 +25,23 @@ class Recording:
     units: tuple[str, ...] = field(default=(), kw_only=True)
 
 
-def span_frames(clip: Clip, sample_rate_hz: float, num_frames: int) -> tuple[int, int]:
+EDGE_SECONDS = 0.1
+"""Containers know when sound starts and ends, and when its packets come, no better than this."""
+
+
+def span_frames(
+    clip: Clip, sample_rate_hz: float, num_frames: int, *, tolerance_seconds: float = 0.0
+) -> tuple[int, int]:
     """First frame of a clip and the frame after its last, in a recording of `num_frames`.
 
-    The end may lie one frame beyond the recording's, where rounding puts it.
+    The end may lie one frame beyond the recording's, where rounding puts it, or `tolerance_seconds`.
 
     Raises:
         ValueError: naming the clip, where it ends after the recording or holds no frame.
     """
     first = round((clip.start_seconds or 0.0) * sample_rate_hz)
     last = num_frames if clip.end_seconds is None else round(clip.end_seconds * sample_rate_hz)
-    if last > num_frames + 1:
+    if last > num_frames + max(1, round(tolerance_seconds * sample_rate_hz)):
         raise ValueError(
             f"{clip}: the recording is only {num_frames / sample_rate_hz:g} s long; correct the span in the manifest"
         )

@@ -6,8 +6,8 @@ import io
 
 import numpy as np
 
-from bind.media.audio import open_audio
-from bind.media.recording import span_frames
+from bind.media.audio import open_sound, sound_span_frames
+from bind.media.recording import checked_finite
 from bind.types import Clip
 
 LOSSLESS_DTYPES = {"PCM_16": "int16", "PCM_24": "int32"}
@@ -25,18 +25,18 @@ def cut_sound(clip: Clip) -> tuple[str, bytes]:
     import soundfile
     from scipy.io import wavfile
 
-    with open_audio(clip) as recording:
-        rate_hz, num_frames = int(recording.sample_rate_hz), recording.num_frames
-        frames_TC = recording.read(0, num_frames)
+    with open_sound(clip) as sound:
+        first, last = sound_span_frames(clip, sound)
+        rate_hz, frames_TC = sound.sample_rate_hz, checked_finite(sound.read(first, last), str(clip))
     content = io.BytesIO()
-    with soundfile.SoundFile(clip.file) as file:
-        dtype = LOSSLESS_DTYPES.get(file.subtype) if file.format in ("WAV", "WAVEX", "FLAC") else None
-        if dtype:
-            file.seek(span_frames(clip, rate_hz, file.frames)[0])
-            stored_TC = file.read(num_frames, dtype=dtype, always_2d=True)
-            container = "FLAC" if file.format == "FLAC" else "WAV"
-            soundfile.write(content, stored_TC, rate_hz, file.subtype, format=container)
-            return container.lower(), content.getvalue()
+    container, subtype = sound.stored_as or ("", "")
+    if subtype in LOSSLESS_DTYPES and container in ("WAV", "WAVEX", "FLAC"):
+        with soundfile.SoundFile(clip.file) as file:
+            file.seek(first)
+            stored_TC = file.read(last - first, dtype=LOSSLESS_DTYPES[subtype], always_2d=True)
+        container = "FLAC" if container == "FLAC" else "WAV"
+        soundfile.write(content, stored_TC, rate_hz, subtype, format=container)
+        return container.lower(), content.getvalue()
     # Not soundfile: it writes the time of day into a WAV of floats.
     wavfile.write(content, rate_hz, frames_TC)
     return "wav", content.getvalue()

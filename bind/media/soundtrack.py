@@ -1,100 +1,191 @@
-"""Sound tracks of videos, and sound in other containers, read by PyAV."""
+"""Decoders of sound by PyAV: MP3, Ogg, and the sound tracks of videos and other containers."""
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
+from bind.media.decoded import Blocks
 from bind.media.notices import warn_once
-from bind.media.recording import Recording, checked_finite, span_frames
-from bind.media.video import (
-    VIDEO_SUFFIXES,
-    clock_start_seconds,
-    discard_other_streams,
-    open_container,
-    stream_end_seconds,
-)
+from bind.media.recording import EDGE_SECONDS
+from bind.media.video import VIDEO_SUFFIXES, clock_start_seconds, discard_other_streams, open_container
+from bind.media.whole_file import CUT_SHORT
 from bind.types import Clip
 
 CONTAINER_SUFFIXES = VIDEO_SUFFIXES | {".m4a", ".mka", ".aac", ".wma"}
-PREROLL_SECONDS = 0.2
-"""Decoded ahead of what is read: lossy codecs need what came before."""
-EDGE_SECONDS = 0.1
-"""Containers know when sound starts and ends, and when its packets come, no better than this."""
+SILENT_BLOCK_FRAMES = 1 << 16
+MAX_SILENCE_SECONDS = 3600.0
+MP3_BITRATES = {
+    (1, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (1, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (1, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (2, 1): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (2, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (2, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+"""Version of MPEG (2 stands for 2.5 too) and layer → kilobits per second by the index in a frame's head, from 1 on."""
+MAX_TAG_BYTES = 200
+"""Where in the first frame of an MP3 the number of its frames stands at the latest."""
 
 
-@contextmanager
-def open_soundtrack(clip: Clip) -> Iterator[Recording]:
-    """Open the first sound track of a container or its span, on the clock of its pictures.
+def decode_mp3(clip: Clip) -> Blocks:
+    """The whole of an MP3 file, frame after frame; several that are joined are read one after the other.
+
+    Raises:
+        ValueError: naming the file, where it can't be decoded, or ends within a frame or before the last frame that
+            its head states.
+    """
+    num_packets, last_packet = 0, b""
+    for frame, packet in _frames_of_format(clip, "mp3"):
+        if packet is not last_packet:
+            num_packets, last_packet = num_packets + 1, packet
+        yield frame.sample_rate, _samples(frame)
+    stated = _stated_mp3_frames(clip)
+    if stated is not None and num_packets < stated - 1:
+        raise ValueError(f"{clip.path}: cut short: {num_packets} of the {stated} frames that it states. {CUT_SHORT}")
+    if len(last_packet) < _frame_bytes(last_packet[:6]):
+        raise ValueError(f"{clip.path}: cut short: it ends within a frame. {CUT_SHORT}")
+
+
+def decode_format(clip: Clip, format_name: str) -> Blocks:
+    """The whole of an Ogg (`ogg`) or FLAC (`flac`) file, frame after frame; ValueError where it can't be decoded."""
+    for frame, _ in _frames_of_format(clip, format_name):
+        yield frame.sample_rate, _samples(frame)
+
+
+def _frames_of_format(clip: Clip, format_name: str) -> Iterator[tuple[Any, bytes]]:
+    with open_container(clip, format_name) as container:
+        if not container.streams.audio:
+            raise ValueError(f"{clip.path}: there is no sound in it. Replace the file or drop its row")
+        stream = container.streams.audio[0]
+        discard_other_streams(container, stream)
+        yield from _decoded_frames(container, stream, clip)
+
+
+def decode_soundtrack(clip: Clip) -> Blocks:
+    """The whole first sound track of a container, from the moment at which its pictures start.
 
     Where the track has no sound, before it starts or in a gap, there is silence, as in a player; the log says so once.
 
     Raises:
-        ValueError: a file that is missing, not readable, without sound, cut off, or shorter than its span.
+        ValueError: naming the file, where there is no sound, it can't be decoded, or its clock jumps.
     """
     with open_container(clip) as container:
         if not container.streams.audio:
             raise ValueError(f"{clip.path}: there is no sound track in it. Leave its cell empty, or replace the file")
         stream = container.streams.audio[0]
         discard_other_streams(container, stream)
-        first_frame = next(container.decode(stream), None)
-        if first_frame is None:
+        is_raw_aac = container.format.name == "aac"
+        clock_start = clock_start_seconds(container)
+        position, last_packet = 0, b""
+        for frame, packet in _decoded_frames(container, stream, clip):
+            last_packet = packet
+            x_TC, rate_hz = _samples(frame), frame.sample_rate
+            ticks = None if is_raw_aac else frame.pts if frame.pts is not None else frame.dts
+            if ticks is not None:
+                by_clock = round(float(ticks * frame.time_base - clock_start) * rate_hz)
+                missing = by_clock - position
+                if position == 0 and missing < 0:
+                    x_TC = x_TC[-missing:]  # encoders begin with a little that is not to be heard
+                # Pieces follow on one another: rounded times must not cut samples out or in between.
+                elif abs(missing) > EDGE_SECONDS * rate_hz or (position == 0 and missing):
+                    yield from _silence(clip, missing, rate_hz, x_TC.shape[1], position)
+                    position += missing
+            if len(x_TC):
+                yield rate_hz, x_TC
+                position += len(x_TC)
+        if position == 0:
             raise ValueError(f"{clip.path}: there is no sound in its sound track. Leave its cell empty")
-        rate_hz, num_channels = first_frame.sample_rate, len(first_frame.layout.channels)
-        total_seconds = stream_end_seconds(container, stream)
-        ends_at_edge = clip.end_seconds is not None and total_seconds < clip.end_seconds <= total_seconds + EDGE_SECONDS
-        span = replace(clip, end_seconds=None) if ends_at_edge else clip
-        first, last = span_frames(span, rate_hz, round(total_seconds * rate_hz))
-
-        def read(begin: int, end: int) -> np.ndarray:
-            sound_TC = np.zeros((end - begin, num_channels), dtype=np.float32)
-            num_copied, decoded_to = 0, 0
-            window_seconds = (first + begin) / rate_hz, (first + end) / rate_hz
-            for position, x_TC in _decode_pieces(container, stream, *window_seconds, rate_hz):
-                offset = position - (first + begin)
-                low, high = max(0, offset), min(len(sound_TC), offset + len(x_TC))
-                if low < high:
-                    sound_TC[low:high] = x_TC[low - offset : high - offset]
-                    num_copied += high - low
-                decoded_to = position + len(x_TC)
-            num_missing = max(0, first + end - decoded_to)
-            if num_missing > EDGE_SECONDS * rate_hz:
-                raise ValueError(
-                    f"{clip}: its sound ends early, at {decoded_to / rate_hz:g} s. The file is cut off: replace it, or "
-                    "give it a span that ends sooner"
-                )
-            if len(sound_TC) - num_copied - num_missing > EDGE_SECONDS * rate_hz:
-                warn_once("a sound track that starts late or has gaps is silent there", str(clip))
-            return checked_finite(sound_TC, str(clip))
-
-        yield Recording(str(clip), rate_hz, last - first, read)
+        if is_raw_aac and len(last_packet) < _frame_bytes(last_packet[:6]):
+            raise ValueError(f"{clip.path}: cut short: it ends within a frame. {CUT_SHORT}")
 
 
-def _decode_pieces(
-    container: Any, stream: Any, start: float, end: float, rate_hz: int
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Decoded pieces (n, C) float32 from `start` to `end` seconds, each with its first frame's number."""
+def _silence(clip: Clip, num_frames: int, rate_hz: int, num_channels: int, position: int) -> Blocks:
+    seconds = num_frames / rate_hz
+    if not 0 <= seconds <= MAX_SILENCE_SECONDS:
+        raise ValueError(
+            f"{clip.path}: the clock of its sound jumps by {seconds:g} s after {position / rate_hz:g} s, as where "
+            "files were joined. Write it again: ffmpeg -i FILE NEW_FILE"
+        )
+    if seconds > EDGE_SECONDS:
+        warn_once("a sound track that starts late or has gaps is silent there", str(clip.path))
+    for first in range(0, num_frames, SILENT_BLOCK_FRAMES):
+        yield rate_hz, np.zeros((min(SILENT_BLOCK_FRAMES, num_frames - first), num_channels), dtype=np.float32)
+
+
+def _decoded_frames(container: Any, stream: Any, clip: Clip) -> Iterator[tuple[Any, bytes]]:
+    """Decoded frames of float or integers, each with the packet that it came out of."""
     import av
 
-    clock_start = clock_start_seconds(container)
-    ticks = round((Fraction(max(0.0, start - PREROLL_SECONDS)) + clock_start) / stream.time_base)
-    container.seek(ticks, stream=stream)
-    to_float = av.AudioResampler(format="fltp")
-    position: int | None = None
-    for frame in container.decode(stream):
-        ticks = frame.pts if frame.pts is not None else frame.dts
-        by_clock = None if ticks is None else round(float(ticks * frame.time_base - clock_start) * rate_hz)
-        # Pieces follow on one another: rounded times must not cut samples out or in between.
-        if position is None or (by_clock is not None and abs(by_clock - position) > EDGE_SECONDS * rate_hz):
-            position = by_clock or 0
-        for piece in to_float.resample(frame):
-            x_TC = piece.to_ndarray().T
-            yield position, x_TC
-            position += len(x_TC)
-        if position >= end * rate_hz:
-            return
+    num_frames, rate_hz, content = 0, 1, b""
+    try:
+        for packet in container.demux(stream):
+            content = bytes(packet) or content
+            for frame in packet.decode():
+                num_frames, rate_hz = num_frames + frame.samples, frame.sample_rate
+                yield frame, content
+    except av.FFmpegError as error:
+        raise ValueError(
+            f"{clip.path}: decoding stopped after {num_frames / rate_hz:g} s ({error.strerror}). It is damaged or cut "
+            f"short. {CUT_SHORT}"
+        ) from error
+
+
+def _samples(frame: Any) -> np.ndarray:
+    """A frame's samples (T, C) float32."""
+    if frame.format.name != "fltp":
+        import av
+
+        (frame,) = av.AudioResampler(format="fltp").resample(frame)
+    samples_TC: np.ndarray = np.ascontiguousarray(frame.to_ndarray().T)
+    return samples_TC
+
+
+def _frame_bytes(head: bytes) -> int:
+    """Length of an MP3 or ADTS frame by its first bytes; 0 where that is not known."""
+    if len(head) < 6 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
+        return 0
+    layer = 4 - (head[1] >> 1 & 3)
+    if layer == 4:
+        return (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5  # ADTS
+    version = 1 if head[1] >> 3 & 3 == 3 else 2
+    index, rate_index = head[2] >> 4, head[2] >> 2 & 3
+    if index in (0, 15) or rate_index == 3:
+        return 0
+    rate_hz = (44100, 48000, 32000)[rate_index] // {3: 1, 2: 2, 0: 4}.get(head[1] >> 3 & 3, 1)
+    bits_per_second, padding = 1000 * MP3_BITRATES[version, layer][index - 1], head[2] >> 1 & 1
+    if layer == 1:
+        return int(12 * bits_per_second // rate_hz + padding) * 4
+    return int((72 if (version, layer) == (2, 3) else 144) * bits_per_second // rate_hz + padding)
+
+
+def _stated_mp3_frames(clip: Clip) -> int | None:
+    """The number of frames that the head of an MP3 states (Xing, Info or VBRI), if it does."""
+    file = clip.file
+    if hasattr(file, "open"):
+        with file.open("rb") as opened:
+            return _stated_frames(opened)
+    return _stated_frames(file)
+
+
+def _stated_frames(file: Any) -> int | None:
+    head = file.read(10)
+    start = 0
+    if head[:3] == b"ID3" and len(head) == 10:
+        start = 10 + (head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9])
+    file.seek(start)
+    content = file.read(4096)
+    sync = next((i for i in range(len(content) - 6) if _frame_bytes(content[i : i + 6])), None)
+    if sync is None:
+        return None
+    frame = content[sync : sync + MAX_TAG_BYTES]
+    for tag in (b"Xing", b"Info"):
+        place = frame.find(tag)
+        if place >= 0 and len(frame) >= place + 12 and frame[place + 7] & 1:
+            return int(struct.unpack(">I", frame[place + 8 : place + 12])[0])
+    if frame[36:40] == b"VBRI" and len(frame) >= 54:
+        return int(struct.unpack(">I", frame[50:54])[0])
+    return None

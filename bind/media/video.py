@@ -15,6 +15,8 @@ import numpy as np
 from bind.types import Clip
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts"})
+FORMATS = "mov,matroska,avi,mpeg,mpegts,mpegvideo,aac,asf,mp3,ogg,flac"
+"""Those that are decoded, whatever a file is called: a playlist would have other files opened."""
 ROUNDING_SECONDS = 1e-3
 """Containers round times to their own clock, Matroska's to a millisecond."""
 LAST_FRAME_SECONDS = 1.0
@@ -74,16 +76,14 @@ def open_video(clip: Clip) -> Iterator[Video]:
 
 
 @contextmanager
-def open_container(clip: Clip) -> Iterator[Any]:
-    """Open a PyAV container; whatever PyAV raises in the block becomes a ValueError that names the file."""
-    try:
-        import av
-    except ImportError as error:
-        raise ValueError(f"{clip.path}: reading it takes PyAV: pip install 'bindspace[video]'") from error
+def open_container(clip: Clip, format_name: str | None = None) -> Iterator[Any]:
+    """Open a PyAV container, of one of `FORMATS`; what PyAV raises in the block becomes a ValueError with the file."""
+    import av
 
     file = clip.file
     try:
-        with av.open(str(file) if isinstance(file, Path) else file) as container:
+        place = str(file) if isinstance(file, Path) else file
+        with av.open(place, format=format_name, options={"format_whitelist": FORMATS}) as container:
             yield container
     except av.FFmpegError as error:
         raise ValueError(f"{clip.path}: not readable as video or sound ({error}). Replace or drop it") from error

@@ -1,9 +1,15 @@
+import io
+
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support import videos
 
-from bind.media.audio import SoundBlockReader, open_audio, read_sound_header
-from bind.types import Clip, Waveform
+from bind.media import decoded
+from bind.media.audio import open_audio, open_sound
+from bind.types import Clip, PackedFile, Waveform
 
 
 def test_sound_is_read_in_part_and_from_memory(tmp_path):
@@ -47,22 +53,245 @@ def test_values_of_another_kind_are_refused():
         pass
 
 
-def test_a_header_gives_rate_frames_and_channels(tmp_path):
-    soundfile.write(tmp_path / "a.flac", np.zeros((80, 2)), 8000)
-    assert read_sound_header(tmp_path / "a.flac") == (8000, 80, 2)
-    (tmp_path / "b.wav").write_bytes(b"not a sound")
-    with pytest.raises(ValueError, match=r"b\.wav: not readable as sound"):
-        read_sound_header(tmp_path / "b.wav")
+RATE_HZ = 16_000
+MP3 = {"format": "MP3", "subtype": "MPEG_LAYER_III"}
 
 
-def test_blocks_are_what_is_stored_nan_and_all(tmp_path):
+def passages(seconds=6, rate_hz=RATE_HZ, num_channels=1, seed=0):
+    """A second of tone, of noise and of near silence in turn: what lossy encoders spend very different bits on."""
+    rng, time = np.random.default_rng(seed), np.arange(rate_hz) / rate_hz
+    kinds = [
+        lambda k: 0.4 * np.sin(2 * np.pi * (300 + 50 * k) * time),
+        lambda k: rng.normal(0, 0.1, rate_hz),
+        lambda k: 0.02 * np.sin(2 * np.pi * 200 * time),
+    ]
+    x_T = np.concatenate([kinds[k % 3](k) for k in range(seconds)])
+    return np.stack([x_T] + [0.5 * x_T[::-1]] * (num_channels - 1), axis=1)
+
+
+def write_sound(path, x_TC, rate_hz=RATE_HZ, **options):
+    """`options` with `bitrate_mode` make MP3s of constant or variable rate."""
+    with soundfile.SoundFile(path, "w", rate_hz, x_TC.shape[1], **options) as file:
+        file.write(x_TC)
+    return path
+
+
+def without_first_mp3_frame(path):
+    """An MP3 without the frame that states its length, as recorders write it."""
+    content = path.read_bytes()
+    first = content.index(b"\xff")
+    second = content.index(content[first : first + 2], first + 4)
+    return path.with_stem(path.stem + "-no-length"), content[second:]
+
+
+def write_all_kinds(folder):
+    """A file of every supported encoding."""
+    x_TC, stereo_TC = passages(), passages(num_channels=2)
+    paths = []
+    for extension, subtype in (
+        ("wav", "PCM_16"), ("wav", "PCM_U8"), ("wav", "PCM_24"), ("wav", "FLOAT"), ("wav", "DOUBLE"), ("wav", "ULAW"),
+        ("wav", "IMA_ADPCM"), ("wav", "MS_ADPCM"), ("wav", "GSM610"), ("aiff", "PCM_16"), ("au", "PCM_16"),
+        ("flac", "PCM_16"), ("flac", "PCM_24"), ("ogg", "VORBIS"), ("ogg", "OPUS"),
+    ):  # fmt: skip
+        x = x_TC if subtype == "GSM610" else stereo_TC
+        path = folder / f"{subtype}.{'opus' if subtype == 'OPUS' else extension}"
+        paths.append(write_sound(path, x, format=extension.upper(), subtype=subtype))
+    for mode, level, rate_hz in (("CONSTANT", 0.99, 8000), ("CONSTANT", 0.99, 24_000), ("VARIABLE", 0.4, 44_100)):
+        path = folder / f"{mode}{rate_hz}.mp3"
+        x = passages(rate_hz=rate_hz)
+        paths.append(write_sound(path, x, rate_hz, bitrate_mode=mode, compression_level=level, **MP3))
+    no_length, content = without_first_mp3_frame(paths[-1])
+    no_length.write_bytes(content)
+    for suffix in (".m4a", ".mkv", ".mov", ".aac", ".ts", ".avi"):
+        paths.append(videos.write_video(folder / f"a{suffix}", None, x_TC[:, 0].astype(np.float32)))
+    return [*paths, no_length]
+
+
+@pytest.fixture(scope="module")
+def all_kinds(tmp_path_factory):
+    return write_all_kinds(tmp_path_factory.mktemp("sounds"))
+
+
+@pytest.mark.slow
+def test_the_whole_is_what_another_decoder_gives(all_kinds):
+    for path in all_kinds:
+        if path.stem.endswith("no-length") or path.suffix not in (".wav", ".aiff", ".au", ".flac", ".ogg", ".mp3"):
+            continue
+        with open_audio(Clip(path)) as recording:
+            whole = recording.read(0, recording.num_frames)
+        expected, _ = soundfile.read(path, frames=recording.num_frames, dtype="float32", always_2d=True)
+        np.testing.assert_allclose(whole, expected, atol=5e-6, err_msg=str(path))
+
+
+@pytest.mark.slow
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_any_part_of_any_file_is_that_slice_of_the_whole(all_kinds, data):
+    path = data.draw(st.sampled_from(all_kinds), label="file")
+    decoded._kept.clear()
+    with pytest.MonkeyPatch.context() as patch:
+        if data.draw(st.booleans(), label="too long to be kept"):
+            patch.setattr(decoded, "MAX_KEPT_BYTES", 1000)
+        with open_audio(Clip(path)) as recording:
+            num_frames, rate_hz = recording.num_frames, recording.sample_rate_hz
+            whole = recording.read(0, num_frames)
+        span_start = data.draw(st.integers(0, num_frames - 2)) / rate_hz
+        span = Clip(path, span_start, data.draw(st.floats(span_start + 1 / rate_hz, num_frames / rate_hz + 0.09)))
+        for clip, offset in ((Clip(path), 0), (span, round(span_start * rate_hz))):
+            with open_audio(clip) as recording:
+                for _ in range(data.draw(st.integers(1, 6), label="windows")):
+                    first = data.draw(st.integers(0, recording.num_frames - 1))
+                    last = data.draw(st.integers(first + 1, min(recording.num_frames, first + 9000)))
+                    window = recording.read(first, last)
+                    assert np.abs(window - whole[offset + first : offset + last]).max() <= 1e-6
+    decoded._kept.clear()
+
+
+def test_what_is_read_may_be_written_into(tmp_path):
+    path = write_sound(tmp_path / "a.ogg", passages(2), format="OGG", subtype="VORBIS")
+    with open_audio(Clip(path)) as recording:
+        before = recording.read(0, 100)
+        recording.read(0, 100)[:] = 7
+        np.testing.assert_array_equal(recording.read(0, 100), before)
+
+
+def test_a_file_that_was_written_again_is_decoded_again(tmp_path):
+    for seed in (1, 2):
+        path = write_sound(tmp_path / "a.ogg", passages(1 + seed, seed=seed), format="OGG", subtype="VORBIS")
+        with open_audio(Clip(path)) as recording:
+            assert recording.num_frames == (1 + seed) * RATE_HZ
+
+
+def test_the_length_of_an_mp3_is_what_can_be_decoded(tmp_path):
+    path = write_sound(tmp_path / "a.mp3", passages(12), bitrate_mode="VARIABLE", compression_level=0.4, **MP3)
+    no_length, content = without_first_mp3_frame(path)
+    no_length.write_bytes(content)
+    joined = tmp_path / "joined.mp3"
+    joined.write_bytes(path.read_bytes() * 2)
+    for file, seconds in ((path, 12), (no_length, 12), (joined, 24)):
+        with open_audio(Clip(file)) as recording:
+            assert recording.num_frames / RATE_HZ == pytest.approx(seconds, abs=0.3)
+
+
+def test_a_span_may_end_a_tenth_of_a_second_after_the_sound(tmp_path):
+    path = write_sound(tmp_path / "a.wav", passages(2))
+    with open_audio(Clip(path, 1.0, 2.09)) as recording:
+        assert recording.num_frames == RATE_HZ
+    with pytest.raises(ValueError, match="only 2 s long"), open_audio(Clip(path, 1.0, 2.2)):
+        pass
+
+
+CUT = {
+    "wav": {"format": "WAV"},
+    "rf64": {"format": "RF64"},
+    "w64": {"format": "W64"},
+    "aiff": {"format": "AIFF", "subtype": "PCM_16"},
+    "au": {"format": "AU", "subtype": "PCM_16"},
+    "flac": {"format": "FLAC"},
+    "ogg": {"format": "OGG", "subtype": "VORBIS"},
+    "opus": {"format": "OGG", "subtype": "OPUS"},
+    "mp3": {**MP3, "bitrate_mode": "VARIABLE", "compression_level": 0.4},
+}
+
+
+def make_whole(folder, kind):
+    path = folder / f"a.{kind}"
+    if kind in CUT:
+        return write_sound(path, passages(4), **CUT[kind])
+    return videos.write_video(path, None, passages(4)[:, 0].astype(np.float32))
+
+
+@pytest.mark.parametrize("share", [0.3, 0.62, 0.97])
+@pytest.mark.parametrize("kind", [*CUT, "m4a", "mp4", "mkv", "mov", "avi", "aac"])
+def test_a_file_that_is_cut_short_is_refused_by_name(tmp_path, kind, share):
+    path = make_whole(tmp_path, kind)
+    with open_audio(Clip(path)) as recording:
+        assert recording.num_frames > 3.9 * RATE_HZ
+    content = path.read_bytes()
+    content = content[: round(len(content) * share)]
+    path.write_bytes(content)
+    for clip in (Clip(path), Clip(PackedFile(f"shard.tar/{path.name}", content))):
+        with pytest.raises(ValueError, match=rf"a\.{kind}: ") as caught, open_audio(clip) as recording:
+            recording.read(0, recording.num_frames)
+        assert "Garbled" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [*CUT, "m4a", "mkv", "avi", "aac", "ts"])
+def test_joined_files_are_read_whole_or_refused(tmp_path, kind):
+    path = make_whole(tmp_path, kind)
+    path.write_bytes(path.read_bytes() * 2)
+    if kind in ("mp3", "aac"):
+        with open_audio(Clip(path)) as recording:
+            assert recording.num_frames > 7.9 * RATE_HZ
+    else:
+        with pytest.raises(ValueError, match=rf"a\.{kind}.*join"), open_audio(Clip(path)):
+            pass
+
+
+@pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFF000])
+def test_a_wav_of_a_length_that_was_not_known_is_read_to_its_end(tmp_path, size):
+    path = write_sound(tmp_path / "a.wav", passages(1))
+    content = bytearray(path.read_bytes())
+    place = content.index(b"data") + 4
+    content[place : place + 4] = size.to_bytes(4, "little")
+    path.write_bytes(content)
+    with open_audio(Clip(path)) as recording:
+        assert recording.num_frames == RATE_HZ
+
+
+def test_a_flac_of_a_length_that_was_not_known_is_read_to_its_end(tmp_path):
+    path = write_sound(tmp_path / "a.flac", passages(1))
+    with open_audio(Clip(path)) as recording:
+        whole = recording.read(0, RATE_HZ)
+    content = bytearray(path.read_bytes())
+    content[21] &= 0xF0
+    content[22:26] = bytes(4)
+    path.write_bytes(content)
+    with open_audio(Clip(path)) as recording:
+        np.testing.assert_array_equal(recording.read(0, recording.num_frames), whole)
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        (np.zeros((2, 100), np.float32), r"\(2, 100\) looks like \(channels, time\)"),
+        (np.zeros((1, 100), np.float32), "looks like"),
+        (np.zeros(100, np.int16), "int16, not float32.*divide by 32768"),
+        (np.zeros(100, np.int32), "divide by 2147483648"),
+        (np.zeros(100, np.uint8), "uint8"),
+        (np.zeros((4, 3, 2), np.float32), "neither"),
+        (np.float32(20_000) * np.sin(np.arange(100, dtype=np.float32)), r"reach 19999.8, where sound lies in \[-1, 1\]"),
+        (np.zeros(0, np.float32), "no samples"),
+    ],
+)
+def test_arrays_that_are_no_sound_are_refused(samples, message):
+    with pytest.raises(ValueError, match=message), open_audio(Waveform(samples, 8000)) as recording:
+        recording.read(0, recording.num_frames)
+
+
+def test_integers_in_a_float_file_are_refused_and_named(tmp_path):
+    path = write_sound(tmp_path / "a.wav", 32768 * passages(1), subtype="FLOAT")
+    with pytest.raises(ValueError, match=r"a\.wav: its values reach"), open_audio(Clip(path)) as recording:
+        recording.read(0, recording.num_frames)
+
+
+def test_a_whole_file_is_given_as_stored(tmp_path):
     x = np.arange(10, dtype=np.float32)[:, None] / 10
     x[4] = np.nan
     soundfile.write(tmp_path / "a.wav", x, 8000, subtype="FLOAT")
-    with SoundBlockReader(tmp_path / "a.wav") as sound:
-        assert (sound.sample_rate_hz, sound.num_frames) == (8000, 10)
-        blocks = list(sound.read(2, 9, block_frames=3))
-        assert [len(block) for block in blocks] == [3, 3, 1]
-        np.testing.assert_array_equal(np.concatenate(blocks), x[2:9])
-        with pytest.raises(ValueError, match="ends early, after 8 of 18 frames"):
-            list(sound.read(2, 20, block_frames=100))
+    with open_sound(Clip(tmp_path / "a.wav", 0.0, 0.5)) as sound:
+        assert (sound.sample_rate_hz, sound.num_frames, sound.num_channels) == (8000, 10, 1)
+        np.testing.assert_array_equal(sound.read(2, 9), x[2:9])
+        with pytest.raises(ValueError, match="cut short: 8 frames instead of 18"):
+            sound.read(2, 20)
+
+
+def test_windows_of_a_wav_are_read_without_the_rest(tmp_path):
+    content = io.BytesIO()
+    soundfile.write(content, passages(60), RATE_HZ, format="WAV")
+    path = tmp_path / "a.wav"
+    path.write_bytes(content.getvalue())
+    decoded._kept.clear()
+    with open_audio(Clip(path, 30.0, 31.0)) as recording:
+        recording.read(0, 1000)
+    assert not decoded._kept

@@ -24,7 +24,7 @@ def test_the_sound_track_lies_on_the_clock_of_the_pictures(tmp_path, suffix):
         assert (whole.shape, whole.dtype) == ((48_000, 1), np.float32)
         assert np.corrcoef(whole[:, 0], written)[0, 1] > 0.98
         for first, last in ((40_000, 48_000), (20_000, 30_000), (0, 100)):
-            np.testing.assert_allclose(recording.read(first, last), whole[first:last], atol=5e-3)
+            np.testing.assert_allclose(recording.read(first, last), whole[first:last], atol=1e-6)
 
 
 def test_a_span_is_read_alone_and_from_memory(tmp_path):
@@ -57,7 +57,7 @@ def test_sound_that_starts_late_is_silent_before_and_the_log_says_so(tmp_path, c
     ("make", "message"),
     [
         (lambda p: videos.write_video(p / "a.mp4", [videos.plain(videos.RED)] * 5), r"a\.mp4: there is no sound track"),
-        (lambda p: p / "none.mp4", r"none\.mp4: not readable as video or sound"),
+        (lambda p: p / "none.mp4", r"none\.mp4: no such file"),
     ],
     ids=["silent film", "missing"],
 )
@@ -66,20 +66,18 @@ def test_a_file_without_sound_is_named(tmp_path, make, message):
         pass
 
 
-def test_sound_that_ends_early_is_named(tmp_path):
+def test_a_container_that_is_cut_short_is_named(tmp_path):
     rng = np.random.default_rng(0)
     path = videos.write_video(tmp_path / "a.mkv", None, rng.uniform(-0.5, 0.5, 8 * 16_000).astype(np.float32))
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-    with open_audio(Clip(path)) as recording:
-        assert recording.read(0, 16_000).std() > 0.1
-        with pytest.raises(ValueError, match=r"a\.mkv: its sound ends early, at [34]\.\d+ s"):
-            recording.read(0, recording.num_frames)
+    with pytest.raises(ValueError, match=r"a\.mkv: cut short"), open_audio(Clip(path)):
+        pass
 
 
 def test_a_span_beyond_the_sound_is_refused(tmp_path):
     path = videos.three_colours(tmp_path / "a.mp4")
     with open_audio(Clip(path, 1.0, 3.05)) as recording:
-        assert recording.num_frames == 32_000
-    with pytest.raises(ValueError, match="the recording is only 3 s long"), open_audio(Clip(path, 0.0, 9.0)):
+        assert recording.num_frames == pytest.approx(32_000, abs=1024)
+    with pytest.raises(ValueError, match="the recording is only 3.008 s long"), open_audio(Clip(path, 0.0, 9.0)):
         pass

@@ -15,7 +15,7 @@ from bind.studies.doctor.sensors import examine_sensor
 from bind.studies.doctor.sound import examine_sound
 from bind.types import Clip, Modality
 
-SENSOR_SUFFIXES = (".npy", ".csv", ".parquet")
+SENSOR_SUFFIXES = (".csv", ".parquet")
 SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".au", ".opus")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 BY_MODALITY = {"image": "picture", "depth": "picture", "thermal": "picture", "audio": "sound", "imu": "sensor"}
@@ -34,11 +34,13 @@ class FileTask:
 
 
 def file_sort(modality: Modality, path: Path) -> str | None:
-    """`picture`, `sound` or `sensor`; None for what is only counted, such as video."""
+    """`picture`, `sound` or `sensor`; None for what is only counted: videos, and arrays of a user's own modality."""
     suffix = path.suffix.lower()
     for sort, suffixes in (("picture", PICTURE_SUFFIXES), ("sound", SOUND_SUFFIXES), ("sensor", SENSOR_SUFFIXES)):
         if suffix in suffixes:
             return sort
+    if suffix == ".npy" and path.with_suffix(".json").is_file():
+        return "sensor"
     return BY_MODALITY.get(modality)
 
 

@@ -9,8 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from bind.media.audio import read_sound_header
-from bind.media.recording import span_frames
+from bind.media.audio import open_sound, sound_span_frames
 from bind.media.sensor import open_sensor
 from bind.media.sound_writer import cut_sound
 from bind.types import Clip
@@ -61,7 +60,7 @@ def pack_value(clip: Clip) -> list[PackedMember]:
 
 
 def max_packed_bytes(clip: Clip) -> int:
-    """Bytes that the members of a value hold at most, found without decoding sound."""
+    """Bytes that the members of a value hold at most, found without decoding WAV and FLAC."""
     path = cast(Path, clip.path)
     if not is_cut(clip):
         sidecar = path.with_suffix(".json")
@@ -71,9 +70,9 @@ def max_packed_bytes(clip: Clip) -> int:
         recording = open_sensor(clip)
         num_values = recording.num_frames * len(recording.channels)
     else:
-        rate_hz, num_frames, num_channels = read_sound_header(path)
-        first, last = span_frames(clip, rate_hz, num_frames)
-        num_values = (last - first) * num_channels
+        with open_sound(clip) as sound:
+            first, last = sound_span_frames(clip, sound)
+            num_values = (last - first) * sound.num_channels
     return 4 * num_values + MAX_HEADER_BYTES
 
 
