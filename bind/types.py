@@ -47,6 +47,8 @@ class PackedFile:
 class Clip:
     """A recording in a file, whole or from `start_seconds` to `end_seconds`.
 
+    A sensor's span is in the clock of its file, or counts from its first row where `from_first_row`.
+
     Examples:
         >>> print(Clip(Path("walk.wav"), start_seconds=2.0, end_seconds=4.5))
         walk.wav [2-4.5 s]
@@ -55,6 +57,7 @@ class Clip:
     path: Path | PackedFile
     start_seconds: float | None = None
     end_seconds: float | None = None
+    from_first_row: bool = False
 
     @property
     def file(self) -> Path | io.BytesIO:

@@ -78,7 +78,7 @@ def open_sound(clip: Clip) -> Iterator[Sound]:
     whole = Clip(path)
     identity = _identify(path)
     if identity is None:
-        require_whole_file(whole.file, str(path))  # type: ignore[arg-type]
+        require_whole_file(whole.file, str(path))
     else:
         _require_whole_once(*identity)
     if path.suffix.lower() in CONTAINER_SUFFIXES:

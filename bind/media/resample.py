@@ -18,17 +18,20 @@ Edges = Literal["constant", "line"]
 """What the signal does beyond its ends: it is zero, or it goes on around the line between its end points."""
 
 
-def rate_ratio(target_hz: float, source_hz: float) -> Fraction:
+def rate_ratio(target_hz: float, source_hz: float, name: str) -> Fraction:
     """`target_hz / source_hz` as a fraction, exact where its terms are small, else within 0.1 % by terms up to 1000.
 
     Small terms keep the filter short.
 
     Raises:
-        ValueError: where the rates are more than 1000-fold apart.
+        ValueError: with the `name` of the recording, where the rates are more than 1000-fold apart.
     """
     ratio = Fraction(target_hz) / Fraction(source_hz)
     if not Fraction(1, 1000) <= ratio <= 1000:
-        raise ValueError(f"cannot resample {source_hz:g} Hz to {target_hz:g} Hz; is one of the rates wrong?")
+        raise ValueError(
+            f"{name}: cannot resample {source_hz:g} Hz to {target_hz:g} Hz. Is the rate in the file wrong? Repair "
+            "it, or change the transform's sample_rate_hz"
+        )
     if ratio.numerator + ratio.denominator <= 2000:
         return ratio
     return ratio.limit_denominator(1000) if ratio <= 1 else 1 / (1 / ratio).limit_denominator(1000)
@@ -39,7 +42,7 @@ def resample(x_TC: np.ndarray, ratio: Fraction, edges: Edges = "constant") -> np
 
     Examples:
         >>> x_TC = np.full((4, 1), 2.0, dtype=np.float32)
-        >>> resample(x_TC, rate_ratio(100.0, 50.0), edges="line").shape
+        >>> resample(x_TC, rate_ratio(100.0, 50.0, "walk.csv"), edges="line").shape
         (8, 1)
     """
     from scipy.signal import resample_poly

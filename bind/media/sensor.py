@@ -2,33 +2,65 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
+from collections import Counter
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from bind.media.recording import Recording, checked_finite, recording_in_memory, span_frames
+from bind.media.notices import warn_once
+from bind.media.recording import EDGE_SECONDS, Recording, checked_finite, recording_in_memory
+from bind.media.sensor_time import TIME_UNITS, EvenValues, lay_on_grid, read_time, require_plausible_rate
 from bind.types import Clip, PackedFile, SensorRecording
 
-TIME_COLUMN = "time_seconds"
-STEP_RANGE = (0.5, 1.5)
-"""A step in time outside this range, as a multiple of the usual one, is a frame too few or too many."""
 MAX_OPEN_RECORDINGS = 64
 SIDECAR_EXAMPLE = '{"channels": ["acc_x", …], "units": ["g", …], "sample_rate_hz": 50}'
+
+
+@dataclass(frozen=True, slots=True)
+class SensorFile:
+    """A whole sensor file: its values on an even grid, a name and a unit for each channel.
+
+    `left_out` are columns of a table that are no channels, because their names give no unit.
+    """
+
+    even: EvenValues
+    channels: tuple[str, ...]
+    units: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def sample_rate_hz(self) -> float:
+        return self.even.sample_rate_hz
+
+    @property
+    def values(self) -> np.ndarray:
+        """The values (T, C) of all stretches, one after the other, without the gaps."""
+        stretches = [values_TC for _, values_TC in self.even.stretches]
+        return stretches[0] if len(stretches) == 1 else np.concatenate(stretches)
 
 
 def open_sensor(value: Clip | SensorRecording) -> Recording:
     """Open a sensor file, its span, or a recording in memory.
 
     A file is `.npy` (T, C), memory-mapped, beside a JSON file of the same name that gives `channels`, `units` and
-    `sample_rate_hz`; or CSV or Parquet with a `time_seconds` column and one column per channel, named with its unit
-    in brackets: `acc_x [g]`. Up to 64 files stay open per process.
+    `sample_rate_hz`, whose clock starts at 0; or CSV or Parquet with a column `time_seconds` (or `time_milliseconds`,
+    `time_microseconds`, `time_nanoseconds`; timestamps and ISO 8601 texts too) and one column per channel, named with
+    its unit in brackets: `acc_x [g]`. Other columns are left out, and the log names them. Rows that come unevenly are
+    interpolated onto an even grid (`bind.media.sensor_time`). Up to 64 files stay open per process.
+
+    A span is in the clock of the file, and may begin up to 0.1 s before it; where `value.from_first_row`, it counts
+    from the first row.
 
     Raises:
-        ValueError: a file that is missing or malformed, a time column that jumps, or NaN in what is read.
+        ValueError: a file that is missing or malformed, whose time is implausible or does not rise, a span beyond it,
+            and a gap or NaN in what is read.
 
     Examples:
         >>> values_TC = np.array([[0.0, 1.0], [0.1, 1.1]], dtype=np.float32)
@@ -37,21 +69,46 @@ def open_sensor(value: Clip | SensorRecording) -> Recording:
         (2, ('acc_x', 'acc_z'), (1, 2))
     """
     if isinstance(value, SensorRecording):
-        name, whole = "a sensor recording in memory", value
+        name = "a sensor recording in memory"
         check_sensor_shape(name, value)
-        first, last = 0, len(value.values)
-    elif isinstance(value, Clip):
-        name, whole = str(value), _load_file(value)
-        first, last = span_frames(value, whole.sample_rate_hz, len(whole.values))
-    else:
+        channels, units = value.channels, value.units
+        return recording_in_memory(name, value.values, value.sample_rate_hz, channels=channels, units=units)
+    if not isinstance(value, Clip):
         raise ValueError(f"a sensor's value is a Clip (a file) or a SensorRecording, not {type(value).__name__}")
+    name, file = str(value), load_sensor_file(value)
+    first, last = sensor_span_frames(value, file)
 
-    return recording_in_memory(
-        name, whole.values[first:last], whole.sample_rate_hz, channels=whole.channels, units=whole.units
-    )
+    def read(begin: int, end: int) -> np.ndarray:
+        values_TC = file.even.read(first + begin, first + end, name)
+        return checked_finite(np.asarray(values_TC, dtype=np.float32), name)
+
+    return Recording(name, file.sample_rate_hz, last - first, read, channels=file.channels, units=file.units)
 
 
-def _load_file(clip: Clip) -> SensorRecording:
+def sensor_span_frames(clip: Clip, file: SensorFile) -> tuple[int, int]:
+    """First frame of a clip and the frame after its last; ValueError where the clock of the file does not run then."""
+    rate_hz, num_frames = file.sample_rate_hz, file.even.num_frames
+    clock_start = 0.0 if clip.from_first_row else file.even.start_seconds
+    first = 0 if clip.start_seconds is None else round((clip.start_seconds - clock_start) * rate_hz)
+    last = num_frames if clip.end_seconds is None else round((clip.end_seconds - clock_start) * rate_hz)
+    if first < -max(1, round(EDGE_SECONDS * rate_hz)) or last > num_frames + 1:
+        end = clock_start + num_frames / rate_hz
+        hint = (
+            ""
+            if not clock_start
+            else (", or let spans count from the first row: a column MODALITY_clock with first_row in the manifest")
+        )
+        raise ValueError(
+            f"{clip}: the recording is only {num_frames / rate_hz:g} s long, its clock runs from {clock_start:g} to "
+            f"{end:g} s; correct the span in the manifest{hint}"
+        )
+    first, last = max(0, first), min(last, num_frames)
+    if last <= first:
+        raise ValueError(f"{clip}: there are no samples in it. Replace the file, widen the span or drop the row")
+    return first, last
+
+
+def load_sensor_file(clip: Clip) -> SensorFile:
     """The whole recording of a clip's file; one on disk is opened once."""
     if isinstance(clip.path, PackedFile):
         return _parse_file(Clip(clip.path))
@@ -63,22 +120,25 @@ def _load_file(clip: Clip) -> SensorRecording:
 
 
 @lru_cache(maxsize=MAX_OPEN_RECORDINGS)
-def _load_file_once(path: Path, modified_ns: int) -> SensorRecording:
+def _load_file_once(path: Path, modified_ns: int) -> SensorFile:
     # `modified_ns` is part of the cache's key: a file that was written again is read again.
     return _parse_file(Clip(path))
 
 
-def _parse_file(clip: Clip) -> SensorRecording:
+def _parse_file(clip: Clip) -> SensorFile:
     suffix = clip.path.suffix.lower()
     if suffix == ".npy":
         recording = read_sensor_array(clip)
-    elif suffix in (".csv", ".parquet"):
-        time_seconds, values_TC, channels, units = read_sensor_table(clip)
-        recording = SensorRecording(values_TC, _regular_rate_hz(time_seconds, clip.path), channels, units)
-    else:
-        raise ValueError(f"{clip.path}: a sensor file ends in .npy, .csv or .parquet")
-    check_sensor_shape(str(clip.path), recording)
-    return recording
+        check_sensor_shape(str(clip.path), recording)
+        if not len(recording.values):
+            raise ValueError(f"{clip.path}: there are no samples in it. Replace the file or drop its row")
+        values_TC, rate_hz = recording.values, recording.sample_rate_hz
+        return SensorFile(
+            EvenValues(rate_hz, 0.0, len(values_TC), ((0, values_TC),)), recording.channels, recording.units
+        )
+    if suffix in (".csv", ".parquet"):
+        return read_sensor_table(clip)
+    raise ValueError(f"{clip.path}: a sensor file ends in .npy, .csv or .parquet")
 
 
 def read_sensor_array(clip: Clip) -> SensorRecording:
@@ -100,48 +160,83 @@ def read_sensor_array(clip: Clip) -> SensorRecording:
         ) from error
 
 
-def read_sensor_table(clip: Clip) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], tuple[str, ...]]:
-    """Read a whole CSV or Parquet file: time in seconds (T,), values (T, C) float32, channels and units.
+def read_sensor_table(clip: Clip) -> SensorFile:
+    """Read a whole CSV or Parquet file.
 
     Raises:
-        ValueError: no table of numbers, no `time_seconds` column, or a channel without its unit.
+        ValueError: no table, no time column, several columns of one name, no channel with a unit, texts in a channel,
+            and time that is implausible or does not rise.
     """
+    path = clip.path
+    table = _read_table(clip)
+    names = [name.strip() for name in table.column_names]
+    matches = {name: re.fullmatch(r"(\S+) \[(.+)\]", name) for name in names}
+    keys = [match[1] if (match := matches[name]) else name for name in names]
+    if doubled := [key for key, count in Counter(keys).items() if count > 1]:
+        raise ValueError(f"{path}: there are several columns {', '.join(doubled)}. Drop or rename all but one")
+    times = [name for name in names if name in TIME_UNITS]
+    if len(times) != 1:
+        found = (
+            f"are several columns of time, {', '.join(times)}" if times else f"is no column {next(iter(TIME_UNITS))!r}"
+        )
+        raise ValueError(f"{path}: there {found}; it has {', '.join(names)}. Time is in one of {', '.join(TIME_UNITS)}")
+    columns = {name: table.column(place) for place, name in enumerate(names)}
+    time_seconds = read_time(columns[times[0]], times[0], str(path))
+    channels = {name: match.groups() for name, match in matches.items() if match}
+    if not channels:
+        raise ValueError(f"{path}: write each channel's unit into its column name, as in 'acc_x [g]'")
+    left_out = tuple(name for name in names if name not in channels and name not in times)
+    if left_out:
+        warn_once(f"columns without a unit in their name are left out: {', '.join(left_out)}", str(path))
+    values_TC = np.stack([_channel(columns[name], name, str(path)) for name in channels], axis=1)
+    if len(time_seconds) < 2:
+        raise ValueError(f"{path}: {len(time_seconds)} row(s) are no recording")
+    even = lay_on_grid(time_seconds, values_TC, f"{path}: {times[0]}")
+    names_of, units = zip(*channels.values(), strict=True)
+    require_plausible_rate(even.sample_rate_hz, units, times[0], str(path))
+    if even.is_interpolated:
+        warn_once(f"rows that come unevenly are interpolated onto {even.sample_rate_hz:g} Hz", str(path))
+    return SensorFile(even, names_of, units, left_out)
+
+
+def _read_table(clip: Clip) -> Any:
+    import pyarrow
     import pyarrow.csv
     import pyarrow.parquet
 
-    path = clip.path
     try:
-        is_csv = path.suffix.lower() == ".csv"
-        table = pyarrow.csv.read_csv(clip.file) if is_csv else pyarrow.parquet.read_table(clip.file)
-        columns = {name: table[name].to_numpy().astype(np.float64) for name in table.column_names}
-    except (pyarrow.ArrowException, OSError, ValueError, TypeError) as error:
-        raise ValueError(f"{path}: not readable as a table of numbers ({error})") from error
-    if TIME_COLUMN not in columns:
-        raise ValueError(f"{path}: there is no column {TIME_COLUMN!r}; there are {', '.join(columns)}")
-    time_seconds = columns.pop(TIME_COLUMN)
-    names = [re.fullmatch(r"(\S+) \[(.+)\]", column) for column in columns]
-    if not names or not all(names):
-        raise ValueError(f"{path}: write each channel's unit into its column name, as in 'acc_x [g]'")
-    channels, units = zip(*(match.groups() for match in names if match), strict=True)
-    return time_seconds, np.stack(list(columns.values()), axis=1).astype(np.float32), channels, units
+        if clip.path.suffix.lower() == ".parquet":
+            return pyarrow.parquet.read_table(clip.file)
+        content = clip.path.read_bytes() if isinstance(clip.path, Path) else clip.path.content
+        parsing, converting = _csv_options(content[:65536])
+        return pyarrow.csv.read_csv(io.BytesIO(content), parse_options=parsing, convert_options=converting)
+    except (pyarrow.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{clip.path}: not readable as a table of numbers ({error})") from error
 
 
-def _regular_rate_hz(time_seconds: np.ndarray, path: Path | PackedFile) -> float:
-    """The rate of a regular time axis; ValueError where a step is over 1.5 or under 0.5 of the median step."""
-    steps = np.diff(checked_finite(time_seconds, f"{path} ({TIME_COLUMN})"))
-    if not len(steps):
-        raise ValueError(f"{path}: {len(time_seconds)} row(s) are no recording")
-    step = float(np.median(steps))
-    shortest, longest = (step * factor for factor in STEP_RANGE)
-    irregular = np.flatnonzero((steps < shortest) | (steps > longest)) if step > 0 else np.arange(1)
-    if len(irregular):
-        row = int(irregular[0])
-        raise ValueError(
-            f"{path}: {TIME_COLUMN} jumps {len(irregular)} time(s), first from {time_seconds[row]:g} to "
-            f"{time_seconds[row + 1]:g} s where the usual step is {step:g} s. Sort it, and cut the recording at gaps "
-            "or interpolate onto a regular grid"
-        )
-    return float((len(time_seconds) - 1) / (time_seconds[-1] - time_seconds[0]))
+def _csv_options(head: bytes) -> tuple[Any, Any]:
+    """Semicolons or tabs between columns, and then commas in numbers, where the first lines have them."""
+    import pyarrow.csv
+
+    first, _, rest = head.partition(b"\n")
+    separator = max(b",;\t", key=lambda byte: first.count(byte))
+    has_decimal_commas = chr(separator) != "," and b"," in rest.partition(b"\n")[0]
+    return (
+        pyarrow.csv.ParseOptions(delimiter=chr(separator)),
+        pyarrow.csv.ConvertOptions(decimal_point="," if has_decimal_commas else "."),
+    )
+
+
+def _channel(column: Any, name: str, where: str) -> np.ndarray:
+    """A column as float32 (T,), empty cells as NaN."""
+    import pyarrow as pa
+
+    kind = column.type
+    if pa.types.is_null(kind):
+        return np.full(len(column), np.nan, dtype=np.float32)
+    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)):
+        raise ValueError(f"{where}: the column {name!r} is not of numbers but of the type {kind}. Repair or drop it")
+    return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(), dtype=np.float32)
 
 
 def check_sensor_shape(name: str, recording: SensorRecording) -> None:
@@ -150,6 +245,8 @@ def check_sensor_shape(name: str, recording: SensorRecording) -> None:
     if len(shape) != 2 or shape[1] != num_channels:
         hint = " It looks transposed." if len(shape) == 2 and shape[0] == num_channels else ""
         raise ValueError(f"{name}: values {shape} are not (time, {num_channels} channels).{hint}")
+    if doubled := [channel for channel, count in Counter(recording.channels).items() if count > 1]:
+        raise ValueError(f"{name}: there are several channels {', '.join(doubled)}. Give each a name of its own")
     if len(recording.units) != num_channels:
         raise ValueError(f"{name}: {len(recording.units)} unit(s) for {num_channels} channels")
     if not (math.isfinite(recording.sample_rate_hz) and recording.sample_rate_hz > 0):

@@ -140,7 +140,8 @@ def _samples(frame: Any) -> np.ndarray:
         import av
 
         (frame,) = av.AudioResampler(format="fltp").resample(frame)
-    samples_TC: np.ndarray = np.ascontiguousarray(frame.to_ndarray().T)
+    channels_CT = [np.frombuffer(plane, dtype=np.float32, count=frame.samples) for plane in frame.planes]
+    samples_TC: np.ndarray = np.stack(channels_CT, axis=1)  # a copy: the decoder uses its memory again
     return samples_TC
 
 

@@ -260,7 +260,10 @@ def test_a_flac_of_a_length_that_was_not_known_is_read_to_its_end(tmp_path):
         (np.zeros(100, np.int32), "divide by 2147483648"),
         (np.zeros(100, np.uint8), "uint8"),
         (np.zeros((4, 3, 2), np.float32), "neither"),
-        (np.float32(20_000) * np.sin(np.arange(100, dtype=np.float32)), r"reach 19999.8, where sound lies in \[-1, 1\]"),
+        (
+            np.float32(20_000) * np.sin(np.arange(100, dtype=np.float32)),
+            r"reach 19999.8, where sound lies in \[-1, 1\]",
+        ),
         (np.zeros(0, np.float32), "no samples"),
     ],
 )

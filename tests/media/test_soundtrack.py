@@ -79,5 +79,5 @@ def test_a_span_beyond_the_sound_is_refused(tmp_path):
     path = videos.three_colours(tmp_path / "a.mp4")
     with open_audio(Clip(path, 1.0, 3.05)) as recording:
         assert recording.num_frames == pytest.approx(32_000, abs=1024)
-    with pytest.raises(ValueError, match="the recording is only 3.008 s long"), open_audio(Clip(path, 0.0, 9.0)):
+    with pytest.raises(ValueError, match=r"the recording is only 3\.008 s long"), open_audio(Clip(path, 0.0, 9.0)):
         pass

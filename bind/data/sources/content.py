@@ -33,7 +33,8 @@ def hash_files(samples: Sequence[Sample], modality: Modality, folder: Path) -> s
         for value in sample.values.get(modality, ()):
             if isinstance(value, Clip):
                 assert isinstance(value.path, Path)
-                value = (*_file_facts(value.path, folder, facts), value.start_seconds, value.end_seconds)
+                clock = ("first_row",) if value.from_first_row else ()
+                value = (*_file_facts(value.path, folder, facts), value.start_seconds, value.end_seconds, *clock)
             digest.update(repr(value).encode())
     return digest.hexdigest()
 

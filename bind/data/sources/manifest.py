@@ -23,6 +23,9 @@ logger = logging.getLogger("bind.data")
 SPLITS = ("train", "val", "test")
 SAMPLE_COLUMNS = ("key", "split", "group", "owner", "label")
 SPAN_SUFFIXES = ("_start_seconds", "_end_seconds")
+CLOCK_SUFFIX = "_clock"
+CLOCKS = ("file", "first_row")
+"""What the spans of a sensor's files count in: the clock of the file, or seconds since its first row."""
 
 
 class ManifestSource:
@@ -32,7 +35,8 @@ class ManifestSource:
     `owner` and `label`, and one column per modality. A cell of `text` is the text itself; any other cell is a path
     relative to the manifest. An empty cell means that the sample lacks the modality. Several owners, captions or
     files are a list in JSONL and Parquet and are separated by "|" in CSV, so captions that contain "|" need JSONL or
-    Parquet. `{modality}_start_seconds` and `{modality}_end_seconds` cut a span out of a recording, one per file.
+    Parquet. `{modality}_start_seconds` and `{modality}_end_seconds` cut a span out of a recording, one per file; a
+    sensor's are in the clock of its file, or, where `{modality}_clock` is `first_row`, count from its first row.
 
     Args:
         manifest: path of the table.
@@ -168,6 +172,7 @@ def modality_columns(path: Path, columns: list[str]) -> list[Modality]:
             hint = f" (is it {close[0]!r}? rename it)" if close else ""
             raise ValueError(f"{path}: the column {needed!r} is missing{hint}; there are {', '.join(columns)}")
     spans = [column for column in columns if column.endswith(SPAN_SUFFIXES)]
+    spans += [c for c in columns if c.endswith(CLOCK_SUFFIX) and c.removesuffix(CLOCK_SUFFIX) in columns]
     modalities = [column for column in columns if column not in SAMPLE_COLUMNS and column not in spans]
     for column in modalities:
         absent = [name for name in SAMPLE_COLUMNS if name not in columns]
@@ -181,7 +186,7 @@ def modality_columns(path: Path, columns: list[str]) -> list[Modality]:
     if not modalities:
         raise ValueError(f"{path}: there is no column of any modality; add one, such as image, text or audio")
     for column in spans:
-        modality = re.sub("|".join(SPAN_SUFFIXES), "", column)
+        modality = re.sub("|".join((*SPAN_SUFFIXES, CLOCK_SUFFIX)), "", column)
         if modality not in modalities or modality == "text":
             raise ValueError(
                 f"{path}: column {column!r} belongs to no modality that has files: "
@@ -198,6 +203,7 @@ class RowReader:
         self.modalities = modalities
         self.separator = "|" if manifest.suffix.lower() == ".csv" else None
         self._paths: dict[str, Path] = {}
+        self._clocks: dict[Path, bool] = {}
 
     def sample(self, place: str, cells: dict[str, Any]) -> Sample:
         """The sample of a row; `place` says which row it is, in messages."""
@@ -240,7 +246,18 @@ class RowReader:
         for start, end in zip(starts, ends, strict=True):
             if end is not None and end <= (start or 0.0):
                 raise ValueError(f"{where}: the span of {modality!r} ends at {end:g} s, before its start")
-        return [Clip(self._path(i), s, e) for i, s, e in zip(items, starts, ends, strict=True)]
+        counts_rows = self._counts_from_first_row(where, modality, cells)
+        clips = [Clip(self._path(i), s, e, counts_rows) for i, s, e in zip(items, starts, ends, strict=True)]
+        for clip in clips:
+            if self._clocks.setdefault(clip.path, counts_rows) != counts_rows:  # type: ignore[arg-type]
+                raise ValueError(f"{where}: {clip.path} has another {modality}{CLOCK_SUFFIX} in another row")
+        return clips
+
+    def _counts_from_first_row(self, where: str, modality: Modality, cells: dict[str, Any]) -> bool:
+        clock = self._single_text(where, cells, modality + CLOCK_SUFFIX) or CLOCKS[0]
+        if clock not in CLOCKS:
+            raise ValueError(f"{where}: {modality}{CLOCK_SUFFIX} is {' or '.join(CLOCKS)}, not {clock!r}")
+        return clock == CLOCKS[1]
 
     def _seconds(self, where: str, column: str, cells: dict[str, Any], num_files: int) -> list[float | None]:
         cell = cells.get(column)

@@ -74,7 +74,7 @@ class AudioTransform:
         with open_audio(value) as recording:
             if rng is not None:
                 return torch.from_numpy(self._augment(self._random_window(recording, rng), rng))
-            ratio = rate_ratio(self.sample_rate_hz, recording.sample_rate_hz)
+            ratio = rate_ratio(self.sample_rate_hz, recording.sample_rate_hz, recording.name)
             starts = window_starts(recording.num_frames, math.ceil(self.num_samples / ratio), self.num_clips)
             windows = [self._read(recording, int(start), ratio) for start in starts]
         clips = [torch.from_numpy(np.pad(x_T, (0, self.num_samples - len(x_T)))) for x_T in windows]
@@ -86,7 +86,7 @@ class AudioTransform:
 
     def _random_window(self, recording: Recording, rng: np.random.Generator) -> np.ndarray:
         speed = _draw_speed(self.speed_range, rng)
-        ratio = rate_ratio(self.sample_rate_hz / speed, recording.sample_rate_hz)
+        ratio = rate_ratio(self.sample_rate_hz / speed, recording.sample_rate_hz, recording.name)
         spare = recording.num_frames - math.ceil(self.num_samples / ratio)
         return self._read(recording, int(rng.integers(spare + 1)) if spare > 0 else 0, ratio)
 

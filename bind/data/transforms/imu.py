@@ -102,7 +102,8 @@ class ImuTransform:
         if missing:
             raise ValueError(
                 f"{recording.name}: no channel {', '.join(missing)}; it has {', '.join(recording.channels)}. "
-                "Name the transform's channels after these, or rename them in the file"
+                "Name the transform's channels after these, or rename them in the file; columns without a unit in "
+                "brackets are left out"
             )
         columns = [recording.channels.index(channel) for channel in self.channels]
         factors = [
@@ -112,7 +113,7 @@ class ImuTransform:
         return columns, np.asarray(factors, dtype=np.float32)
 
     def _window(self, recording: Recording, rng: np.random.Generator | None) -> np.ndarray:
-        ratio = rate_ratio(self.sample_rate_hz, recording.sample_rate_hz)
+        ratio = rate_ratio(self.sample_rate_hz, recording.sample_rate_hz, recording.name)
         if ratio != 1:
             warn_once(f"{recording.sample_rate_hz:g} Hz is resampled to {self.sample_rate_hz:g} Hz", recording.name)
         available = math.ceil(recording.num_frames * ratio)

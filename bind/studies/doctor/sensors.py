@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bind.media.recording import span_frames
-from bind.media.sensor import STEP_RANGE, check_sensor_shape, read_sensor_array, read_sensor_table
+from bind.media.sensor import SensorFile, load_sensor_file, sensor_span_frames
+from bind.media.sensor_time import UnorderedTimeError
 from bind.studies.doctor.envelope import motion_envelope
 from bind.studies.doctor.findings import MANY, Fault, FileFacts, FindingKind, StretchFacts
 from bind.studies.doctor.gravity import measure_motion
@@ -21,8 +21,8 @@ from bind.types import Clip, SensorRecording
 
 FLAT = FindingKind("flat recording", 0.0, "no channel ever changes: drop the rows, training refuses them")
 FLAT_CHANNEL = FindingKind("flat channel", MANY, "a channel never changes: is it plugged in, and the right column?")
-GAPS = FindingKind("gaps or steps back in time", 0.0, "sort, cut at the gaps or interpolate: training refuses it")
-JITTER = FindingKind("irregular sampling", MANY, "interpolate onto a regular grid: training takes the rate as constant")
+GAPS = FindingKind("gaps or steps back in time", 0.0, "sort it; give it spans without gaps: training refuses both")
+JITTER = FindingKind("irregular sampling", 1.0, "training interpolates it: a sensor's own even clock is better")
 HELD = FindingKind("repeated frames", MANY, "the true rate is lower than the file says: resample properly")
 
 MAX_JITTER = 0.1
@@ -35,40 +35,18 @@ MAX_HELD_SHARE = 0.5
 
 def examine_sensor(clips: list[Clip], with_envelope: bool) -> FileFacts:
     """The clips of one sensor file, which is in memory as a whole where it is CSV or Parquet."""
-    path = clips[0].path
-    faults: list[Fault] = []
-    if path.suffix.lower() == ".npy":
-        recording = read_sensor_array(Clip(path))
-    else:
-        time, values, channels, units = read_sensor_table(Clip(path))
-        rate_hz, faults = time_axis(time)
-        recording = SensorRecording(values, rate_hz, channels, units)
-    check_sensor_shape(str(path), recording)
-    faults += _plateaus(recording)
-    stretches = [_examine_stretch(recording, clip, with_envelope) for clip in clips]
-    return FileFacts(stretches, faults, recording.sample_rate_hz, motion=measure_motion(recording))
-
-
-def time_axis(time: np.ndarray) -> tuple[float, list[Fault]]:
-    """The usual rate of a time column in seconds, and where it is not regular; ValueError where it has none."""
-    if not np.isfinite(time).all() or len(time) < 2:
-        raise ValueError(f"the time column has {int((~np.isfinite(time)).sum())} empty cell(s) in {len(time)} row(s)")
-    steps = np.diff(time)
-    step = float(np.median(steps))
-    if step <= 0:
-        raise ValueError("the time column does not rise")
-    back = int((steps <= 0).sum())
-    long = np.flatnonzero(steps > STEP_RANGE[1] * step)
-    short = int((steps < STEP_RANGE[0] * step).sum()) - back
-    if back or short or len(long):
-        parts = [f"{back} step(s) back or standing still"] * bool(back) + [f"{short} too short"] * bool(short)
-        if len(long):
-            longest = int(long[np.argmax(steps[long])])
-            parts.append(f"{len(long)} gap(s), the longest {steps[longest]:.3g} s after {time[longest]:.3f} s")
-        return 1 / step, [Fault(GAPS, ", ".join(parts))]
-    jitter = float(steps.std()) / step
-    rate_hz = (len(time) - 1) / float(time[-1] - time[0])
-    return rate_hz, [Fault(JITTER, f"steps of {step:.4g} s vary by ±{jitter:.0%}")] if jitter > MAX_JITTER else []
+    try:
+        file = load_sensor_file(clips[0])
+    except UnorderedTimeError as error:
+        detail = str(error).removeprefix(f"{clips[0].path}: ")
+        return FileFacts([StretchFacts() for _ in clips], [Fault(GAPS, detail)])
+    recording = SensorRecording(file.values, file.sample_rate_hz, file.channels, file.units)
+    faults = _plateaus(recording)
+    if file.even.jitter > MAX_JITTER and file.even.is_interpolated:
+        step = 1 / file.sample_rate_hz
+        faults.insert(0, Fault(JITTER, f"steps of {step:.4g} s vary by ±{file.even.jitter:.0%}"))
+    stretches = [_examine_stretch(file, clip, with_envelope) for clip in clips]
+    return FileFacts(stretches, faults, file.sample_rate_hz, motion=measure_motion(recording))
 
 
 def _plateaus(recording: SensorRecording) -> list[Fault]:
@@ -94,16 +72,21 @@ def _plateaus(recording: SensorRecording) -> list[Fault]:
     return [Fault(CLIPPED, f"flat at its limit: {', '.join(clipped)}")] if clipped else []
 
 
-def _examine_stretch(recording: SensorRecording, clip: Clip, with_envelope: bool) -> StretchFacts:
+def _examine_stretch(file: SensorFile, clip: Clip, with_envelope: bool) -> StretchFacts:
     try:
-        first, last = span_frames(clip, recording.sample_rate_hz, len(recording.values))
+        first, last = sensor_span_frames(clip, file)
     except ValueError as error:
         return StretchFacts(faults=[unreadable_fault(error, str(clip))])
-    x_TC = np.asarray(recording.values[first:last], dtype=np.float32)
-    facts = StretchFacts((last - first) / recording.sample_rate_hz, hash_values(x_TC))
+    seconds = (last - first) / file.sample_rate_hz
+    if gaps := file.even.gaps(first, last):
+        start, longest = max(gaps, key=lambda gap: gap[1])
+        detail = f"{len(gaps)} gap(s), the longest {longest:.3g} s after {start:.3f} s"
+        return StretchFacts(seconds, faults=[Fault(GAPS, detail)])
+    x_TC = np.asarray(file.even.read(first, last, str(clip)), dtype=np.float32)
+    facts = StretchFacts(seconds, hash_values(x_TC))
     num_bad = x_TC.size - int(np.isfinite(x_TC).sum())
     if num_bad:
-        bad = [name for name, column in zip(recording.channels, x_TC.T, strict=True) if not np.isfinite(column).all()]
+        bad = [name for name, column in zip(file.channels, x_TC.T, strict=True) if not np.isfinite(column).all()]
         facts.faults.append(Fault(NOT_FINITE, f"{num_bad} of {x_TC.size} values, in {', '.join(bad)}"))
         return facts
     flat_C = (x_TC == x_TC[0]).all(axis=0)
@@ -111,8 +94,8 @@ def _examine_stretch(recording: SensorRecording, clip: Clip, with_envelope: bool
     if facts.is_flat:
         facts.faults.append(Fault(FLAT, f"all {len(flat_C)} channels are constant"))
     elif flat_C.any():
-        names = [name for name, is_flat in zip(recording.channels, flat_C, strict=True) if is_flat]
+        names = [name for name, is_flat in zip(file.channels, flat_C, strict=True) if is_flat]
         facts.faults.append(Fault(FLAT_CHANNEL, ", ".join(names)))
     if with_envelope and not facts.is_flat:
-        facts.envelope_T = motion_envelope(x_TC, recording.sample_rate_hz)
+        facts.envelope_T = motion_envelope(x_TC, file.sample_rate_hz)
     return facts

@@ -160,3 +160,19 @@ def test_a_cell_of_another_kind_is_refused(folder):
     row = '{"key": "a", "split": "train", "text": {"caption": "x"}}'
     with pytest.raises(ValueError, match=r"line 1 \(key 'a'\): 'text' must be a text or a list of texts"):
         ManifestSource(write(folder, row, "m.jsonl"))
+
+
+def test_a_sensors_span_counts_from_its_first_row_where_the_manifest_says_so(tmp_path):
+    (tmp_path / "a.csv").touch()
+    (tmp_path / "b.csv").touch()
+    path = tmp_path / "m.csv"
+    head = "key,split,imu,imu_start_seconds,imu_end_seconds,imu_clock\n"
+    path.write_text(head + "a,train,a.csv,1,2,first_row\nb,train,b.csv,1,2,\n")
+    clips = [sample.values["imu"][0] for sample in ManifestSource(path).samples("train")]
+    assert [clip.from_first_row for clip in clips] == [True, False]
+    path.write_text(head + "a,train,a.csv,1,2,first_row\nb,train,a.csv,2,3,file\n")
+    with pytest.raises(ValueError, match=r"a\.csv has another imu_clock in another row"):
+        ManifestSource(path)
+    path.write_text(head + "a,train,a.csv,1,2,midnight\n")
+    with pytest.raises(ValueError, match="imu_clock is file or first_row, not 'midnight'"):
+        ManifestSource(path)

@@ -40,11 +40,11 @@ def test_a_short_sound_is_padded_at_its_end_and_at_random_in_training():
 
 
 def test_a_long_sound_gives_its_middle_and_any_part_in_training():
-    x = np.arange(5 * RATE_HZ, dtype=np.float32)
+    x = np.arange(5 * RATE_HZ, dtype=np.float32) / 2**17  # exact, and below full scale
     transform = AudioTransform()
     y = transform(Waveform(x, RATE_HZ), None)
     np.testing.assert_array_equal(y, x[2 * RATE_HZ : 3 * RATE_HZ])
-    starts = [float(transform(Waveform(x, RATE_HZ), np.random.default_rng(i))[0]) for i in range(50)]
+    starts = [2**17 * float(transform(Waveform(x, RATE_HZ), np.random.default_rng(i))[0]) for i in range(50)]
     assert min(starts) < RATE_HZ < 3 * RATE_HZ < max(starts)
 
 
@@ -121,11 +121,11 @@ def test_impossible_options_are_refused(options):
 
 
 def test_several_windows_run_from_start_to_end():
-    x = Waveform(np.arange(10 * RATE_HZ, dtype=np.float32), RATE_HZ)
+    x = Waveform(np.arange(10 * RATE_HZ, dtype=np.float32) / 2**18, RATE_HZ)
     three = AudioTransform(window_seconds=2.0, num_clips=3)(x, None)
-    assert [(len(y), float(y[0])) for y in three] == [(2 * RATE_HZ, start * RATE_HZ) for start in (0, 4, 8)]
+    assert [(len(y), 2**18 * float(y[0])) for y in three] == [(2 * RATE_HZ, start * RATE_HZ) for start in (0, 4, 8)]
     tiled = AudioTransform(window_seconds=3.0, num_clips=None)(x, None)
-    assert [float(y[0]) / RATE_HZ for y in tiled] == pytest.approx([0, 7 / 3, 14 / 3, 7], abs=1e-3)
+    assert [2**18 * float(y[0]) / RATE_HZ for y in tiled] == pytest.approx([0, 7 / 3, 14 / 3, 7], abs=1e-3)
     assert AudioTransform(window_seconds=3.0, num_clips=None)(x, np.random.default_rng(0)).shape == (3 * RATE_HZ,)
     assert AudioTransform(window_seconds=20.0, num_clips=3)(x, None).shape == (20 * RATE_HZ,)
 

@@ -159,7 +159,7 @@ FILE_FAULTS = {
     ),
     "time in milliseconds": (
         lambda w: w.edit_motion(FIRST, lambda x: x, time=lambda t: 1000 * t),
-        ("rate unlike the rest", "imu", "warning", "imu"),
+        ("unreadable file", "imu", "error", "imu"),
     ),
     "m/s² called g": (
         lambda w: w.edit_motion(FIRST, lambda x: x * ([9.80665] * 3 + [1] * 3)),
