@@ -93,6 +93,12 @@ COMMANDS = {
         "say what is wrong with a manifest and its files",
         is_hydra=False,
     ),
+    "sensor-import": Command(
+        "bind.commands.sensor_import.command:main",
+        "LAYOUT EXPORT … --out FOLDER",
+        "turn exports of phones and sensors into sensor files",
+        is_hydra=False,
+    ),
     "sweep-report": Command(
         "bind.studies.sweeps.report:main",
         "PATH",

@@ -208,13 +208,13 @@ def _read_table(clip: Clip) -> Any:
         if clip.path.suffix.lower() == ".parquet":
             return pyarrow.parquet.read_table(clip.file)
         content = clip.path.read_bytes() if isinstance(clip.path, Path) else clip.path.content
-        parsing, converting = _csv_options(content[:65536])
+        parsing, converting = csv_options(content[:65536])
         return pyarrow.csv.read_csv(io.BytesIO(content), parse_options=parsing, convert_options=converting)
     except (pyarrow.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{clip.path}: not readable as a table of numbers ({error})") from error
 
 
-def _csv_options(head: bytes) -> tuple[Any, Any]:
+def csv_options(head: bytes) -> tuple[Any, Any]:
     """Semicolons or tabs between columns, and then commas in numbers, where the first lines have them."""
     import pyarrow.csv
 
