@@ -255,7 +255,8 @@ def commands_page() -> str:
         "# Commands",
         "",
         "Commands with a config take `KEY=VALUE`. `bindspace COMMAND --help` prints what stands here. "
-        "[`compare`](../evaluation.md#intervals), [`doctor`](../doctor.md) and [`sweep-report`](../sweeps.md) take "
+        "[`compare`](../evaluation.md#intervals), [`doctor`](../doctor.md), "
+        "[`sensor-import`](../modalities.md#sensor-files) and [`sweep-report`](../sweeps.md) take "
         "arguments and options instead.",
         "",
     ]

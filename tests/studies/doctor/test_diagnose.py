@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from support import videos
 from support.planted import COLUMNS, write_motion, write_rows
 
 from bind.studies.doctor.diagnose import diagnose
@@ -89,6 +90,22 @@ FILE_FAULTS = {
     ),
     "an empty sound": (
         lambda w: w.edit_sound(FIRST, lambda x: x[:0]),
+        ("unreadable file", "audio", "error", "audio"),
+    ),
+    "channels that cancel out": (
+        lambda w: w.edit_sound(FIRST, lambda x: np.stack([x, -0.99 * x], axis=1)),
+        ("channels that cancel out", "audio", "error", "audio"),
+    ),
+    "integers called floats": (
+        lambda w: w.edit_sound(FIRST, lambda x: 32768 * x),
+        ("integers called floats", "audio", "error", "audio"),
+    ),
+    "a sound that is too loud": (
+        lambda w: w.edit_sound(FIRST, lambda x: 4 * x / np.abs(x).max()),
+        ("values beyond full scale", "audio", "warning", "audio"),
+    ),
+    "a sound that is cut short": (
+        lambda w: w.path(FIRST, "audio").write_bytes(w.path(FIRST, "audio").read_bytes()[:-2000]),
         ("unreadable file", "audio", "error", "audio"),
     ),
     "constant picture": (
@@ -380,6 +397,28 @@ def test_a_sort_of_file_that_is_not_opened_is_said(tmp_path):
     (tmp_path / "a.mkv").write_bytes(b"0")
     manifest = write_rows(tmp_path, [{"key": "a", "split": "train", "video": "a.mkv"}])
     assert diagnose(manifest).notes == ["video: 1 files of a sort that is only counted"]
+
+
+def test_sound_tracks_and_arrays_of_ones_own_are_no_faults(tmp_path):
+    rows = []
+    for index, name in enumerate(("a.m4a", "b.mp4")):
+        videos.write_video(tmp_path / name, None, videos.tones([300.0 + 100 * index]))
+        np.save(tmp_path / f"{index}.npy", np.random.default_rng(index).normal(size=(16, 16)))
+        rows.append({"key": name, "split": "train", "audio": name, "pressure": f"{index}.npy"})
+    diagnosis = diagnose(write_rows(tmp_path, rows))
+    assert problems_of(diagnosis) == {}
+    assert diagnosis.notes == ["pressure: 2 files of a sort that is only counted"]
+
+
+def test_a_gap_outside_of_the_spans_in_use_is_no_fault(tmp_path):
+    values = np.random.default_rng(0).normal(size=(400, 6))
+    write_motion(tmp_path / "a.csv", values, 100.0, time=np.arange(400) / 100 + 5 * (np.arange(400) >= 300))
+    span = {"key": "a", "split": "train", "imu": "a.csv", "imu_start_seconds": 0.0, "imu_end_seconds": 2.5}
+    assert not any(
+        name == "gaps or steps back in time" for name, *_ in problems_of(diagnose(write_rows(tmp_path, [span])))
+    )
+    whole = write_rows(tmp_path, [{"key": "a", "split": "train", "imu": "a.csv"}])
+    assert ("gaps or steps back in time", "imu", "error") in problems_of(diagnose(whole))
 
 
 def test_a_parquet_recording_is_read_as_a_csv(tmp_path):

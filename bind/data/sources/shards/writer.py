@@ -21,7 +21,7 @@ from bind.data.sources.shards.tar_index import MAX_MEMBER_BYTES, TarIndex, index
 from bind.files import open_atomically, write_bytes, write_text
 from bind.types import Clip, Modality, Sample
 
-PACKING_VERSION = 1
+PACKING_VERSION = 2
 """Part of every plan's hash: raise it where the same files would be packed into other bytes."""
 
 MAX_SUFFIX_BYTES = 64
