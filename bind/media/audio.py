@@ -13,7 +13,7 @@ import numpy as np
 
 from bind.media.decoded import Blocks, Sound, decoded_sound
 from bind.media.recording import EDGE_SECONDS, Recording, checked_finite, recording_in_memory, span_frames
-from bind.media.soundtrack import CONTAINER_SUFFIXES, decode_format, decode_mp3, decode_soundtrack
+from bind.media.soundtrack import CONTAINER_SUFFIXES, decode_format, decode_mp3, decode_soundtrack, is_mp3
 from bind.media.whole_file import CUT_SHORT, require_whole_file
 from bind.types import Clip, Waveform
 
@@ -84,10 +84,11 @@ def open_sound(clip: Clip) -> Iterator[Sound]:
     if path.suffix.lower() in CONTAINER_SUFFIXES:
         yield decoded_sound(str(path), lambda: decode_soundtrack(whole), identity)
         return
+    if is_mp3(whole):
+        yield decoded_sound(str(path), lambda: decode_mp3(whole), identity)
+        return
     with _open_soundfile(whole) as file:
-        if file is None or file.format in ("MP3", "MPEG"):
-            sound = decoded_sound(str(path), lambda: decode_mp3(whole), identity)
-        elif file.format == "OGG":
+        if file.format == "OGG":
             sound = decoded_sound(str(path), lambda: decode_format(whole, "ogg"), identity)
         elif file.format == "FLAC" or file.subtype in EXACT_SUBTYPES:
             sound = _read_in_place(file, whole, identity)
@@ -115,24 +116,15 @@ def _require_whole_once(path: Path, modified_ns: int, num_bytes: int) -> None:
 
 @contextmanager
 def _open_soundfile(clip: Clip) -> Iterator[Any]:
-    """The file, opened by libsndfile; None for an MP3 that only PyAV recognises."""
+    """The file, opened by libsndfile."""
     import soundfile
 
     try:
         file = soundfile.SoundFile(clip.file)
     except (soundfile.SoundFileError, OSError) as error:
-        if clip.path.suffix.lower() == ".mp3" and _looks_like_mp3(clip):
-            yield None
-            return
         raise ValueError(f"{clip.path}: not readable as sound ({error}). Replace the file or drop its row") from error
     with file:
         yield file
-
-
-def _looks_like_mp3(clip: Clip) -> bool:
-    file = clip.file
-    content = file.open("rb").read(4) if isinstance(file, Path) else file.read(4)
-    return content[:3] == b"ID3" or (len(content) > 1 and content[0] == 0xFF and content[1] & 0xE0 == 0xE0)
 
 
 def _read_in_place(file: Any, clip: Clip, identity: FileIdentity | None) -> Sound:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -27,6 +28,9 @@ MP3_BITRATES = {
     (2, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 """Version of MPEG (2 stands for 2.5 too) and layer → kilobits per second by the index in a frame's head, from 1 on."""
+MP3_DECODER = "mp3float"
+MP3_SUFFIXES = (".mp3", ".mp2", ".mpga")
+TAG_STARTS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")
 MAX_TAG_BYTES = 200
 """Where in the first frame of an MP3 the number of its frames stands at the latest."""
 
@@ -121,10 +125,24 @@ def _decoded_frames(container: Any, stream: Any, clip: Clip) -> Iterator[tuple[A
     import av
 
     num_frames, rate_hz, content = 0, 1, b""
+    junk_seconds: float | None = None
     try:
         for packet in container.demux(stream):
             content = bytes(packet) or content
-            for frame in packet.decode():
+            try:
+                frames = packet.decode()
+            except av.InvalidDataError:
+                if stream.codec_context.name != MP3_DECODER or _frame_bytes(content[:6]):
+                    raise
+                # No frame of sound: a tag, or what somebody wrote after the last frame.
+                junk_seconds = None if content.startswith(TAG_STARTS) else num_frames / rate_hz
+                continue
+            if frames and junk_seconds is not None:
+                raise ValueError(
+                    f"{clip.path}: damaged after {junk_seconds:g} s: there are bytes that are no sound, and then sound "
+                    f"again. {CUT_SHORT}"
+                )
+            for frame in frames:
                 num_frames, rate_hz = num_frames + frame.samples, frame.sample_rate
                 yield frame, content
     except av.FFmpegError as error:
@@ -135,14 +153,17 @@ def _decoded_frames(container: Any, stream: Any, clip: Clip) -> Iterator[tuple[A
 
 
 def _samples(frame: Any) -> np.ndarray:
-    """A frame's samples (T, C) float32."""
-    if frame.format.name != "fltp":
-        import av
-
-        (frame,) = av.AudioResampler(format="fltp").resample(frame)
-    channels_CT = [np.frombuffer(plane, dtype=np.float32, count=frame.samples) for plane in frame.planes]
-    samples_TC: np.ndarray = np.stack(channels_CT, axis=1)  # a copy: the decoder uses its memory again
-    return samples_TC
+    """A frame's samples (T, C) float32; integers are divided by the size of their range."""
+    if frame.format.name == "fltp":
+        channels_CT = [np.frombuffer(plane, dtype=np.float32, count=frame.samples) for plane in frame.planes]
+        samples_TC: np.ndarray = np.stack(channels_CT, axis=1)  # a copy: the decoder uses its memory again
+        return samples_TC
+    stored = frame.to_ndarray()
+    stored_TC = stored.T if frame.format.is_planar else stored.reshape(frame.samples, -1)
+    if stored.dtype.kind == "f":
+        return stored_TC.astype(np.float32)
+    size = float(1 << 8 * stored.dtype.itemsize - 1)
+    return ((stored_TC.astype(np.float64) - (size if stored.dtype.kind == "u" else 0.0)) / size).astype(np.float32)
 
 
 def _frame_bytes(head: bytes) -> int:
@@ -163,16 +184,26 @@ def _frame_bytes(head: bytes) -> int:
     return int((72 if (version, layer) == (2, 3) else 144) * bits_per_second // rate_hz + padding)
 
 
+def is_mp3(clip: Clip) -> bool:
+    """Whether a file starts with a frame of MPEG audio, or is called .mp3 and starts with a tag."""
+    with _opened(clip) as file:
+        head = file.read(6)
+    is_frame = _frame_bytes(head) > 0 and head[1] >> 1 & 3 != 0  # 0 is ADTS
+    return is_frame or (head[:3] == b"ID3" and clip.path.suffix.lower() in MP3_SUFFIXES)
+
+
 def _stated_mp3_frames(clip: Clip) -> int | None:
     """The number of frames that the head of an MP3 states (Xing, Info or VBRI), if it does."""
+    with _opened(clip) as file:
+        return _stated_frames(file)
+
+
+def _opened(clip: Clip) -> BinaryIO:
     file = clip.file
-    if hasattr(file, "open"):
-        with file.open("rb") as opened:
-            return _stated_frames(opened)
-    return _stated_frames(file)
+    return file.open("rb") if isinstance(file, Path) else file
 
 
-def _stated_frames(file: Any) -> int | None:
+def _stated_frames(file: BinaryIO) -> int | None:
     head = file.read(10)
     start = 0
     if head[:3] == b"ID3" and len(head) == 10:

@@ -149,6 +149,8 @@ def _box_ends(file: BinaryIO, num_bytes: int) -> Iterator[int]:
             return  # 0: to the end of the file; else no box
         position += size
         yield position
+    if 0 < num_bytes - position < 8:
+        yield position + 8
 
 
 def _asf_ends(file: BinaryIO, num_bytes: int) -> Iterator[int]:
