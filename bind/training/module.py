@@ -98,7 +98,8 @@ class BindingModule(L.LightningModule):
             shard(self.binder, self.pair_losses, self.device_mesh["data_parallel"])
 
     def forward(self, batch: Batch) -> Embeddings:
-        return self.binder(batch)
+        embeddings: Embeddings = self.binder(batch)
+        return embeddings
 
     def losses(self, batch: Batch, embeddings: Embeddings) -> dict[str, Tensor]:
         """Unweighted loss of every pair that the batch's source carries."""
