@@ -27,23 +27,23 @@ MAX_REASON_LENGTH = 300
 
 
 @contextlib.contextmanager
-def reading(file: object, kind: str, remedy: str = REPLACE_OR_DROP) -> Iterator[None]:
+def reading(file: object, problem: str, remedy: str = REPLACE_OR_DROP) -> Iterator[None]:
     """Read a file in the block: whatever is raised there becomes a ValueError that names the file and the remedy.
 
-    Decoders raise errors of any class on broken files, and no list of them is complete. Errors that name the file
-    already pass unchanged.
+    Decoders raise errors of any class on broken files, and no list of them is complete. Errors that begin
+    with the file's name pass unchanged.
 
     Args:
         file: its path, or what else has the file's name as text, such as a packed file. A path that is a folder, a
             named pipe, a socket or a device is refused before anything opens it.
-        kind: what it was to be, as in "not readable as a picture".
+        problem: what the file then is, such as "not readable as a picture".
         remedy: what to do about it.
 
     Raises:
         ValueError: naming the file.
 
     Examples:
-        >>> with reading("a shard: 7.depth.npy", "depth", "Pack it again"):
+        >>> with reading("a shard: 7.depth.npy", "not readable as depth", "Pack it again"):
         ...     raise EOFError("no data left")
         Traceback (most recent call last):
             ...
@@ -54,9 +54,9 @@ def reading(file: object, kind: str, remedy: str = REPLACE_OR_DROP) -> Iterator[
     try:
         yield
     except Exception as error:
-        if isinstance(error, ValueError) and str(file) in str(error):
+        if isinstance(error, ValueError) and str(error).startswith(str(file)):
             raise
-        raise ValueError(f"{file}: not readable as {kind} ({_reason(error)}). {remedy}") from error
+        raise ValueError(f"{file}: {problem} ({_reason(error)}). {remedy}") from error
 
 
 def refuse_special_file(path: Path, remedy: str = REPLACE_OR_DROP) -> None:

@@ -20,7 +20,7 @@ def read_array(clip: Clip) -> np.ndarray:
     Raises:
         ValueError: naming the file, where it is missing, no `.npy`, cut off, or holds no numbers.
     """
-    with reading(clip.path, ".npy", ARRAY_REMEDY):
+    with reading(clip.path, "not readable as .npy", ARRAY_REMEDY):
         if isinstance(clip.path, Path):
             array = np.load(clip.path, mmap_mode="r", allow_pickle=False)
             if not isinstance(array, np.ndarray):

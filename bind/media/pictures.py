@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ def open_image(value: Any) -> Image.Image:
         (255, 255, 255)
     """
     if isinstance(value, Image.Image):
-        with reading("a picture in memory", "a picture", "Convert it to RGB before"):
+        with reading("a picture in memory", "not readable as a picture", "Convert it to RGB before"):
             return _as_shown(value, "a picture in memory")
     if isinstance(value, np.ndarray):
         if value.dtype != np.uint8 or value.ndim != 3 or value.shape[2] != 3 or not value.size:
@@ -119,20 +119,20 @@ def read_picture_size(path: Path) -> tuple[int, int]:
 @contextmanager
 def _decoder(clip: Clip) -> Iterator[ImageFile]:
     """A picture's file, not decoded yet; whatever goes wrong in the block is a ValueError that names it."""
-    # Not opened by its name: of mapped files Pillow 13 turns TIFFs into other pictures.
-    with reading(clip.path, "a picture"), clip.path.open("rb") if isinstance(clip.path, Path) else clip.file as file:
+    with reading(clip.path, "not readable as a picture"), ExitStack() as stack:
+        # Not opened by its name: Pillow 13 mixes up the rows of turned TIFFs that it maps into memory.
+        file = stack.enter_context(clip.path.open("rb")) if isinstance(clip.path, Path) else clip.file
         try:
-            image = Image.open(file, formats=_available_formats())
+            image = stack.enter_context(Image.open(file, formats=_available_formats()))
         except UnidentifiedImageError:
             raise ValueError(
                 f"it is whole in none of {', '.join(FORMATS)}; convert it to PNG or JPEG if it is another format"
             ) from None
-        with image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ValueError(f"{image.width} x {image.height} pixels, up to {MAX_PIXELS:,} are read; scale it down")
-            if image.width * image.height == 0:
-                raise ValueError("it has no pixels")
-            yield image
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError(f"{image.width} x {image.height} pixels, up to {MAX_PIXELS:,} are read; scale it down")
+        if image.width * image.height == 0:
+            raise ValueError("it has no pixels")
+        yield image
 
 
 @lru_cache(maxsize=1)
