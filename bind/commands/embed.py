@@ -16,6 +16,7 @@ from bind.evaluation import fusion_inputs
 from bind.evaluation.embed import best_device, embed_split
 from bind.files import open_atomically
 from bind.model.binder import Binder
+from bind.runs.captions import warn_of_cut_captions
 from bind.runs.directory import as_list, open_run
 
 
@@ -45,6 +46,7 @@ def embed(cfg: DictConfig) -> None:
     columns: dict[str, list[Any]] = {name: [] for name in ("key", "split", "modality", "group", "label", "embedding")}
     for split_name in source.splits:
         datamodule = BindDataModule({"manifest": source}, binder.transforms, [], inputs, batch_size=64)
+        warn_of_cut_captions(datamodule, [split_name])
         split = embed_split(datamodule, binder, split_name)
         for modality in modalities:
             samples = [source.samples(split_name)[row] for row in split.rows[modality].tolist()]

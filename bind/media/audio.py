@@ -13,6 +13,9 @@ import numpy as np
 from bind.media.recording import Recording, checked_finite, recording_in_memory, span_frames
 from bind.types import Clip, Waveform
 
+READER_VERSION = 1
+"""Raised where the same file would give other values: part of the key of caches."""
+
 
 @contextmanager
 def open_audio(value: Clip | Waveform) -> Iterator[Recording]:

@@ -10,9 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
+from bind.files import reading, refuse_special_file
+from bind.media.arrays import read_array
 from bind.media.recording import Recording, checked_finite, recording_in_memory, span_frames
 from bind.types import Clip, PackedFile, SensorRecording
 
+READER_VERSION = 1
+"""Raised where the same file would give other values: part of the key of caches."""
 TIME_COLUMN = "time_seconds"
 STEP_RANGE = (0.5, 1.5)
 """A step in time outside this range, as a multiple of the usual one, is a frame too few or too many."""
@@ -84,20 +88,15 @@ def _parse_file(clip: Clip) -> SensorRecording:
 def read_sensor_array(clip: Clip) -> SensorRecording:
     """Read a whole `.npy` file with the channels, units and rate of its JSON; ValueError where either can't be read."""
     path = clip.path
-    try:
-        values_TC = np.load(clip.file, mmap_mode="r" if isinstance(path, Path) else None, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{path}: not readable as .npy ({error})") from error
-    try:
+    values_TC = read_array(Clip(path))
+    sidecar = f"{Path(path.name).stem}.json"
+    with reading(path, f"it needs {sidecar} beside it with {SIDECAR_EXAMPLE}", "Write that file"):
+        if isinstance(path, Path):
+            refuse_special_file(path.with_suffix(".json"))
         header = json.loads(path.with_suffix(".json").read_text() if isinstance(path, Path) else path.sidecar or b"")
         sample_rate_hz = float(header["sample_rate_hz"])
         channels, units = (tuple(map(str, header[name])) for name in ("channels", "units"))
         return SensorRecording(values_TC, sample_rate_hz, channels, units)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        sidecar = f"{Path(path.name).stem}.json"
-        raise ValueError(
-            f"{path}: it needs {sidecar} beside it with {SIDECAR_EXAMPLE} ({type(error).__name__}: {error})"
-        ) from error
 
 
 def read_sensor_table(clip: Clip) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], tuple[str, ...]]:
@@ -110,12 +109,10 @@ def read_sensor_table(clip: Clip) -> tuple[np.ndarray, np.ndarray, tuple[str, ..
     import pyarrow.parquet
 
     path = clip.path
-    try:
+    with reading(path, "not readable as a table of numbers"):
         is_csv = path.suffix.lower() == ".csv"
         table = pyarrow.csv.read_csv(clip.file) if is_csv else pyarrow.parquet.read_table(clip.file)
         columns = {name: table[name].to_numpy().astype(np.float64) for name in table.column_names}
-    except (pyarrow.ArrowException, OSError, ValueError, TypeError) as error:
-        raise ValueError(f"{path}: not readable as a table of numbers ({error})") from error
     if TIME_COLUMN not in columns:
         raise ValueError(f"{path}: there is no column {TIME_COLUMN!r}; there are {', '.join(columns)}")
     time_seconds = columns.pop(TIME_COLUMN)

@@ -12,8 +12,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from bind.files import reading, refuse_special_file
 from bind.types import Clip
 
+READER_VERSION = 1
+"""Raised where the same file would give other values: part of the key of caches."""
 VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts"})
 ROUNDING_SECONDS = 1e-3
 """Containers round times to their own clock, Matroska's to a millisecond."""
@@ -51,6 +54,8 @@ def open_video(clip: Clip) -> Iterator[Video]:
     """
     if not isinstance(clip, Clip):
         raise ValueError(f"a video is a Clip (a file), not {type(clip).__name__}")
+    if isinstance(clip.path, Path):
+        refuse_special_file(clip.path)
     with open_container(clip) as container:
         if not container.streams.video:
             raise ValueError(f"{clip.path}: there is no video in it. Leave its cell empty, or replace the file")
@@ -68,7 +73,8 @@ def open_video(clip: Clip) -> Iterator[Video]:
         reader = _FrameReader(container, stream, clip)
 
         def frames(times: Sequence[float], short_side_px: int | None = None) -> list[np.ndarray]:
-            return [_upright_pixels(frame, short_side_px) for frame in reader.frames_at([start + t for t in times])]
+            with reading(clip.path, "not readable as video"):
+                return [_upright_pixels(frame, short_side_px) for frame in reader.frames_at([start + t for t in times])]
 
         yield Video(str(clip), end - start, frames)
 

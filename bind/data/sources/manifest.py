@@ -16,6 +16,7 @@ import numpy as np
 from bind.data.sources.content import hash_files
 from bind.data.sources.rows import read_rows
 from bind.data.sources.splits import list_some, refuse_shared_owners, refuse_shared_spans
+from bind.media.text import read_caption
 from bind.types import Clip, Modality, Sample
 
 logger = logging.getLogger("bind.data")
@@ -30,7 +31,8 @@ class ManifestSource:
 
     Columns: `key`, `split` (`train`, `val` or `test`; rows of other splits are never loaded), optional `group`,
     `owner` and `label`, and one column per modality. A cell of `text` is the text itself; any other cell is a path
-    relative to the manifest. An empty cell means that the sample lacks the modality. Several owners, captions or
+    relative to the manifest. An empty cell means that the sample lacks the modality, and so does a text such as `nan`
+    or `None`. Several owners, captions or
     files are a list in JSONL and Parquet and are separated by "|" in CSV, so captions that contain "|" need JSONL or
     Parquet. `{modality}_start_seconds` and `{modality}_end_seconds` cut a span out of a recording, one per file.
 
@@ -65,6 +67,8 @@ class ManifestSource:
 
         reader = RowReader(self.path, self._columns)
         all_samples = [reader.sample(place, cells) for place, cells in rows]
+        if absent := reader.missing_captions:
+            logger.warning("%d caption(s) say nothing and count as missing (first: %s)", len(absent), absent[0])
         self._refuse_repeated_keys(all_samples)
         loaded = [sample for sample in all_samples if sample.split in SPLITS]
         self._refuse_empty_samples(loaded)
@@ -197,6 +201,7 @@ class RowReader:
         self.manifest = manifest
         self.modalities = modalities
         self.separator = "|" if manifest.suffix.lower() == ".csv" else None
+        self.missing_captions: list[str] = []
         self._paths: dict[str, Path] = {}
 
     def sample(self, place: str, cells: dict[str, Any]) -> Sample:
@@ -235,7 +240,9 @@ class RowReader:
     def _values(self, where: str, modality: Modality, cells: dict[str, Any]) -> list[Any]:
         items = self._texts(where, modality, cells.get(modality))
         if modality == "text":
-            return items
+            captions = [caption for item in items if (caption := read_caption(item)) is not None]
+            self.missing_captions += [f"{where}: {item!r}" for item in items if read_caption(item) is None]
+            return captions
         starts, ends = (self._seconds(where, modality + suffix, cells, len(items)) for suffix in SPAN_SUFFIXES)
         for start, end in zip(starts, ends, strict=True):
             if end is not None and end <= (start or 0.0):

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from bind.files import reading
+
 Row = tuple[str, dict[str, Any]]
 """Place of the row in the file ("line 7") and its cells by column."""
 
@@ -27,9 +29,10 @@ def read_rows(path: Path) -> tuple[list[str], list[Row]]:
     }
     if path.suffix.lower() not in readers:
         raise ValueError(f"{path}: a manifest ends in .csv, .jsonl or .parquet")
-    if not path.is_file():
+    if not path.exists():
         raise ValueError(f"{path}: no such manifest; check the path or write it with one of the data scripts")
-    rows = readers[path.suffix.lower()](path)
+    with reading(path, "not readable as a table", "Write it again, or check its path"):
+        rows = readers[path.suffix.lower()](path)
     if not rows:
         raise ValueError(f"{path}: the manifest has no rows")
     return list(dict.fromkeys(column for _, cells in rows for column in cells)), rows
@@ -85,7 +88,7 @@ def _read_jsonl(path: Path) -> list[Row]:
             continue
         try:
             cells = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path} line {number}: not a JSON object on one line: {error}") from error
         if not isinstance(cells, dict):
             raise ValueError(f"{path} line {number}: expected a JSON object, got {type(cells).__name__}")
@@ -94,11 +97,8 @@ def _read_jsonl(path: Path) -> list[Row]:
 
 
 def _read_parquet(path: Path) -> list[Row]:
-    import pyarrow
     import pyarrow.parquet
 
-    try:
+    with reading(path, "not readable as Parquet", "Write it again"):
         table = pyarrow.parquet.read_table(path)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise ValueError(f"{path}: not readable as Parquet: {error}") from error
     return [(f"row {number}", cells) for number, cells in enumerate(table.to_pylist(), start=1)]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image
 
-from bind.media.pictures import open_image
+from bind.media.pictures import open_image, read_pixels
 from bind.studies.doctor.findings import MANY, Fault, FileFacts, FindingKind, StretchFacts
 from bind.studies.doctor.reading import CLIPPED, hash_values
 from bind.types import Clip, Modality
@@ -23,18 +22,20 @@ MIN_MEASURED_SHARE = 0.5
 DEPTH_RANGE_METRES = (0.1, 50.0)
 """Where the middle of a scene lies: the range to which the depth transform clips."""
 MAX_SATURATED_SHARE = 0.01
-DEEP_MODES = ("I;16", "I;16B", "I;16L", "I")
+MEASURED = ("depth", "thermal")
+"""Modalities whose pictures are numbers, not what is seen."""
 
 
 def examine_picture(clips: list[Clip], modality: Modality) -> FileFacts:
-    """One picture, decoded as training does: RGB, or one channel of 16 bits."""
-    with Image.open(clips[0].file) as image:
-        is_deep, size = image.mode in DEEP_MODES, f"{image.width}×{image.height}"
-        if modality == "depth" and not is_deep:
-            raise ValueError(f"mode {image.mode} is no depth map; save depth in millimetres as a 16-bit grey PNG")
-        pixels = np.asarray(image) if is_deep else None
-    if pixels is None:
-        pixels = np.asarray(open_image(clips[0]))
+    """One picture, decoded as training does: RGB as it is shown, or numbers as they are stored."""
+    is_measured = modality in MEASURED
+    pixels = read_pixels(clips[0]) if is_measured else np.asarray(open_image(clips[0]))
+    is_deep = is_measured and pixels.ndim == 2 and pixels.dtype == np.uint16
+    size = f"{pixels.shape[1]}×{pixels.shape[0]}" if pixels.ndim > 1 else None
+    if modality == "depth" and not is_deep:
+        raise ValueError(f"{pixels.dtype} is no depth map; save depth in millimetres as a 16-bit grey PNG")
+    if not is_deep:
+        pixels = pixels.reshape(*pixels.shape[:2], -1)
         is_flat = int(np.ptp(pixels, axis=(0, 1)).max()) <= MAX_FLAT_SPAN
         faults = [Fault(CONSTANT_PICTURE, f"its colour is {tuple(pixels[0, 0].tolist())}")] if is_flat else []
     else:

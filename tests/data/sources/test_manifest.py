@@ -160,3 +160,25 @@ def test_a_cell_of_another_kind_is_refused(folder):
     row = '{"key": "a", "split": "train", "text": {"caption": "x"}}'
     with pytest.raises(ValueError, match=r"line 1 \(key 'a'\): 'text' must be a text or a list of texts"):
         ManifestSource(write(folder, row, "m.jsonl"))
+
+
+NO_CAPTIONS = ["", " ", "nan", "None", "\ufeff", "&nbsp;"]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_captions_that_say_nothing_are_missing_and_counted(tmp_path, caplog, suffix):
+    texts = ["\ufeffa cat ", *NO_CAPTIONS]
+    rows = [{"key": f"k{i}", "split": "train", "text": text, "note": "a.bin"} for i, text in enumerate(texts)]
+    path = tmp_path / f"m.{suffix}"
+    if suffix == "csv":
+        lines = [",".join(rows[0]), *(",".join(f'"{cell}"' for cell in row.values()) for row in rows)]
+        path.write_text("\n".join(lines))
+    elif suffix == "jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    (tmp_path / "a.bin").touch()
+    source = ManifestSource(path)
+    assert source.fetch("train", range(len(rows)), ["text"], None) == [{"text": ["a cat"]}, *({} for _ in NO_CAPTIONS)]
+    assert "caption(s) say nothing and count as missing (first: " in caplog.text
+    assert "(key 'k3'): 'nan'" in caplog.text

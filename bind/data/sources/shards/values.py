@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bind.data.sources.shards.names import Suffix
+from bind.media.notices import warn_once
+from bind.media.text import decode_text, read_caption
 from bind.types import Clip, Modality, PackedFile
 
 
@@ -36,15 +38,12 @@ def sample_values(members: Sequence[Member]) -> dict[Modality, list[Any]]:
     for member in sorted(members, key=lambda m: m.suffix.number):
         suffix = member.suffix
         sidecar = sidecars.get((suffix.modality, suffix.number))
-        if sidecar is None or suffix.extension != "json":
-            values.setdefault(suffix.modality, []).append(_value(member, sidecar))
+        if sidecar is not None and suffix.extension == "json":
+            continue
+        if suffix.modality != "text":
+            value: Any = Clip(PackedFile(member.name, member.content, sidecar), *member.span)
+        elif (value := read_caption(decode_text(member.content, member.name))) is None:
+            warn_once("a text without a caption in it counts as missing", member.name)
+            continue
+        values.setdefault(suffix.modality, []).append(value)
     return values
-
-
-def _value(member: Member, sidecar: bytes | None) -> Any:
-    if member.suffix.modality != "text":
-        return Clip(PackedFile(member.name, member.content, sidecar), *member.span)
-    try:
-        return member.content.decode().strip()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{member.name}: not a text in UTF-8 ({error}). Write it again or drop it") from error
