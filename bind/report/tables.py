@@ -119,7 +119,7 @@ def resampled_note(figure: str, entries: Iterable[Mapping[str, Any]]) -> str:
         sizes.setdefault(entry.get("resampled", "queries"), set()).update(clusters)
     over = " or ".join(f"{_range(counts)} {name}".lstrip() for name, counts in sorted(sizes.items()))
     few = any(count < MIN_CLUSTERS for counts in sizes.values() for count in counts)
-    note = f" (under {MIN_CLUSTERS}: too few for an honest interval)" if few else ""
+    note = f" (under {MIN_CLUSTERS}: too few, the truth may well lie outside)" if few else ""
     return f"{figure}: bootstrap over {over}{note}"
 
 

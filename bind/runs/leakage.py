@@ -249,6 +249,6 @@ def without_leaked(queries: Mapping[str, QueryResults], leaked: set[str]) -> dic
             values = {name: values_Q[kept_Q] for name, values_Q in result.per_query.items()}
             entry |= {name: float(values_Q.mean()) for name, values_Q in values.items()}
             entry["median_rank"] = float(np.median(values["mean_rank"]))
-            entry["ci95_R@1"] = list(bootstrap_ci(values["R@1"], result.clusters_Q[kept_Q]))
+            entry["ci95_R@1"] = list(bootstrap_ci(values["R@1"], result.clusters_Q[kept_Q], is_share=True))
         found[task] = entry
     return found

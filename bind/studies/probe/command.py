@@ -221,5 +221,5 @@ def linear(
         advance()
     assert best is not None
     score, c, right_Q = best
-    interval = bootstrap_ci(right_Q.astype(np.float64), clusters_Q)
+    interval = bootstrap_ci(right_Q.astype(np.float64), clusters_Q, is_share=True)
     return {"accuracy": float(right_Q.mean()), "ci95_accuracy": list(interval), "C": c, "val_accuracy": score}

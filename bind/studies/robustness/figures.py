@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bind.evaluation.embedded import EmbeddedSplit
 from bind.metrics import rank_by_cosine
-from bind.metrics.bootstrap import interval, resampled_means
+from bind.metrics.bootstrap import interval, resampled_means, share_interval
 from bind.studies.robustness.heads import Head, Presence, Vectors
 from bind.studies.robustness.show import PLAIN_SUM
 from bind.studies.robustness.tasks import RankingTask
@@ -107,11 +107,17 @@ def summaries(ranks: Mapping[str, Tensor], clusters_Q: np.ndarray) -> dict[str, 
     first_sum_Q1 = hits[PLAIN_SUM][:, :1]
     columns_QM = np.concatenate([np.hstack([hits_QK, hits_QK[:, :1] - first_sum_Q1]) for hits_QK in hits.values()], 1)
     names, cluster_Q = np.unique(clusters_Q, return_inverse=True)
-    means = iter(columns_QM.mean(axis=0).tolist())
-    bounds = (list(interval(draws_B)) for draws_B in resampled_means(columns_QM, cluster_Q, num_clusters=len(names)).T)
+    columns = zip(columns_QM.T, resampled_means(columns_QM, cluster_Q, num_clusters=len(names)).T, strict=True)
     found: dict[str, Figures] = {}
     for head in hits:
         found[head] = {}
         for name in (*(f"R@{k}" for k in KS), "above_plain_sum"):
-            found[head] |= {name: next(means), f"ci95_{name}": next(bounds)}
+            values_Q, draws_B = next(columns)
+            mean = float(values_Q.mean())
+            bounds = (
+                interval(draws_B, len(names))
+                if name == "above_plain_sum"
+                else share_interval(draws_B, mean, len(values_Q), len(names))
+            )
+            found[head] |= {name: mean, f"ci95_{name}": list(bounds)}
     return found
