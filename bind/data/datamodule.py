@@ -11,6 +11,7 @@ from bind.data.dataset import BatchDataset
 from bind.data.mixture import source_weights
 from bind.data.plan import BatchPlan, EvaluationPlan, free_order
 from bind.data.prefetch import PrefetchLoader
+from bind.data.sources.splits import refuse_shared_owners, refuse_shared_spans, samples_of_mixture
 from bind.data.workers import ignore_stop_signals
 from bind.distributed import loader_start_method
 from bind.types import Batch, EmbeddingCache, Modality, OrderedSource, Source, Transform
@@ -33,8 +34,9 @@ class BindDataModule(L.LightningDataModule):
         seed: of the batch plan and of every sample's augmentation.
 
     Raises:
-        ValueError: for sizes that are no counts, and weights of unknown sources or below 0; later, where a split is
-            empty, or a batch is larger than the data.
+        ValueError: for sizes that are no counts, weights of unknown sources or below 0, and sources of which one trains
+            on an owner or a stretch of a file that another evaluates on; later, where a split is empty, or a batch is
+            larger than the data.
 
     Examples:
         >>> from bind.data.sources.toy.world import ToySource
@@ -70,6 +72,10 @@ class BindDataModule(L.LightningDataModule):
         self.sources = list(sources.values())
         self.source_names = list(sources)
         self.weights = source_weights(self.source_names, weights or {})
+        if len(self.sources) > 1:  # each source alone has been checked by itself
+            where = f"the mixture of {', '.join(self.source_names)}"
+            refuse_shared_owners(samples_of_mixture(self.sources, self.weights), where)
+            refuse_shared_spans(samples_of_mixture(self.sources, self.weights), where)
         self.transforms = dict(transforms)
         self.train_modalities = tuple(train_modalities)
         self.evaluation_modalities = tuple(

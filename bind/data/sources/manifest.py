@@ -160,6 +160,20 @@ class ManifestSource:
             )
 
 
+def _number_as_text(cell: Any) -> Any:
+    """A whole number as its digits, also where it is stored as a float, and NaN as an empty cell; else the cell."""
+    if isinstance(cell, float):
+        if math.isnan(cell):
+            return None
+        cell = int(cell) if cell.is_integer() else cell
+    return str(cell) if type(cell) is int else cell
+
+
+def _whole_number(text: str) -> str:
+    """`1.0` as `1`: a column of whole numbers with an empty cell among them is written as floats."""
+    return re.sub(r"^([+-]?[0-9]+)\.0+$", r"\1", text)
+
+
 def _format_counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
 
@@ -216,23 +230,26 @@ class RowReader:
             split=split,
             values={m: v for m, v in values.items() if v},
             group=self._single_text(where, cells, "group"),
-            owners=tuple(self._texts(where, "owner", cells.get("owner"))),
+            owners=tuple(map(_whole_number, self._texts(where, "owner", cells.get("owner")))),
             label=self._single_text(where, cells, "label"),
         )
 
     def _single_text(self, where: str, cells: dict[str, Any], column: str) -> str | None:
-        cell = cells.get(column)
-        if type(cell) is int:
-            cell = str(cell)
+        cell = _number_as_text(cells.get(column))
         if cell is not None and not isinstance(cell, str):
             raise ValueError(f"{where}: {column!r} must be one text, not {cell!r}")
-        return (cell or "").strip() or None
+        text = (cell or "").strip()
+        return (_whole_number(text) if column == "group" else text) or None
 
     def _texts(self, where: str, column: str, cell: Any) -> list[str]:
         if isinstance(cell, str) and self.separator:
+            if re.fullmatch(r"""\s*\[\s*(['"]).*\1\s*\]\s*""", cell, re.DOTALL):
+                raise ValueError(
+                    f'{where}: {column!r} is a list written as text, {cell}; in CSV separate several by "|"'
+                )
             cell = cell.split(self.separator)
         items = [] if cell is None else cell if isinstance(cell, list) else [cell]
-        items = [str(item) if type(item) is int else item for item in items]
+        items = [text for item in items if (text := _number_as_text(item)) is not None]
         if not all(isinstance(item, str) for item in items):
             raise ValueError(f"{where}: {column!r} must be a text or a list of texts, not {cell!r}")
         return [item.strip() for item in items if item.strip()]

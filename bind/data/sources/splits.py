@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from bind.types import Clip, Sample
+from bind.types import Clip, Sample, Source
 
 OVERLAP_TOLERANCE_SECONDS = 1e-6
 NUM_NAMED = 5
@@ -39,8 +40,17 @@ def refuse_shared_owners(samples: Iterable[Sample], where: str) -> None:
         ]
         raise ValueError(
             f"{where}: {len(shared)} owner(s) occur in more than one split: {list_some(named)}. "
-            "Give all rows of an owner the same split, or its score does not hold for new owners"
+            "Give all rows of an owner the same split, or its score does not hold for new owners; where one name stands "
+            "for two of them, give each its own name"
         )
+
+
+def samples_of_mixture(sources: Iterable[Source], weights: Iterable[float]) -> Iterator[Sample]:
+    """The samples of every split of every source but the training samples of sources that are not trained on."""
+    for source, weight in zip(sources, weights, strict=True):
+        for split in ("train", "val", "test") if weight else ("val", "test"):
+            with contextlib.suppress(ValueError):  # a source need not have every split; who needs one asks again
+                yield from source.samples(split)
 
 
 def shared_spans(samples: Iterable[Sample]) -> list[tuple[str, dict[str, str]]]:

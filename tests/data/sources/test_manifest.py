@@ -182,3 +182,31 @@ def test_captions_that_say_nothing_are_missing_and_counted(tmp_path, caplog, suf
     assert source.fetch("train", range(len(rows)), ["text"], None) == [{"text": ["a cat"]}, *({} for _ in NO_CAPTIONS)]
     assert "caption(s) say nothing and count as missing (first: " in caplog.text
     assert "(key 'k3'): 'nan'" in caplog.text
+
+
+def test_owners_and_groups_are_the_same_numbers_however_a_table_stores_them(folder, tmp_path):
+    columns = {"key": [1.0, 2.0], "split": ["train", "train"], "owner": [1.0, float("nan")], "group": [3.0, None]}
+    pq.write_table(pa.table({**columns, "text": ["a", "b"]}), tmp_path / "f.parquet")
+    first, second = ManifestSource(tmp_path / "f.parquet").samples("train")
+    assert (first.key, first.owners, first.group, second.owners, second.group) == ("1", ("1",), "3", (), None)
+    with pytest.raises(
+        ValueError, match=r"1 owner\(s\) occur in more than one split: '1' \(train: key 'a', val: key 'b'"
+    ):
+        ManifestSource(write(folder, "key,split,owner,text\na,train,1.0|2,x\nb,val,1,y\n"))
+
+
+def test_an_owner_in_two_unicode_forms_is_one(folder):
+    rows = [
+        {"key": k, "split": s, "owner": o, "text": "x"}
+        for k, s, o in (("a", "train", "Zo\u00eb"), ("b", "val", "Zoe\u0308"))
+    ]
+    with pytest.raises(ValueError, match=r"1 owner\(s\) occur in more than one split"):
+        ManifestSource(write(folder, "\n".join(map(json.dumps, rows)), "m.jsonl"))
+
+
+@pytest.mark.parametrize("cell", ["['a', 'b']", '["a", "b"]', "[ 'a' ]"])
+def test_a_list_written_as_text_is_refused(folder, cell):
+    quoted = cell.replace('"', '""')
+    with pytest.raises(ValueError, match=r"'owner' is a list written as text.*separate several by"):
+        ManifestSource(write(folder, f'key,split,owner,text\na,train,"{quoted}",x\n'))
+    assert ManifestSource(write(folder, "key,split,text\na,train,[music] a 'song'\n")).samples("train")

@@ -14,7 +14,7 @@ import numpy as np
 
 from bind.data.sources.shards.indexed import load_indices
 from bind.data.sources.shards.members import Members
-from bind.data.sources.shards.names import MODALITY_OF_EXTENSION
+from bind.data.sources.shards.names import MODALITY_OF_EXTENSION, refuse_dotted_keys
 from bind.data.sources.shards.patterns import Shards, find_shards
 from bind.data.sources.shards.remote import is_in_object_store, read_range, shown
 from bind.data.sources.shards.tar_index import TarIndex
@@ -26,6 +26,7 @@ logger = logging.getLogger("bind.data")
 
 SPLITS = ("train", "val", "test")
 CACHE_DIR = "~/.cache/bindspace/shards"
+USUAL_MODALITIES = ("image", "text", "audio", "imu", "depth", "thermal", "video")
 
 
 class IndexedShardSource:
@@ -43,7 +44,7 @@ class IndexedShardSource:
 
     Raises:
         ValueError: naming shard and member: shards that are missing, damaged or not to be trusted, keys that come
-            twice, owners in two splits.
+            twice or have dots, owners in two splits.
 
     Examples:
         >>> from tempfile import TemporaryDirectory
@@ -79,9 +80,12 @@ class IndexedShardSource:
         self.path = shown(paths[0]).rpartition("/")[0] or "."
         self.name = name or self.path.rpartition("/")[2]
         indices = load_indices(paths, Path(cache_dir).expanduser())
-        self._members = Members(paths, indices, {**MODALITY_OF_EXTENSION, **(extensions or {})})
+        modality_of_extension = {**MODALITY_OF_EXTENSION, **(extensions or {})}
+        self._members = Members(paths, indices, modality_of_extension)
+        refuse_dotted_keys(self._members.suffix_texts, modality_of_extension, self.path)
         self._refuse_repeated_keys()
         self._warn_unknown_members()
+        self._warn_named_modalities(indices, modality_of_extension)
         self._samples: dict[str, list[Sample]] = {split: [] for split in SPLITS}
         self._rows: dict[str, list[int]] = {split: [] for split in SPLITS}
         self._modalities: dict[Modality, None] = {}
@@ -109,6 +113,24 @@ class IndexedShardSource:
                 self.path,
                 ", .".join(unknown),
                 unknown[0],
+            )
+
+    def _warn_named_modalities(self, indices: Sequence[TarIndex], usual: Mapping[str, Modality]) -> None:
+        """Foreign shards: a part of a key after a dot can't be told from a modality of the user's own."""
+        if all(index.plan for index in indices):
+            return
+        texts = zip(self._members.suffix_texts, self._members.suffixes, strict=True)
+        named = [
+            t
+            for t, s in texts
+            if s and "." in t and t not in usual and usual.get(s.extension, "") not in ("", s.modality)
+        ]
+        if unusual := [t for t in named if t.partition(".")[0] not in USUAL_MODALITIES]:
+            logger.warning(
+                "%s: members .%s are read as the modality %r; where that is a part of keys, write keys without dots",
+                self.path,
+                ", .".join(unusual),
+                unusual[0].partition(".")[0],
             )
 
     def _make_samples(self, indices: Sequence[TarIndex], splits: Sequence[str | None]) -> None:

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from bind.data.sources.shards.names import MODALITY_OF_EXTENSION, parse_suffix
+from bind.data.sources.shards.names import MODALITY_OF_EXTENSION, parse_suffix, refuse_dotted_keys
 from bind.data.sources.shards.patterns import Shards, find_shards
 from bind.data.sources.shards.range_stream import open_stream
 from bind.data.sources.shards.remote import file_size, is_in_object_store, shown
@@ -143,6 +143,7 @@ class StreamingShardSource:
             with open_stream(shard) as stream:
                 for sample in group_by_keys(tar_file_expander([{"url": shard, "stream": stream}])):
                     names = [name for name in sample if not name.startswith("__")]
+                    refuse_dotted_keys(names, self._extensions, f"{shown(shard)}: {sample['__key__']}")
                     suffixes = {name: parse_suffix(name, self._extensions) for name in names}
                     yield [
                         Member(f"{shown(shard)}: {sample['__key__']}.{name}", suffix, cast(bytes, sample[name]))

@@ -217,7 +217,7 @@ def _chunks(content: BinaryIO) -> Iterator[bytes]:
 
 
 def parse_meta(content: bytes, where: str, key: str) -> dict[str, Any]:
-    """Parse `{key}.meta.json`: key, split, group, label (texts or absent), owners, and spans by suffix.
+    """Parse `{key}.meta.json`: key, split, group, label (texts or absent), owners (or `owner`), and spans by suffix.
 
     Raises:
         ValueError: naming `where`, for anything else, or another key.
@@ -231,8 +231,10 @@ def parse_meta(content: bytes, where: str, key: str) -> dict[str, Any]:
             raise ValueError(f"its key is {meta.get('key')!r}")
         if not all(t is None or isinstance(t, str) for t in texts):
             raise ValueError("split, group and label are texts")
-        if not all(isinstance(owner, str) for owner in meta.get("owners", [])):
-            raise ValueError("owners are texts")
+        owners = meta.get("owners", meta.get("owner", []))
+        meta["owners"] = [owners] if isinstance(owners, str) else owners
+        if not isinstance(meta["owners"], list) or not all(isinstance(owner, str) for owner in meta["owners"]):
+            raise ValueError("owners are texts, one or a list of them")
         for span in meta.get("spans", {}).values():
             if len(span) != 2 or not all(t is None or math.isfinite(t) for t in span):
                 raise ValueError("a span is [start, end] in seconds")
