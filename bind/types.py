@@ -402,13 +402,17 @@ class FactorSource(GeneratedSource, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A file on disk or inside a shard: `read(start, stop)` gives these bytes; one file has one `identity`."""
+    """A file on disk or inside a shard: `read(start, stop)` gives these bytes; one file has one `identity`.
+
+    `checksum` is its CRC-32 where that is known without reading it.
+    """
 
     name: str
     identity: Hashable
     num_bytes: int
     modality: Modality
     read: Callable[[int, int], bytes]
+    checksum: int | None = None
 
 
 @runtime_checkable
@@ -418,7 +422,10 @@ class StoredSource(Source, Protocol):
     def stored(
         self, split: str, modalities: Sequence[Modality]
     ) -> Iterator[tuple[int, StoredFile, float | None, float | None]]:
-        """Place of the sample, file, start and end in seconds of every value of `modalities` that may be compared."""
+        """Place of the sample, file, start and end in seconds of every value of `modalities` that may be compared.
+
+        Values of one modality of a sample come one after the other, in the order in which `fetch` gives them.
+        """
 
 
 @runtime_checkable

@@ -34,7 +34,7 @@ def embed(cfg: DictConfig) -> None:
         raise ValueError(f"out={out}: choose a name that ends in .parquet")
     run_dir, _ = open_run(cfg.run)
     binder = Binder.load(run_dir, trust=list(cfg.trust)).to(best_device())
-    source = ManifestSource(cfg.manifest)
+    source = ManifestSource(cfg.manifest, known=as_list(cfg.known))
     fused = [binder.fused_modality or ""] if isinstance(binder.fusion, torch.nn.Module) else []
     known = [*binder.modalities, *fused]
     possible = [m for m in known if set(fusion_inputs(m, binder)) <= set(source.modalities())]

@@ -9,7 +9,7 @@ from bind.evaluation.embedded import EmbeddedSplit
 from bind.evaluation.fused import add_plain_sum
 from bind.evaluation.queries import QueryResults, retrieval_key
 from bind.evaluation.retrieval import retrieval_figures
-from bind.evaluation.split import Evaluation
+from bind.evaluation.split import NO_TRAINED_VALUES, Evaluation, TrainedValues
 from bind.evaluation.zero_shot import zero_shot_figures
 from bind.metrics.geometry import space
 from bind.metrics.transfer import transfer
@@ -26,6 +26,7 @@ def evaluate_split(
     *,
     one_per_group: bool,
     label_sets: Mapping[str, Mapping[str, Any]],
+    trained_values: TrainedValues = NO_TRAINED_VALUES,
 ) -> tuple[dict[str, Any], dict[str, QueryResults]]:
     """The figures of `metrics.json` but for the seconds, and the results of each task query by query.
 
@@ -35,9 +36,10 @@ def evaluate_split(
     Args:
         one_per_group: the pool is the first sample of each group, all others are queries; else every sample is both.
         label_sets: name → options of a `LabelSet`, `data.zero_shot` of a config.
+        trained_values: modality that is known on purpose → its values that were trained on, by key and number.
     """
     add_plain_sum(split, binder)
-    evaluation = Evaluation(split, binder, sources, split_name, one_per_group)
+    evaluation = Evaluation(split, binder, sources, split_name, one_per_group, trained_values)
     retrieval, draws = retrieval_figures(evaluation, pairs)
     unfused = {
         retrieval_key(*pair): entry for pair, entry in retrieval.items() if not evaluation.fused.keys() & set(pair)

@@ -45,8 +45,7 @@ def zero_shot_figures(evaluation: Evaluation, label_sets: Mapping[str, Mapping[s
             if not bool(members_QK.any()):
                 log.warning("zero-shot %s: no sample with %s has a label of %s", key, modality, name)
                 continue
-            resampled, cluster_N = evaluation.clusters(modality, evaluation.all_N)
-            clusters_Q = cluster_N[query_items.rows]
+            resampled, clusters_Q, _ = evaluation.clusters(modality, query_items, query_rows, evaluation.all_N)
             if label_set.multi_label:
                 entry = multi_label(z_query, members_QK, z_class, classes, clusters=clusters_Q)
             else:
@@ -65,4 +64,6 @@ def zero_shot_figures(evaluation: Evaluation, label_sets: Mapping[str, Mapping[s
                     pool=(len(classes), label_set.fingerprint),
                 )
             figures[key] = entry | {"resampled": resampled, "label_set": name}
+            if label := evaluation.known_label(modality):
+                figures[key]["label"] = label
     return figures

@@ -64,7 +64,10 @@ def _outcome(query: Modality, pool: Modality, entry: Mapping[str, Any], fused: F
     hits, chance = (_number(entry[figure] * tries) for figure in ("R@1", "chance_R@1"))
     subject = _words(query, fused)
     article = "an" if subject[0] in "aeiou" else "a"
-    outcome = f"{article} {subject} finds its {_words(pool, fused)} in {hits} of {tries} tries, by chance {chance}"
+    among = f" ({entry['label']})" if "label" in entry else ""
+    outcome = (
+        f"{article} {subject} finds its {_words(pool, fused)}{among} in {hits} of {tries} tries, by chance {chance}"
+    )
     if "ceiling_R@1" not in entry:
         return outcome
     # The ceiling is an expectation: luck may exceed it.

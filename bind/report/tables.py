@@ -68,7 +68,7 @@ def retrieval_cells(metrics: Mapping[str, Any], fused: FusedModalities = NO_FUSI
     sections: dict[str, list[tuple[str, ...]]] = {}
     for kind, section in SECTIONS.items():
         rows = [
-            (pair_title(*pair, fused), *_retrieval_figures(entry, with_recall, with_best))
+            (_with_label(pair_title(*pair, fused), entry), *_retrieval_figures(entry, with_recall, with_best))
             for pair, entry in retrieval.items()
             if entry["kind"] == kind
         ]
@@ -95,6 +95,11 @@ def retrieval_cells(metrics: Mapping[str, Any], fused: FusedModalities = NO_FUSI
         headers=(*headers, "queries\n/pool"),
         sections=sections,
     )
+
+
+def _with_label(title: str, entry: Mapping[str, Any]) -> str:
+    """A title with what is new and what was trained on, where a modality is known on purpose."""
+    return f"{title} ({entry['label']})" if "label" in entry else title
 
 
 def summary_note(metrics: Mapping[str, Any]) -> str:
@@ -133,7 +138,11 @@ def zero_shot_cells(metrics: Mapping[str, Any]) -> Cells:
     with_top5 = any(entry["num_classes"] > 5 and "top5" in entry for entry in entries.values())
     rows: list[tuple[str, ...]] = []
     for key, entry in entries.items():
-        row: tuple[str, ...] = (key, format_score(entry["top1"]), format_interval(entry.get("ci95_top1")))
+        row: tuple[str, ...] = (
+            _with_label(key, entry),
+            format_score(entry["top1"]),
+            format_interval(entry.get("ci95_top1")),
+        )
         if with_top5:
             row += (format_score(entry.get("top5")), format_interval(entry.get("ci95_top5")))
         rows.append((*row, format_score(entry["chance"]), str(entry["num_classes"]), f"{entry['queries']}"))

@@ -12,6 +12,7 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
+from bind.data.datamodule import BindDataModule
 from bind.evaluation.embedded import EmbeddedSplit
 from bind.losses import InfoNCE
 from bind.metrics.geometry import space
@@ -153,6 +154,8 @@ class BindingModule(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         split = EmbeddedSplit.gather(self.validation, self.device)
         self.validation.clear()
+        if isinstance(datamodule := self.trainer.datamodule, BindDataModule):  # type: ignore[attr-defined]
+            split.mark_equal_values(datamodule.equal_values("val"))
         recalls = []
         self.last_figures = {
             "retrieval": {},

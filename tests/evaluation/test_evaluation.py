@@ -12,6 +12,7 @@ from bind.evaluation.embedded import EmbeddedSplit
 from bind.fusion.late import LateFusion
 from bind.metrics import retrieval
 from bind.model.binder import Binder
+from bind.report.tables import tables
 from bind.types import Pair, Sample
 
 CAPTIONS = ("a person {}", "someone is {}")
@@ -81,13 +82,27 @@ def test_a_text_that_many_samples_share_is_one_item_of_the_pool(binder):
     assert metrics["retrieval"]["text", "imu"]["queries"] == 48
 
 
-def test_equal_texts_of_different_groups_are_ties(binder):
+def test_equal_texts_of_different_groups_are_one_item_that_is_right_for_each(binder):
     class Alike(Recordings):
         def fetch(self, split, indices, modalities, rngs):
             return [{"text": ["a person", "someone"]} for _ in indices]
 
     found = evaluated(binder, source=Alike())[0]["retrieval"]["imu", "text"]
-    assert found["pool"] == 6
+    assert (found["pool"], found["pool_copies"], found["R@1"], found["chance_R@1"]) == (2, 46, 1.0, 1.0)
+
+
+def test_what_is_known_on_purpose_is_named_beside_the_figure(binder):
+    split = embedded()
+    known = {"depth": {(key, 0) for key in split.keys[:5]}}
+    metrics, queries = evaluate_split(
+        split, binder, IMU_TEXT, [Recordings()], "test", one_per_group=False, label_sets={}, trained_values=known
+    )
+    found = metrics["retrieval"]
+    assert (found["imu", "depth"]["label"], found["imu", "depth"]["pool_trained_on"]) == ("new imu, known depth", 5)
+    assert found["depth", "text"]["label"] == "known depth, new text"
+    assert "label" not in found["imu", "text"]
+    assert queries["imu_to_depth"].title == "imu → depth (new imu, known depth)"
+    assert "imu → depth (new imu, known depth)" in str(tables(metrics))
 
 
 def test_what_is_resampled_is_what_depends_on_each_other(binder):

@@ -39,6 +39,7 @@ class ManifestSource:
     Args:
         manifest: path of the table.
         name: what logs call this dataset; by default its file name, or its folder's where the file is `manifest.*`.
+        known: modalities of which splits may share files: what is evaluated of them was trained on.
 
     Raises:
         ValueError: names the file and the row or key, for everything a table can get wrong: no such file, missing
@@ -58,7 +59,9 @@ class ManifestSource:
         >>> folder.cleanup()
     """
 
-    def __init__(self, manifest: str | Path, *, name: str | None = None) -> None:
+    def __init__(
+        self, manifest: str | Path, *, name: str | None = None, known: Sequence[Modality] | None = None
+    ) -> None:
         self.path = Path(manifest)
         stem = self.path.stem
         self.name = name or (self.path.resolve().parent.name if stem == "manifest" else stem)
@@ -74,7 +77,7 @@ class ManifestSource:
         self._refuse_empty_samples(loaded)
         self._refuse_missing_files(loaded)
         refuse_shared_owners(loaded, str(self.path))
-        refuse_shared_spans(loaded, str(self.path))
+        refuse_shared_spans(loaded, str(self.path), known or ())
 
         self._samples = {split: [sample for sample in loaded if sample.split == split] for split in SPLITS}
         self._other_splits = Counter(sample.split for sample in all_samples if sample.split not in SPLITS)

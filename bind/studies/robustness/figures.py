@@ -28,7 +28,9 @@ def point(split: EmbeddedSplit, task: RankingTask, modality: Modality, z_ND: Ten
     rows = split.rows[modality]
     query_rows = task.query_rows(rows)
     rows_Q = rows[query_rows].numpy()
-    ranking = rank_by_cosine(z_ND[query_rows], task.z_PD, task.groups_N[rows_Q], task.groups_P, KS)
+    ranking = rank_by_cosine(
+        z_ND[query_rows], task.z_PD, task.groups_N[rows_Q], task.groups_E, KS, pool_items=task.items_E
+    )
     found = ranking.summary(task.cluster_N[rows_Q])
     of_k = [f"{name}R@{k}" for name in ("", "ci95_", "chance_") for k in KS]
     return {name: found[name] for name in (*of_k, "queries", "pool")}
@@ -85,7 +87,9 @@ class FusedQueries:
             groups_Q = task.groups_N[rows_Q]
             ranks = {name: head(z_Q, present_Q, task, groups_Q) for name, head in self.heads.items()}
             # Chance does not depend on vectors.
-            chance = rank_by_cosine(z_Q[self.inputs[0]], task.z_PD, groups_Q, task.groups_P, KS).chance
+            chance = rank_by_cosine(
+                z_Q[self.inputs[0]], task.z_PD, groups_Q, task.groups_E, KS, pool_items=task.items_E
+            ).chance
             same = {f"chance_R@{k}": chance(k) for k in KS} | {"queries": len(rows_Q), "pool": len(task.z_PD)}
             found[task.name] = {
                 name: figures | same for name, figures in summaries(ranks, task.cluster_N[rows_Q]).items()

@@ -217,10 +217,11 @@ class IndexedShardSource:
     ) -> Iterator[tuple[int, StoredFile, float | None, float | None]]:
         """Place of the sample, file, start and end in seconds of every member of `modalities` but texts."""
         table = self._members
-        offsets, sizes = table.columns["offset"], table.columns["size"]
+        offsets, sizes, checksums = (table.columns[name] for name in ("offset", "size", "crc32"))
         for index, row in enumerate(self._rows[split]):
             shard = int(table.shard_of_row[row])
-            for member, suffix in table.of(row, modalities).items():
+            of_sample = sorted(table.of(row, modalities).items(), key=lambda item: (item[1].modality, item[1].number))
+            for member, suffix in of_sample:
                 if suffix.modality == "text" or suffix.extension == "json":  # beside an array, alike for many of them
                     continue
                 path, offset = table.shards[shard], int(offsets[member])
@@ -228,7 +229,7 @@ class IndexedShardSource:
                 read = functools.partial(_read_member, path, offset, table.num_bytes[shard])
                 yield (
                     index,
-                    StoredFile(name, (path, offset), int(sizes[member]), suffix.modality, read),
+                    StoredFile(name, (path, offset), int(sizes[member]), suffix.modality, read, int(checksums[member])),
                     *table.span(member),
                 )
 
