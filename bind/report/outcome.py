@@ -56,6 +56,12 @@ def outcome_sentences(metrics: Mapping[str, Any], fused: FusedModalities = NO_FU
     if emergent:
         best = max(emergent, key=above_chance)
         sentences.append(f"the best pair that was never trained: {_outcome(*best, retrieval[best], fused)}")
+    if tasks := (metrics.get("anchor") or {}).get("at_chance"):
+        sentences.insert(
+            0,
+            f"the anchor {metrics['anchor']['name']} does not know these data, it is at chance itself "
+            f"({', '.join(tasks)}): untrained words can't work with it; choose another anchor, or train with text",
+        )
     return [f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences]
 
 

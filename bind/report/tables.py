@@ -85,6 +85,12 @@ def retrieval_cells(metrics: Mapping[str, Any], fused: FusedModalities = NO_FUSI
         )
     titles = [row[0] for rows in sections.values() for row in rows]
     notes += [note for sign, note in _SIGNS.items() if any(sign in title for title in titles)]
+    if copies := {pool: entry["pool_copies"] for (_, pool), entry in retrieval.items() if "pool_copies" in entry}:
+        counts = ", ".join(f"{count} of {pool}" for pool, count in copies.items())
+        notes.append(
+            f"equal values are one item of a pool: {counts} equal another; data.one_per_group=true ranks one item of "
+            "each group"
+        )
     if note := summary_note(metrics):
         notes.append(note)
     if "leakage" in metrics:
@@ -136,8 +142,8 @@ def zero_shot_cells(metrics: Mapping[str, Any]) -> Cells:
     """Rows of `metrics["zero_shot"]` (see `metrics.json`) where a sample is of one class."""
     entries = {key: entry for key, entry in metrics["zero_shot"].items() if "top1" in entry}
     with_top5 = any(entry["num_classes"] > 5 and "top5" in entry for entry in entries.values())
-    rows: list[tuple[str, ...]] = []
-    for key, entry in entries.items():
+    sections: dict[str, list[tuple[str, ...]]] = {}
+    for key, entry in sorted(entries.items(), key=lambda item: [*SECTIONS, None].index(item[1].get("kind"))):
         row: tuple[str, ...] = (
             _with_label(key, entry),
             format_score(entry["top1"]),
@@ -145,14 +151,15 @@ def zero_shot_cells(metrics: Mapping[str, Any]) -> Cells:
         )
         if with_top5:
             row += (format_score(entry.get("top5")), format_interval(entry.get("ci95_top5")))
-        rows.append((*row, format_score(entry["chance"]), str(entry["num_classes"]), f"{entry['queries']}"))
+        row = (*row, format_score(entry["chance"]), str(entry["num_classes"]), f"{entry['queries']}")
+        sections.setdefault(SECTIONS.get(entry.get("kind", ""), ""), []).append(row)
     top5 = ("top-5", "95 % CI") if with_top5 else ()
     return Cells(
         title=f"Zero-shot classification, {metrics.get('split', 'unnamed')} split",
         caption="nearest class by its text prompts; a tie counts as wrong; chance: 1 / classes; "
         + resampled_note("95 % CI", entries.values()),
         headers=("modality / labels", "top-1", "95 % CI", *top5, "chance", "classes", "queries"),
-        sections={"": rows},
+        sections=sections,
     )
 
 

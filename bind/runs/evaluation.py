@@ -71,7 +71,7 @@ def figures_of(
         parts.datamodule.sources,
         split_name,
         one_per_group=data["one_per_group"],
-        label_sets=data["zero_shot"] or {},
+        label_sets=data["zero_shot"],
         trained_values=trained_values(parts, split_name),
     )
     audit = audit_run(parts, run_dir, split_name, trust=trust, embedded=split)

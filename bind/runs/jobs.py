@@ -144,6 +144,7 @@ def make_module(parts: Parts) -> BindingModule:
             loss=functools.partial(build, config["loss"], trust=ANY_CLASS),
             chunk_size=config["data"]["chunk_size"],
             one_per_group=config["data"]["one_per_group"],
+            equal_values=functools.partial(parts.datamodule.equal_values, "val"),
             **config["optimizer"],
         )
     except TypeError as error:

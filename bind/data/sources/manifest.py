@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from bind.data.sources.content import hash_files
-from bind.data.sources.rows import read_rows
+from bind.data.sources.rows import csv_delimiter, read_rows
 from bind.data.sources.splits import list_some, refuse_shared_owners, refuse_shared_spans
 from bind.media.text import read_caption
 from bind.types import Clip, Modality, Sample
@@ -27,7 +27,7 @@ SPAN_SUFFIXES = ("_start_seconds", "_end_seconds")
 
 
 class ManifestSource:
-    """The samples of a CSV, JSONL or Parquet table.
+    """The samples of a CSV, TSV, JSONL or Parquet table.
 
     Columns: `key`, `split` (`train`, `val` or `test`; rows of other splits are never loaded), optional `group`,
     `owner` and `label`, and one column per modality. A cell of `text` is the text itself; any other cell is a path
@@ -185,7 +185,7 @@ def modality_columns(path: Path, columns: list[str]) -> list[Modality]:
     """The columns that hold modalities; ValueError where `key` or `split` is missing or a name is no modality's."""
     for needed in ("key", "split"):
         if needed not in columns:
-            close = difflib.get_close_matches(needed, [column.lower() for column in columns], n=1)
+            close = difflib.get_close_matches(needed, columns, n=1)
             hint = f" (is it {close[0]!r}? rename it)" if close else ""
             raise ValueError(f"{path}: the column {needed!r} is missing{hint}; there are {', '.join(columns)}")
     spans = [column for column in columns if column.endswith(SPAN_SUFFIXES)]
@@ -217,7 +217,9 @@ class RowReader:
     def __init__(self, manifest: Path, modalities: list[Modality]) -> None:
         self.manifest = manifest
         self.modalities = modalities
-        self.separator = "|" if manifest.suffix.lower() == ".csv" else None
+        is_csv = manifest.suffix.lower() in (".csv", ".tsv")
+        self.separator = "|" if is_csv else None
+        self.has_decimal_commas = is_csv and csv_delimiter(manifest) != ","
         self.missing_captions: list[str] = []
         self._paths: dict[str, Path] = {}
 
@@ -275,10 +277,12 @@ class RowReader:
             return [None] * num_files
         if isinstance(cell, str):
             cell = cell.split("|")
+            if self.has_decimal_commas:  # else 1,500 might be fifteen hundred
+                cell = [re.sub(r"^\s*([0-9]+),([0-9]+)\s*$", r"\1.\2", time) for time in cell]
         try:
             times = [float(time) for time in (cell if isinstance(cell, list) else [cell])]
         except (TypeError, ValueError):
-            raise ValueError(f"{where}: {column!r} must be seconds, not {cell!r}") from None
+            raise ValueError(f"{where}: {column!r} must be seconds, with a decimal point, not {cell!r}") from None
         if not all(math.isfinite(time) and time >= 0 for time in times):
             raise ValueError(f"{where}: {column!r} must be finite and not negative, not {cell!r}")
         if len(times) != num_files:

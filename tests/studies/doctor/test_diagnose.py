@@ -5,6 +5,7 @@ import pytest
 from support.planted import COLUMNS, write_motion, write_rows
 
 from bind.studies.doctor.diagnose import diagnose
+from bind.studies.doctor.doors import training_transforms
 
 FIRST, SECOND, IN_TEST = 0, 1, 24
 
@@ -377,9 +378,9 @@ def test_everything_is_in_the_json(world):
 
 
 def test_a_sort_of_file_that_is_not_opened_is_said(tmp_path):
-    (tmp_path / "a.mkv").write_bytes(b"0")
-    manifest = write_rows(tmp_path, [{"key": "a", "split": "train", "video": "a.mkv"}])
-    assert diagnose(manifest).notes == ["video: 1 files of a sort that is only counted"]
+    (tmp_path / "a.las").write_bytes(b"0")
+    manifest = write_rows(tmp_path, [{"key": "a", "split": "train", "lidar": "a.las"}])
+    assert "lidar: 1 files are only counted" in diagnose(manifest).notes[0]
 
 
 def test_a_parquet_recording_is_read_as_a_csv(tmp_path):
@@ -404,7 +405,7 @@ def test_equal_files_are_one_finding_however_many_stretches_of_them_are_used(wor
         rows.append(rows[IN_TEST] | {"key": "same span", "imu_start_seconds": 0.0, "imu_end_seconds": 1.0})
 
     world.edit_rows(cut)
-    (problem,) = diagnose(world.manifest).problems()
+    (problem,) = diagnose(world.manifest, transforms=training_transforms(["transform.imu.window_seconds=1"])).problems()
     (finding,) = problem.findings
     assert (problem.kind.name, finding.name) == ("same content in two splits", world.rows[FIRST]["imu"])
     assert finding.detail == f"equals {world.rows[IN_TEST]['imu']}"
@@ -413,7 +414,7 @@ def test_equal_files_are_one_finding_however_many_stretches_of_them_are_used(wor
 
 def test_copies_of_files_that_are_not_opened_are_found_by_their_bytes(tmp_path):
     for name in "abc":
-        (tmp_path / f"{name}.mkv").write_bytes(b"0" if name == "c" else b"1")
+        (tmp_path / f"{name}.las").write_bytes(b"0" if name == "c" else b"1")
     splits = {"a": "train", "b": "test", "c": "train"}
-    manifest = write_rows(tmp_path, [{"key": k, "split": s, "video": f"{k}.mkv"} for k, s in splits.items()])
-    assert problems_of(diagnose(manifest)) == {("same content in two splits", "video", "error"): ["a.mkv"]}
+    manifest = write_rows(tmp_path, [{"key": k, "split": s, "lidar": f"{k}.las"} for k, s in splits.items()])
+    assert problems_of(diagnose(manifest)) == {("same content in two splits", "lidar", "error"): ["a.las"]}

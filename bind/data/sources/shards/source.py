@@ -40,6 +40,7 @@ class IndexedShardSource:
             freely.
         extensions: suffix of members → modality, besides what is usual: jpg is image, txt is text, wav and flac are
             audio, mp4 is video; `{key}.audio.wav` needs no entry.
+        captions_key: texts are what stands in each `KEY.json` under this key, one or a list, as in CLAP's shards.
         cache_dir: where indices go that can't lie beside their shard.
 
     Raises:
@@ -68,6 +69,7 @@ class IndexedShardSource:
         name: str | None = None,
         block_samples: int = 16,
         extensions: Mapping[str, Modality] | None = None,
+        captions_key: str | None = None,
         cache_dir: str | Path = CACHE_DIR,
     ) -> None:
         if block_samples < 1:
@@ -80,7 +82,9 @@ class IndexedShardSource:
         self.path = shown(paths[0]).rpartition("/")[0] or "."
         self.name = name or self.path.rpartition("/")[2]
         indices = load_indices(paths, Path(cache_dir).expanduser())
-        modality_of_extension = {**MODALITY_OF_EXTENSION, **(extensions or {})}
+        captions = {} if captions_key is None else {"json": "text"}
+        self._captions_key = captions_key
+        modality_of_extension = {**MODALITY_OF_EXTENSION, **captions, **(extensions or {})}
         self._members = Members(paths, indices, modality_of_extension)
         refuse_dotted_keys(self._members.suffix_texts, modality_of_extension, self.path)
         self._refuse_repeated_keys()
@@ -205,6 +209,8 @@ class IndexedShardSource:
         is_of_modality = np.array([suffix is not None and suffix.modality == modality for suffix in members.suffixes])
         kept = is_of_modality[members.suffix_id[places]]
         digest = hashlib.blake2b(digest_size=16)
+        if modality == "text" and self._captions_key is not None:
+            digest.update(f"captions under {self._captions_key}".encode())
         digest.update("\n".join(sample.key for sample in self.samples(split)).encode())
         digest.update("\n".join(members.suffix_texts[i] for i in members.suffix_id[places[kept]]).encode())
         digest.update(np.repeat(np.arange(len(rows)), counts)[kept].astype("<i8").tobytes())
@@ -255,7 +261,8 @@ class IndexedShardSource:
                 [
                     Member(name, suffix, contents[m], table.span(m))
                     for name, (m, suffix) in zip(table.names(row, members), members.items(), strict=True)
-                ]
+                ],
+                self._captions_key,
             )
             for row, members in zip(rows, chosen, strict=True)
         ]
