@@ -76,9 +76,6 @@ def relevance_ids(query: Holders, pool: Holders) -> tuple[Tensor, Tensor, Tensor
     entries = torch.repeat_interleave(torch.arange(len(num)), num)
     offset = torch.arange(len(entries)) - (num.cumsum(0) - num)[entries]
     items = item_E[order[first[entries] + offset]]
-    added = torch.stack([value_ids_V[values[entries]], items], dim=1).unique(dim=0).flip(0)
-    ids_E = torch.cat([pool_group_E, added[:, 0]])
-    all_items_E = torch.cat([item_E, added[:, 1]])
-    if not len(added):
-        return value_ids_V[query.value_Q], pool_group_E, item_E
+    added = torch.stack([value_ids_V[values[entries]], items], dim=1).unique(dim=0)
+    ids_E, all_items_E = torch.cat([pool_group_E, added[:, 0]]), torch.cat([item_E, added[:, 1]])
     return value_ids_V[query.value_Q], ids_E, all_items_E

@@ -12,7 +12,7 @@ from bind.evaluation.embedded import EmbeddedSplit
 from bind.fusion.late import LateFusion
 from bind.metrics import retrieval
 from bind.model.binder import Binder
-from bind.report.tables import tables
+from bind.report.tables import tables, zero_shot_cells
 from bind.types import Pair, Sample
 
 CAPTIONS = ("a person {}", "someone is {}")
@@ -201,3 +201,40 @@ def test_a_ranker_that_reads_every_shared_factor_reaches_the_ceiling(binder):
     assert metrics["summary"]["trained"] == pytest.approx(
         np.mean([e["share_of_ceiling"] for e in metrics["retrieval"].values()])
     )
+
+
+@pytest.fixture
+def labelled(binder):
+    """A split without texts whose samples have labels, and the words' vectors where their activity's are."""
+    split = embedded(noise=0.1)
+    split.z.pop("text")
+    split.rows.pop("text")
+    return split
+
+
+def test_labels_without_a_label_set_are_classes(binder, labelled, caplog):
+    metrics, queries = evaluated(binder, labelled)
+    labels = sorted({sample.label for sample in Recordings().samples("test") if sample.label})
+    entry = metrics["zero_shot"]["imu"]
+    assert (entry["num_classes"], entry["label_set"], entry["kind"]) == (len(labels), "label", "trained")
+    assert metrics["zero_shot"]["depth"]["kind"] == "emergent"
+    assert "zero_shot/depth" in queries
+    assert "the labels of the samples are the classes (imu: '{}', depth: 'a photo of {}')" in caplog.text
+    assert {*zero_shot_cells(metrics).sections} == {"trained", "emergent"}
+
+
+def test_zero_shot_stands_for_the_pair_with_words_where_there_are_no_texts(binder, labelled):
+    summary = evaluated(binder, labelled)[0]["summary"]
+    entry = evaluated(binder, labelled)[0]["zero_shot"]["depth"]
+    # imu and depth find each other, and depth finds words: three figures that the loss never saw
+    assert summary["emergent_pairs"] == 3
+    assert evaluated(binder)[0]["summary"]["emergent_pairs"] == 4, "with texts, retrieval counts those pairs already"
+    assert entry["queries"] == NUM
+    assert summary["trained_pairs"] == 1
+
+
+def test_null_leaves_classification_out(binder, labelled):
+    metrics, _ = evaluate_split(
+        labelled, binder, IMU_TEXT, [Recordings()], "test", one_per_group=False, label_sets=None
+    )
+    assert metrics["zero_shot"] == {}

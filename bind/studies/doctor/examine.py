@@ -10,12 +10,14 @@ from pathlib import Path
 
 from bind.studies.doctor.doors import file_sort, refusal
 from bind.studies.doctor.findings import Fault, FileFacts, StretchFacts
-from bind.studies.doctor.pictures import examine_picture
-from bind.studies.doctor.reading import REFUSED, UNREADABLE, unreadable_fault
-from bind.studies.doctor.sensors import GAPS, examine_sensor
+from bind.studies.doctor.pictures import NOTHING_MEASURED, examine_picture
+from bind.studies.doctor.reading import NOT_FINITE, REFUSED, UNREADABLE, unreadable_fault
+from bind.studies.doctor.sensors import FLAT, GAPS, examine_sensor
 from bind.studies.doctor.sound import examine_sound
 from bind.types import Clip, Modality, Transform
 
+STOPS_TRAINING = (UNREADABLE, REFUSED, NOT_FINITE, FLAT, GAPS, NOTHING_MEASURED)
+"""Kinds of faults at which training stops with an error."""
 FILES_PER_TURN = 16
 
 
@@ -49,9 +51,9 @@ def examine(task: FileTask) -> FileFacts:
     if task.transform is not None and task.sort in ("sensor", "map", "picture") and not any(refusals):
         # Training is the judge: what it reads is not called unreadable, and what it bridges no gap.
         facts.faults = [fault for fault in facts.faults if fault.kind not in (UNREADABLE, GAPS)]
-    is_named = any(fault.kind.spoils_above == 0 for fault in facts.faults)
+    is_named = any(fault.kind in STOPS_TRAINING for fault in facts.faults)
     for clip, stretch, error in zip(clips, facts.stretches, refusals, strict=True):
-        if error is not None and not is_named and not any(fault.kind.spoils_above == 0 for fault in stretch.faults):
+        if error is not None and not is_named and not any(f.kind in STOPS_TRAINING for f in stretch.faults):
             fault = unreadable_fault(error, str(clip))
             was_read = stretch.digest is not None and fault.kind is UNREADABLE
             stretch.faults.append(Fault(REFUSED, fault.detail) if was_read else fault)

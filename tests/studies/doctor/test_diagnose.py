@@ -106,7 +106,7 @@ FILE_FAULTS = {
     ),
     "depth as a grey picture": (
         lambda w: w.edit_picture(FIRST, lambda x: (x >> 8).astype(np.uint8), "depth"),
-        ("unreadable file", "depth", "error", "depth"),
+        ("refused by the transform", "depth", "error", "depth"),
     ),
     "depth without a measurement": (
         lambda w: w.edit_picture(FIRST, np.zeros_like, "depth"),
