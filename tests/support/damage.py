@@ -205,10 +205,7 @@ def kinds(folder: Path) -> dict[str, Kind]:
         index, _ = index_tar(file, "a.tar")
     frames = [videos.plain((9 * i, 99, 0)) for i in range(12)]
     mp4, avi = (
-        videos.write_video(
-            folder / f"a.{suffix}", [videos.plain((9 * i, 99, 0)) for i in range(12)], videos.tones([400], 1.2)
-        )
-        for suffix in ("mp4", "avi")
+        videos.write_video(folder / f"a.{suffix}", frames, videos.tones([400], 1.2)) for suffix in ("mp4", "avi")
     )
     shown = (_read_shown, _read_packed_picture, read_picture_size, _read_numbers)
     by_picture = {
