@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from bind.studies.doctor.captions import check_captions
+from bind.studies.doctor.captions import check_captions, check_cut_captions
 from bind.studies.doctor.duplicates import check_exact_duplicates, describe_span, name_in_manifest
 from bind.studies.doctor.examine import FileTask, examine_all, file_sort, make_file_tasks
 from bind.studies.doctor.findings import Diagnosis, Fault, FileFacts, Finding, Item
@@ -82,6 +82,7 @@ def diagnose(manifest: Path, anchor: str | None = None, num_workers: int = 0) ->
     _add_motion(diagnosis, examined, items_of, folder)
     diagnosis.findings += check_exact_duplicates(examined, items_of, folder)
     _add_captions(diagnosis, samples)
+    diagnosis.findings += check_cut_captions(samples, anchor) if anchor is not None else []
     _add_offsets(diagnosis, in_step, examined, items_of, folder)
     if anchor is not None:
         _add_near(diagnosis, examined, items_of, anchor, folder)
