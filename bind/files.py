@@ -50,7 +50,7 @@ def reading(file: object, problem: str, remedy: str = REPLACE_OR_DROP) -> Iterat
         ValueError: a shard: 7.depth.npy: not readable as depth (EOFError: no data left). Pack it again
     """
     if isinstance(file, Path):
-        refuse_special_file(file, remedy)
+        require_regular_file(file, remedy)
     try:
         yield
     except Exception as error:
@@ -59,7 +59,7 @@ def reading(file: object, problem: str, remedy: str = REPLACE_OR_DROP) -> Iterat
         raise ValueError(f"{file}: {problem} ({_reason(error)}). {remedy}") from error
 
 
-def refuse_special_file(path: Path, remedy: str = REPLACE_OR_DROP) -> None:
+def require_regular_file(path: Path, remedy: str = REPLACE_OR_DROP) -> None:
     """Raise ValueError unless `path` is a regular file, or a link to one: opening a named pipe waits for ever."""
     try:
         mode = path.stat().st_mode

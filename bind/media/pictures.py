@@ -38,6 +38,8 @@ UPRIGHT = {
 TIFF_BITS, TIFF_PHOTOMETRIC = 258, 262
 """Tags of TIFF: bits per sample, and what 0 stands for."""
 WHITE_IS_ZERO = 0
+DARK_FACTOR = 15
+"""Cameras of 12 bits fill a sixteenth of 16 bits where nobody scaled their levels; viewers show that nearly black."""
 STEP_OF_LEVEL = {"L;2": 85, "L;4": 17}
 """By what Pillow multiplies the levels of a grey PNG of 2 or 4 bits."""
 
@@ -146,7 +148,7 @@ def _as_shown(image: Image.Image, name: str) -> Image.Image:
     """RGB, upright, on white, 8 bits."""
     _scale_transparent_level(image)
     image.load()
-    shown = _eight_bit_grey(image) if image.mode[0] in "IF" else image
+    shown = _eight_bit_grey(image, name) if image.mode[0] in "IF" else image
     if shown.has_transparency_data:
         pixels = (shown.convert("LA") if shown.mode == "La" else shown).convert("RGBA")
         shown = Image.alpha_composite(Image.new("RGBA", pixels.size, "white"), pixels)
@@ -164,7 +166,7 @@ def _scale_transparent_level(image: Image.Image) -> None:
         image.info["transparency"] *= STEP_OF_LEVEL[raw_mode]
 
 
-def _eight_bit_grey(image: Image.Image) -> Image.Image:
+def _eight_bit_grey(image: Image.Image, name: str) -> Image.Image:
     """Greys of 16 bits, or floats from 0 to 1, as 8 bits: `L`, or `LA` where one level is transparent.
 
     Raises:
@@ -181,6 +183,8 @@ def _eight_bit_grey(image: Image.Image) -> Image.Image:
         white = 1.0
     elif image.mode.startswith("I;16"):
         white = 2.0 ** tags.get(TIFF_BITS, (16,))[0] - 1
+        if levels.max() * DARK_FACTOR < white:
+            warn_once(f"grey pictures that fill less than 1/{DARK_FACTOR} of their levels are nearly black", name)
     elif image.format == "PPM":
         white = 65535.0  # Pillow scales other ones to it
     else:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bind.files import reading, refuse_special_file
+from bind.files import reading, require_regular_file
 from bind.media.arrays import read_array
 from bind.media.recording import Recording, checked_finite, recording_in_memory, span_frames
 from bind.types import Clip, PackedFile, SensorRecording
@@ -92,7 +92,7 @@ def read_sensor_array(clip: Clip) -> SensorRecording:
     sidecar = f"{Path(path.name).stem}.json"
     with reading(path, f"it needs {sidecar} beside it with {SIDECAR_EXAMPLE}", "Write that file"):
         if isinstance(path, Path):
-            refuse_special_file(path.with_suffix(".json"))
+            require_regular_file(path.with_suffix(".json"))
         header = json.loads(path.with_suffix(".json").read_text() if isinstance(path, Path) else path.sidecar or b"")
         sample_rate_hz = float(header["sample_rate_hz"])
         channels, units = (tuple(map(str, header[name])) for name in ("channels", "units"))

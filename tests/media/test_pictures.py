@@ -11,6 +11,7 @@ from PIL.Image import Transpose
 from support import videos
 from support.source_code import MODULES
 
+from bind.media import notices
 from bind.media.pictures import open_image, read_picture_size, read_pixels
 from bind.types import Clip, PackedFile
 
@@ -198,6 +199,16 @@ def test_greys_of_any_depth_are_scaled_to_8_bits(tmp_path, name, content):
     assert abs(pixels_HWC - GREY8[:, :, None]).max() <= 1
     assert pixels_HWC[0, 0, 0] == 0
     assert pixels_HWC[-1, -1, 0] == 255
+
+
+def test_a_camera_of_12_bits_in_16_is_nearly_black_and_that_is_said(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(notices, "_warned", set())
+    Image.fromarray(LEVELS12).save(tmp_path / "g.tif")
+    for _ in range(2):
+        assert np.asarray(open_image(tmp_path / "g.tif")).max() == 16
+    (record,) = caplog.records
+    assert "fill less than 1/15 of their levels are nearly black" in record.getMessage()
+    assert "g.tif" in record.getMessage()
 
 
 def test_a_grey_in_memory_is_scaled_as_well():

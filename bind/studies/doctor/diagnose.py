@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from bind.studies.doctor.captions import check_captions
+from bind.studies.doctor.captions import check_captions, check_cut_captions
 from bind.studies.doctor.doors import file_sort, training_transforms
 from bind.studies.doctor.duplicates import check_exact_duplicates, describe_span, name_in_manifest
 from bind.studies.doctor.examine import FileTask, examine_all, make_file_tasks
@@ -95,6 +95,7 @@ def diagnose(
     _add_motion(diagnosis, examined, items_of, folder)
     diagnosis.findings += check_exact_duplicates(examined, items_of, folder, known)
     _add_captions(diagnosis, samples)
+    diagnosis.findings += check_cut_captions(samples, anchor) if anchor is not None else []
     _add_offsets(diagnosis, in_step, examined, items_of, folder)
     if anchor is not None:
         _add_near(diagnosis, examined, items_of, anchor, folder, known, samples)
