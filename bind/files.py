@@ -1,8 +1,10 @@
-"""Atomic writing: a path holds the whole old file or the whole new one, whatever ends the process in between.
+"""Files: the boundary behind which they are read, and atomic writing.
 
-Everything that the package writes is written under a temporary name beside its path, flushed to disk and renamed. It
-gets the permissions that the user's umask gives to any new file. Several processes may write one path at a time: the
-last one to end wins.
+`reading` makes one message, with the file and the remedy, of whatever a decoder raises.
+
+Everything that the package writes is written under a temporary name beside its path, flushed to disk and renamed: a
+path holds the whole old file or the whole new one, whatever ends the process in between. It gets the permissions that
+the user's umask gives to any new file. Several processes may write one path at a time: the last one to end wins.
 """
 
 from __future__ import annotations
@@ -11,12 +13,81 @@ import contextlib
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 PARTIAL = ".partial"
 """What temporary names end in."""
+
+REPLACE_OR_DROP = "Replace the file or drop its row"
+MAX_REASON_LENGTH = 300
+"""Of a decoder's own words in a message, in characters: some quote the file."""
+
+
+@contextlib.contextmanager
+def reading(file: object, problem: str, remedy: str = REPLACE_OR_DROP) -> Iterator[None]:
+    """Read a file in the block: whatever is raised there becomes a ValueError that names the file and the remedy.
+
+    Decoders raise errors of any class on broken files, and no list of them is complete. Errors that begin
+    with the file's name pass unchanged.
+
+    Args:
+        file: its path, or what else has the file's name as text, such as a packed file. A path that is a folder, a
+            named pipe, a socket or a device is refused before anything opens it.
+        problem: what the file then is, such as "not readable as a picture".
+        remedy: what to do about it.
+
+    Raises:
+        ValueError: naming the file.
+
+    Examples:
+        >>> with reading("a shard: 7.depth.npy", "not readable as depth", "Pack it again"):
+        ...     raise EOFError("no data left")
+        Traceback (most recent call last):
+            ...
+        ValueError: a shard: 7.depth.npy: not readable as depth (EOFError: no data left). Pack it again
+    """
+    if isinstance(file, Path):
+        require_regular_file(file, remedy)
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, ValueError) and str(error).startswith(str(file)):
+            raise
+        raise ValueError(f"{file}: {problem} ({_reason(error)}). {remedy}") from error
+
+
+def require_regular_file(path: Path, remedy: str = REPLACE_OR_DROP) -> None:
+    """Raise ValueError unless `path` is a regular file, or a link to one: opening a named pipe waits for ever."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file. Check the path") from None
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
+        raise ValueError(f"{path}: not readable ({_reason(error)}). Check the path") from error
+    if not stat.S_ISREG(mode):
+        raise ValueError(f"{path}: is {FILE_TYPES.get(stat.S_IFMT(mode), 'no file')}, not a regular file. {remedy}")
+
+
+FILE_TYPES = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error's text; with the class where that says more than the text does."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = (str(error).strip().splitlines() or [""])[0][:MAX_REASON_LENGTH]
+    if isinstance(error, OSError | ValueError) and not isinstance(error, UnicodeError) and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 @contextlib.contextmanager

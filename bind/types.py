@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import unicodedata
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,7 +108,8 @@ class Sample:
     """One record: its modalities' values (any may be missing), who it comes from and what it means.
 
     `values[modality]` is a list (five captions are five values) of `Clip`, text, or something in memory: a uint8
-    image (H, W, 3), a depth map (H, W) float32 in metres, a `Waveform`, a `SensorRecording`.
+    image (H, W, 3), a depth map (H, W) float32 in metres, a `Waveform`, a `SensorRecording`. Owners are kept in
+    Unicode's composed form (NFC), so that one name is one owner however it was typed; a single text is one owner.
 
     Examples:
         >>> values = {"audio": [Clip(Path("bark.wav"))], "text": ["a dog barks", "barking"]}
@@ -117,6 +119,8 @@ class Sample:
         True
         >>> Sample("a", "train", {}).group_id == Sample("b", "train", {}).group_id
         False
+        >>> Sample("a", "train", {}, owners="anna").owners
+        ('anna',)
     """
 
     key: str
@@ -125,6 +129,11 @@ class Sample:
     group: str | None = None
     owners: tuple[str, ...] = ()
     label: str | None = None
+
+    def __post_init__(self) -> None:
+        owners = (self.owners,) if isinstance(self.owners, str) else self.owners
+        if owners is not self.owners or not all(unicodedata.is_normalized("NFC", owner) for owner in owners):
+            object.__setattr__(self, "owners", tuple(unicodedata.normalize("NFC", owner) for owner in owners))
 
     @property
     def group_id(self) -> int:
@@ -396,13 +405,17 @@ class FactorSource(GeneratedSource, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A file on disk or inside a shard: `read(start, stop)` gives these bytes; one file has one `identity`."""
+    """A file on disk or inside a shard: `read(start, stop)` gives these bytes; one file has one `identity`.
+
+    `checksum` is its CRC-32 where that is known without reading it.
+    """
 
     name: str
     identity: Hashable
     num_bytes: int
     modality: Modality
     read: Callable[[int, int], bytes]
+    checksum: int | None = None
 
 
 @runtime_checkable
@@ -412,7 +425,10 @@ class StoredSource(Source, Protocol):
     def stored(
         self, split: str, modalities: Sequence[Modality]
     ) -> Iterator[tuple[int, StoredFile, float | None, float | None]]:
-        """Place of the sample, file, start and end in seconds of every value of `modalities` that may be compared."""
+        """Place of the sample, file, start and end in seconds of every value of `modalities` that may be compared.
+
+        Values of one modality of a sample come one after the other, in the order in which `fetch` gives them.
+        """
 
 
 @runtime_checkable

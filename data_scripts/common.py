@@ -202,17 +202,15 @@ def sound_problem(path: Path, decode: bool = True) -> str | None:
 
 
 def picture_problem(path: Path) -> str | None:
-    """What makes a picture unusable, or None; JPEGs are decoded at an eighth of their size, which finds what is cut."""
-    from PIL import Image
+    """What makes a picture unusable, or None."""
+    from bind.media.pictures import read_picture_size
 
     if not path.is_file():
         return "missing"
     try:
-        with Image.open(path) as image:
-            image.draft("RGB", (image.width // 8, image.height // 8))
-            image.load()
-    except (OSError, SyntaxError, ValueError) as error:
-        return f"not readable as a picture ({error})"
+        read_picture_size(path)
+    except ValueError as error:
+        return str(error).removeprefix(f"{path}: ")
     return None
 
 

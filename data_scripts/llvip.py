@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common import finish_manifest, parse_arguments, picture_problem, relative_path, run_script
-from PIL import Image
+
+from bind.media.pictures import read_picture_size
 
 NAME = re.compile(r"(?P<scene>[0-9]{2})[0-9]{4}")
 VAL_SHARE = 0.1
@@ -58,10 +59,7 @@ def _problems(visible: Path, infrared: Path) -> dict[Path, str]:
         return {visible: "not named by six digits"}
     problems = {path: problem for path in (visible, infrared) if (problem := picture_problem(path))}
     if not problems:
-        sizes = []
-        for path in (visible, infrared):
-            with Image.open(path) as image:
-                sizes.append(image.size)
+        sizes = [read_picture_size(path) for path in (visible, infrared)]
         if sizes[0] != sizes[1]:
             return {infrared: f"{sizes[1]} pixels beside {sizes[0]} of the visible picture"}
     return problems

@@ -21,6 +21,9 @@ import numpy as np
 from common import finish_manifest, parse_arguments, picture_problem, relative_path, run_script
 from PIL import Image
 
+from bind.media.pictures import read_picture_size, read_pixels
+from bind.types import Clip
+
 MAX_DEPTH_MM = 8000
 VAL_SHARE = 0.1
 LABELS = (
@@ -95,12 +98,12 @@ def _read_frame(folder: Path) -> tuple[Path, np.ndarray, str]:
             raise ValueError(f"{path.name}: {problem}")
     if not (folder / "scene.txt").is_file():
         raise ValueError("scene.txt is missing")
-    with Image.open(depths[0]) as depth, Image.open(images[0]) as image:
-        if not depth.mode.startswith("I"):
-            raise ValueError(f"{depths[0].name}: mode {depth.mode} is no 16-bit depth")
-        if depth.size != image.size:
-            raise ValueError(f"depth of {depth.size} pixels beside a picture of {image.size}")
-        depth_HW = restore_depth(np.asarray(depth).astype(np.uint16))
+    stored_HW = read_pixels(Clip(depths[0]))
+    if stored_HW.dtype != np.uint16 or stored_HW.ndim != 2:
+        raise ValueError(f"{depths[0].name}: {stored_HW.dtype} {stored_HW.shape} is no 16-bit depth")
+    if stored_HW.shape[::-1] != (size := read_picture_size(images[0])):
+        raise ValueError(f"depth of {stored_HW.shape[::-1]} pixels beside a picture of {size}")
+    depth_HW = restore_depth(stored_HW)
     if not depth_HW.any():
         raise ValueError("nothing was measured")
     return images[0], depth_HW, (folder / "scene.txt").read_text().strip()

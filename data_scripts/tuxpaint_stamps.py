@@ -13,7 +13,6 @@ Layout: the package's own files and Tux Paint's documentation of stamps.
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import re
 from argparse import ArgumentParser
@@ -24,6 +23,9 @@ from pathlib import Path
 
 from common import finish_manifest, hold_out, parse_arguments, relative_path, run_script, sound_problem
 from PIL import Image
+
+from bind.media.pictures import open_image
+from bind.types import Clip, PackedFile
 
 TEST_SHARE, VAL_SHARE = 1 / 7, 1 / 10
 MAX_SIDE_PX = 256
@@ -191,14 +193,11 @@ def render_on_white(path: Path) -> Image.Image:
 
             # Sizes in points or millimetres need a resolution.
             data = resvg_py.svg_to_bytes(svg_path=str(path), width=MAX_SIDE_PX, dpi=96)
-            picture = Image.open(io.BytesIO(bytes(data))).convert("RGBA")
+            flat = open_image(Clip(PackedFile(str(path), bytes(data))))
         else:
-            with Image.open(path) as image:
-                picture = image.convert("RGBA")
+            flat = open_image(path)
     except (OSError, SyntaxError, ValueError) as error:
         raise ValueError(f"not readable as a picture ({error})") from error
-    white = Image.new("RGBA", picture.size, "white")
-    flat = Image.alpha_composite(white, picture).convert("RGB")
     flat.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX))
     return flat
 

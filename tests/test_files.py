@@ -1,12 +1,22 @@
 import os
+import re
 import stat
+import struct
 import subprocess
 import sys
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from bind.files import open_atomically, open_folder_atomically, remove_partial_files, write_bytes, write_text
+from bind.files import (
+    open_atomically,
+    open_folder_atomically,
+    reading,
+    remove_partial_files,
+    write_bytes,
+    write_text,
+)
 
 WRITE = """
 import sys
@@ -101,3 +111,61 @@ def test_what_a_killed_process_left_is_deleted_by_name(tmp_path):
     assert [path.name.startswith(".b.npy.") for path in tmp_path.iterdir()] == [True]
     remove_partial_files(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ValueError("no numbers"), "no numbers"),
+        (ValueError(), "ValueError"),
+        (OSError(5, "Input/output error"), "Input/output error"),
+        (struct.error("unpack requires a buffer of 4 bytes"), "error: unpack requires a buffer of 4 bytes"),
+        (zlib.error("Error -3 while decompressing data"), "error: Error -3 while decompressing data"),
+        (EOFError(), "EOFError"),
+        (RecursionError("maximum recursion depth exceeded"), "RecursionError: maximum recursion depth exceeded"),
+        (MemoryError("Unable to allocate 7.28 TiB"), "MemoryError: Unable to allocate 7.28 TiB"),
+        (SyntaxError("broken PNG file"), "SyntaxError: broken PNG file"),
+        (OverflowError("int too large to convert to float"), "OverflowError: int too large to convert to float"),
+        (KeyError("shape"), "KeyError: 'shape'"),
+        (ValueError("first line\nsecond line"), "first line"),
+        (ValueError("x" * 10_000), "x" * 300),
+    ],
+)
+def test_whatever_a_decoder_raises_names_the_file_and_the_remedy(tmp_path, error, reason):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"")
+    message = f"{path}: not readable ({reason}). Write it again"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"), reading(path, "not readable", "Write it again"):
+        raise error
+
+
+def test_a_message_that_names_the_file_stays_as_it_is(tmp_path):
+    with pytest.raises(ValueError, match=r"^packed: cut off$"), reading("packed", "not readable"):
+        raise ValueError("packed: cut off")
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
+def test_what_stops_a_program_passes(stop):
+    with pytest.raises(stop), reading("packed", "not readable"):
+        raise stop
+
+
+def test_what_is_no_regular_file_is_refused_before_it_is_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link to a device").symlink_to("/dev/zero")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    places = {
+        "pipe": "is a named pipe, not a regular file",
+        "folder": "is a folder, not a regular file",
+        "link to a device": "is a device, not a regular file",
+        "dangling": "no such file",
+        "absent": "no such file",
+        "a\0b": "not readable",
+        "x" * 300: "not readable .*too long",
+    }
+    for name, problem in places.items():
+        path = tmp_path / name
+        message = f"^{re.escape(str(path))}: {problem}"
+        with pytest.raises(ValueError, match=message), reading(path, "broken"):
+            raise AssertionError("the block must not begin")

@@ -113,3 +113,9 @@ def test_sources_say_what_they_can_do_beyond_a_source(tmp_path):
         "toy": {"GeneratedSource", "FactorSource"},
         "phrases": {"GeneratedSource"},
     }
+
+
+def test_an_owner_is_one_however_it_was_typed():
+    composed, decomposed = "Zo\u00eb", "Zoe\u0308"
+    assert Sample("a", "train", {}, owners=(decomposed, "b")).owners == (composed, "b")
+    assert Sample("a", "train", {}, owners="alice").owners == ("alice",)

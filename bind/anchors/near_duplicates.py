@@ -10,6 +10,8 @@ import torch
 from PIL import Image
 
 from bind.anchors.dual_encoder import Anchor
+from bind.media.pictures import open_image
+from bind.types import Clip, PackedFile
 
 NUM_MADE_DUPLICATES = 64
 DUPLICATE_SCALE, DUPLICATE_JPEG_QUALITY = 0.9, 75
@@ -38,7 +40,7 @@ def make_near_duplicate(picture: Image.Image) -> Image.Image:
     size = [max(1, round(side * DUPLICATE_SCALE)) for side in picture.size]
     file = io.BytesIO()
     picture.resize((size[0], size[1]), Image.Resampling.BICUBIC).save(file, "JPEG", quality=DUPLICATE_JPEG_QUALITY)
-    return Image.open(file).convert("RGB")
+    return open_image(Clip(PackedFile("a copy of a picture", file.getvalue())))
 
 
 def make_thumbnail(picture: Image.Image) -> torch.Tensor:

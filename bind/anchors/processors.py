@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import get_worker_info
+from transformers import CLIPTokenizer
 
+from bind.media.notices import warn_once
 from bind.media.pictures import open_image
+from bind.media.text import clean_text
 from bind.media.video import open_video
 
 NUM_VIDEO_FRAMES = 8
@@ -60,12 +66,15 @@ class FramesTransform:
 class TextTransform:
     """A string → itself; a list of strings → `input_ids` and `attention_mask` (B, `max_tokens`).
 
-    Every text is padded to the same length, so that an embedding does not depend on its neighbours in the batch.
+    Texts are cleaned, see `bind.media.text.clean_text`, and padded to the same length, so that an embedding does not
+    depend on its neighbours in the batch. What is longer is cut, and the log says so once.
     """
 
     def __init__(self, tokenizer: Any, max_tokens: int) -> None:
         self.tokenizer = tokenizer
         self.max_tokens = max_tokens
+        self._clean = partial(clean_text, for_clip=isinstance(tokenizer, CLIPTokenizer))
+        self._num_special = tokenizer.num_special_tokens_to_add() + 1  # and the blank that some put in front
 
     def __call__(self, value: Any, rng: np.random.Generator | None = None) -> str:
         if not isinstance(value, str):
@@ -73,11 +82,35 @@ class TextTransform:
         return value
 
     def collate(self, items: list[str]) -> dict[str, Tensor]:
+        if get_worker_info() is None and (cut := self.find_cut(items)):
+            warn_once(self.notice_of_cut, repr(cut[0]))
         tokens = self.tokenizer(
-            items, padding="max_length", truncation=True, max_length=self.max_tokens, return_tensors="pt"
+            [self._clean(text) for text in items],
+            padding="max_length",
+            truncation=True,
+            max_length=self.max_tokens,
+            return_tensors="pt",
         )
         wanted = ("input_ids", "attention_mask")
         return {name: tokens[name] for name in wanted if name in tokens}
+
+    @property
+    def notice_of_cut(self) -> str:
+        """The message of a text that is cut."""
+        return (
+            f"texts longer than the {self.max_tokens} tokens that the text tower takes are cut: those that differ "
+            "behind the cut are one vector"
+        )
+
+    def find_cut(self, texts: Sequence[str]) -> list[str]:
+        """Those of `texts` that have more than `max_tokens` tokens."""
+        # No tokenizer makes more tokens than bytes, so that most texts need not be tokenized for this.
+        cleaned = ((text, self._clean(text)) for text in texts)
+        long = [(text, clean) for text, clean in cleaned if len(clean.encode()) + self._num_special > self.max_tokens]
+        if not long:
+            return []
+        token_ids = self.tokenizer([clean for _, clean in long], truncation=False, verbose=False)["input_ids"]
+        return [text for (text, _), ids in zip(long, token_ids, strict=True) if len(ids) > self.max_tokens]
 
     def fingerprint_parts(self) -> tuple[str, int]:
         """What decides the token ids: the tokenizer's description of itself and the length."""

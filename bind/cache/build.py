@@ -26,6 +26,7 @@ from rich.progress import (
 from bind.cache.fill import EmbeddingJob, Engine
 from bind.cache.lookup import AnchorCache, CachedEmbeddings, Place, RowsInMemory, index_keys
 from bind.cache.store import PART_SIZE, CacheFolder, Origin
+from bind.media.readers import describe_readers
 from bind.media.views import VIEW_RECIPE
 from bind.types import FrozenTower, GeneratedSource, Modality, Source
 
@@ -119,6 +120,7 @@ def build_cache(
                 views=VIEW_RECIPE if num_views > 1 else "plain",
                 dim=anchor.dim,
                 part_size=options.part_size,
+                readers=describe_readers(modality),
             )
             folder = CacheFolder(options.dir, origin)
             if folder.is_finished:

@@ -1,6 +1,6 @@
 """Files of the anchor cache: one folder per (anchor, source content, split, modality), filled in parts.
 
-anchors/{anchor}-{fingerprint}/{split}-{modality}-{content}[-{K}views]/
+anchors/{anchor}-{fingerprint}/{split}-{modality}-{content and readers}[-{K}views]/
     about.json              what the vectors were made from, in full
     claims                  byte i is locked by the process that makes part i
     part-00000.counts.npy   values of each of its samples, (n,) int32
@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import io
 import json
 import math
@@ -41,6 +42,7 @@ MISMATCH_MESSAGES = {
     "anchor_fingerprint": "another anchor, or other preprocessing",
     "content": "another state of the data",
     "num_views": "other views",
+    "readers": "files as another version of this package reads them",
     "format": "another version's files",
 }
 IMPLIED_BY = {"num_samples": "content", "views": "num_views"}
@@ -62,14 +64,14 @@ class Origin:
     dim: int
     part_size: int = PART_SIZE
     format: int = FORMAT
+    readers: str = ""
 
     @property
     def folder_name(self) -> Path:
         anchor = re.sub(r"[^A-Za-z0-9.]+", "-", self.anchor).strip("-")[-60:]
         views = f"-{self.num_views}views" if self.num_views > 1 else ""
-        return Path(
-            f"{anchor}-{self.anchor_fingerprint[:12]}", f"{self.split}-{self.modality}-{self.content[:16]}{views}"
-        )
+        content = hashlib.blake2b(f"{self.content} {self.readers}".encode(), digest_size=8).hexdigest()
+        return Path(f"{anchor}-{self.anchor_fingerprint[:12]}", f"{self.split}-{self.modality}-{content}{views}")
 
     def differences(self, other: dict[str, Any]) -> list[str]:
         """What `other`, as a file describes it, was made from instead, as parts of a message."""

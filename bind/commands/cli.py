@@ -169,7 +169,8 @@ def run_train(cfg: Any) -> float | None:
     """
     train = load("bind.runs.jobs:train")
     if not in_sweep():
-        return run_job(train, cfg)
+        best: float | None = run_job(train, cfg)
+        return best
     from bind.studies.sweeps.jobs import run_recorded
 
     run_as_train_script()

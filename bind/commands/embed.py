@@ -16,6 +16,7 @@ from bind.evaluation import fusion_inputs
 from bind.evaluation.embed import best_device, embed_split
 from bind.files import open_atomically
 from bind.model.binder import Binder
+from bind.runs.captions import warn_of_cut_captions
 from bind.runs.directory import as_list, open_run
 
 
@@ -33,7 +34,7 @@ def embed(cfg: DictConfig) -> None:
         raise ValueError(f"out={out}: choose a name that ends in .parquet")
     run_dir, _ = open_run(cfg.run)
     binder = Binder.load(run_dir, trust=list(cfg.trust)).to(best_device())
-    source = ManifestSource(cfg.manifest)
+    source = ManifestSource(cfg.manifest, known=as_list(cfg.known))
     fused = [binder.fused_modality or ""] if isinstance(binder.fusion, torch.nn.Module) else []
     known = [*binder.modalities, *fused]
     possible = [m for m in known if set(fusion_inputs(m, binder)) <= set(source.modalities())]
@@ -45,6 +46,7 @@ def embed(cfg: DictConfig) -> None:
     columns: dict[str, list[Any]] = {name: [] for name in ("key", "split", "modality", "group", "label", "embedding")}
     for split_name in source.splits:
         datamodule = BindDataModule({"manifest": source}, binder.transforms, [], inputs, batch_size=64)
+        warn_of_cut_captions(datamodule, [split_name])
         split = embed_split(datamodule, binder, split_name)
         for modality in modalities:
             samples = [source.samples(split_name)[row] for row in split.rows[modality].tolist()]

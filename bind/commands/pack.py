@@ -14,6 +14,7 @@ from bind.commands.on_ray import connected, spread
 from bind.data.sources.manifest import ManifestSource
 from bind.data.sources.shards.writer import ShardPlan, is_written, plan_shards, write_listing, write_shard
 from bind.files import remove_partial_files
+from bind.runs.directory import as_list
 
 MEGABYTE = 1_000_000
 
@@ -26,7 +27,7 @@ def pack(cfg: DictConfig) -> None:
     """
     if cfg.shard_megabytes <= 0:
         raise ValueError(f"shard_megabytes={cfg.shard_megabytes}: give a size above 0")
-    source = ManifestSource(cfg.manifest)
+    source = ManifestSource(cfg.manifest, known=as_list(cfg.known))
     splits = [cfg.split] if cfg.split else source.splits
     folder = Path(cfg.out)
     folder.mkdir(parents=True, exist_ok=True)

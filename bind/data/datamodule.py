@@ -11,6 +11,8 @@ from bind.data.dataset import BatchDataset
 from bind.data.mixture import source_weights
 from bind.data.plan import BatchPlan, EvaluationPlan, free_order
 from bind.data.prefetch import PrefetchLoader
+from bind.data.same_values import ValueIds, equal_values
+from bind.data.sources.splits import refuse_shared_owners, refuse_shared_spans, samples_of_mixture
 from bind.data.workers import ignore_stop_signals
 from bind.distributed import loader_start_method
 from bind.types import Batch, EmbeddingCache, Modality, OrderedSource, Source, Transform
@@ -31,10 +33,12 @@ class BindDataModule(L.LightningDataModule):
         weights: name of a source → how much more often it is drawn, 1 where it is not named; 0 keeps it to evaluation.
         steps_per_epoch: None counts every sample once.
         seed: of the batch plan and of every sample's augmentation.
+        known: modalities of which splits may share files: what is evaluated of them was trained on.
 
     Raises:
-        ValueError: for sizes that are no counts, and weights of unknown sources or below 0; later, where a split is
-            empty, or a batch is larger than the data.
+        ValueError: for sizes that are no counts, weights of unknown sources or below 0, and sources of which one trains
+            on an owner or a stretch of a file that another evaluates on; later, where a split is empty, or a batch is
+            larger than the data.
 
     Examples:
         >>> from bind.data.sources.toy.world import ToySource
@@ -60,6 +64,7 @@ class BindDataModule(L.LightningDataModule):
         weights: Mapping[str, float] | None = None,
         steps_per_epoch: int | None = None,
         seed: int = 0,
+        known: Sequence[Modality] = (),
     ) -> None:
         super().__init__()
         for name, count in (("batch_size", batch_size), ("evaluation_batch_size", evaluation_batch_size)):
@@ -70,11 +75,16 @@ class BindDataModule(L.LightningDataModule):
         self.sources = list(sources.values())
         self.source_names = list(sources)
         self.weights = source_weights(self.source_names, weights or {})
+        if len(self.sources) > 1:  # each source alone has been checked by itself
+            where = f"the mixture of {', '.join(self.source_names)}"
+            refuse_shared_owners(samples_of_mixture(self.sources, self.weights), where)
+            refuse_shared_spans(samples_of_mixture(self.sources, self.weights), where, known)
         self.transforms = dict(transforms)
         self.train_modalities = tuple(train_modalities)
         self.evaluation_modalities = tuple(
             m for m in evaluation_modalities if any(m in source.modalities() for source in self.sources)
         )
+        self.known = tuple(m for m in known if m in self.evaluation_modalities)
         self.batch_size = batch_size
         self.evaluation_batch_size = evaluation_batch_size or batch_size
         self.num_workers = num_workers
@@ -82,6 +92,7 @@ class BindDataModule(L.LightningDataModule):
         self.steps_per_epoch = steps_per_epoch
         self.seed = seed
         self.cache: EmbeddingCache | None = None
+        self._equal_values: dict[str, Mapping[Modality, ValueIds]] = {}
         self._start_step = 0
         self._steps_per_epoch = 0
 
@@ -103,6 +114,12 @@ class BindDataModule(L.LightningDataModule):
             rank=rank,
             world_size=world_size,
         )
+
+    def equal_values(self, split: str) -> Mapping[Modality, ValueIds]:
+        """The equal values of a split among what is evaluated, found once; see `bind.data.same_values`."""
+        if split not in self._equal_values:
+            self._equal_values[split] = equal_values(self.sources, split, self.evaluation_modalities)
+        return self._equal_values[split]
 
     def state_dict(self) -> dict[str, int]:
         """The step of the plan to go on with: Lightning puts it into checkpoints."""

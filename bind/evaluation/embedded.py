@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bind.data.same_values import ValueIds
 from bind.distributed import gather_objects, gather_rows, rank, row_counts
+from bind.evaluation.relevance import Holders, relevance_ids
 from bind.metrics import retrieval
 from bind.types import Batch, Embeddings, Modality
 
@@ -22,8 +24,8 @@ class EmbeddedSplit:
         group_ids_N: int64 (N,).
         z: modality → (N_m, D) on the CPU.
         rows: modality → int64 (N_m,), the sample of each vector.
-        repeated: modality → bool (N_m,), vectors of a value that an earlier sample of the group has too, such as a
-            template's caption; a pool holds such a value once.
+        value_ids: modality → int64 (N_m,), equal for vectors of equal values, such as a caption or a picture that
+            several samples share; a pool holds such a value once. Only modalities in which values are equal.
 
     Examples:
         >>> import torch
@@ -42,7 +44,7 @@ class EmbeddedSplit:
         self.group_ids_N = group_ids_N
         self.z = dict(z)
         self.rows = dict(rows)
-        self.repeated: dict[Modality, Tensor] = {}
+        self.value_ids: dict[Modality, Tensor] = {}
 
     @classmethod
     def gather(cls, parts: Iterable[tuple[Batch, Embeddings]], device: torch.device | str = "cpu") -> EmbeddedSplit:
@@ -107,15 +109,48 @@ class EmbeddedSplit:
             z[modality], rows[modality] = self.z[modality][is_kept], new_row_N[old_rows[is_kept]]
         return EmbeddedSplit([self.keys[i] for i in kept.tolist()], self.group_ids_N[kept], z, rows)
 
+    def mark_equal_values(self, equal: Mapping[Modality, ValueIds]) -> None:
+        """Note which values are equal, by `bind.data.same_values.equal_values` of the whole split."""
+        for modality in [m for m in equal if m in self.rows]:
+            rows = self.rows[modality]
+            numbers = torch.arange(len(rows)) - torch.searchsorted(rows, rows)
+            values = zip(rows.tolist(), numbers.tolist(), strict=True)
+            alone = len(equal[modality])
+            ids = [equal[modality].get((self.keys[row], number), alone + i) for i, (row, number) in enumerate(values)]
+            _, ids_m = torch.unique(torch.tensor(ids), return_inverse=True)
+            if len(ids) and int(ids_m.max()) + 1 < len(ids):
+                self.value_ids[modality] = ids_m
+
     def retrieval(self, query: Modality, pool: Modality, *, one_per_group: bool) -> dict[str, Any]:
-        """Metrics of ranking every `pool` vector for every `query` vector; relevant are those of the query's group."""
+        """Metrics of ranking the distinct `pool` values for every `query` vector.
+
+        Relevant are those that any sample of the query's group, or of a sample with an equal query, has.
+        """
         query_rows, pool_rows = self.query_and_pool_rows(query, pool, one_per_group=one_per_group)
-        return retrieval(
-            self.z[query][query_rows],
-            self.z[pool][pool_rows],
-            self.group_ids_N[self.rows[query][query_rows]],
-            self.group_ids_N[self.rows[pool][pool_rows]],
+        query_groups, pool_groups, pool_items = relevance_ids(
+            self.holders(query, query_rows), self.holders(pool, pool_rows, one_per_group=one_per_group)
         )
+        z_query, z_pool = self.z[query][query_rows], self.z[pool][pool_rows]
+        return retrieval(z_query, z_pool, query_groups, pool_groups, pool_items=pool_items)
+
+    def holders(self, modality: Modality, positions: Tensor, *, one_per_group: bool = False) -> Holders:
+        """The groups of the samples that hold each of the values at `positions`; `one_per_group` where it is a pool."""
+        groups = self.group_ids_N[self.rows[modality]]
+        if modality not in self.value_ids:
+            return Holders.distinct(groups[positions])
+        ids = self.value_ids[modality]
+        values, value_of_position = torch.unique(ids[positions], return_inverse=True)
+        among = self._pool_mask(modality, one_per_group=one_per_group) & torch.isin(ids, values)
+        entries = torch.stack([torch.searchsorted(values, ids[among]), groups[among]], dim=1).unique(dim=0)
+        return Holders(value_of_position, *entries.unbind(1))
+
+    def groups_of(self, modality: Modality, position: int) -> set[int]:
+        """The groups of the samples that hold the value at this position among the vectors of a modality."""
+        rows = self.rows[modality]
+        if modality not in self.value_ids:
+            return {int(self.group_ids_N[rows[position]])}
+        ids = self.value_ids[modality]
+        return set(self.group_ids_N[rows[ids == ids[position]]].tolist())
 
     def query_and_pool_rows(self, query: Modality, pool: Modality, *, one_per_group: bool) -> tuple[Tensor, Tensor]:
         """Positions among the query's and the pool's vectors.
@@ -132,10 +167,22 @@ class EmbeddedSplit:
         return (~self.is_pool_item(pool)[rows]).nonzero().flatten() if one_per_group else torch.arange(len(rows))
 
     def pool_rows(self, pool: Modality, *, one_per_group: bool) -> Tensor:
-        """Positions of the pool's items among the vectors of a modality."""
-        rows = self.rows[pool]
-        kept = self.is_pool_item([pool])[rows] if one_per_group else torch.ones(len(rows), dtype=torch.bool)
-        return (kept & ~self.repeated[pool] if pool in self.repeated else kept).nonzero().flatten()
+        """Positions of the pool's items, of equal values the first, among the vectors of a modality."""
+        positions = self.pool_values(pool, one_per_group=one_per_group)
+        if pool not in self.value_ids:
+            return positions
+        ids = self.value_ids[pool][positions]
+        first = torch.full((int(ids.max()) + 1,), len(ids)).scatter_reduce(0, ids, torch.arange(len(ids)), "amin")
+        return positions[first[first < len(ids)].sort().values]
+
+    def pool_values(self, pool: Modality, *, one_per_group: bool) -> Tensor:
+        """Positions of all values that a pool is made of, before equal ones count once."""
+        return self._pool_mask(pool, one_per_group=one_per_group).nonzero().flatten()
+
+    def _pool_mask(self, modality: Modality, *, one_per_group: bool) -> Tensor:
+        """Bool (N_m,): the vectors that a pool is made of, before equal values count once."""
+        rows = self.rows[modality]
+        return self.is_pool_item([modality])[rows] if one_per_group else torch.ones(len(rows), dtype=torch.bool)
 
     def is_pool_item(self, pool: Sequence[Modality]) -> Tensor:
         """Bool (N,): the first sample of each group among those that have any of `pool`."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bind.evaluation.anchor import anchor_tasks_at_chance
 from bind.evaluation.embedded import EmbeddedSplit
 from bind.evaluation.fused import add_plain_sum
 from bind.evaluation.queries import QueryResults, retrieval_key
 from bind.evaluation.retrieval import retrieval_figures
-from bind.evaluation.split import Evaluation
-from bind.evaluation.zero_shot import zero_shot_figures
+from bind.evaluation.split import NO_TRAINED_VALUES, Evaluation, TrainedValues
+from bind.evaluation.zero_shot import as_pair, zero_shot_figures
 from bind.metrics.geometry import space
 from bind.metrics.transfer import transfer
 from bind.model.binder import Binder
@@ -25,7 +26,8 @@ def evaluate_split(
     split_name: str,
     *,
     one_per_group: bool,
-    label_sets: Mapping[str, Mapping[str, Any]],
+    label_sets: Mapping[str, Mapping[str, Any]] | None,
+    trained_values: TrainedValues = NO_TRAINED_VALUES,
 ) -> tuple[dict[str, Any], dict[str, QueryResults]]:
     """The figures of `metrics.json` but for the seconds, and the results of each task query by query.
 
@@ -34,19 +36,28 @@ def evaluate_split(
 
     Args:
         one_per_group: the pool is the first sample of each group, all others are queries; else every sample is both.
-        label_sets: name → options of a `LabelSet`, `data.zero_shot` of a config.
+        label_sets: name → options of a `LabelSet`, `data.zero_shot` of a config; where there are none, the samples'
+            labels are one, and None leaves classification out.
+        trained_values: modality that is known on purpose → its values that were trained on, by key and number.
     """
     add_plain_sum(split, binder)
-    evaluation = Evaluation(split, binder, sources, split_name, one_per_group)
+    evaluation = Evaluation(split, binder, sources, split_name, one_per_group, trained_values)
     retrieval, draws = retrieval_figures(evaluation, pairs)
     unfused = {
         retrieval_key(*pair): entry for pair, entry in retrieval.items() if not evaluation.fused.keys() & set(pair)
     }
+    zero_shot, zero_shot_draws = zero_shot_figures(evaluation, label_sets, pairs)
+    if "text" not in split.z:  # else retrieval has counted the same pairs
+        of_words = {key: as_pair(entry) for key, entry in zero_shot.items() if key in zero_shot_draws}
+        unfused, draws = unfused | of_words, draws | zero_shot_draws
+    anchor: dict[str, Any] = {"name": binder.anchor.name, "fingerprint": binder.anchor.fingerprint}
+    if at_chance := anchor_tasks_at_chance(retrieval, zero_shot):
+        anchor["at_chance"] = at_chance
     metrics = {
         "split": split_name,
-        "anchor": {"name": binder.anchor.name, "fingerprint": binder.anchor.fingerprint},
+        "anchor": anchor,
         "retrieval": retrieval,
-        "zero_shot": zero_shot_figures(evaluation, label_sets),
+        "zero_shot": zero_shot,
         "summary": transfer(unfused, draws),
         "space": space(Embeddings(split.z, split.rows, len(split.keys)), pairs),
     }

@@ -106,3 +106,40 @@ def split_labels(label: str | None, multi_label: bool) -> list[str]:
     if not label:
         return []
     return label.split(SEPARATOR) if multi_label else [label]
+
+
+DEFAULT_TEMPLATES = {
+    "image": "a photo of {}",
+    "video": "a video of {}",
+    "audio": "the sound of {}",
+    "depth": "a photo of {}",
+    "thermal": "a thermal photo of {}",
+}
+"""Modality → the words around a label where no label set is given; of others the label stands alone."""
+
+
+def default_label_sets(modalities: Sequence[str], labels: Sequence[str | None]) -> dict[str, dict[str, Any]]:
+    """A label set for each modality, made of the labels of the samples; none where fewer than two labels differ.
+
+    Labels with "|" in them are several at once, and `_` in them is read as a blank.
+
+    Examples:
+        >>> default_label_sets(["audio"], ["dog", "door_knock", None])["audio"]["templates"]
+        ['the sound of {}']
+        >>> default_label_sets(["audio"], ["dog", "dog"])
+        {}
+    """
+    multi_label = any(SEPARATOR in label for label in labels if label)
+    classes = sorted({single for label in labels for single in split_labels(label, multi_label)})
+    if len(classes) < 2:
+        return {}
+    phrases = {label: [label.replace("_", " ")] for label in classes}
+    return {
+        modality: {
+            "modalities": [modality],
+            "templates": [DEFAULT_TEMPLATES.get(modality, "{}")],
+            "classes": phrases,
+            "multi_label": multi_label,
+        }
+        for modality in modalities
+    }

@@ -2,56 +2,77 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from bind.evaluation.fused import stack_inputs
 from bind.evaluation.queries import Items, items_at
+from bind.evaluation.relevance import Holders, relevance_ids
 from bind.evaluation.split import Evaluation
 from bind.fusion.late import LateFusion
 from bind.metrics import COSINE_TIE_TOLERANCE, Ranking, rank_by_cosine, rank_by_scores
 from bind.types import Modality
 
 
-def rank_pair(evaluation: Evaluation, query: Modality, pool: Modality) -> tuple[Ranking, Items, Items]:
-    """Rank every pool item for every query; relevant are those of the query's group."""
+@dataclass(frozen=True)
+class RankedSide:
+    """The queries or the pool of a ranking: their items, and their positions among the vectors of their modality.
+
+    `positions` is None where each item is made of several modalities.
+    """
+
+    items: Items
+    positions: Tensor | None
+
+
+def rank_pair(evaluation: Evaluation, query: Modality, pool: Modality) -> tuple[Ranking, RankedSide, RankedSide]:
+    """Rank every distinct pool value for every query; relevant are those of the query's groups."""
     split, fusion = evaluation.split, evaluation.binder.fusion
     if isinstance(fusion, LateFusion) and fusion.name in (query, pool):
         return rank_late(evaluation, fusion, query, pool)
     query_rows, pool_rows = split.query_and_pool_rows(query, pool, one_per_group=evaluation.one_per_group)
-    query_items, pool_items = items_at(split, query, query_rows), items_at(split, pool, pool_rows)
-    groups = split.group_ids_N
-    ranking = rank_by_cosine(
-        split.z[query][query_rows], split.z[pool][pool_rows], groups[query_items.rows], groups[pool_items.rows]
+    query_side, pool_side = (
+        RankedSide(items_at(split, m, positions), positions)
+        for m, positions in ((query, query_rows), (pool, pool_rows))
     )
-    return ranking, query_items, pool_items
+    query_groups, pool_groups, entry_items = relevance_ids(
+        split.holders(query, query_rows), split.holders(pool, pool_rows, one_per_group=evaluation.one_per_group)
+    )
+    z_query, z_pool = split.z[query][query_rows], split.z[pool][pool_rows]
+    ranking = rank_by_cosine(z_query, z_pool, query_groups, pool_groups, pool_items=entry_items)
+    return ranking, query_side, pool_side
 
 
 def rank_late(
     evaluation: Evaluation, fusion: LateFusion, query: Modality, pool: Modality
-) -> tuple[Ranking, Items, Items]:
+) -> tuple[Ranking, RankedSide, RankedSide]:
     """Rank by combined scores: the side that is the fusion has the vectors of its inputs, the other its own."""
     split, one_per_group = evaluation.split, evaluation.one_per_group
 
     def side(
-        modality: Modality, rows: Tensor | None, keep_N: Tensor
-    ) -> tuple[dict[Modality, Tensor], dict[Modality, Tensor], Items]:
+        modality: Modality, rows: Tensor | None, keep_N: Tensor, *, is_pool: bool
+    ) -> tuple[dict[Modality, Tensor], dict[Modality, Tensor], RankedSide, Holders]:
         if rows is None:
             z, present, sample_rows = stack_inputs(split, fusion.inputs, keep_N)
-            return z, present, Items(sample_rows.numpy(), np.zeros(len(sample_rows), dtype=np.int64))
+            items = Items(sample_rows.numpy(), np.zeros(len(sample_rows), dtype=np.int64))
+            return z, present, RankedSide(items, None), Holders.distinct(split.group_ids_N[sample_rows])
         return (
             {modality: split.z[modality][rows]},
             {modality: torch.ones(len(rows), dtype=torch.bool)},
-            items_at(split, modality, rows),
+            RankedSide(items_at(split, modality, rows), rows),
+            split.holders(modality, rows, one_per_group=one_per_group and is_pool),
         )
 
     is_query_N, in_pool_N = evaluation.query_and_pool_masks(pool)
     of_pool = evaluation.inputs_of(pool)
     query_rows = None if query == fusion.name else split.query_rows(query, of_pool, one_per_group=one_per_group)
     pool_rows = None if pool == fusion.name else split.pool_rows(pool, one_per_group=one_per_group)
-    z_q, present_q, query_items = side(query, query_rows, is_query_N)
-    z_p, present_p, pool_items = side(pool, pool_rows, in_pool_N)
+    z_q, present_q, query_side, query_holders = side(query, query_rows, is_query_N, is_pool=False)
+    z_p, present_p, pool_side, pool_holders = side(pool, pool_rows, in_pool_N, is_pool=True)
+    query_groups, pool_groups, entry_items = relevance_ids(query_holders, pool_holders)
 
     def score_rows(start: int, stop: int) -> Tensor:
         tile = {m: z[start:stop] for m, z in z_q.items()}
@@ -59,9 +80,10 @@ def rank_late(
 
     ranking = rank_by_scores(
         score_rows,
-        len(query_items.rows),
-        split.group_ids_N[query_items.rows],
-        split.group_ids_N[pool_items.rows],
+        len(query_groups),
+        query_groups,
+        pool_groups,
+        pool_items=entry_items,
         tie_tolerance=COSINE_TIE_TOLERANCE if fusion.method == "sum" else 0.0,
     )
-    return ranking, query_items, pool_items
+    return ranking, query_side, pool_side

@@ -30,6 +30,9 @@ def retrieval_figures(evaluation: Evaluation, pairs: Sequence[Pair]) -> tuple[Re
     """Figures of every (query, pool), and R@1 of each in every bootstrap resample, by its key in `metrics.json`.
 
     `trained`: the loss saw this pair. `kind`: `trained`, `anchor` (both sides are the anchor's own) or `emergent`.
+    `pool_copies`: how many values of the pool equal an earlier one, with which they are one item. Where a modality is
+    known on purpose, `label` says what is new ("new audio, known image"), and `pool_trained_on` how many items of the
+    pool were trained on.
 
     Raises:
         ValueError: names of modalities of which two pairs would have one key.
@@ -45,19 +48,31 @@ def retrieval_figures(evaluation: Evaluation, pairs: Sequence[Pair]) -> tuple[Re
         if not evaluation.have_a_common_group(query, pool):  # of sources that nothing connects
             log.info("%s can't be scored: no sample, and no group, has both", key)
             continue
-        ranking, query_items, pool_items = rank_pair(evaluation, query, pool)
-        resampled, cluster_N = evaluation.clusters(query, evaluation.query_and_pool_masks(pool)[0])
-        entry = ranking.summary(cluster_N[query_items.rows]) | {"resampled": resampled}
+        ranking, query_side, pool_side = rank_pair(evaluation, query, pool)
+        query_items, pool_items = query_side.items, pool_side.items
+        resampled, clusters_Q, num_clusters = evaluation.clusters(
+            query, query_items, query_side.positions, evaluation.query_and_pool_masks(pool)[0]
+        )
+        entry = ranking.summary(clusters_Q) | {"resampled": resampled}
         entry["trained"] = frozenset((query, pool)) in trained
         entry["kind"] = "trained" if entry["trained"] else "anchor" if {query, pool} <= anchor else "emergent"
+        title = pair_title(query, pool, evaluation.fused)
+        if label := evaluation.known_label(query, pool):
+            entry["label"], title = label, f"{title} ({label})"
+        if pool in evaluation.trained_values:
+            entry["pool_trained_on"] = evaluation.count_trained(pool, pool_items)
+        if pool in evaluation.split.rows:
+            of_pool = len(evaluation.split.pool_values(pool, one_per_group=evaluation.one_per_group))
+            if num_copies := of_pool - entry["pool"]:
+                entry["pool_copies"] = num_copies
         figures[query, pool] = entry | ceiling(evaluation, ranking, (query, query_items), (pool, pool_items))
-        clusters_Q = cluster_N[query_items.rows[ranking.queries_Q.numpy()]]
-        draws[key] = resampled_means(ranking.hits(1)[:, None], clusters_Q, num_clusters=cluster_N.max() + 1)[:, 0]
+        clusters_Q = clusters_Q[ranking.queries_Q.numpy()]
+        draws[key] = resampled_means(ranking.hits(1)[:, None], clusters_Q, num_clusters=num_clusters)[:, 0]
         evaluation.queries[key] = query_results(
             evaluation.split,
             ranking,
             query_items,
-            title=pair_title(query, pool, evaluation.fused),
+            title=title,
             clusters_Q=clusters_Q,
             resampled=resampled,
             pool=(entry["pool"], pool_items.fingerprint(evaluation.split)),

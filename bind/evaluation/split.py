@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from bind.data.same_values import equal_values
 from bind.evaluation.embedded import EmbeddedSplit
 from bind.evaluation.fused import fused_modalities
-from bind.evaluation.queries import QueryResults
-from bind.metrics.clusters import choose_clusters, owner_clusters
+from bind.evaluation.queries import Items, QueryResults, items_at
+from bind.metrics.clusters import choose_clusters, cluster_equal_values, owner_clusters
 from bind.model.binder import Binder
 from bind.types import Modality, Sample, Source
+
+TrainedValues = Mapping[Modality, Collection[tuple[str, int]]]
+"""Modality of `evaluation.known` → the values of the split that were trained on: key of the sample, and which value."""
+
+NO_TRAINED_VALUES: TrainedValues = MappingProxyType({})
 
 
 @dataclass
@@ -24,6 +31,7 @@ class Evaluation:
     Attributes:
         split: its embeddings.
         samples: the metadata of each of its N samples.
+        trained_values: modality that is known on purpose → its values that were trained on.
         fused: fused modality → the modalities that it is made of.
         queries: key of a task → its results query by query, filled while figures are computed.
     """
@@ -33,13 +41,14 @@ class Evaluation:
     sources: Sequence[Source]
     split_name: str
     one_per_group: bool
+    trained_values: TrainedValues = field(default_factory=dict)
     queries: dict[str, QueryResults] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.fused = fused_modalities(self.binder)
         self.samples: list[Sample] = [s for source in self.sources for s in source.samples(self.split_name)]
         assert len(self.samples) == len(self.split.keys), "a split is evaluated whole"
-        mark_repeated_values(self.split, self.sources, self.split_name)
+        self.split.mark_equal_values(equal_values(self.sources, self.split_name, [*self.split.rows]))
         self.all_N = torch.ones(len(self.samples), dtype=torch.bool)
         self.owner_cluster_N = owner_clusters([sample.owners for sample in self.samples])
 
@@ -54,15 +63,58 @@ class Evaluation:
         """The modalities whose vectors stand for this one: itself, or the inputs of a fusion of scores."""
         return [modality] if modality in self.split.rows else [*self.fused[modality]]
 
-    def clusters(self, modality: Modality, is_query_N: Tensor) -> tuple[str, np.ndarray]:
-        """What is resampled together and the cluster (N,) of each sample.
+    def clusters(
+        self, modality: Modality, items: Items, positions: Tensor | None, is_query_N: Tensor
+    ) -> tuple[str, np.ndarray, int]:
+        """What is resampled together, the cluster (Q,) of each query, and the number of clusters of the whole split.
 
-        Where one text stands in many samples of a group, its queries are one query repeated many times, whoever owns
-        the samples: then owners do not count.
+        Queries with equal values are one query repeated, so they are one cluster. Where they come from several owners
+        or groups, as captions made from templates do, these say nothing of them.
+
+        Args:
+            items: the queries.
+            positions: theirs among the modality's vectors; None where they are made of several modalities.
+            is_query_N: bool (N,), the samples that may be queries.
         """
-        alone = np.arange(len(self.samples))
-        owner_cluster_N = alone if modality in self.split.repeated else self.owner_cluster_N
-        return choose_clusters(owner_cluster_N, self.split.group_ids_N.numpy(), is_query_N.numpy())
+        group_ids_N = self.split.group_ids_N.numpy()
+        if positions is None or modality not in self.split.value_ids:
+            resampled, cluster_N = choose_clusters(self.owner_cluster_N, group_ids_N, is_query_N.numpy())
+            return resampled, cluster_N[items.rows], int(cluster_N.max()) + 1
+        value_Q = self.split.value_ids[modality][positions].numpy()
+        alone_Q, num_alone = cluster_equal_values(np.arange(len(group_ids_N))[items.rows], value_Q, len(group_ids_N))
+        num_distinct = len(np.unique(alone_Q))
+        for name, ids_N, most in (
+            ("owners", self.owner_cluster_N, num_distinct),
+            ("groups", group_ids_N, len(value_Q)),
+        ):
+            cluster_N = np.unique(ids_N, return_inverse=True)[1]
+            clusters_Q, num_clusters = cluster_equal_values(cluster_N[items.rows], value_Q, int(cluster_N.max()) + 1)
+            if 1 < len(np.unique(clusters_Q)) < most:
+                return name, clusters_Q, num_clusters
+        return "samples", alone_Q, num_alone
+
+    def sample_clusters(self, modality: Modality, is_query_N: Tensor) -> tuple[str, np.ndarray]:
+        """What is resampled together and the cluster (N,) of each sample, by its first value of this modality."""
+        rows = self.split.rows[modality]
+        positions = (torch.searchsorted(rows, rows) == torch.arange(len(rows))).nonzero().flatten()
+        items = items_at(self.split, modality, positions)
+        resampled, clusters_Q, num_clusters = self.clusters(modality, items, positions, is_query_N)
+        cluster_N = num_clusters + np.arange(len(self.samples))
+        cluster_N[items.rows] = clusters_Q
+        return resampled, np.unique(cluster_N, return_inverse=True)[1]
+
+    def known_label(self, *sides: Modality) -> str:
+        """What is new and what was trained on, such as "new audio, known image"; empty where all is new."""
+        inputs = [m for side in sides for m in self.inputs_of(side)]
+        if not any(self.trained_values.get(m) for m in inputs):
+            return ""
+        return ", ".join(f"{'known' if self.trained_values.get(m) else 'new'} {m}" for m in inputs)
+
+    def count_trained(self, modality: Modality, items: Items) -> int:
+        """How many of these values of a modality that is known on purpose were trained on."""
+        trained = self.trained_values[modality]
+        places = zip(items.rows.tolist(), items.values.tolist(), strict=True)
+        return sum((self.split.keys[row], number) in trained for row, number in places)
 
     def have_a_common_group(self, query: Modality, pool: Modality) -> bool:
         """Whether a query can have anything relevant."""
@@ -70,23 +122,3 @@ class Evaluation:
         for side in (query, pool):
             sides.append(split.group_ids_N[torch.cat([split.rows[m] for m in self.inputs_of(side)])])
         return bool(torch.isin(*sides).any())
-
-
-def mark_repeated_values(split: EmbeddedSplit, sources: Sequence[Source], split_name: str) -> None:
-    """Note which texts an earlier sample of their group has too: captions made from templates.
-
-    As pool items such copies would fill the first places with one and the same text, right or wrong, and the deeper
-    figures would measure how often it was written down. Equal texts of different groups stay: they are ties.
-    """
-    if "text" not in split.rows:
-        return
-    texts: list[str] = []
-    for source in (source for source in sources if "text" in source.modalities()):
-        all_indices = range(len(source.samples(split_name)))
-        texts += [t for values in source.fetch(split_name, all_indices, ["text"], None) for t in values.get("text", ())]
-    assert len(texts) == len(split.rows["text"]), "every text of a split has a vector"
-    groups = split.group_ids_N[split.rows["text"]].tolist()
-    first: dict[tuple[int, str], int] = {}
-    is_repeated = [first.setdefault(item, i) != i for i, item in enumerate(zip(groups, texts, strict=True))]
-    if any(is_repeated):
-        split.repeated["text"] = torch.tensor(is_repeated)

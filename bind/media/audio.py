@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bind.files import reading
 from bind.media.decoded import Blocks, Sound, decoded_sound
 from bind.media.recording import EDGE_SECONDS, Recording, checked_finite, recording_in_memory, span_frames
 from bind.media.soundtrack import CONTAINER_SUFFIXES, decode_format, decode_mp3, decode_soundtrack, is_mp3
 from bind.media.whole_file import CUT_SHORT, require_whole_file
 from bind.types import Clip, Waveform
 
+READER_VERSION = 2
+"""Raised where the same file would give other values: part of the key of caches."""
 EXACT_SUBTYPES = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 """Encodings of one frame each, which libsndfile finds by its number; FLAC with them, whose frames are numbered."""
 UNKNOWN_FRAMES = 1 << 36
@@ -72,29 +75,28 @@ def open_sound(clip: Clip) -> Iterator[Sound]:
     Raises:
         ValueError: naming the file, where it is missing, cannot be decoded, is empty, cut short or joined of several.
     """
-    path = clip.path
-    if isinstance(path, Path) and not path.is_file():
-        raise ValueError(f"{path}: no such file")
-    whole = Clip(path)
-    identity = _identify(path)
+    with ExitStack() as opened:
+        with reading(clip.path, "not readable as sound"):
+            sound = _open_by_kind(Clip(clip.path), opened)
+        yield sound
+
+
+def _open_by_kind(whole: Clip, opened: ExitStack) -> Sound:
+    name, identity = str(whole.path), _identify(whole.path)
     if identity is None:
-        require_whole_file(whole.file, str(path))
+        require_whole_file(whole.file, name)
     else:
         _require_whole_once(*identity)
-    if path.suffix.lower() in CONTAINER_SUFFIXES:
-        yield decoded_sound(str(path), lambda: decode_soundtrack(whole), identity)
-        return
+    if whole.path.suffix.lower() in CONTAINER_SUFFIXES:
+        return decoded_sound(name, lambda: decode_soundtrack(whole), identity)
     if is_mp3(whole):
-        yield decoded_sound(str(path), lambda: decode_mp3(whole), identity)
-        return
-    with _open_soundfile(whole) as file:
-        if file.format == "OGG":
-            sound = decoded_sound(str(path), lambda: decode_format(whole, "ogg"), identity)
-        elif file.format == "FLAC" or file.subtype in EXACT_SUBTYPES:
-            sound = _read_in_place(file, whole, identity)
-        else:
-            sound = decoded_sound(str(path), lambda: _decode_soundfile(whole), identity)
-        yield sound
+        return decoded_sound(name, lambda: decode_mp3(whole), identity)
+    file = opened.enter_context(_open_soundfile(whole))
+    if file.format == "OGG":
+        return decoded_sound(name, lambda: decode_format(whole, "ogg"), identity)
+    if file.format == "FLAC" or file.subtype in EXACT_SUBTYPES:
+        return _read_in_place(file, whole, identity)
+    return decoded_sound(name, lambda: _decode_soundfile(whole), identity)
 
 
 def sound_span_frames(clip: Clip, sound: Sound) -> tuple[int, int]:

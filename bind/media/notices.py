@@ -14,3 +14,8 @@ def warn_once(conversion: str, name: str) -> None:
     if conversion not in _warned:
         _warned.add(conversion)
         logger.warning("%s (first: %s; not repeated)", conversion, name)
+
+
+def mark_as_said(conversion: str) -> None:
+    """Keep `warn_once` silent about a `conversion` of which more has been said than it would."""
+    _warned.add(conversion)

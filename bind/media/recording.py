@@ -9,6 +9,8 @@ import numpy as np
 
 from bind.types import Clip
 
+MAX_FRAMES = 2**53
+
 
 @dataclass(frozen=True, slots=True)
 class Recording:
@@ -39,8 +41,12 @@ def span_frames(
     Raises:
         ValueError: naming the clip, where it ends after the recording or holds no frame.
     """
-    first = round((clip.start_seconds or 0.0) * sample_rate_hz)
-    last = num_frames if clip.end_seconds is None else round(clip.end_seconds * sample_rate_hz)
+    first, last = 0, num_frames
+    # A file ends long before any number that can't be rounded: infinite, or beyond what floats count in ones.
+    if clip.start_seconds is not None:
+        first = round(min(clip.start_seconds * sample_rate_hz, MAX_FRAMES))
+    if clip.end_seconds is not None:
+        last = round(min(clip.end_seconds * sample_rate_hz, MAX_FRAMES))
     if last > num_frames + max(1, round(tolerance_seconds * sample_rate_hz)):
         raise ValueError(
             f"{clip}: the recording is only {num_frames / sample_rate_hz:g} s long; correct the span in the manifest"

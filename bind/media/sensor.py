@@ -14,11 +14,15 @@ from typing import Any
 
 import numpy as np
 
+from bind.files import reading, require_regular_file
+from bind.media.arrays import read_array
 from bind.media.notices import warn_once
-from bind.media.recording import EDGE_SECONDS, Recording, checked_finite, recording_in_memory
+from bind.media.recording import EDGE_SECONDS, MAX_FRAMES, Recording, checked_finite, recording_in_memory
 from bind.media.sensor_time import TIME_UNITS, EvenValues, lay_on_grid, read_time, require_plausible_rate
 from bind.types import Clip, PackedFile, SensorRecording
 
+READER_VERSION = 2
+"""Raised where the same file would give other values: part of the key of caches."""
 MAX_OPEN_RECORDINGS = 64
 SIDECAR_EXAMPLE = '{"channels": ["acc_x", …], "units": ["g", …], "sample_rate_hz": 50}'
 
@@ -89,18 +93,17 @@ def sensor_span_frames(clip: Clip, file: SensorFile) -> tuple[int, int]:
     """First frame of a clip and the frame after its last; ValueError where the clock of the file does not run then."""
     rate_hz, num_frames = file.sample_rate_hz, file.even.num_frames
     clock_start = 0.0 if clip.from_first_row else file.even.start_seconds
-    first = 0 if clip.start_seconds is None else round((clip.start_seconds - clock_start) * rate_hz)
-    last = num_frames if clip.end_seconds is None else round((clip.end_seconds - clock_start) * rate_hz)
+    first, last = 0, num_frames
+    if clip.start_seconds is not None:
+        first = round(min((clip.start_seconds - clock_start) * rate_hz, MAX_FRAMES))
+    if clip.end_seconds is not None:
+        last = round(min((clip.end_seconds - clock_start) * rate_hz, MAX_FRAMES))
     if first < -max(1, round(EDGE_SECONDS * rate_hz)) or last > num_frames + 1:
         end = clock_start + num_frames / rate_hz
-        hint = (
-            ""
-            if not clock_start
-            else (", or let spans count from the first row: a column MODALITY_clock with first_row in the manifest")
-        )
+        hint = ", or let spans count from the first row: a column MODALITY_clock with first_row in the manifest"
         raise ValueError(
             f"{clip}: the recording is only {num_frames / rate_hz:g} s long, its clock runs from {clock_start:g} to "
-            f"{end:g} s; correct the span in the manifest{hint}"
+            f"{end:g} s; correct the span in the manifest{hint if clock_start else ''}"
         )
     first, last = max(0, first), min(last, num_frames)
     if last <= first:
@@ -112,11 +115,8 @@ def load_sensor_file(clip: Clip) -> SensorFile:
     """The whole recording of a clip's file; one on disk is opened once."""
     if isinstance(clip.path, PackedFile):
         return _parse_file(Clip(clip.path))
-    try:
-        modified_ns = clip.path.stat().st_mtime_ns
-    except OSError as error:
-        raise ValueError(f"{clip.path}: not readable ({error.strerror}). Check the path") from error
-    return _load_file_once(clip.path, modified_ns)
+    require_regular_file(clip.path)
+    return _load_file_once(clip.path, clip.path.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=MAX_OPEN_RECORDINGS)
@@ -144,20 +144,15 @@ def _parse_file(clip: Clip) -> SensorFile:
 def read_sensor_array(clip: Clip) -> SensorRecording:
     """Read a whole `.npy` file with the channels, units and rate of its JSON; ValueError where either can't be read."""
     path = clip.path
-    try:
-        values_TC = np.load(clip.file, mmap_mode="r" if isinstance(path, Path) else None, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{path}: not readable as .npy ({error})") from error
-    try:
+    values_TC = read_array(Clip(path))
+    sidecar = f"{Path(path.name).stem}.json"
+    with reading(path, f"it needs {sidecar} beside it with {SIDECAR_EXAMPLE}", "Write that file"):
+        if isinstance(path, Path):
+            require_regular_file(path.with_suffix(".json"))
         header = json.loads(path.with_suffix(".json").read_text() if isinstance(path, Path) else path.sidecar or b"")
         sample_rate_hz = float(header["sample_rate_hz"])
         channels, units = (tuple(map(str, header[name])) for name in ("channels", "units"))
         return SensorRecording(values_TC, sample_rate_hz, channels, units)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        sidecar = f"{Path(path.name).stem}.json"
-        raise ValueError(
-            f"{path}: it needs {sidecar} beside it with {SIDECAR_EXAMPLE} ({type(error).__name__}: {error})"
-        ) from error
 
 
 def read_sensor_table(clip: Clip) -> SensorFile:
@@ -204,14 +199,12 @@ def _read_table(clip: Clip) -> Any:
     import pyarrow.csv
     import pyarrow.parquet
 
-    try:
+    with reading(clip.path, "not readable as a table of numbers"):
         if clip.path.suffix.lower() == ".parquet":
             return pyarrow.parquet.read_table(clip.file)
         content = clip.path.read_bytes() if isinstance(clip.path, Path) else clip.path.content
         parsing, converting = csv_options(content[:65536])
         return pyarrow.csv.read_csv(io.BytesIO(content), parse_options=parsing, convert_options=converting)
-    except (pyarrow.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{clip.path}: not readable as a table of numbers ({error})") from error
 
 
 def csv_options(head: bytes) -> tuple[Any, Any]:

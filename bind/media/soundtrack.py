@@ -158,12 +158,11 @@ def _samples(frame: Any) -> np.ndarray:
         channels_CT = [np.frombuffer(plane, dtype=np.float32, count=frame.samples) for plane in frame.planes]
         samples_TC: np.ndarray = np.stack(channels_CT, axis=1)  # a copy: the decoder uses its memory again
         return samples_TC
-    stored = frame.to_ndarray()
+    stored: np.ndarray = frame.to_ndarray()
     stored_TC = stored.T if frame.format.is_planar else stored.reshape(frame.samples, -1)
-    if stored.dtype.kind == "f":
-        return stored_TC.astype(np.float32)
-    size = float(1 << 8 * stored.dtype.itemsize - 1)
-    return ((stored_TC.astype(np.float64) - (size if stored.dtype.kind == "u" else 0.0)) / size).astype(np.float32)
+    size = 1.0 if stored.dtype.kind == "f" else float(1 << 8 * stored.dtype.itemsize - 1)
+    zero = size if stored.dtype.kind == "u" else 0.0
+    return np.asarray((stored_TC.astype(np.float64) - zero) / size, dtype=np.float32)
 
 
 def _frame_bytes(head: bytes) -> int:

@@ -12,8 +12,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from bind.files import reading, require_regular_file
 from bind.types import Clip
 
+READER_VERSION = 1
+"""Raised where the same file would give other values: part of the key of caches."""
 VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts"})
 FORMATS = "mov,matroska,avi,mpeg,mpegts,mpegvideo,aac,asf,mp3,ogg,flac"
 """Those that are decoded, whatever a file is called: a playlist would have other files opened."""
@@ -53,24 +56,28 @@ def open_video(clip: Clip) -> Iterator[Video]:
     """
     if not isinstance(clip, Clip):
         raise ValueError(f"a video is a Clip (a file), not {type(clip).__name__}")
+    if isinstance(clip.path, Path):
+        require_regular_file(clip.path)
     with open_container(clip) as container:
-        if not container.streams.video:
-            raise ValueError(f"{clip.path}: there is no video in it. Leave its cell empty, or replace the file")
-        stream = container.streams.video[0]
-        stream.codec_context.thread_count = 1  # samples are decoded side by side by the loader's processes
-        discard_other_streams(container, stream)
-        total = stream_end_seconds(container, stream)
-        start = clip.start_seconds or 0.0
-        end = total if clip.end_seconds is None else clip.end_seconds
-        if end > total + LAST_FRAME_SECONDS:
-            raise ValueError(f"{clip}: the video is only {total:g} s long; correct the span in the manifest")
-        end = min(end, total)
-        if end <= start:
-            raise ValueError(f"{clip}: there are no frames in it. Replace the file, widen the span or drop the row")
-        reader = _FrameReader(container, stream, clip)
+        with reading(clip.path, "not readable as video"):
+            if not container.streams.video:
+                raise ValueError(f"{clip.path}: there is no video in it. Leave its cell empty, or replace the file")
+            stream = container.streams.video[0]
+            stream.codec_context.thread_count = 1  # samples are decoded side by side by the loader's processes
+            discard_other_streams(container, stream)
+            total = stream_end_seconds(container, stream)
+            start = clip.start_seconds or 0.0
+            end = total if clip.end_seconds is None else clip.end_seconds
+            if end > total + LAST_FRAME_SECONDS:
+                raise ValueError(f"{clip}: the video is only {total:g} s long; correct the span in the manifest")
+            end = min(end, total)
+            if end <= start:
+                raise ValueError(f"{clip}: there are no frames in it. Replace the file, widen the span or drop the row")
+            reader = _FrameReader(container, stream, clip)
 
         def frames(times: Sequence[float], short_side_px: int | None = None) -> list[np.ndarray]:
-            return [_upright_pixels(frame, short_side_px) for frame in reader.frames_at([start + t for t in times])]
+            with reading(clip.path, "not readable as video"):
+                return [_upright_pixels(frame, short_side_px) for frame in reader.frames_at([start + t for t in times])]
 
         yield Video(str(clip), end - start, frames)
 

@@ -41,3 +41,22 @@ def choose_clusters(
         if 1 < len(np.unique(ids_N[is_query_N])) < is_query_N.sum():
             return name, np.unique(ids_N, return_inverse=True)[1]
     return "samples", np.arange(len(group_ids_N))
+
+
+def cluster_equal_values(cluster_Q: np.ndarray, value_Q: np.ndarray, num_clusters: int) -> tuple[np.ndarray, int]:
+    """Cluster (Q,) of each query so that equal values (`value_Q`, int64) have one, and how many clusters there are.
+
+    A value keeps its cluster where all its queries are of one (`cluster_Q`, 0 … `num_clusters` - 1), else it gets one.
+
+    Examples:
+        >>> cluster_equal_values(np.array([0, 0, 1, 1]), np.array([5, 6, 6, 7]), 2)
+        (array([0, 2, 2, 1]), 3)
+    """
+    values, value_Q = np.unique(value_Q, return_inverse=True)
+    lowest_V = np.full(len(values), num_clusters)
+    np.minimum.at(lowest_V, value_Q, cluster_Q)
+    highest_V = np.full(len(values), -1)
+    np.maximum.at(highest_V, value_Q, cluster_Q)
+    is_apart_V = lowest_V != highest_V
+    cluster_V = np.where(is_apart_V, num_clusters - 1 + np.cumsum(is_apart_V), lowest_V)
+    return cluster_V[value_Q], num_clusters + int(is_apart_V.sum())

@@ -68,7 +68,7 @@ def multi_label(
     has_any_B = np.isfinite(draws_BK).any(axis=1)
     return {
         "map": float(precision_K[some].mean()),
-        "ci95_map": list(interval(np.nanmean(draws_BK[has_any_B], axis=1))),
+        "ci95_map": list(interval(np.nanmean(draws_BK[has_any_B], axis=1), len(cluster_names))),
         "chance": float(np.mean(np.array(chance_K)[some])),
         "num_classes": int(some.sum()),
         "classes_without_items": int((~some).sum()),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from bind.metrics.bootstrap import interval, resampled_means, resampled_medians
+from bind.metrics.bootstrap import interval, resampled_means, resampled_medians, share_interval
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,15 @@ class Ranking:
         names, cluster_Q = np.unique(names_Q, return_inverse=True)
         draws = {"num_clusters": len(names), "num_resamples": num_resamples, "seed": seed}
         means_BM = resampled_means(np.stack(list(per_query.values()), axis=1), cluster_Q, **draws)
-        bounds = {name: interval(means_BM[:, column]) for column, name in enumerate(per_query)}
-        bounds["median_rank"] = interval(resampled_medians(ranks, cluster_Q, **draws))
         figures: dict[str, Any] = {name: float(values.mean()) for name, values in per_query.items()}
+        by_definition = {f"{kind}@{k}" for kind in ("R", "recall") for k in self.ks if k >= self.num_pool_Q.max()}
+        bounds = {
+            name: interval(draws_B, len(names))
+            if name == "mean_rank" or name in by_definition
+            else share_interval(draws_B, figures[name], len(ranks), len(names))
+            for name, draws_B in zip(per_query, means_BM.T, strict=True)
+        }
+        bounds["median_rank"] = interval(resampled_medians(ranks, cluster_Q, **draws), len(names))
         figures |= {
             "median_rank": float(np.median(ranks)),
             "queries": len(ranks),

@@ -37,6 +37,7 @@ def retrieval(
     *,
     hidden: HiddenIds | None = None,
     clusters: np.ndarray | None = None,
+    pool_items: Tensor | None = None,
 ) -> dict[str, Any]:
     """Figures of queries (Nq, D) against a pool (Np, D) of unit vectors, as in `metrics.json`.
 
@@ -49,6 +50,8 @@ def retrieval(
     Args:
         hidden: `(query_ids, pool_ids)`; items of a query's own id are not in its pool.
         clusters: (Nq,), queries of one cluster are resampled together for the intervals.
+        pool_items: int64 (E,), where an item may be of several groups: the item of each of the E entries of
+            `pool_groups`, every pair once; None: entry i is that of item i.
 
     Raises:
         ValueError: shapes that do not match, vectors that are not unit length or not finite, ids that are not
@@ -75,7 +78,7 @@ def retrieval(
         >>> figures["R@1"], figures["recall@1"], figures["recall@2"]
         (1.0, 0.5, 1.0)
     """
-    ranking = rank_by_cosine(z_query, z_pool, query_groups, pool_groups, ks, hidden=hidden)
+    ranking = rank_by_cosine(z_query, z_pool, query_groups, pool_groups, ks, hidden=hidden, pool_items=pool_items)
     return ranking.summary(clusters)
 
 
@@ -88,15 +91,17 @@ def rank_by_cosine(
     ks: Sequence[int] = (1, 5, 10),
     *,
     hidden: HiddenIds | None = None,
+    pool_items: Tensor | None = None,
 ) -> Ranking:
     """Rank unit vectors by cosine, for results per query; arguments and errors as in `retrieval`."""
     check_query_and_pool(z_query, z_pool)
-    query_groups, pool_groups, hidden = _check_ids(len(z_query), len(z_pool), query_groups, pool_groups, hidden)
+    _check_ids(len(z_query), len(z_pool), query_groups, pool_groups, hidden, pool_items)
     device = z_pool.device
+    pool_items = None if pool_items is None else pool_items.to(device)
     query_groups, query_order = query_groups.to(device).sort(stable=True)
     if hidden is not None:
         hidden = hidden[0].to(device)[query_order], hidden[1].to(device)
-    relevance = tiles.Relevance.of(query_groups, pool_groups.to(device), hidden)
+    relevance = tiles.Relevance.of(query_groups, pool_groups.to(device), hidden, pool_items)
     _check_any_relevant(relevance)
     scores = tiles.CosineScores(z_query, query_order, z_pool, relevance)
     counted = tiles.count_places(scores, relevance, _depths(ks), COSINE_TIE_TOLERANCE)
@@ -114,6 +119,7 @@ def rank_by_scores(
     *,
     tie_tolerance: float = 0.0,
     hidden: HiddenIds | None = None,
+    pool_items: Tensor | None = None,
 ) -> Ranking:
     """Rank by any score that comes in tiles of rows; -inf stands for "no score", the last place.
 
@@ -123,9 +129,9 @@ def rank_by_scores(
     Raises:
         ValueError: wrong shapes, NaN scores, ids that are not integers, or no query with a relevant item.
     """
-    num_pool = len(pool_groups)
-    query_groups, pool_groups, hidden = _check_ids(num_queries, num_pool, query_groups, pool_groups, hidden)
-    relevance = tiles.Relevance.of(query_groups, pool_groups, hidden)
+    num_pool = len(pool_groups) if pool_items is None else int(pool_items.max()) + 1
+    _check_ids(num_queries, num_pool, query_groups, pool_groups, hidden, pool_items)
+    relevance = tiles.Relevance.of(query_groups, pool_groups, hidden, pool_items)
     _check_any_relevant(relevance)
     rows_at_once = max(1, tiles.SCORES_AT_ONCE // num_pool)
     scores = tiles.RowScores(score_rows, relevance)
@@ -149,9 +155,20 @@ def top_k(z_query: Tensor, z_pool: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def _check_ids(
-    num_queries: int, num_pool: int, query_groups: Tensor, pool_groups: Tensor, hidden: HiddenIds | None
-) -> tuple[Tensor, Tensor, HiddenIds | None]:
-    named = [("query_groups", query_groups, num_queries), ("pool_groups", pool_groups, num_pool)]
+    num_queries: int,
+    num_pool: int,
+    query_groups: Tensor,
+    pool_groups: Tensor,
+    hidden: HiddenIds | None,
+    pool_items: Tensor | None,
+) -> None:
+    named = [("query_groups", query_groups, num_queries)]
+    if pool_items is None:
+        named += [("pool_groups", pool_groups, num_pool)]
+    else:
+        named += [("pool_groups", pool_groups, len(pool_items)), ("pool_items", pool_items, len(pool_groups))]
+        if not len(pool_items) or int(pool_items.min()) < 0 or int(pool_items.max()) != num_pool - 1:
+            raise ValueError(f"pool_items must name items 0 to {num_pool - 1} of the pool")
     if hidden is not None:
         named += [("hidden[0]", hidden[0], num_queries), ("hidden[1]", hidden[1], num_pool)]
     for name, ids, expected in named:
@@ -160,7 +177,6 @@ def _check_ids(
                 f"{name} must be integer ids, one for each of the {expected} vectors, "
                 f"got {ids.dtype} of shape {tuple(ids.shape)}"
             )
-    return query_groups, pool_groups, hidden
 
 
 def _depths(ks: Sequence[int]) -> tuple[int, ...]:

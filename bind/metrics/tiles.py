@@ -32,6 +32,7 @@ class Relevance:
     Attributes:
         order_N: int64 (Np,), pool positions sorted by group; a "column" is a position in this order.
         first_Q, num_Q: int64 (Nq,), the columns first … first + num - 1 have the query's group.
+        relevant_E: int64 (E,) where an item may be of several groups: then these ranges are of this list of columns.
         hidden_columns_N: int64 (Np,), columns sorted by hidden id; None where every query sees the whole pool.
         hidden_first_Q, hidden_num_Q: int64 (Nq,), the range of `hidden_columns_N` that a query must not see.
         hidden_id_Q, hidden_id_N: int64, the ids themselves, the latter by column.
@@ -40,6 +41,7 @@ class Relevance:
     order_N: Tensor
     first_Q: Tensor
     num_Q: Tensor
+    relevant_E: Tensor | None = None
     hidden_columns_N: Tensor | None = None
     hidden_first_Q: Tensor | None = None
     hidden_num_Q: Tensor | None = None
@@ -47,41 +49,68 @@ class Relevance:
     hidden_id_N: Tensor | None = None
 
     @classmethod
-    def of(cls, query_groups: Tensor, pool_groups: Tensor, hidden: tuple[Tensor, Tensor] | None = None) -> Relevance:
+    def of(
+        cls,
+        query_groups: Tensor,
+        pool_groups: Tensor,
+        hidden: tuple[Tensor, Tensor] | None = None,
+        pool_items: Tensor | None = None,
+    ) -> Relevance:
+        """`pool_items` (E,) names the item of each entry of `pool_groups` (E,); None: there is one entry an item."""
         order, first, num = _ranges(query_groups, pool_groups)
+        relevant = None
+        if pool_items is not None:
+            relevant, order = pool_items[order], torch.arange(int(pool_items.max()) + 1, device=pool_items.device)
         if hidden is None:
-            return cls(order, first, num)
+            return cls(order, first, num, relevant)
         query_ids, pool_ids = hidden
         column_ids = pool_ids[order]
         columns, hidden_first, hidden_num = _ranges(query_ids, column_ids)
-        return cls(order, first, num, columns, hidden_first, hidden_num, query_ids, column_ids)
+        return cls(order, first, num, relevant, columns, hidden_first, hidden_num, query_ids, column_ids)
 
     def relevant(self, start: int, stop: int, num_slots: int) -> tuple[Tensor, Tensor]:
         """Columns (Q, R) of the items of a tile's groups and which of them (Q, R) are there and may be seen."""
         slot_R = torch.arange(num_slots, device=self.order_N.device)
-        columns_QR = (self.first_Q[start:stop, None] + slot_R).clamp(max=len(self.order_N) - 1)
+        places_QR = self.first_Q[start:stop, None] + slot_R
+        columns_QR = self.columns(places_QR)
         real_QR = slot_R < self.num_Q[start:stop, None]
         if self.hidden_id_Q is not None and self.hidden_id_N is not None:
             real_QR &= self.hidden_id_N[columns_QR] != self.hidden_id_Q[start:stop, None]
         return columns_QR, real_QR
 
+    def columns(self, places: Tensor) -> Tensor:
+        """The columns at these places of the queries' ranges."""
+        if self.relevant_E is None:
+            return places.clamp(max=len(self.order_N) - 1)
+        return self.relevant_E[places.clamp(max=len(self.relevant_E) - 1)]
+
     def leave_out(self, scores_QP: Tensor, start: int, column: int) -> None:
         """Put -inf, below every bar, where an item is of the query's group or hidden from it; `column` is the first."""
-        width = scores_QP.shape[1]
-        first_Q = self.first_Q[start : start + len(scores_QP)] - column
-        last_Q = first_Q + self.num_Q[start : start + len(scores_QP)]
-        touched = (first_Q.clamp(min=0) < last_Q.clamp(max=width)).nonzero().flatten()
-        if len(touched):
-            rows, places = _expanded(first_Q[touched].clamp(min=0), last_Q[touched].clamp(max=width))
-            scores_QP[touched[rows], places] = -torch.inf
+        if self.relevant_E is None:
+            width = scores_QP.shape[1]
+            first_Q = self.first_Q[start : start + len(scores_QP)] - column
+            last_Q = first_Q + self.num_Q[start : start + len(scores_QP)]
+            touched = (first_Q.clamp(min=0) < last_Q.clamp(max=width)).nonzero().flatten()
+            if len(touched):
+                rows, places = _expanded(first_Q[touched].clamp(min=0), last_Q[touched].clamp(max=width))
+                scores_QP[touched[rows], places] = -torch.inf
+        else:
+            _leave_out_listed(scores_QP, start, column, self.relevant_E, self.first_Q, self.num_Q)
         if self.hidden_columns_N is not None:
             assert self.hidden_first_Q is not None
             assert self.hidden_num_Q is not None
-            begin_Q = self.hidden_first_Q[start : start + len(scores_QP)]
-            rows, places = _expanded(begin_Q, begin_Q + self.hidden_num_Q[start : start + len(scores_QP)])
-            columns = self.hidden_columns_N[places] - column
-            inside = (columns >= 0) & (columns < width)
-            scores_QP[rows[inside], columns[inside]] = -torch.inf
+            _leave_out_listed(scores_QP, start, column, self.hidden_columns_N, self.hidden_first_Q, self.hidden_num_Q)
+
+
+def _leave_out_listed(
+    scores_QP: Tensor, start: int, column: int, columns_E: Tensor, first_Q: Tensor, num_Q: Tensor
+) -> None:
+    """Put -inf where a query's range of a list of columns lies in the tile whose first column is `column`."""
+    begin_Q = first_Q[start : start + len(scores_QP)]
+    rows, places = _expanded(begin_Q, begin_Q + num_Q[start : start + len(scores_QP)])
+    columns = columns_E[places] - column
+    inside = (columns >= 0) & (columns < scores_QP.shape[1])
+    scores_QP[rows[inside], columns[inside]] = -torch.inf
 
 
 class Scores(Protocol):
@@ -123,6 +152,8 @@ class CosineScores:
             return torch.cat([self._bars(*half) for half in halves])
         if not len(wanted):
             return columns_QR.new_zeros(columns_QR.shape, dtype=torch.float32)
+        if self.relevance.relevant_E is not None:
+            wanted = self.relevance.columns(wanted).unique()
         z_wanted = unit_fp32(self.z_pool[self.relevance.order_N[wanted]])
         scores = cosines(unit_fp32(self.z_query[self.query_order[start:stop]]), z_wanted)
         # `wanted` ascends, as queries and columns are both in the order of groups.

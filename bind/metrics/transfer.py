@@ -19,7 +19,7 @@ def transfer(pairs: Mapping[str, Mapping[str, Any]], draws: Mapping[str, np.ndar
 
     Args:
         pairs: entries of `metrics.json` with `R@1`, `chance_R@1`, `kind` (`trained` or `emergent`, others are left
-            out) and, where known, `ceiling_R@1`.
+            out), the number of `clusters` and, where known, `ceiling_R@1`.
         draws: R@1 (B,) of each pair in the same B resamples.
 
     Returns:
@@ -44,7 +44,8 @@ def transfer(pairs: Mapping[str, Mapping[str, Any]], draws: Mapping[str, np.ndar
         ratio = emergent / trained
         # A resample in which trained pairs are at chance has no ratio.
         usable = means_B["trained"] > 0
-        bounds = list(interval(means_B["emergent"][usable] / means_B["trained"][usable]))
+        num_clusters = min(entry["clusters"] for entry in counted.values())
+        bounds = list(interval(means_B["emergent"][usable] / means_B["trained"][usable], num_clusters))
     return {
         "measure": "share of the ceiling at R@1" if exact and counted else "R@1 above chance",
         "trained": trained,

@@ -45,8 +45,8 @@ def plot_matrix(metrics: Mapping[str, Any], png: Path, fused: FusedModalities = 
     scale, colours = Normalize(0, 1, clip=True), matplotlib.colormaps[HEAT].with_extremes(bad="#f4f4f4")
     titles = [modality_title(m, fused) for m in columns]
     longest = max(map(len, titles))
-    slant = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if longest > _MAX_LEVEL_TITLE else {}
-    width, height = 2.6 + 1.25 * len(columns), 1.9 + 0.85 * len(rows) + (0.04 * longest if slant else 0)
+    slanted = longest > _MAX_LEVEL_TITLE
+    width, height = 2.6 + 1.25 * len(columns), 1.9 + 0.85 * len(rows) + (0.04 * longest if slanted else 0)
     with figure(png, width, height) as drawing:
         ax = drawing.subplots()
         image = ax.imshow(values, cmap=colours, norm=scale, aspect="auto")
@@ -59,7 +59,10 @@ def plot_matrix(metrics: Mapping[str, Any], png: Path, fused: FusedModalities = 
                 # Drawn inside the cell: outlines of neighbours would cover each other on the border.
                 outline = Rectangle((x - 0.46, y - 0.45), 0.92, 0.90, fill=False, edgecolor=ACCENT, linewidth=2.2)
                 ax.add_patch(outline)
-        ax.set_xticks(range(len(columns)), titles, **slant)
+        ax.set_xticks(range(len(columns)), titles)
+        if slanted:
+            for label in ax.get_xticklabels():
+                label.set(rotation=30, horizontalalignment="right", rotation_mode="anchor")
         ax.set_yticks(range(len(rows)), [modality_title(m, fused) for m in rows])
         ax.set_xlabel("pool")
         ax.set_ylabel("query")

@@ -84,9 +84,12 @@ def _nearest(
     drawn = query_rows[torch.unique(evenly)]
     scores, nearest = top_k(split.z[query][drawn], split.z[pool][pool_rows], min(NUM_RESULTS, len(pool_rows)))
     positions = pool_rows[nearest]
-    groups = split.group_ids_N
-    relevant = groups[split.rows[pool][positions]] == groups[split.rows[query][drawn]][:, None]
-    columns = (drawn.tolist(), positions.tolist(), scores.tolist(), relevant.tolist())
+    groups_of_hits = [[split.groups_of(pool, i) for i in of_query] for of_query in positions.tolist()]
+    relevant = [
+        [bool(split.groups_of(query, i) & groups) for groups in of_query]
+        for i, of_query in zip(drawn.tolist(), groups_of_hits, strict=True)
+    ]
+    columns = (drawn.tolist(), positions.tolist(), scores.tolist(), relevant)
     return [
         GalleryQuery(position, [Hit(*hit) for hit in zip(*hits, strict=True)])
         for position, *hits in zip(*columns, strict=True)

@@ -56,6 +56,12 @@ def outcome_sentences(metrics: Mapping[str, Any], fused: FusedModalities = NO_FU
     if emergent:
         best = max(emergent, key=above_chance)
         sentences.append(f"the best pair that was never trained: {_outcome(*best, retrieval[best], fused)}")
+    if tasks := (metrics.get("anchor") or {}).get("at_chance"):
+        sentences.insert(
+            0,
+            f"the anchor {metrics['anchor']['name']} does not know these data, it is at chance itself "
+            f"({', '.join(tasks)}): untrained words can't work with it; choose another anchor, or train with text",
+        )
     return [f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences]
 
 
@@ -64,7 +70,10 @@ def _outcome(query: Modality, pool: Modality, entry: Mapping[str, Any], fused: F
     hits, chance = (_number(entry[figure] * tries) for figure in ("R@1", "chance_R@1"))
     subject = _words(query, fused)
     article = "an" if subject[0] in "aeiou" else "a"
-    outcome = f"{article} {subject} finds its {_words(pool, fused)} in {hits} of {tries} tries, by chance {chance}"
+    among = f" ({entry['label']})" if "label" in entry else ""
+    outcome = (
+        f"{article} {subject} finds its {_words(pool, fused)}{among} in {hits} of {tries} tries, by chance {chance}"
+    )
     if "ceiling_R@1" not in entry:
         return outcome
     # The ceiling is an expectation: luck may exceed it.

@@ -68,7 +68,7 @@ def retrieval_cells(metrics: Mapping[str, Any], fused: FusedModalities = NO_FUSI
     sections: dict[str, list[tuple[str, ...]]] = {}
     for kind, section in SECTIONS.items():
         rows = [
-            (pair_title(*pair, fused), *_retrieval_figures(entry, with_recall, with_best))
+            (_with_label(pair_title(*pair, fused), entry), *_retrieval_figures(entry, with_recall, with_best))
             for pair, entry in retrieval.items()
             if entry["kind"] == kind
         ]
@@ -85,6 +85,12 @@ def retrieval_cells(metrics: Mapping[str, Any], fused: FusedModalities = NO_FUSI
         )
     titles = [row[0] for rows in sections.values() for row in rows]
     notes += [note for sign, note in _SIGNS.items() if any(sign in title for title in titles)]
+    if copies := {pool: entry["pool_copies"] for (_, pool), entry in retrieval.items() if "pool_copies" in entry}:
+        counts = ", ".join(f"{count} of {pool}" for pool, count in copies.items())
+        notes.append(
+            f"equal values are one item of a pool: {counts} equal another; data.one_per_group=true ranks one item of "
+            "each group"
+        )
     if note := summary_note(metrics):
         notes.append(note)
     if "leakage" in metrics:
@@ -95,6 +101,11 @@ def retrieval_cells(metrics: Mapping[str, Any], fused: FusedModalities = NO_FUSI
         headers=(*headers, "queries\n/pool"),
         sections=sections,
     )
+
+
+def _with_label(title: str, entry: Mapping[str, Any]) -> str:
+    """A title with what is new and what was trained on, where a modality is known on purpose."""
+    return f"{title} ({entry['label']})" if "label" in entry else title
 
 
 def summary_note(metrics: Mapping[str, Any]) -> str:
@@ -119,7 +130,7 @@ def resampled_note(figure: str, entries: Iterable[Mapping[str, Any]]) -> str:
         sizes.setdefault(entry.get("resampled", "queries"), set()).update(clusters)
     over = " or ".join(f"{_range(counts)} {name}".lstrip() for name, counts in sorted(sizes.items()))
     few = any(count < MIN_CLUSTERS for counts in sizes.values() for count in counts)
-    note = f" (under {MIN_CLUSTERS}: too few for an honest interval)" if few else ""
+    note = f" (under {MIN_CLUSTERS}: too few, the truth may well lie outside)" if few else ""
     return f"{figure}: bootstrap over {over}{note}"
 
 
@@ -131,19 +142,24 @@ def zero_shot_cells(metrics: Mapping[str, Any]) -> Cells:
     """Rows of `metrics["zero_shot"]` (see `metrics.json`) where a sample is of one class."""
     entries = {key: entry for key, entry in metrics["zero_shot"].items() if "top1" in entry}
     with_top5 = any(entry["num_classes"] > 5 and "top5" in entry for entry in entries.values())
-    rows: list[tuple[str, ...]] = []
-    for key, entry in entries.items():
-        row: tuple[str, ...] = (key, format_score(entry["top1"]), format_interval(entry.get("ci95_top1")))
+    sections: dict[str, list[tuple[str, ...]]] = {}
+    for key, entry in sorted(entries.items(), key=lambda item: [*SECTIONS, None].index(item[1].get("kind"))):
+        row: tuple[str, ...] = (
+            _with_label(key, entry),
+            format_score(entry["top1"]),
+            format_interval(entry.get("ci95_top1")),
+        )
         if with_top5:
             row += (format_score(entry.get("top5")), format_interval(entry.get("ci95_top5")))
-        rows.append((*row, format_score(entry["chance"]), str(entry["num_classes"]), f"{entry['queries']}"))
+        row = (*row, format_score(entry["chance"]), str(entry["num_classes"]), f"{entry['queries']}")
+        sections.setdefault(SECTIONS.get(entry.get("kind", ""), ""), []).append(row)
     top5 = ("top-5", "95 % CI") if with_top5 else ()
     return Cells(
         title=f"Zero-shot classification, {metrics.get('split', 'unnamed')} split",
         caption="nearest class by its text prompts; a tie counts as wrong; chance: 1 / classes; "
         + resampled_note("95 % CI", entries.values()),
         headers=("modality / labels", "top-1", "95 % CI", *top5, "chance", "classes", "queries"),
-        sections={"": rows},
+        sections=sections,
     )
 
 

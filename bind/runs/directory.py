@@ -11,7 +11,7 @@ from bind.data.sources.shards.patterns import absolute_shards
 from bind.training.hydra_private import output_dir
 
 CONFIG_VERSION = 3
-LISTS_OF_NAMES = (("evaluation", "modalities"), ("fusion", "inputs"), ("anchor", "train"))
+LISTS_OF_NAMES = (("evaluation", "modalities"), ("evaluation", "known"), ("fusion", "inputs"), ("anchor", "train"))
 
 
 def prepare_run_dir(cfg: DictConfig) -> tuple[Path, dict[str, Any]]:

@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from bind.data.same_values import values_in_both
 from bind.evaluation import QueryResults, as_json, evaluate_split, fused_modalities
 from bind.evaluation.embed import embed_split
 from bind.evaluation.embedded import EmbeddedSplit
@@ -26,6 +27,7 @@ from bind.runs.leakage import audit_run, without_leaked
 from bind.runs.parts import Parts
 from bind.runs.stopwatch import Stopwatch
 from bind.training.resume import invocation
+from bind.types import Modality
 
 
 def evaluate_run(
@@ -69,13 +71,28 @@ def figures_of(
         parts.datamodule.sources,
         split_name,
         one_per_group=data["one_per_group"],
-        label_sets=data["zero_shot"] or {},
+        label_sets=data["zero_shot"],
+        trained_values=trained_values(parts, split_name),
     )
     audit = audit_run(parts, run_dir, split_name, trust=trust, embedded=split)
     metrics["leakage"] = audit.figures()
     if audit.leaked:
         metrics["leakage"]["without_leaked"] = without_leaked(queries, audit.leaked)
     return metrics, queries
+
+
+def trained_values(parts: Parts, split_name: str) -> dict[Modality, set[tuple[str, int]]]:
+    """Modality of `evaluation.known` → the values of the split that are trained on: key of the sample, and which."""
+    datamodule = parts.datamodule
+    trained = [source for source, weight in zip(datamodule.sources, datamodule.weights, strict=True) if weight]
+    return {
+        modality: values_in_both(
+            [(source, split_name) for source in datamodule.sources if modality in source.modalities()],
+            [(source, "train") for source in trained if modality in source.modalities()],
+            modality,
+        )
+        for modality in datamodule.known
+    }
 
 
 def write_pictures(

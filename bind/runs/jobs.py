@@ -22,6 +22,7 @@ from bind.evaluation.embed import best_device
 from bind.files import write_text
 from bind.report.mixture import mixture_cells
 from bind.report.tables import print_cells
+from bind.runs.captions import warn_of_cut_captions
 from bind.runs.directory import open_run, prepare_run_dir
 from bind.runs.evaluation import evaluate_run
 from bind.runs.parts import Parts
@@ -128,6 +129,7 @@ def prepare(config: dict[str, Any], run_dir: Path, callbacks: Sequence[L.Callbac
     if training.trainer.is_global_zero:
         begin_run_dir(training)
         print_mixture_table(training.trainer, parts)
+        warn_of_cut_captions(parts.datamodule, dict.fromkeys((*splits, config["evaluation"]["split"])))
     return training
 
 
@@ -142,6 +144,7 @@ def make_module(parts: Parts) -> BindingModule:
             loss=functools.partial(build, config["loss"], trust=ANY_CLASS),
             chunk_size=config["data"]["chunk_size"],
             one_per_group=config["data"]["one_per_group"],
+            equal_values=functools.partial(parts.datamodule.equal_values, "val"),
             **config["optimizer"],
         )
     except TypeError as error:
@@ -215,6 +218,7 @@ def evaluate_again(
 ) -> dict[str, Any]:
     """Evaluate the Binder of a finished run; what `metrics.json` holds then."""
     parts = Parts.load(run_dir, config, trust=trust, device=best_device())
+    warn_of_cut_captions(parts.datamodule, [split_name])
     main_file = run_dir / "metrics.json"
     earlier: dict[str, float] = {}
     if split_name == config["evaluation"]["split"] and main_file.is_file():  # this takes the place of its evaluation

@@ -28,7 +28,7 @@ from bind.media.pictures import open_image
 from bind.metrics.bootstrap import bootstrap_ci
 from bind.runs.directory import open_run
 from bind.runs.parts import Parts, make_sources
-from bind.types import FactorSource
+from bind.types import FactorSource, Modality
 
 log = logging.getLogger("bind")
 
@@ -85,13 +85,20 @@ def _audit(
     own = [(SourceSplit(name, source, "train", datamodule.train_modalities), weight) for name, source, weight in names]
     trained = [part for part, weight in own if weight] + earlier
     evaluated = [replace(part, split=split_name, modalities=datamodule.evaluation_modalities) for part, _ in own]
+    known = datamodule.known
+    evaluated, trained = ([_without(part, known) for part in parts] for parts in (evaluated, trained))
     limit = config["evaluation"].get("leakage_gb", 1.0)
     audit = exact_audit(evaluated, trained, float("inf") if thorough or limit is None else limit * 1e9)
     audit.not_checked += unknown
+    audit.notes += [f"{modality}: known on purpose (evaluation.known), so it is not compared" for modality in known]
     options = CacheOptions.from_config(config["cache"])
     vectors_of = functools.partial(_vectors_of, parts, options, embedded=embedded, embed=thorough)
     _compare_pictures(audit, evaluated, trained, vectors_of, parts.binder.anchor, thorough=thorough)
     return audit
+
+
+def _without(part: SourceSplit, known: Sequence[Modality]) -> SourceSplit:
+    return replace(part, modalities=tuple(m for m in part.modalities if m not in known))
 
 
 def _vectors_of(
@@ -249,6 +256,6 @@ def without_leaked(queries: Mapping[str, QueryResults], leaked: set[str]) -> dic
             values = {name: values_Q[kept_Q] for name, values_Q in result.per_query.items()}
             entry |= {name: float(values_Q.mean()) for name, values_Q in values.items()}
             entry["median_rank"] = float(np.median(values["mean_rank"]))
-            entry["ci95_R@1"] = list(bootstrap_ci(values["R@1"], result.clusters_Q[kept_Q]))
+            entry["ci95_R@1"] = list(bootstrap_ci(values["R@1"], result.clusters_Q[kept_Q], is_share=True))
         found[task] = entry
     return found

@@ -147,7 +147,8 @@ def make_sources(config: Mapping[str, Any], trust: Sequence[str]) -> dict[str, S
     """
     data = config["data"]
     sources = {name: build(options, trust=trust) for name, options in data["sources"].items() if options}
-    sources |= {name: ManifestSource(path, name=name) for name, path in data.get("manifests", {}).items()}
+    known = config["evaluation"].get("known")
+    sources |= {name: ManifestSource(path, name=name, known=known) for name, path in data.get("manifests", {}).items()}
     if not sources:
         raise ValueError("no data: name a table with +data.manifests.NAME=FILE, or choose another data=")
     return sources
@@ -173,6 +174,14 @@ def make_datamodule(
             raise ValueError(f"evaluation.modalities: {', '.join(unknown)} can't be measured; choose from {possible}")
         if sides and not any(set(a) | set(b) <= set(wanted) for a, b in sides):
             raise ValueError(f"evaluation.modalities={wanted} holds both sides of no pair: nothing would be monitored")
+    known = config["evaluation"].get("known") or []
+    if unknown := [m for m in known if m not in binder.modalities]:
+        raise ValueError(
+            f"evaluation.known: nothing embeds {', '.join(unknown)}; choose from {list(binder.modalities)}"
+        )
+    new = {m for source in sources.values() for m in source.modalities()} - {"text", *known}
+    if known and not new:
+        raise ValueError(f"evaluation.known={known}: then nothing that is evaluated is new; leave a modality out")
     return BindDataModule(
         sources,
         binder.transforms,
@@ -185,6 +194,7 @@ def make_datamodule(
         weights=data["weights"],
         steps_per_epoch=data["steps_per_epoch"],
         seed=config["seed"],
+        known=known,
     )
 
 

@@ -175,7 +175,7 @@ def differences(task: str, a: QueryResults, b: QueryResults) -> list[Difference]
         rows = [(f"top{name[2:]}", *rest) for name, *rest in rows if name in ("R@1", "R@5")]
     compared = []
     for figure, mean_a, mean_b, draws in rows:
-        lo, hi = interval(draws)
+        lo, hi = interval(draws, num_clusters)
         above, below = "AB" if figure in LOWER_IS_BETTER else "BA"
         compared.append(
             Difference(
@@ -223,7 +223,7 @@ def difference_cells(compared: Sequence[Difference], figures: Sequence[str], spl
         )
     if undecided:
         verdicts.append(f"{len(undecided)} task{'s' if len(undecided) > 1 else ''} cannot be decided")
-        notes.append(f"too few to decide: of under {MIN_CLUSTERS} the interval is far too narrow")
+        notes.append(f"too few to decide: intervals over under {MIN_CLUSTERS} miss the truth too often")
     return Cells(
         title=f"B − A, {split_name} split: {', '.join(verdicts)}",
         caption="; ".join(notes),

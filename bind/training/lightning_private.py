@@ -12,7 +12,7 @@ from typing import Any
 
 import lightning as L
 from lightning.fabric.strategies.launchers.subprocess_script import _ChildProcessObserver
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.utilities import rank_zero_only
 
 QUIET_LOGGERS = (
     "lightning.pytorch.utilities.rank_zero",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,13 +12,14 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
+from bind.data.same_values import ValueIds
 from bind.evaluation.embedded import EmbeddedSplit
 from bind.losses import InfoNCE
 from bind.metrics.geometry import space
 from bind.model.binder import Binder
 from bind.model.chunks import refuse_batch_statistics
 from bind.training.sharding import shard
-from bind.types import Batch, Embeddings, Pair
+from bind.types import Batch, Embeddings, Modality, Pair
 
 
 class BindingModule(L.LightningModule):
@@ -35,6 +36,7 @@ class BindingModule(L.LightningModule):
         lr_end_fraction: where the cosine ends, as a share of the peak.
         chunk_size: rows whose activations are in memory at a time, see `encode_in_chunks`; None: the whole batch.
         one_per_group: validation ranks against the first sample of each group instead of all samples.
+        equal_values: gives the equal values of the validation split, which are one item of a pool; None: all differ.
         seed: of dropout and masking, which are reseeded at every step so that a resumed run repeats them.
 
     Raises:
@@ -55,6 +57,7 @@ class BindingModule(L.LightningModule):
         lr_end_fraction: float = 0.0,
         chunk_size: int | None = None,
         one_per_group: bool = False,
+        equal_values: Callable[[], Mapping[Modality, ValueIds]] | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -81,6 +84,7 @@ class BindingModule(L.LightningModule):
         self.warmup_fraction, self.lr_end_fraction = warmup_fraction, lr_end_fraction
         self.chunk_size = chunk_size
         self.one_per_group = one_per_group
+        self.equal_values = equal_values
         self.seed = seed
         self.last_losses: dict[str, Tensor] = {}  # of the step before, for who watches over them
         self.last_logged: dict[str, dict[str, Tensor]] = {}
@@ -98,7 +102,8 @@ class BindingModule(L.LightningModule):
             shard(self.binder, self.pair_losses, self.device_mesh["data_parallel"])
 
     def forward(self, batch: Batch) -> Embeddings:
-        return self.binder(batch)
+        embeddings: Embeddings = self.binder(batch)
+        return embeddings
 
     def losses(self, batch: Batch, embeddings: Embeddings) -> dict[str, Tensor]:
         """Unweighted loss of every pair that the batch's source carries."""
@@ -152,6 +157,8 @@ class BindingModule(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         split = EmbeddedSplit.gather(self.validation, self.device)
         self.validation.clear()
+        if self.equal_values is not None:
+            split.mark_equal_values(self.equal_values())
         recalls = []
         self.last_figures = {
             "retrieval": {},

@@ -1,5 +1,6 @@
 import functools
 import json
+import logging
 import os
 import pickle
 import subprocess
@@ -110,6 +111,24 @@ def test_without_locks_the_work_is_done_all_the_same(anchor, tmp_path, monkeypat
     embedded, cache = fill(anchor, tmp_path)
     assert embedded == NUM_PICTURES
     assert torch.equal(look_up(cache), look_up(fill(anchor, None)[1]))
+
+
+@pytest.mark.parametrize(("modality", "reader"), [("image", "pictures"), ("image", "video"), ("text", "text")])
+def test_another_reader_never_gets_old_vectors(anchor, tmp_path, monkeypatch, caplog, modality, reader):
+    embedded, _ = fill(anchor, tmp_path, modality=modality)
+    monkeypatch.setattr(f"bind.media.{reader}.READER_VERSION", 999)
+    with caplog.at_level(logging.INFO, "bind"):
+        assert fill(anchor, tmp_path, modality=modality)[0] == embedded > 0
+    assert "was made from files as another version of this package reads them (readers " in caplog.text
+    assert fill(anchor, tmp_path, modality=modality)[0] == 0
+    assert len(folders(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("reader", ["sensor", "audio"])
+def test_a_reader_of_other_files_changes_nothing(anchor, tmp_path, monkeypatch, reader):
+    fill(anchor, tmp_path)
+    monkeypatch.setattr(f"bind.media.{reader}.READER_VERSION", 999)
+    assert fill(anchor, tmp_path)[0] == 0
 
 
 @pytest.mark.slow

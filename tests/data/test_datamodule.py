@@ -3,6 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 from bind.data.datamodule import BindDataModule
+from bind.data.sources.manifest import ManifestSource
 from bind.data.sources.toy.world import ToySource
 
 
@@ -54,3 +55,25 @@ def test_a_checkpoint_knows_the_step_of_the_plan(batches_of_an_epoch, last_batch
     resumed.trainer = trainer()
     resumed.trainer.world_size, resumed.trainer.global_rank = 1, 0
     assert next(iter(resumed.train_dataloader().sampler)) == passed[step]
+
+
+@pytest.fixture
+def two_tables(tmp_path):
+    """Sources `a`, which has the owner "Zoë" and the file x.wav in train, and `b`, which has both in test."""
+    (tmp_path / "x.wav").write_bytes(b"")
+    (tmp_path / "a.csv").write_text("key,split,owner,audio,text\na,train,Zo\u00eb,x.wav,t\nb,val,i,,t\n")
+    (tmp_path / "b.csv").write_text("key,split,owner,audio,text\nc,test,Zoe\u0308,,t\nd,test,j,x.wav,t\n")
+    return {name: ManifestSource(tmp_path / f"{name}.csv") for name in "ab"}
+
+
+def test_an_owner_that_two_tables_share_is_refused(two_tables):
+    with pytest.raises(ValueError, match=r"the mixture of a, b: 1 owner.*\(train: key 'a', test: key 'c'\)"):
+        BindDataModule(two_tables, {}, ["text"], ["text"])
+    BindDataModule(two_tables, {}, ["text"], ["text"], weights={"a": 0})  # not trained on
+
+
+def test_a_file_that_two_tables_share_is_refused(two_tables, tmp_path):
+    (tmp_path / "b.csv").write_text("key,split,owner,audio,text\nd,test,j,x.wav,t\n")
+    tables = two_tables | {"b": ManifestSource(tmp_path / "b.csv")}
+    with pytest.raises(ValueError, match=r"the mixture of a, b: 1 overlap.*x\.wav \(test: key 'd', train: key 'a'\)"):
+        BindDataModule(tables, {}, ["text"], ["text"])

@@ -12,6 +12,7 @@ from bind.evaluation.embedded import EmbeddedSplit
 from bind.fusion.late import LateFusion
 from bind.metrics import retrieval
 from bind.model.binder import Binder
+from bind.report.tables import tables, zero_shot_cells
 from bind.types import Pair, Sample
 
 CAPTIONS = ("a person {}", "someone is {}")
@@ -81,13 +82,27 @@ def test_a_text_that_many_samples_share_is_one_item_of_the_pool(binder):
     assert metrics["retrieval"]["text", "imu"]["queries"] == 48
 
 
-def test_equal_texts_of_different_groups_are_ties(binder):
+def test_equal_texts_of_different_groups_are_one_item_that_is_right_for_each(binder):
     class Alike(Recordings):
         def fetch(self, split, indices, modalities, rngs):
             return [{"text": ["a person", "someone"]} for _ in indices]
 
     found = evaluated(binder, source=Alike())[0]["retrieval"]["imu", "text"]
-    assert found["pool"] == 6
+    assert (found["pool"], found["pool_copies"], found["R@1"], found["chance_R@1"]) == (2, 46, 1.0, 1.0)
+
+
+def test_what_is_known_on_purpose_is_named_beside_the_figure(binder):
+    split = embedded()
+    known = {"depth": {(key, 0) for key in split.keys[:5]}}
+    metrics, queries = evaluate_split(
+        split, binder, IMU_TEXT, [Recordings()], "test", one_per_group=False, label_sets={}, trained_values=known
+    )
+    found = metrics["retrieval"]
+    assert (found["imu", "depth"]["label"], found["imu", "depth"]["pool_trained_on"]) == ("new imu, known depth", 5)
+    assert found["depth", "text"]["label"] == "known depth, new text"
+    assert "label" not in found["imu", "text"]
+    assert queries["imu_to_depth"].title == "imu → depth (new imu, known depth)"
+    assert "imu → depth (new imu, known depth)" in str(tables(metrics))
 
 
 def test_what_is_resampled_is_what_depends_on_each_other(binder):
@@ -186,3 +201,40 @@ def test_a_ranker_that_reads_every_shared_factor_reaches_the_ceiling(binder):
     assert metrics["summary"]["trained"] == pytest.approx(
         np.mean([e["share_of_ceiling"] for e in metrics["retrieval"].values()])
     )
+
+
+@pytest.fixture
+def labelled(binder):
+    """A split without texts whose samples have labels, and the words' vectors where their activity's are."""
+    split = embedded(noise=0.1)
+    split.z.pop("text")
+    split.rows.pop("text")
+    return split
+
+
+def test_labels_without_a_label_set_are_classes(binder, labelled, caplog):
+    metrics, queries = evaluated(binder, labelled)
+    labels = sorted({sample.label for sample in Recordings().samples("test") if sample.label})
+    entry = metrics["zero_shot"]["imu"]
+    assert (entry["num_classes"], entry["label_set"], entry["kind"]) == (len(labels), "label", "trained")
+    assert metrics["zero_shot"]["depth"]["kind"] == "emergent"
+    assert "zero_shot/depth" in queries
+    assert "the labels of the samples are the classes (imu: '{}', depth: 'a photo of {}')" in caplog.text
+    assert {*zero_shot_cells(metrics).sections} == {"trained", "emergent"}
+
+
+def test_zero_shot_stands_for_the_pair_with_words_where_there_are_no_texts(binder, labelled):
+    summary = evaluated(binder, labelled)[0]["summary"]
+    entry = evaluated(binder, labelled)[0]["zero_shot"]["depth"]
+    # imu and depth find each other, and depth finds words: three figures that the loss never saw
+    assert summary["emergent_pairs"] == 3
+    assert evaluated(binder)[0]["summary"]["emergent_pairs"] == 4, "with texts, retrieval counts those pairs already"
+    assert entry["queries"] == NUM
+    assert summary["trained_pairs"] == 1
+
+
+def test_null_leaves_classification_out(binder, labelled):
+    metrics, _ = evaluate_split(
+        labelled, binder, IMU_TEXT, [Recordings()], "test", one_per_group=False, label_sets=None
+    )
+    assert metrics["zero_shot"] == {}

@@ -61,7 +61,7 @@ def test_a_sensor_file_that_was_written_again_is_read_again(tmp_path):
 @pytest.mark.parametrize(
     ("write", "message"),
     [
-        (lambda p: p / "none.npy", r"none\.npy: not readable \(No such file"),
+        (lambda p: p / "none.npy", r"none\.npy: no such file"),
         (lambda p: write_npy(p / "a.npy", about=None), r"a\.npy: it needs a\.json beside it"),
         (
             lambda p: write_npy(p / "a.npy", about={"channels": ["x"]}),

@@ -79,7 +79,7 @@ def cut(path, share):
 @pytest.mark.parametrize(
     ("make", "times", "message"),
     [
-        (lambda p: p / "none.mp4", [0], r"none\.mp4: not readable as video"),
+        (lambda p: p / "none.mp4", [0], r"none\.mp4: no such file"),
         (lambda p: cut(videos.three_colours(p / "a.mp4"), 0.5), [0], r"a\.mp4: not readable as video"),
         (lambda p: cut(videos.three_colours(p / "a.mp4"), 0), [0], r"a\.mp4: not readable as video"),
         (

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bind.metrics import bootstrap
 from bind.metrics.bootstrap import bootstrap_ci, resampled_means, resampled_medians
@@ -58,7 +60,7 @@ def test_a_cluster_that_holds_no_value_may_be_drawn():
     means = resampled_means(np.ones((4, 1)), np.array([0, 0, 1, 1]), num_clusters=6, num_resamples=200)
     assert np.isnan(means).any()
     assert np.nanmax(means) == np.nanmin(means) == 1
-    assert bootstrap.interval(means[:, 0]) == (1, 1)
+    assert bootstrap.interval(means[:, 0], 6) == (1, 1)
 
 
 def test_values_alike_within_clusters_are_less_sure_than_as_many_independent_ones():
@@ -83,6 +85,49 @@ def test_clusters_cover_the_true_mean_about_as_often_as_it_says_where_single_val
             covered[which] += lo <= 0 <= hi
     assert 0.88 <= covered[0] / 200 <= 0.99
     assert covered[1] / 200 < 0.75
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_clusters", [10, 20, 50])
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_intervals_of_shares_hold_the_truth_from_ten_clusters_on(rate, num_clusters):
+    rng = np.random.default_rng(0)
+    clusters, covered = np.repeat(np.arange(num_clusters), 8), 0
+    for seed in range(300):
+        rates = rng.beta(9 * rate, 9 * (1 - rate), num_clusters)  # correlation 0.1 within a cluster
+        hits = (rng.random(len(clusters)) < rates[clusters]).astype(float)
+        lo, hi = bootstrap_ci(hits, clusters, is_share=True, num_resamples=400, seed=seed)
+        covered += lo <= rate <= hi
+    assert covered / 300 >= 0.93
+
+
+def test_intervals_of_few_clusters_are_as_wide_as_students_t():
+    values = np.random.default_rng(1).normal(size=6)
+    lo, hi = bootstrap_ci(values, num_resamples=20_000)
+    assert hi - lo == pytest.approx(2 * 2.571 * values.std(ddof=1) / np.sqrt(6), rel=0.15)  # t of 5 degrees of freedom
+    assert bootstrap_ci(values[:1]) == (values[0], values[0])
+
+
+def test_a_share_of_all_or_none_has_an_interval():
+    assert bootstrap_ci(np.ones(10)) == (1, 1)
+    lo, hi = bootstrap_ci(np.ones(10), is_share=True)
+    assert lo == pytest.approx(10 / (10 + 2.262**2), abs=1e-3)  # Wilson's, with t of 9 degrees of freedom
+    assert hi == 1
+    assert bootstrap_ci(np.zeros(10), is_share=True) == (0, pytest.approx(1 - lo))
+    assert bootstrap_ci(np.ones(50), np.zeros(50), is_share=True) == (0, 1)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.integers(1, 6), st.floats(0.5, 0.99), st.integers(0, 3))
+@settings(max_examples=60)
+def test_an_interval_of_a_share_holds_the_share_and_lies_within_0_and_1(values, size, confidence, seed):
+    values = np.array(values)
+    clusters = np.arange(len(values)) // size
+    options = {"confidence": confidence, "num_resamples": 200, "seed": seed}
+    lo, hi = bootstrap_ci(values, clusters, is_share=True, **options)
+    assert 0 <= lo <= values.mean() + 1e-9
+    assert values.mean() - 1e-9 <= hi <= 1
+    low, high = bootstrap_ci(values, clusters, **options)
+    assert lo <= low <= high <= hi
 
 
 def test_refuses_clusters_of_another_length():

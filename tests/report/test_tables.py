@@ -74,10 +74,16 @@ def test_the_footnote_says_what_a_hit_is_and_what_was_resampled():
     [
         ([("groups", 115), ("groups", 115)], "115 groups"),
         ([("owners", 10), ("owners", 10)], "10 owners"),
-        ([("owners", 9), ("owners", 9)], "9 owners (under 10: too few for an honest interval)"),
+        (
+            [("owners", 9), ("owners", 9)],
+            "9 owners (under 10: too few, the truth may well lie outside)",
+        ),
         ([("owners", 12), ("owners", 100), ("owners", 30)], "12–100 owners"),
         ([("owners", 12), ("groups", 115), ("owners", 40)], "115 groups or 12–40 owners"),
-        ([("owners", 2), ("groups", 115)], "115 groups or 2 owners (under 10: too few for an honest interval)"),
+        (
+            [("owners", 2), ("groups", 115)],
+            "115 groups or 2 owners (under 10: too few, the truth may well lie outside)",
+        ),
     ],
 )
 def test_the_footnote_says_of_how_many_the_intervals_are(resampled, note):

@@ -34,6 +34,34 @@ def _read(path: Path, start: int, stop: int) -> bytes:
         return file.read(stop - start)
 
 
+def equal_files(files: Iterable[StoredFile]) -> dict[Hashable, Hashable]:
+    """Identity of each file → identity of the first file with the same content, which is its own where no other has it.
+
+    Only files of one size (and one checksum, where those are known) are read: 4 kB of each, then what is still equal.
+    A `.npy` counts with the JSON beside it.
+    """
+    files = list(files)
+    first = {file.identity: file.identity for file in files}
+    for group in _several(files, lambda file: (file.num_bytes, file.checksum)):
+        for probed in [group] if group[0].checksum is not None else _several(group, _read_probe):
+            for copies in _several(probed, lambda file: (_hash_content(file), _sidecar(file))):
+                first |= dict.fromkeys((file.identity for file in copies), copies[0].identity)
+    return first
+
+
+def _several(files: Iterable[StoredFile], key: Callable[[StoredFile], Hashable]) -> list[list[StoredFile]]:
+    """The files by `key`, where several have one."""
+    groups: dict[Hashable, list[StoredFile]] = defaultdict(list)
+    for file in files:
+        groups[key(file)].append(file)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _sidecar(file: StoredFile) -> bytes:
+    path = Path(file.name).with_suffix(".json")
+    return path.read_bytes() if file.name.lower().endswith(".npy") and path.is_file() else b""
+
+
 class FileComparison:
     """The files of one side that are, or equal, some of the other; each identity occurs once on a side.
 

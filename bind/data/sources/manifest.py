@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from bind.data.sources.content import hash_files
-from bind.data.sources.rows import read_rows
+from bind.data.sources.rows import csv_delimiter, read_rows
 from bind.data.sources.splits import list_some, refuse_shared_owners, refuse_shared_spans
+from bind.media.text import read_caption
 from bind.types import Clip, Modality, Sample
 
 logger = logging.getLogger("bind.data")
@@ -29,11 +30,12 @@ CLOCKS = ("file", "first_row")
 
 
 class ManifestSource:
-    """The samples of a CSV, JSONL or Parquet table.
+    """The samples of a CSV, TSV, JSONL or Parquet table.
 
     Columns: `key`, `split` (`train`, `val` or `test`; rows of other splits are never loaded), optional `group`,
     `owner` and `label`, and one column per modality. A cell of `text` is the text itself; any other cell is a path
-    relative to the manifest. An empty cell means that the sample lacks the modality. Several owners, captions or
+    relative to the manifest. An empty cell means that the sample lacks the modality, and so does a text such as `nan`
+    or `None`. Several owners, captions or
     files are a list in JSONL and Parquet and are separated by "|" in CSV, so captions that contain "|" need JSONL or
     Parquet. `{modality}_start_seconds` and `{modality}_end_seconds` cut a span out of a recording, one per file; a
     sensor's are in the clock of its file, or, where `{modality}_clock` is `first_row`, count from its first row.
@@ -41,6 +43,7 @@ class ManifestSource:
     Args:
         manifest: path of the table.
         name: what logs call this dataset; by default its file name, or its folder's where the file is `manifest.*`.
+        known: modalities of which splits may share files: what is evaluated of them was trained on.
 
     Raises:
         ValueError: names the file and the row or key, for everything a table can get wrong: no such file, missing
@@ -60,7 +63,9 @@ class ManifestSource:
         >>> folder.cleanup()
     """
 
-    def __init__(self, manifest: str | Path, *, name: str | None = None) -> None:
+    def __init__(
+        self, manifest: str | Path, *, name: str | None = None, known: Sequence[Modality] | None = None
+    ) -> None:
         self.path = Path(manifest)
         stem = self.path.stem
         self.name = name or (self.path.resolve().parent.name if stem == "manifest" else stem)
@@ -69,12 +74,14 @@ class ManifestSource:
 
         reader = RowReader(self.path, self._columns)
         all_samples = [reader.sample(place, cells) for place, cells in rows]
+        if absent := reader.missing_captions:
+            logger.warning("%d caption(s) say nothing and count as missing (first: %s)", len(absent), absent[0])
         self._refuse_repeated_keys(all_samples)
         loaded = [sample for sample in all_samples if sample.split in SPLITS]
         self._refuse_empty_samples(loaded)
         self._refuse_missing_files(loaded)
         refuse_shared_owners(loaded, str(self.path))
-        refuse_shared_spans(loaded, str(self.path))
+        refuse_shared_spans(loaded, str(self.path), known or ())
 
         self._samples = {split: [sample for sample in loaded if sample.split == split] for split in SPLITS}
         self._other_splits = Counter(sample.split for sample in all_samples if sample.split not in SPLITS)
@@ -160,6 +167,20 @@ class ManifestSource:
             )
 
 
+def _number_as_text(cell: Any) -> Any:
+    """A whole number as its digits, also where it is stored as a float, and NaN as an empty cell; else the cell."""
+    if isinstance(cell, float):
+        if math.isnan(cell):
+            return None
+        cell = int(cell) if cell.is_integer() else cell
+    return str(cell) if type(cell) is int else cell
+
+
+def _whole_number(text: str) -> str:
+    """`1.0` as `1`: a column of whole numbers with an empty cell among them is written as floats."""
+    return re.sub(r"^([+-]?[0-9]+)\.0+$", r"\1", text)
+
+
 def _format_counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
 
@@ -168,7 +189,7 @@ def modality_columns(path: Path, columns: list[str]) -> list[Modality]:
     """The columns that hold modalities; ValueError where `key` or `split` is missing or a name is no modality's."""
     for needed in ("key", "split"):
         if needed not in columns:
-            close = difflib.get_close_matches(needed, [column.lower() for column in columns], n=1)
+            close = difflib.get_close_matches(needed, columns, n=1)
             hint = f" (is it {close[0]!r}? rename it)" if close else ""
             raise ValueError(f"{path}: the column {needed!r} is missing{hint}; there are {', '.join(columns)}")
     spans = [column for column in columns if column.endswith(SPAN_SUFFIXES)]
@@ -201,7 +222,10 @@ class RowReader:
     def __init__(self, manifest: Path, modalities: list[Modality]) -> None:
         self.manifest = manifest
         self.modalities = modalities
-        self.separator = "|" if manifest.suffix.lower() == ".csv" else None
+        is_csv = manifest.suffix.lower() in (".csv", ".tsv")
+        self.separator = "|" if is_csv else None
+        self.has_decimal_commas = is_csv and csv_delimiter(manifest) != ","
+        self.missing_captions: list[str] = []
         self._paths: dict[str, Path] = {}
         self._clocks: dict[Path, bool] = {}
 
@@ -217,23 +241,26 @@ class RowReader:
             split=split,
             values={m: v for m, v in values.items() if v},
             group=self._single_text(where, cells, "group"),
-            owners=tuple(self._texts(where, "owner", cells.get("owner"))),
+            owners=tuple(map(_whole_number, self._texts(where, "owner", cells.get("owner")))),
             label=self._single_text(where, cells, "label"),
         )
 
     def _single_text(self, where: str, cells: dict[str, Any], column: str) -> str | None:
-        cell = cells.get(column)
-        if type(cell) is int:
-            cell = str(cell)
+        cell = _number_as_text(cells.get(column))
         if cell is not None and not isinstance(cell, str):
             raise ValueError(f"{where}: {column!r} must be one text, not {cell!r}")
-        return (cell or "").strip() or None
+        text = (cell or "").strip()
+        return (_whole_number(text) if column == "group" else text) or None
 
     def _texts(self, where: str, column: str, cell: Any) -> list[str]:
         if isinstance(cell, str) and self.separator:
+            if re.fullmatch(r"""\s*\[\s*(['"]).*\1\s*\]\s*""", cell, re.DOTALL):
+                raise ValueError(
+                    f'{where}: {column!r} is a list written as text, {cell}; in CSV separate several by "|"'
+                )
             cell = cell.split(self.separator)
         items = [] if cell is None else cell if isinstance(cell, list) else [cell]
-        items = [str(item) if type(item) is int else item for item in items]
+        items = [text for item in items if (text := _number_as_text(item)) is not None]
         if not all(isinstance(item, str) for item in items):
             raise ValueError(f"{where}: {column!r} must be a text or a list of texts, not {cell!r}")
         return [item.strip() for item in items if item.strip()]
@@ -241,7 +268,9 @@ class RowReader:
     def _values(self, where: str, modality: Modality, cells: dict[str, Any]) -> list[Any]:
         items = self._texts(where, modality, cells.get(modality))
         if modality == "text":
-            return items
+            captions = [caption for item in items if (caption := read_caption(item)) is not None]
+            self.missing_captions += [f"{where}: {item!r}" for item in items if read_caption(item) is None]
+            return captions
         starts, ends = (self._seconds(where, modality + suffix, cells, len(items)) for suffix in SPAN_SUFFIXES)
         for start, end in zip(starts, ends, strict=True):
             if end is not None and end <= (start or 0.0):
@@ -265,10 +294,12 @@ class RowReader:
             return [None] * num_files
         if isinstance(cell, str):
             cell = cell.split("|")
+            if self.has_decimal_commas:  # else 1,500 might be fifteen hundred
+                cell = [re.sub(r"^\s*([0-9]+),([0-9]+)\s*$", r"\1.\2", time) for time in cell]
         try:
             times = [float(time) for time in (cell if isinstance(cell, list) else [cell])]
         except (TypeError, ValueError):
-            raise ValueError(f"{where}: {column!r} must be seconds, not {cell!r}") from None
+            raise ValueError(f"{where}: {column!r} must be seconds, with a decimal point, not {cell!r}") from None
         if not all(math.isfinite(time) and time >= 0 for time in times):
             raise ValueError(f"{where}: {column!r} must be finite and not negative, not {cell!r}")
         if len(times) != num_files:

@@ -2,37 +2,104 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 import json
-from collections.abc import Callable, Sequence
+import logging
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+from bind.files import reading
+
+logger = logging.getLogger("bind.data")
 
 Row = tuple[str, dict[str, Any]]
 """Place of the row in the file ("line 7") and its cells by column."""
 
 
+PANDAS_INDEX = re.compile(r"(unnamed: [0-9]+(_level_[0-9]+)?|__index_level_[0-9]+__|)")
+"""Names under which pandas writes the numbers of its rows."""
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+
+
 def read_rows(path: Path) -> tuple[list[str], list[Row]]:
     """Column names in order of first appearance, and the rows.
 
-    CSV cells are strings; JSONL and Parquet cells keep their types, lists included.
+    CSV cells are strings; JSONL and Parquet cells keep their types, lists included. CSV may have semicolons or tabs
+    between its cells; CSV and JSONL are UTF-8, or UTF-16 that says so in its first bytes. Column names count in lower
+    case, and a column of pandas' row numbers is left out.
 
     Raises:
         ValueError: no such file, an unknown extension, or a file that cannot be parsed (names file and line).
     """
     readers: dict[str, Callable[[Path], list[Row]]] = {
-        ".csv": read_csv,
+        ".csv": _read_manifest_csv,
+        ".tsv": _read_manifest_csv,
         ".jsonl": _read_jsonl,
         ".parquet": _read_parquet,
     }
     if path.suffix.lower() not in readers:
-        raise ValueError(f"{path}: a manifest ends in .csv, .jsonl or .parquet")
-    if not path.is_file():
+        raise ValueError(f"{path}: a manifest ends in .csv, .tsv, .jsonl or .parquet")
+    if not path.exists():
         raise ValueError(f"{path}: no such manifest; check the path or write it with one of the data scripts")
-    rows = readers[path.suffix.lower()](path)
+    with reading(path, "not readable as a table", "Write it again, or check its path"):
+        rows = readers[path.suffix.lower()](path)
     if not rows:
         raise ValueError(f"{path}: the manifest has no rows")
-    return list(dict.fromkeys(column for _, cells in rows for column in cells)), rows
+    columns = list(dict.fromkeys(column for _, cells in rows for column in cells))
+    names = _plain_names(path, columns)
+    if names != {column: column for column in columns}:
+        rows = [(place, {names[c]: cell for c, cell in cells.items() if c in names}) for place, cells in rows]
+    return list(names.values()), rows
+
+
+def _plain_names(path: Path, columns: Sequence[str]) -> dict[str, str]:
+    """Column → its name in lower case, without columns of pandas' row numbers, which the log names."""
+    names = {column: column.strip().lower() for column in columns}
+    if left_out := [column for column, name in names.items() if PANDAS_INDEX.fullmatch(name)]:
+        logger.warning("%s: %r holds pandas' row numbers and is left out", path, ", ".join(left_out))
+    names = {column: name for column, name in names.items() if column not in left_out}
+    if twice := sorted(name for name, count in Counter(names.values()).items() if count > 1):
+        same = ", ".join(repr(column) for column, name in names.items() if name == twice[0])
+        raise ValueError(f"{path}: the columns {same} are one name in lower case; rename or drop one")
+    return names
+
+
+def csv_delimiter(path: Path) -> str:
+    """What stands between the cells of a manifest: what makes `key` and `split` of its first line, or a comma."""
+    header = _decode(path).lstrip("\r\n").partition("\n")[0]
+    for delimiter in DELIMITERS:
+        names = [name.strip().strip('"').lower() for name in header.split(delimiter)]
+        if {"key", "split"} <= set(names):
+            return delimiter
+    return ","
+
+
+def _read_manifest_csv(path: Path) -> list[Row]:
+    return _rows_of(path, io.StringIO(_decode(path), newline=""), csv_delimiter(path))
+
+
+def _decode(path: Path) -> str:
+    """The text of a file in UTF-8, or in UTF-16 with a byte order mark.
+
+    Raises:
+        ValueError: naming file and line, where it is neither.
+    """
+    content = path.read_bytes()
+    encoding = "utf-16" if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+    if encoding != "utf-16" and b"\0" in content[:64]:
+        raise ValueError(f"{path}: it looks like UTF-16 without a byte order mark; save it as UTF-8")
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise ValueError(
+            f"{path} line {line}: not UTF-8 (byte 0x{content[error.start]:02x}), perhaps Latin-1; save it as UTF-8"
+        ) from error
 
 
 def read_csv(
@@ -55,37 +122,48 @@ def read_csv(
     Raises:
         ValueError: naming file and line, where it cannot be parsed or a row has another number of cells.
     """
-    rows: list[Row] = []
     with path.open(encoding=encoding, newline="") as file:
         lines = (line for line in file if comment is None or not line.startswith(comment))
-        reader = csv.reader(lines, strict=True, skipinitialspace=spaces)
-        try:
-            header = [column.strip() for column in next(reader, [])] if columns is None else list(columns)
-            if len(set(header)) != len(header):
-                raise ValueError(f"{path}: the header names a column twice: {', '.join(header)}")
-            for cells in reader:
-                if not cells:
-                    continue
-                if len(cells) != len(header):
-                    raise ValueError(
-                        f"{path} line {reader.line_num}: {len(cells)} cells under {len(header)} column names; "
-                        "put text that contains commas in double quotes"
-                    )
-                rows.append((f"line {reader.line_num}", dict(zip(header, cells, strict=True))))
-        except (csv.Error, UnicodeDecodeError) as error:
-            charset = encoding.removesuffix("-sig").upper()
-            raise ValueError(f"{path} line {reader.line_num}: not readable as {charset} CSV: {error}") from error
+        return _rows_of(path, lines, ",", columns=columns, spaces=spaces, charset=encoding.removesuffix("-sig").upper())
+
+
+def _rows_of(
+    path: Path,
+    lines: Iterable[str],
+    delimiter: str,
+    *,
+    columns: Sequence[str] | None = None,
+    spaces: bool = False,
+    charset: str = "UTF-8",
+) -> list[Row]:
+    rows: list[Row] = []
+    reader = csv.reader(lines, strict=True, skipinitialspace=spaces, delimiter=delimiter)
+    try:
+        header = [column.strip() for column in next(reader, [])] if columns is None else list(columns)
+        if len(set(header)) != len(header):
+            raise ValueError(f"{path}: the header names a column twice: {', '.join(header)}")
+        for cells in reader:
+            if not cells:
+                continue
+            if len(cells) != len(header):
+                raise ValueError(
+                    f"{path} line {reader.line_num}: {len(cells)} cells under {len(header)} column names; "
+                    f"put text that contains {DELIMITERS[delimiter]} in double quotes"
+                )
+            rows.append((f"line {reader.line_num}", dict(zip(header, cells, strict=True))))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} line {reader.line_num}: not readable as {charset} CSV: {error}") from error
     return rows
 
 
 def _read_jsonl(path: Path) -> list[Row]:
     rows: list[Row] = []
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+    for number, line in enumerate(_decode(path).split("\n"), start=1):  # other ends of lines may stand in texts
         if not line.strip():
             continue
         try:
             cells = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path} line {number}: not a JSON object on one line: {error}") from error
         if not isinstance(cells, dict):
             raise ValueError(f"{path} line {number}: expected a JSON object, got {type(cells).__name__}")
@@ -94,11 +172,8 @@ def _read_jsonl(path: Path) -> list[Row]:
 
 
 def _read_parquet(path: Path) -> list[Row]:
-    import pyarrow
     import pyarrow.parquet
 
-    try:
+    with reading(path, "not readable as Parquet", "Write it again"):
         table = pyarrow.parquet.read_table(path)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise ValueError(f"{path}: not readable as Parquet: {error}") from error
     return [(f"row {number}", cells) for number, cells in enumerate(table.to_pylist(), start=1)]

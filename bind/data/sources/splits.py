@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
-from bind.types import Clip, Sample
+from bind.types import Clip, Modality, Sample, Source
 
 OVERLAP_TOLERANCE_SECONDS = 1e-6
 NUM_NAMED = 5
@@ -39,15 +40,28 @@ def refuse_shared_owners(samples: Iterable[Sample], where: str) -> None:
         ]
         raise ValueError(
             f"{where}: {len(shared)} owner(s) occur in more than one split: {list_some(named)}. "
-            "Give all rows of an owner the same split, or its score does not hold for new owners"
+            "Give all rows of an owner one split, or its score does not hold for new owners; where one name stands for "
+            "two of them, give each its own"
         )
 
 
-def shared_spans(samples: Iterable[Sample]) -> list[tuple[str, dict[str, str]]]:
-    """Each overlap in time between two splits: the real path of the file, and split → key of the two."""
+def samples_of_mixture(sources: Iterable[Source], weights: Iterable[float]) -> Iterator[Sample]:
+    """The samples of every split of every source but the training samples of sources that are not trained on."""
+    for source, weight in zip(sources, weights, strict=True):
+        for split in ("train", "val", "test") if weight else ("val", "test"):
+            with contextlib.suppress(ValueError):  # a source need not have every split; who needs one asks again
+                yield from source.samples(split)
+
+
+def shared_spans(samples: Iterable[Sample], known: Collection[Modality] = ()) -> list[tuple[str, dict[str, str]]]:
+    """Each overlap in time between two splits: the real path of the file, and split → key of the two.
+
+    What samples have of the modalities in `known` is left out.
+    """
     spans: dict[Path, list[tuple[float, float, str, str]]] = defaultdict(list)  # start, end, split, key
     for sample in samples:
-        for clip in (v for values in sample.values.values() for v in values if isinstance(v, Clip)):
+        new = (values for modality, values in sample.values.items() if modality not in known)
+        for clip in (v for values in new for v in values if isinstance(v, Clip)):
             end = math.inf if clip.end_seconds is None else clip.end_seconds
             assert isinstance(clip.path, Path)
             spans[clip.path].append((clip.start_seconds or 0.0, end, sample.split, sample.key))
@@ -68,17 +82,19 @@ def shared_spans(samples: Iterable[Sample]) -> list[tuple[str, dict[str, str]]]:
     return clashes
 
 
-def refuse_shared_spans(samples: Iterable[Sample], where: str) -> None:
+def refuse_shared_spans(samples: Iterable[Sample], where: str, known: Collection[Modality] = ()) -> None:
     """Raise ValueError where two splits read overlapping stretches of one file, through whatever modality.
 
-    Stretches that only touch are fine; a file without a span is read whole. Links are followed.
+    Stretches that only touch are fine; a file without a span is read whole. Links are followed. Modalities in `known`
+    may be shared: what is evaluated of them was trained on.
     """
     clashes: dict[str, str] = {}
-    for path, keys in shared_spans(samples):
+    for path, keys in shared_spans(samples, known):
         clashes.setdefault(path, f"{path} (" + ", ".join(f"{split}: key {key!r}" for split, key in keys.items()) + ")")
     if clashes:
         raise ValueError(
             f"{where}: {len(clashes)} overlap(s) between splits: {list_some(list(clashes.values()))}. "
-            "Keep all rows of such a file in one split, or cut its spans so that they only touch; for a picture that "
-            "several rows share docs/doctor.md says what else there is"
+            "Keep all rows of such a file in one split, or cut its spans so that they only touch. Where pictures are "
+            "shared on purpose, evaluation.known=[image] measures new sounds among pictures that were trained on "
+            "(docs/doctor.md)"
         )

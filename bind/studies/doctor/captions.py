@@ -1,10 +1,11 @@
-"""Captions that several samples share without a common group: false negatives of the loss."""
+"""Faults of captions: shared without a common group, so false negatives of the loss, and cut by the text tower."""
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from textwrap import shorten
 
 from bind.studies.doctor.findings import Finding, FindingKind
 from bind.types import Sample
@@ -21,9 +22,37 @@ SHARED_CAPTION = FindingKind(
 ONE_GROUP = FindingKind("all samples in one group", 0.0, "samples of a group are no negatives: the loss has none left")
 
 
+CUT_CAPTION = FindingKind(
+    "caption longer than the text tower takes",
+    1.0,
+    "what stands behind the cut is not seen: shorten or split them, or choose an anchor that takes more tokens",
+)
+EXAMPLE_LENGTH = 80
+NEVER_CUT_BYTES = 20
+"""No text tower is too short for captions of so few bytes, whose tokens are no more."""
+
+
 def normalise_caption(caption: str) -> str:
     """A caption without case, punctuation and repeated blanks."""
     return " ".join(re.findall(r"\w+", caption.casefold()))
+
+
+def check_cut_captions(samples: Sequence[Sample], anchor: str) -> list[Finding]:
+    """One finding for all captions that have more tokens than the text tower of `anchor` takes."""
+    captions = [(sample.key, text) for sample in samples for text in sample.values.get("text", ())]
+    if all(len(text.encode()) <= NEVER_CUT_BYTES for _, text in captions):
+        return []
+    from bind.anchors.dual_encoder import PretrainedAnchor
+
+    transform = PretrainedAnchor(anchor).text_transform
+    cut = set(transform.find_cut([text for _, text in captions]))
+    if not cut:
+        return []
+    num_cut = sum(text in cut for _, text in captions)
+    detail = f"{num_cut} of {len(captions)} captions have more than the {transform.max_tokens} tokens of {anchor}"
+    example = next(text for _, text in captions if text in cut)
+    keys = tuple(dict.fromkeys(key for key, text in captions if text in cut))
+    return [Finding(CUT_CAPTION, "text", repr(shorten(example, EXAMPLE_LENGTH, placeholder=" …")), detail, keys)]
 
 
 def check_captions(samples: Sequence[Sample]) -> tuple[list[Finding], float]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bind.files import write_text
 from bind.studies.doctor.diagnose import diagnose
+from bind.studies.doctor.doors import training_transforms
 from bind.studies.doctor.show import print_diagnosis
 
 
@@ -28,13 +29,24 @@ def main(arguments: list[str]) -> int:
         help="the anchor that finds nearly equal pictures, as in anchor.pretrained= (toy); none: skip it",
     )
     parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes that read files (0: this one)")
-    options = parser.parse_args(arguments)
+    parser.add_argument(
+        "--known", action="append", default=[], metavar="MODALITY", help="splits may share it, as in evaluation.known="
+    )
+    parser.add_argument("--config-dir", type=Path, metavar="DIR", help="configs of your own, as in training")
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="of transforms, as in training: transform.audio.window_seconds=2",
+    )
+    options = parser.parse_intermixed_args(arguments)
     if options.workers < 0:
         parser.error(f"--workers {options.workers}: give 0 or more")
     if options.json is not None and not options.json.resolve().parent.is_dir():
         parser.error(f"--json {options.json}: there is no such folder")
     anchor = None if options.anchor == "none" else options.anchor
-    diagnosis = diagnose(options.manifest, anchor, options.workers)
+    transforms = training_transforms(options.overrides, options.config_dir)
+    diagnosis = diagnose(options.manifest, anchor, options.workers, transforms=transforms, known=options.known)
     print_diagnosis(diagnosis)
     if options.json is not None:
         write_text(options.json, json.dumps(diagnosis.as_json(), indent=1, ensure_ascii=False) + "\n")

@@ -12,15 +12,16 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from bind.studies.doctor.captions import check_captions
+from bind.studies.doctor.captions import check_captions, check_cut_captions
+from bind.studies.doctor.doors import file_sort, training_transforms
 from bind.studies.doctor.duplicates import check_exact_duplicates, describe_span, name_in_manifest
-from bind.studies.doctor.examine import FileTask, examine_all, file_sort, make_file_tasks
+from bind.studies.doctor.examine import FileTask, examine_all, make_file_tasks
 from bind.studies.doctor.findings import Diagnosis, Fault, FileFacts, Finding, Item
 from bind.studies.doctor.motion import compare_recordings
 from bind.studies.doctor.offsets import MAX_SAMPLES, OUT_OF_STEP, measure_offsets
 from bind.studies.doctor.overview import make_overview
 from bind.studies.doctor.table import MISSING, check_splits, read_samples
-from bind.types import Clip, Modality, Sample
+from bind.types import Clip, Modality, Sample, Transform
 
 Examined = list[tuple[FileTask, FileFacts]]
 Stream = tuple[Modality, Clip]
@@ -28,13 +29,22 @@ ItemsOfStream = Mapping[Stream, list[Item]]
 """A stream → the items of all samples that use it."""
 
 
-def diagnose(manifest: Path, anchor: str | None = None, num_workers: int = 0) -> Diagnosis:
+def diagnose(
+    manifest: Path,
+    anchor: str | None = None,
+    num_workers: int = 0,
+    *,
+    transforms: Mapping[Modality, Transform] | None = None,
+    known: Sequence[Modality] = (),
+) -> Diagnosis:
     """Read every file of `manifest` once and name all that is wrong. Contents are not kept, only figures of them.
 
     Args:
         manifest: CSV, JSONL or Parquet.
         anchor: the anchor whose vectors find near duplicates of pictures, as in `anchor.pretrained=`; None skips that.
         num_workers: processes that read files; 0 reads in this one.
+        transforms: what training reads each modality with; None: bind's own with their defaults.
+        known: modalities of which splits may share files, as in `evaluation.known`.
 
     Raises:
         ValueError: a file that is no manifest at all, or an anchor that can't be loaded.
@@ -46,16 +56,19 @@ def diagnose(manifest: Path, anchor: str | None = None, num_workers: int = 0) ->
         >>> [(problem.kind.name, problem.findings[0].name) for problem in diagnose(manifest).problems()]
         [('missing file', 'a.wav')]
     """
+    transforms = training_transforms() if transforms is None else transforms
     samples, findings = read_samples(manifest)
     folder = manifest.parent
-    diagnosis = Diagnosis(str(manifest), findings=[*findings, *check_splits(samples, folder)])
+    diagnosis = Diagnosis(str(manifest), findings=[*findings, *check_splits(samples, folder, known)])
     items = _clip_items(samples)
     existing = {path for path in {item.clip.path for item in items} if isinstance(path, Path) and path.is_file()}
-    in_step = _pair_timed_streams(samples, existing)
+    in_step = _pair_timed_streams(samples, existing, transforms)
     enveloped: set[tuple[Modality, Any]] = {
         (m, clip.path) for pairs in in_step.values() for pair in pairs for m, clip in pair
     }
-    tasks = make_file_tasks(((item.modality, item.clip) for item in items if item.clip.path in existing), enveloped)
+    tasks = make_file_tasks(
+        ((item.modality, item.clip) for item in items if item.clip.path in existing), enveloped, transforms
+    )
     screen = Console(stderr=True)
     facts = track(
         examine_all(tasks, num_workers),
@@ -80,11 +93,12 @@ def diagnose(manifest: Path, anchor: str | None = None, num_workers: int = 0) ->
     ]
     _add_file_faults(diagnosis, examined, items_of, folder)
     _add_motion(diagnosis, examined, items_of, folder)
-    diagnosis.findings += check_exact_duplicates(examined, items_of, folder)
+    diagnosis.findings += check_exact_duplicates(examined, items_of, folder, known)
     _add_captions(diagnosis, samples)
+    diagnosis.findings += check_cut_captions(samples, anchor) if anchor is not None else []
     _add_offsets(diagnosis, in_step, examined, items_of, folder)
     if anchor is not None:
-        _add_near(diagnosis, examined, items_of, anchor, folder)
+        _add_near(diagnosis, examined, items_of, anchor, folder, known, samples)
     return diagnosis
 
 
@@ -108,9 +122,13 @@ def _items_of_streams(items: Sequence[Item]) -> ItemsOfStream:
 def _note_unexamined(diagnosis: Diagnosis, tasks: Sequence[FileTask]) -> None:
     unexamined: dict[Modality, int] = defaultdict(int)
     for task in tasks:
-        if file_sort(task.modality, task.path) is None:
+        if task.transform is None:
             unexamined[task.modality] += 1
-    diagnosis.notes += [f"{m}: {n} files of a sort that is only counted" for m, n in unexamined.items()]
+    diagnosis.notes += [
+        f"{m}: {n} files are only counted, as no transform of that name is known; name yours as in training: "
+        f"--config-dir DIR +transform/{m}=default"
+        for m, n in unexamined.items()
+    ]
 
 
 def _add_file_faults(diagnosis: Diagnosis, examined: Examined, items_of: ItemsOfStream, folder: Path) -> None:
@@ -136,7 +154,7 @@ def _add(diagnosis: Diagnosis, task: FileTask, faults: Sequence[Fault], items_of
 def _add_motion(diagnosis: Diagnosis, examined: Examined, items_of: ItemsOfStream, folder: Path) -> None:
     sensors: dict[Modality, dict[str, tuple[FileTask, FileFacts]]] = defaultdict(dict)
     for task, facts in examined:
-        if file_sort(task.modality, task.path) == "sensor":
+        if task.sort == "sensor":
             sensors[task.modality][str(task.path)] = (task, facts)
     for modality, files in sensors.items():
         faults, notes = compare_recordings({name: facts for name, (_, facts) in files.items()})
@@ -159,7 +177,7 @@ def _add_captions(diagnosis: Diagnosis, samples: Sequence[Sample]) -> None:
 
 
 def _pair_timed_streams(
-    samples: Sequence[Sample], existing: set[Path]
+    samples: Sequence[Sample], existing: set[Path], transforms: Mapping[Modality, Transform]
 ) -> dict[tuple[Modality, Modality], list[tuple[Stream, Stream]]]:
     """Two modalities that run in time → the streams of samples that have both, at most as many as are compared."""
     pairs_of: dict[tuple[Modality, Modality], list[tuple[Stream, Stream]]] = defaultdict(list)
@@ -169,7 +187,7 @@ def _pair_timed_streams(
             for modality, values in sample.values.items()
             if isinstance(values[0], Clip)
             and values[0].path in existing
-            and file_sort(modality, values[0].path) in ("sound", "sensor")
+            and file_sort(transforms.get(modality)) in ("sound", "sensor")
         ]
         for a, b in combinations(streams, 2):
             pairs_of[a[0], b[0]].append((a, b))
@@ -212,7 +230,15 @@ def _add_offsets(
             diagnosis.findings.append(Finding(OUT_OF_STEP, f"{a}, {b}", name, detail, keys))
 
 
-def _add_near(diagnosis: Diagnosis, examined: Examined, items_of: ItemsOfStream, name: str, folder: Path) -> None:
+def _add_near(
+    diagnosis: Diagnosis,
+    examined: Examined,
+    items_of: ItemsOfStream,
+    name: str,
+    folder: Path,
+    known: Sequence[Modality],
+    samples: Sequence[Sample],
+) -> None:
     by_content: dict[bytes, Item] = {}
     for task, facts in examined:
         stretch = facts.stretches[0]
@@ -221,10 +247,15 @@ def _add_near(diagnosis: Diagnosis, examined: Examined, items_of: ItemsOfStream,
     if len(by_content) < 2:
         return
     from bind.anchors.dual_encoder import TOY, PretrainedAnchor
-    from bind.studies.doctor.near import check_near_duplicates
+    from bind.studies.doctor.anchor import check_anchor
+    from bind.studies.doctor.near import NEAR_ACROSS, check_near_duplicates
 
-    findings, thresholds, notes = check_near_duplicates(list(by_content.values()), PretrainedAnchor(name), folder)
-    diagnosis.findings += findings
+    loaded = PretrainedAnchor(name)
+    readable = {clip: facts for task, facts in examined for clip in task.clips if facts.stretches[0].digest is not None}
+    unknown, diagnosis.measured["the anchor alone"] = check_anchor(samples, readable, loaded, name)
+    diagnosis.findings += unknown
+    findings, thresholds, notes = check_near_duplicates(list(by_content.values()), loaded, folder)
+    diagnosis.findings += [f for f in findings if not (f.kind is NEAR_ACROSS and f.modality in known)]
     diagnosis.measured["near duplicates"] = {"anchor": name, **thresholds}
     diagnosis.notes += [f"image: {note}" for note in notes]
     if name == TOY:

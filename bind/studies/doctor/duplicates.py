@@ -18,6 +18,7 @@ def check_exact_duplicates(
     examined: Iterable[tuple[FileTask, FileFacts]],
     items_of: Mapping[tuple[Modality, Clip], Sequence[Item]],
     folder: Path,
+    known: Sequence[Modality] = (),
 ) -> list[Finding]:
     """Files with equal bytes, and pictures, sounds and recordings or stretches of them with equal values.
 
@@ -43,7 +44,7 @@ def check_exact_duplicates(
         (first, part), *others = ((name_in_manifest(path, folder), part) for path, part in places)
         names = [first, *(f"{name} {part}".strip() for name, part in others)]
         findings += _findings(modality, names, part, [item for items in places.values() for item in items])
-    return findings
+    return [finding for finding in findings if not (finding.kind is ACROSS and finding.modality in known)]
 
 
 def _findings(modality: Modality, names: list[str], part: str, items: Sequence[Item]) -> list[Finding]:

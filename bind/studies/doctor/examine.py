@@ -1,70 +1,83 @@
-"""The examination of files: each is read once, by the function for its sort."""
+"""The examination of files: each is read as training reads it, and figures are taken of it."""
 
 from __future__ import annotations
 
 import hashlib
 import multiprocessing
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bind.studies.doctor.findings import FileFacts, StretchFacts
-from bind.studies.doctor.pictures import examine_picture
-from bind.studies.doctor.reading import unreadable_fault
-from bind.studies.doctor.sensors import examine_sensor
+from bind.studies.doctor.doors import file_sort, refusal
+from bind.studies.doctor.findings import Fault, FileFacts, StretchFacts
+from bind.studies.doctor.pictures import NOTHING_MEASURED, examine_picture
+from bind.studies.doctor.reading import NOT_FINITE, REFUSED, UNREADABLE, unreadable_fault
+from bind.studies.doctor.sensors import FLAT, GAPS, examine_sensor
 from bind.studies.doctor.sound import examine_sound
-from bind.types import Clip, Modality
+from bind.types import Clip, Modality, Transform
 
-SENSOR_SUFFIXES = (".csv", ".parquet")
-SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".au", ".opus")
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
-BY_MODALITY = {"image": "picture", "depth": "picture", "thermal": "picture", "audio": "sound", "imu": "sensor"}
-"""Modality → the sort of its files, whatever their suffix."""
+STOPS_TRAINING = (UNREADABLE, REFUSED, NOT_FINITE, FLAT, GAPS, NOTHING_MEASURED)
+"""Kinds of faults at which training stops with an error."""
 FILES_PER_TURN = 16
 
 
 @dataclass(frozen=True)
 class FileTask:
-    """One file of one modality, with all clips of it; `with_envelope` where its activity over time is wanted too."""
+    """One file of one modality, with all clips of it; `with_envelope` where its activity over time is wanted too.
+
+    `transform` is what training reads it with; None where that is not known.
+    """
 
     modality: Modality
     path: Path
     clips: tuple[Clip, ...]
     with_envelope: bool = False
+    transform: Transform | None = None
 
-
-def file_sort(modality: Modality, path: Path) -> str | None:
-    """`picture`, `sound` or `sensor`; None for what is only counted: videos, and arrays of a user's own modality."""
-    suffix = path.suffix.lower()
-    for sort, suffixes in (("picture", PICTURE_SUFFIXES), ("sound", SOUND_SUFFIXES), ("sensor", SENSOR_SUFFIXES)):
-        if suffix in suffixes:
-            return sort
-    if suffix == ".npy" and path.with_suffix(".json").is_file():
-        return "sensor"
-    return BY_MODALITY.get(modality)
+    @property
+    def sort(self) -> str | None:
+        """`picture`, `map`, `sound` or `sensor`; None for what has no figures, such as video."""
+        return file_sort(self.transform)
 
 
 def examine(task: FileTask) -> FileFacts:
-    """The facts of one file. Whatever goes wrong in a decoder is the file's fault, and is named with it.
+    """The facts of one file, which is unreadable where the transform of training can't read it.
 
     Its bytes are hashed only where no hash of all its decoded values can stand for them.
     """
-    sort, clips = file_sort(task.modality, task.path), list(task.clips)
-    try:
-        if sort == "picture":
-            return examine_picture(clips, task.modality)
-        if sort == "sound":
-            facts = examine_sound(clips, task.with_envelope)
-        elif sort == "sensor":
-            facts = examine_sensor(clips, task.with_envelope)
-        else:
-            facts = FileFacts([StretchFacts() for _ in clips])
-        if sort is None or Clip(task.path) not in clips:
+    clips = list(task.clips)
+    facts = _facts_of_sort(task, clips)
+    refusals = [refusal(task.transform, clip) if task.transform is not None else None for clip in clips]
+    if task.transform is not None and task.sort in ("sensor", "map", "picture") and not any(refusals):
+        # Training is the judge: what it reads is not called unreadable, and what it bridges no gap.
+        facts.faults = [fault for fault in facts.faults if fault.kind not in (UNREADABLE, GAPS)]
+    is_named = any(fault.kind in STOPS_TRAINING for fault in facts.faults)
+    for clip, stretch, error in zip(clips, facts.stretches, refusals, strict=True):
+        if error is not None and not is_named and not any(f.kind in STOPS_TRAINING for f in stretch.faults):
+            fault = unreadable_fault(error, str(clip))
+            was_read = stretch.digest is not None and fault.kind is UNREADABLE
+            stretch.faults.append(Fault(REFUSED, fault.detail) if was_read else fault)
+    if task.sort not in ("picture", "map") and (task.sort is None or Clip(task.path) not in clips):
+        try:
             with task.path.open("rb") as file:
                 facts.digest = hashlib.file_digest(file, "blake2b").digest()
-        return facts
+        except OSError as error:
+            facts.faults.append(unreadable_fault(error, str(task.path)))
+    return facts
+
+
+def _facts_of_sort(task: FileTask, clips: list[Clip]) -> FileFacts:
+    """The figures of one file; where they can't be had, the reason is a fault of it."""
+    try:
+        if task.sort in ("picture", "map"):
+            return examine_picture(clips, task.modality, task.sort)
+        if task.sort == "sound":
+            return examine_sound(clips, task.with_envelope)
+        if task.sort == "sensor":
+            return examine_sensor(clips, task.with_envelope)
     except Exception as error:  # decoders raise errors of any class on broken files
         return FileFacts([StretchFacts() for _ in clips], [unreadable_fault(error, str(task.path))])
+    return FileFacts([StretchFacts() for _ in clips])
 
 
 def examine_all(tasks: Sequence[FileTask], num_workers: int) -> Iterator[FileFacts]:
@@ -77,11 +90,16 @@ def examine_all(tasks: Sequence[FileTask], num_workers: int) -> Iterator[FileFac
 
 
 def make_file_tasks(
-    clips: Iterable[tuple[Modality, Clip]], enveloped: Container[tuple[Modality, Path]]
+    clips: Iterable[tuple[Modality, Clip]],
+    enveloped: Container[tuple[Modality, Path]],
+    transforms: Mapping[Modality, Transform],
 ) -> list[FileTask]:
     """One task per modality and file, in order of first appearance, with the clips that differ."""
     by_file: dict[tuple[Modality, Path], dict[Clip, None]] = {}
     for modality, clip in clips:
         assert isinstance(clip.path, Path)
         by_file.setdefault((modality, clip.path), {})[clip] = None
-    return [FileTask(*file, tuple(differing), file in enveloped) for file, differing in by_file.items()]
+    return [
+        FileTask(modality, path, tuple(differing), (modality, path) in enveloped, transforms.get(modality))
+        for (modality, path), differing in by_file.items()
+    ]

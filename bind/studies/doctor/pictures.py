@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image
 
-from bind.media.pictures import open_image
+from bind.media.pictures import open_image, read_pixels
 from bind.studies.doctor.findings import MANY, Fault, FileFacts, FindingKind, StretchFacts
 from bind.studies.doctor.reading import CLIPPED, hash_values
 from bind.types import Clip, Modality
@@ -23,37 +22,40 @@ MIN_MEASURED_SHARE = 0.5
 DEPTH_RANGE_METRES = (0.1, 50.0)
 """Where the middle of a scene lies: the range to which the depth transform clips."""
 MAX_SATURATED_SHARE = 0.01
-DEEP_MODES = ("I;16", "I;16B", "I;16L", "I")
 
 
-def examine_picture(clips: list[Clip], modality: Modality) -> FileFacts:
-    """One picture, decoded as training does: RGB, or one channel of 16 bits."""
-    with Image.open(clips[0].file) as image:
-        is_deep, size = image.mode in DEEP_MODES, f"{image.width}×{image.height}"
-        if modality == "depth" and not is_deep:
-            raise ValueError(f"mode {image.mode} is no depth map; save depth in millimetres as a 16-bit grey PNG")
-        pixels = np.asarray(image) if is_deep else None
-    if pixels is None:
+def examine_picture(clips: list[Clip], modality: Modality, sort: str) -> FileFacts:
+    """One picture as training opens it (`sort` is `picture`), or the numbers of a map of depth or heat (`map`)."""
+    if sort == "map":
+        pixels = read_pixels(clips[0])
+        faults, is_flat = _map_faults(pixels, modality)
+    else:
         pixels = np.asarray(open_image(clips[0]))
         is_flat = int(np.ptp(pixels, axis=(0, 1)).max()) <= MAX_FLAT_SPAN
         faults = [Fault(CONSTANT_PICTURE, f"its colour is {tuple(pixels[0, 0].tolist())}")] if is_flat else []
-    else:
-        faults, is_flat = _deep_faults(pixels, modality)
-    return FileFacts([StretchFacts(None, hash_values(pixels), faults, None, is_flat) for _ in clips], size=size)
+    size = "×".join(map(str, pixels.shape[1::-1]))
+    return FileFacts([StretchFacts(None, hash_values(pixels), list(faults), None, is_flat) for _ in clips], size=size)
 
 
-def _deep_faults(pixels_HW: np.ndarray, modality: Modality) -> tuple[list[Fault], bool]:
+def _map_faults(pixels_HW: np.ndarray, modality: Modality) -> tuple[list[Fault], bool]:
+    is_float = np.issubdtype(pixels_HW.dtype, np.floating)
+    if modality == "depth" and not is_float and pixels_HW.dtype != np.uint16:
+        return [], False  # no depth map: the transform refuses it, with its own words
+    if pixels_HW.ndim != 2 or not np.isfinite(pixels_HW).all():
+        return [], False  # false colours, NaN: the transform refuses them, with its own words
+    if modality != "depth" and pixels_HW.min() != pixels_HW.max() and is_float:
+        return [], False  # degrees have no limits that are known here
     measured = pixels_HW[pixels_HW > 0]
     if not measured.size:
         return [Fault(NOTHING_MEASURED, "every pixel is 0")], True
     if pixels_HW.min() == pixels_HW.max():
         return [Fault(CONSTANT_PICTURE, f"every pixel is {pixels_HW.flat[0]}")], True
     faults = []
-    saturated = float((pixels_HW >= np.iinfo(np.uint16).max).mean())
+    saturated = 0.0 if is_float else float((pixels_HW >= np.iinfo(pixels_HW.dtype).max).mean())
     if saturated > MAX_SATURATED_SHARE:
         faults.append(Fault(CLIPPED, f"{saturated:.0%} of its pixels are at the highest value"))
     if modality == "depth":
-        share, metres = measured.size / pixels_HW.size, float(np.median(measured)) / 1000
+        share, metres = measured.size / pixels_HW.size, float(np.median(measured)) / (1 if is_float else 1000)
         if share < MIN_MEASURED_SHARE:
             faults.append(Fault(HARDLY_MEASURED, f"{share:.0%} of its pixels are measured"))
         if not DEPTH_RANGE_METRES[0] <= metres <= DEPTH_RANGE_METRES[1]:

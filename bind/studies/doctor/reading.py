@@ -9,6 +9,9 @@ import numpy as np
 from bind.studies.doctor.findings import MANY, Fault, FindingKind
 
 UNREADABLE = FindingKind("unreadable file", 0.0, "replace the file or drop its rows")
+REFUSED = FindingKind(
+    "refused by the transform", 0.0, "training stops at it: change the file, or the options of the transform, here too"
+)
 NOT_FINITE = FindingKind("NaN or infinite values", 0.0, "repair the file or drop its rows: training refuses it")
 CLIPPED = FindingKind("clipped", MANY, "record with less gain or a wider range, or drop the rows")
 
@@ -36,4 +39,5 @@ def count_in_runs(flags_T: np.ndarray) -> int:
 def unreadable_fault(error: Exception, name: str) -> Fault:
     """A fault with the reason in short: the table names the file itself."""
     message = str(error).strip() if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-    return Fault(UNREADABLE, message.removeprefix(f"{name}: "))
+    kind = NOT_FINITE if "NaN or infinite" in message else UNREADABLE  # as `media` words it for every kind of file
+    return Fault(kind, message.removeprefix(f"{name}: "))

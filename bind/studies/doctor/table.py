@@ -12,7 +12,7 @@ from bind.data.sources.rows import read_rows
 from bind.data.sources.splits import shared_owners, shared_spans
 from bind.studies.doctor.duplicates import name_in_manifest
 from bind.studies.doctor.findings import Finding, FindingKind
-from bind.types import Clip, Sample
+from bind.types import Clip, Modality, Sample
 
 BAD_ROW = FindingKind("row that can't be read", 0.0, "correct the row")
 REPEATED_KEY = FindingKind("repeated key", 0.0, "give every row its own key")
@@ -27,8 +27,8 @@ SHARED_SPAN = FindingKind(
 SHARED_FILE = FindingKind(
     "file that two splits use",
     0.0,
-    "training refuses it: queries would be scored against what encoders were trained towards. Split by this file, or "
-    "give each split files of its own and rows that mean the same one `group`",
+    "training refuses it: queries would be scored against what encoders were trained towards. Split by this file, give "
+    "each split files of its own and rows that mean the same one `group`, or name its modality in evaluation.known",
 )
 ONE_OWNER = FindingKind(
     "split of a single owner", 1.0, "its figures say nothing about other owners: give the split rows of several"
@@ -59,7 +59,7 @@ def read_samples(manifest: Path) -> tuple[list[Sample], list[Finding]]:
     return loaded, findings
 
 
-def check_splits(samples: Sequence[Sample], folder: Path) -> list[Finding]:
+def check_splits(samples: Sequence[Sample], folder: Path, known: Sequence[Modality] = ()) -> list[Finding]:
     """Owners in two splits, files and stretches of files that two splits read, and splits of a single owner."""
     findings = [
         Finding(SHARED_OWNER, "", owner, _keys_by_split(keys), tuple(keys.values()))
@@ -69,7 +69,7 @@ def check_splits(samples: Sequence[Sample], folder: Path) -> list[Finding]:
     cut = {str(clip.path) for clip in clips if (clip.start_seconds, clip.end_seconds) != (None, None)}
     cut = {os.path.realpath(path) for path in cut}
     whole: dict[str, dict[str, str]] = {}
-    for path, keys in shared_spans(samples):
+    for path, keys in shared_spans(samples, known):
         name = name_in_manifest(path, folder.resolve())
         if path in cut:
             findings.append(Finding(SHARED_SPAN, "", name, _keys_by_split(keys), tuple(keys.values())))

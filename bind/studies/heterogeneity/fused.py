@@ -66,7 +66,8 @@ class FusedTask:
     def fuse(self, fusion: nn.Module, z_M: Sequence[Tensor]) -> Tensor:
         """One vector for each row of vectors that are all present."""
         present = torch.ones(len(z_M[0]), dtype=torch.bool, device=z_M[0].device)
-        return fusion(dict(zip(self.inputs, z_M, strict=True)), dict.fromkeys(self.inputs, present))
+        z: Tensor = fusion(dict(zip(self.inputs, z_M, strict=True)), dict.fromkeys(self.inputs, present))
+        return z
 
     def plain_sum(self) -> UsableInformation:
         """Of the sum of both, which needs no training."""

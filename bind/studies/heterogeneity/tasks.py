@@ -16,7 +16,7 @@ from bind.data.workers import ignore_stop_signals
 from bind.distributed import loader_start_method
 from bind.model.binder import Binder
 from bind.runs.parts import Parts
-from bind.types import Modality, Pair
+from bind.types import Batch, Modality, Pair
 
 log = logging.getLogger("bind")
 
@@ -58,7 +58,7 @@ class StudiedRun(Parts):
 
     def training_loader(
         self, modalities: Sequence[Modality], seed: int, num_batches: int, at_least: int | None = None
-    ) -> DataLoader:
+    ) -> DataLoader[Batch]:
         """The first batches of the run's plan with this seed whose source carries enough of `modalities`; None: all.
 
         Raises:
@@ -73,12 +73,12 @@ class StudiedRun(Parts):
         requests = itertools.islice((request for request in epochs if chosen[request.source]), num_batches)
         return self._loader("train", modalities, list(requests))
 
-    def validation_loader(self, modalities: Sequence[Modality]) -> DataLoader:
+    def validation_loader(self, modalities: Sequence[Modality]) -> DataLoader[Batch]:
         """All of the validation split, in order."""
         sizes = [len(source.samples(SPLIT)) for source in self.datamodule.sources]
         return self._loader(SPLIT, modalities, list(EvaluationPlan(sizes, self.datamodule.evaluation_batch_size)))
 
-    def _loader(self, split: str, modalities: Sequence[Modality], requests: list[BatchRequest]) -> DataLoader:
+    def _loader(self, split: str, modalities: Sequence[Modality], requests: list[BatchRequest]) -> DataLoader[Batch]:
         num_workers = self.datamodule.num_workers if split == "train" else 0
         return DataLoader(
             self.datamodule.dataset(split, modalities, self.datamodule.cache),

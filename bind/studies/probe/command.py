@@ -95,7 +95,7 @@ def probe(cfg: DictConfig) -> None:
                     log.warning("no probe of %s: no sample of the %s split has both", key, unlabelled[0])
                     bar.advance(steps, num_fits)
                     continue
-                resampled, cluster_N = evaluation.clusters(modality, evaluation.all_N)
+                resampled, cluster_N = evaluation.sample_clusters(modality, evaluation.all_N)
                 clusters_Q = cluster_N[of[cfg.split].rows]
                 few = few_shot(of["train"], of[cfg.split], ks, draws, seed=cfg.seed, advance=lambda: bar.advance(steps))
                 tasks[key] = {
@@ -221,5 +221,5 @@ def linear(
         advance()
     assert best is not None
     score, c, right_Q = best
-    interval = bootstrap_ci(right_Q.astype(np.float64), clusters_Q)
+    interval = bootstrap_ci(right_Q.astype(np.float64), clusters_Q, is_share=True)
     return {"accuracy": float(right_Q.mean()), "ci95_accuracy": list(interval), "C": c, "val_accuracy": score}

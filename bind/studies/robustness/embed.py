@@ -14,7 +14,7 @@ from bind.data.datamodule import BindDataModule
 from bind.evaluation.embedded import EmbeddedSplit
 from bind.model.binder import Binder
 from bind.studies.robustness.source import DisturbedSource
-from bind.types import Embeddings, Modality
+from bind.types import Batch, Embeddings, Modality
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Disturber:
         assert torch.equal(split.rows[modality], self.clean.rows[modality]), "the same values in the same order"
         return split.z[modality]
 
-    def _loader(self, modality: Modality, kind: str, level: float) -> DataLoader:
+    def _loader(self, modality: Modality, kind: str, level: float) -> DataLoader[Batch]:
         transform = self.binder.transforms[modality]
         names = self.datamodule.source_names
         sources = {

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bind.evaluation.embedded import EmbeddedSplit
 from bind.metrics import rank_by_cosine
-from bind.metrics.bootstrap import interval, resampled_means
+from bind.metrics.bootstrap import interval, resampled_means, share_interval
 from bind.studies.robustness.heads import Head, Presence, Vectors
 from bind.studies.robustness.show import PLAIN_SUM
 from bind.studies.robustness.tasks import RankingTask
@@ -28,7 +28,9 @@ def point(split: EmbeddedSplit, task: RankingTask, modality: Modality, z_ND: Ten
     rows = split.rows[modality]
     query_rows = task.query_rows(rows)
     rows_Q = rows[query_rows].numpy()
-    ranking = rank_by_cosine(z_ND[query_rows], task.z_PD, task.groups_N[rows_Q], task.groups_P, KS)
+    ranking = rank_by_cosine(
+        z_ND[query_rows], task.z_PD, task.groups_N[rows_Q], task.groups_E, KS, pool_items=task.items_E
+    )
     found = ranking.summary(task.cluster_N[rows_Q])
     of_k = [f"{name}R@{k}" for name in ("", "ci95_", "chance_") for k in KS]
     return {name: found[name] for name in (*of_k, "queries", "pool")}
@@ -85,7 +87,9 @@ class FusedQueries:
             groups_Q = task.groups_N[rows_Q]
             ranks = {name: head(z_Q, present_Q, task, groups_Q) for name, head in self.heads.items()}
             # Chance does not depend on vectors.
-            chance = rank_by_cosine(z_Q[self.inputs[0]], task.z_PD, groups_Q, task.groups_P, KS).chance
+            chance = rank_by_cosine(
+                z_Q[self.inputs[0]], task.z_PD, groups_Q, task.groups_E, KS, pool_items=task.items_E
+            ).chance
             same = {f"chance_R@{k}": chance(k) for k in KS} | {"queries": len(rows_Q), "pool": len(task.z_PD)}
             found[task.name] = {
                 name: figures | same for name, figures in summaries(ranks, task.cluster_N[rows_Q]).items()
@@ -107,11 +111,17 @@ def summaries(ranks: Mapping[str, Tensor], clusters_Q: np.ndarray) -> dict[str, 
     first_sum_Q1 = hits[PLAIN_SUM][:, :1]
     columns_QM = np.concatenate([np.hstack([hits_QK, hits_QK[:, :1] - first_sum_Q1]) for hits_QK in hits.values()], 1)
     names, cluster_Q = np.unique(clusters_Q, return_inverse=True)
-    means = iter(columns_QM.mean(axis=0).tolist())
-    bounds = (list(interval(draws_B)) for draws_B in resampled_means(columns_QM, cluster_Q, num_clusters=len(names)).T)
+    columns = zip(columns_QM.T, resampled_means(columns_QM, cluster_Q, num_clusters=len(names)).T, strict=True)
     found: dict[str, Figures] = {}
     for head in hits:
         found[head] = {}
         for name in (*(f"R@{k}" for k in KS), "above_plain_sum"):
-            found[head] |= {name: next(means), f"ci95_{name}": next(bounds)}
+            values_Q, draws_B = next(columns)
+            mean = float(values_Q.mean())
+            bounds = (
+                interval(draws_B, len(names))
+                if name == "above_plain_sum"
+                else share_interval(draws_B, mean, len(values_Q), len(names))
+            )
+            found[head] |= {name: mean, f"ci95_{name}": list(bounds)}
     return found

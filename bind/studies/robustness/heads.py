@@ -53,7 +53,7 @@ def alone(modality: Modality) -> Head:
     """One input without the others; a query that lacks it has missed: its place is behind the whole pool."""
 
     def places(z: Vectors, present: Presence, task: RankingTask, groups_Q: Tensor) -> Tensor:
-        ranks_Q = rank_by_cosine(z[modality], task.z_PD, groups_Q, task.groups_P).ranks_Q
+        ranks_Q = rank_by_cosine(z[modality], task.z_PD, groups_Q, task.groups_E, pool_items=task.items_E).ranks_Q
         return ranks_Q.masked_fill(~present[modality], len(task.z_PD) + 1)
 
     return places
@@ -65,7 +65,7 @@ def embedded(fusion: nn.Module) -> Head:
     def places(z: Vectors, present: Presence, task: RankingTask, groups_Q: Tensor) -> Tensor:
         with torch.inference_mode():
             z_QD = fusion(z, present)
-        return rank_by_cosine(z_QD, task.z_PD, groups_Q, task.groups_P).ranks_Q
+        return rank_by_cosine(z_QD, task.z_PD, groups_Q, task.groups_E, pool_items=task.items_E).ranks_Q
 
     return places
 
@@ -81,7 +81,9 @@ def scored(fusion: LateFusion) -> Head:
             return fusion.scores(some, {task.name: task.z_PD}, there, pool_present)
 
         tie_tolerance = COSINE_TIE_TOLERANCE if fusion.method == "sum" else 0.0
-        ranked = rank_by_scores(score_rows, len(groups_Q), groups_Q, task.groups_P, tie_tolerance=tie_tolerance)
+        ranked = rank_by_scores(
+            score_rows, len(groups_Q), groups_Q, task.groups_E, tie_tolerance=tie_tolerance, pool_items=task.items_E
+        )
         return ranked.ranks_Q
 
     return places

@@ -14,6 +14,7 @@ from torch import Tensor
 from bind.evaluation import Evaluation
 from bind.evaluation.label_sets import LabelSet
 from bind.evaluation.queries import items_at
+from bind.evaluation.relevance import Holders, relevance_ids
 from bind.metrics.ceiling import pair_ceiling
 from bind.types import FactorSource, Modality, Pair
 
@@ -27,28 +28,30 @@ class RankingTask:
     Attributes:
         name: `image` for a pool of pictures, `zero-shot` or `zero-shot/NAME` for classes in words.
         z_PD: the pool's unit vectors.
-        groups_P: int64 (P,), an item is right for a query when their numbers are equal.
+        groups_E: int64 (E,), an item is right for a query that has one of its numbers.
         groups_N: int64 (N,), -1 where there is nothing to find.
         asks_N: bool (N,), the samples that may ask.
         cluster_N: int64 (N,), queries with equal numbers are resampled together.
         resampled: what these clusters are.
         about: what stands beside every figure: `trained` and `kind` of a pair, or the `label_set`.
         pool_rows_P: the samples the pool was made of; None for classes.
+        items_E: int64 (E,), the item of each of `groups_E`; None where each item has one.
     """
 
     name: str
     z_PD: Tensor
-    groups_P: Tensor
+    groups_E: Tensor
     groups_N: Tensor
     asks_N: Tensor
     cluster_N: np.ndarray
     resampled: str
     about: Mapping[str, Any]
     pool_rows_P: np.ndarray | None = None
+    items_E: Tensor | None = None
 
     def query_rows(self, rows: Tensor) -> Tensor:
         """Positions among `rows`, which may repeat a sample, of those that ask and have something to find."""
-        return (self.asks_N[rows] & torch.isin(self.groups_N[rows], self.groups_P)).nonzero().flatten()
+        return (self.asks_N[rows] & torch.isin(self.groups_N[rows], self.groups_E)).nonzero().flatten()
 
     def facts(self, evaluation: Evaluation, query_modalities: Sequence[Modality], rows: Tensor) -> dict[str, Any]:
         """`about`, what is resampled, and the best possible `ceiling_R@1` where the one source knows its factors.
@@ -57,7 +60,7 @@ class RankingTask:
         """
         found = {**self.about, "resampled": self.resampled}
         source = evaluation.sources[0]
-        one_relevant = len(self.groups_P.unique()) == len(self.groups_P)
+        one_relevant = len(self.groups_E.unique()) == len(self.groups_E)
         if (
             self.pool_rows_P is None
             or len(evaluation.sources) > 1
@@ -106,13 +109,16 @@ def _pools(
         asks_N = evaluation.query_and_pool_masks(pool)[0]
         positions = split.pool_rows(pool, one_per_group=evaluation.one_per_group)
         pool_rows = items_at(split, pool, positions).rows
-        resampled, cluster_N = evaluation.clusters(query_modalities[0], asks_N)
+        holders = split.holders(pool, positions, one_per_group=evaluation.one_per_group)
+        _, groups_E, items_E = relevance_ids(Holders.distinct(split.group_ids_N), holders)
+        resampled, cluster_N = evaluation.sample_clusters(query_modalities[0], asks_N)
         is_trained = all(frozenset((m, pool)) in trained for m in query_modalities)
         kind = "trained" if is_trained else "anchor" if {*query_modalities, pool} <= anchor else "emergent"
         yield RankingTask(
             name=pool,
             z_PD=split.z[pool][positions],
-            groups_P=split.group_ids_N[pool_rows],
+            groups_E=groups_E,
+            items_E=items_E,
             groups_N=split.group_ids_N,
             asks_N=asks_N,
             cluster_N=cluster_N,
@@ -129,7 +135,7 @@ def _classes(
     embed_text: Callable[[list[str]], Tensor],
 ) -> Iterator[RankingTask]:
     labels = [sample.label for sample in evaluation.samples]
-    resampled, cluster_N = evaluation.clusters(query_modalities[0], evaluation.all_N)
+    resampled, cluster_N = evaluation.sample_clusters(query_modalities[0], evaluation.all_N)
     for name, options in label_sets.items():
         label_set = LabelSet.of(name, options, labels)
         if not set(query_modalities) & set(label_set.modalities):
@@ -142,7 +148,7 @@ def _classes(
         yield RankingTask(
             name=f"zero-shot/{name}" if len(label_sets) > 1 else "zero-shot",
             z_PD=label_set.embed(embed_text),
-            groups_P=torch.arange(members_NK.shape[1]),
+            groups_E=torch.arange(members_NK.shape[1]),
             groups_N=torch.where(has_class_N, members_NK.int().argmax(dim=1), -1),
             asks_N=has_class_N,
             cluster_N=cluster_N,

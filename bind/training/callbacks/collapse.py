@@ -250,7 +250,8 @@ def is_at_chance(figures: Mapping[str, Any]) -> bool | None:
 
     def within(k: int) -> bool:
         chance = figures[f"chance_R@{k}"]
-        return figures[f"R@{k}"] <= chance + CHANCE_DEVIATIONS * math.sqrt(chance * (1 - chance) / samples)
+        largest: float = chance + CHANCE_DEVIATIONS * math.sqrt(chance * (1 - chance) / samples)
+        return float(figures[f"R@{k}"]) <= largest
 
     return within(1) and within(10)
 

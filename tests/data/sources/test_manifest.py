@@ -121,10 +121,11 @@ def test_a_needed_modality_that_is_not_there_gets_the_closest_name(folder):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("Key,split,text\na,train,x\n", r"m\.csv: the column 'key' is missing \(is it 'key'\? rename it\)"),
+        ("Keys,split,text\na,train,x\n", r"m\.csv: the column 'key' is missing \(is it 'keys'\? rename it\)"),
+        ("Text,key,split,text\nx,a,train,y\n", "the columns 'Text', 'text' are one name in lower case"),
         ("key,text\na,x\n", r"m\.csv: the column 'split' is missing; there are key, text"),
         ("key,split,owners,text\na,train,p:1,x\n", "column 'owners' would be read as a modality; rename it to 'owner'"),
-        ("key,split,My Audio\na,train,x\n", "column 'My Audio' is no modality"),
+        ("key,split,My Audio\na,train,x\n", "column 'my audio' is no modality"),
         ("key,split\na,train\n", "there is no column of any modality"),
         ("key,split,text,audoi_start_seconds\na,train,x,1\n", "'audoi_start_seconds' belongs to no modality"),
         ("key,split,text,text_end_seconds\na,train,x,1\n", "'text_end_seconds' belongs to no modality"),
@@ -137,6 +138,7 @@ def test_a_needed_modality_that_is_not_there_gets_the_closest_name(folder):
             "key,split,audio,audio_end_seconds\na,train,one.wav,soon\n",
             r"line 2 \(key 'a'\): 'audio_end_seconds' must be",
         ),
+        ('key,split,audio,audio_end_seconds\na,train,one.wav,"1,5"\n', "must be seconds, with a decimal point"),
         ("key,split,audio,audio_end_seconds\na,train,one.wav,nan\n", "must be finite and not negative"),
         ("key,split,audio,audio_end_seconds\na,train,one.wav,1|2\n", r"has 2 time\(s\) for 1 file"),
         (
@@ -176,3 +178,99 @@ def test_a_sensors_span_counts_from_its_first_row_where_the_manifest_says_so(tmp
     path.write_text(head + "a,train,a.csv,1,2,midnight\n")
     with pytest.raises(ValueError, match="imu_clock is file or first_row, not 'midnight'"):
         ManifestSource(path)
+
+
+NO_CAPTIONS = ["", " ", "nan", "None", "\ufeff", "&nbsp;"]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_captions_that_say_nothing_are_missing_and_counted(tmp_path, caplog, suffix):
+    texts = ["\ufeffa cat ", *NO_CAPTIONS]
+    rows = [{"key": f"k{i}", "split": "train", "text": text, "note": "a.bin"} for i, text in enumerate(texts)]
+    path = tmp_path / f"m.{suffix}"
+    if suffix == "csv":
+        lines = [",".join(rows[0]), *(",".join(f'"{cell}"' for cell in row.values()) for row in rows)]
+        path.write_text("\n".join(lines))
+    elif suffix == "jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    (tmp_path / "a.bin").touch()
+    source = ManifestSource(path)
+    assert source.fetch("train", range(len(rows)), ["text"], None) == [{"text": ["a cat"]}, *({} for _ in NO_CAPTIONS)]
+    assert "caption(s) say nothing and count as missing (first: " in caplog.text
+    assert "(key 'k3'): 'nan'" in caplog.text
+
+
+def test_owners_and_groups_are_the_same_numbers_however_a_table_stores_them(folder, tmp_path):
+    columns = {"key": [1.0, 2.0], "split": ["train", "train"], "owner": [1.0, float("nan")], "group": [3.0, None]}
+    pq.write_table(pa.table({**columns, "text": ["a", "b"]}), tmp_path / "f.parquet")
+    first, second = ManifestSource(tmp_path / "f.parquet").samples("train")
+    assert (first.key, first.owners, first.group, second.owners, second.group) == ("1", ("1",), "3", (), None)
+    with pytest.raises(
+        ValueError, match=r"1 owner\(s\) occur in more than one split: '1' \(train: key 'a', val: key 'b'"
+    ):
+        ManifestSource(write(folder, "key,split,owner,text\na,train,1.0|2,x\nb,val,1,y\n"))
+
+
+def test_an_owner_in_two_unicode_forms_is_one(folder):
+    rows = [
+        {"key": k, "split": s, "owner": o, "text": "x"}
+        for k, s, o in (("a", "train", "Zo\u00eb"), ("b", "val", "Zoe\u0308"))
+    ]
+    with pytest.raises(ValueError, match=r"1 owner\(s\) occur in more than one split"):
+        ManifestSource(write(folder, "\n".join(map(json.dumps, rows)), "m.jsonl"))
+
+
+@pytest.mark.parametrize("cell", ["['a', 'b']", '["a", "b"]', "[ 'a' ]"])
+def test_a_list_written_as_text_is_refused(folder, cell):
+    quoted = cell.replace('"', '""')
+    with pytest.raises(ValueError, match=r"'owner' is a list written as text.*separate several by"):
+        ManifestSource(write(folder, f'key,split,owner,text\na,train,"{quoted}",x\n'))
+    assert ManifestSource(write(folder, "key,split,text\na,train,[music] a 'song'\n")).samples("train")
+
+
+SPANS = "Key,Split,Text,audio,audio_start_seconds\na,train,a dog,one.wav,1.5\nb,val,a cat,,\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("index", ["", "Unnamed: 0", "__index_level_0__", None])
+def test_tables_as_others_write_them_are_read(folder, encoding, delimiter, index):
+    lines = [line.replace(",", delimiter) for line in SPANS.splitlines()]
+    if delimiter != ",":
+        lines = [line.replace("1.5", "1,5") for line in lines]
+    if index is not None:
+        lines = [f"{index if i == 0 else i}{delimiter}{line}" for i, line in enumerate(lines)]
+    path = folder / "m.csv"
+    path.write_bytes("\r\n".join([*lines, ""]).encode(encoding))
+    source = ManifestSource(path)
+    assert source.modalities() == ("text", "audio")
+    assert source.samples("train")[0].values["audio"][0].start_seconds == 1.5
+    assert source.samples("val")[0].values == {"text": ["a cat"]}
+
+
+@pytest.mark.parametrize("index", ["Unnamed: 0", "__index_level_0__"])
+def test_the_index_of_a_data_frame_is_no_modality(folder, index, caplog):
+    rows = [{index: i, "Key": k, "split": "train", "text": "x"} for i, k in enumerate("ab")]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "m.parquet")
+    with caplog.at_level(logging.WARNING, "bind.data"):
+        assert ManifestSource(folder / "m.parquet").modalities() == ("text",)
+    assert f"{index!r} holds pandas' row numbers and is left out" in caplog.text
+
+
+def test_a_table_in_another_encoding_is_refused_with_its_line(folder):
+    for content, message in (
+        ("key,split,text\na,train,x\nb,train,T\u00fcr\n".encode("latin-1"), r"m\.csv line 3: not UTF-8 \(byte 0xfc\)"),
+        ("key,split,text\na,train,x\n".encode("utf-16-le"), r"m\.csv: it looks like UTF-16 without a byte order mark"),
+    ):
+        (folder / "m.csv").write_bytes(content)
+        with pytest.raises(ValueError, match=message):
+            ManifestSource(folder / "m.csv")
+
+
+def test_semicolons_leave_commas_in_captions(folder):
+    source = ManifestSource(write(folder, "key;split;text\na;train;a dog, barking\n"))
+    assert source.samples("train")[0].values == {"text": ["a dog, barking"]}
+    with pytest.raises(ValueError, match=r"line 2: 4 cells under 3 column names; put text that contains semicolons in"):
+        ManifestSource(write(folder, "key;split;text\na;train;a dog; barking\n"))

@@ -36,7 +36,7 @@ def test_jsonl_columns_are_those_of_all_rows(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("m.txt", "key,split\n", r"m\.txt: a manifest ends in \.csv, \.jsonl or \.parquet"),
+        ("m.txt", "key,split\n", r"m\.txt: a manifest ends in \.csv, \.tsv, \.jsonl or \.parquet"),
         ("m.csv", "key,split\na,train,extra\n", r"m\.csv line 2: 3 cells under 2 column names"),
         ("m.csv", "key,key\na,b\n", r"m\.csv: the header names a column twice"),
         ("m.csv", 'key,split\n"a"x,train\n', r"m\.csv line 2: not readable as UTF-8 CSV"),

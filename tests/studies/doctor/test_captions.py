@@ -1,6 +1,6 @@
 import pytest
 
-from bind.studies.doctor.captions import check_captions
+from bind.studies.doctor.captions import check_captions, check_cut_captions
 from bind.types import Sample
 
 
@@ -32,3 +32,13 @@ def test_a_caption_that_hardly_ever_meets_itself_is_let_pass_and_measured():
 
 def test_captions_of_the_other_splits_are_no_negatives():
     assert check_captions(samples([["a dog"], ["a dog"]], split="test")) == ([], 0.0)
+
+
+def test_captions_that_the_text_tower_cuts_are_one_finding():
+    long = "a long caption of a street with many cars and people talking while the wind blows and a dog barks"
+    (finding,) = check_cut_captions(samples([["a dog", long], ["a cat"], [long]]), "toy")
+    assert finding.keys == ("train0", "train2")
+    assert finding.detail == "2 of 4 captions have more than the 24 tokens of toy"
+    assert finding.name.startswith("'a long caption of a street")
+    assert check_cut_captions(samples([["a large red circle that rests"]]), "toy") == []
+    assert check_cut_captions(samples([["a dog"]]), "no such anchor, and none is needed") == []

@@ -6,6 +6,7 @@ from support import videos
 from support.planted import COLUMNS, write_motion, write_rows
 
 from bind.studies.doctor.diagnose import diagnose
+from bind.studies.doctor.doors import training_transforms
 
 FIRST, SECOND, IN_TEST = 0, 1, 24
 
@@ -94,15 +95,15 @@ FILE_FAULTS = {
     ),
     "channels that cancel out": (
         lambda w: w.edit_sound(FIRST, lambda x: np.stack([x, -0.99 * x], axis=1)),
-        ("channels that cancel out", "audio", "error", "audio"),
+        ("channels that cancel out", "audio", "warning", "audio"),
     ),
     "integers called floats": (
         lambda w: w.edit_sound(FIRST, lambda x: 32768 * x),
-        ("integers called floats", "audio", "error", "audio"),
+        ("unreadable file", "audio", "error", "audio"),
     ),
     "a sound that is too loud": (
-        lambda w: w.edit_sound(FIRST, lambda x: 4 * x / np.abs(x).max()),
-        ("values beyond full scale", "audio", "warning", "audio"),
+        lambda w: w.edit_sound(FIRST, lambda x: 5 * x / np.abs(x).max()),
+        ("beyond full scale", "audio", "error", "audio"),
     ),
     "a sound that is cut short": (
         lambda w: w.path(FIRST, "audio").write_bytes(w.path(FIRST, "audio").read_bytes()[:-2000]),
@@ -122,7 +123,7 @@ FILE_FAULTS = {
     ),
     "depth as a grey picture": (
         lambda w: w.edit_picture(FIRST, lambda x: (x >> 8).astype(np.uint8), "depth"),
-        ("unreadable file", "depth", "error", "depth"),
+        ("refused by the transform", "depth", "error", "depth"),
     ),
     "depth without a measurement": (
         lambda w: w.edit_picture(FIRST, np.zeros_like, "depth"),
@@ -394,9 +395,9 @@ def test_everything_is_in_the_json(world):
 
 
 def test_a_sort_of_file_that_is_not_opened_is_said(tmp_path):
-    (tmp_path / "a.mkv").write_bytes(b"0")
-    manifest = write_rows(tmp_path, [{"key": "a", "split": "train", "video": "a.mkv"}])
-    assert diagnose(manifest).notes == ["video: 1 files of a sort that is only counted"]
+    (tmp_path / "a.las").write_bytes(b"0")
+    manifest = write_rows(tmp_path, [{"key": "a", "split": "train", "lidar": "a.las"}])
+    assert "lidar: 1 files are only counted" in diagnose(manifest).notes[0]
 
 
 def test_sound_tracks_and_arrays_of_ones_own_are_no_faults(tmp_path):
@@ -443,7 +444,7 @@ def test_equal_files_are_one_finding_however_many_stretches_of_them_are_used(wor
         rows.append(rows[IN_TEST] | {"key": "same span", "imu_start_seconds": 0.0, "imu_end_seconds": 1.0})
 
     world.edit_rows(cut)
-    (problem,) = diagnose(world.manifest).problems()
+    (problem,) = diagnose(world.manifest, transforms=training_transforms(["transform.imu.window_seconds=1"])).problems()
     (finding,) = problem.findings
     assert (problem.kind.name, finding.name) == ("same content in two splits", world.rows[FIRST]["imu"])
     assert finding.detail == f"equals {world.rows[IN_TEST]['imu']}"
@@ -452,7 +453,7 @@ def test_equal_files_are_one_finding_however_many_stretches_of_them_are_used(wor
 
 def test_copies_of_files_that_are_not_opened_are_found_by_their_bytes(tmp_path):
     for name in "abc":
-        (tmp_path / f"{name}.mkv").write_bytes(b"0" if name == "c" else b"1")
+        (tmp_path / f"{name}.las").write_bytes(b"0" if name == "c" else b"1")
     splits = {"a": "train", "b": "test", "c": "train"}
-    manifest = write_rows(tmp_path, [{"key": k, "split": s, "video": f"{k}.mkv"} for k, s in splits.items()])
-    assert problems_of(diagnose(manifest)) == {("same content in two splits", "video", "error"): ["a.mkv"]}
+    manifest = write_rows(tmp_path, [{"key": k, "split": s, "lidar": f"{k}.las"} for k, s in splits.items()])
+    assert problems_of(diagnose(manifest)) == {("same content in two splits", "lidar", "error"): ["a.las"]}

@@ -138,7 +138,7 @@ def test_intervals_are_those_of_the_bootstrap_and_differences_are_paired():
     found = summaries(ranks, clusters)
     first = (ranks["other"] == 1).double().numpy()
     assert found["other"]["R@1"] == first.mean()
-    assert found["other"]["ci95_R@1"] == list(bootstrap_ci(first, clusters))
+    assert found["other"]["ci95_R@1"] == list(bootstrap_ci(first, clusters, is_share=True))
     above = first - (ranks[PLAIN_SUM] == 1).double().numpy()
     assert found["other"]["above_plain_sum"] == pytest.approx(0.2)
     assert found["other"]["ci95_above_plain_sum"] == list(bootstrap_ci(above, clusters))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -65,3 +65,36 @@ def parse_suffix(suffix: str, extensions: Mapping[str, Modality]) -> Suffix | No
     if not parts and extension in extensions:
         return Suffix(extensions[extension], number, extension)
     return None
+
+
+def refuse_dotted_keys(suffixes: Collection[str], extensions: Mapping[str, Modality], where: str) -> None:
+    """Raise ValueError where suffixes show that keys have dots: `song.1.wav` and `song.2.wav` would be one sample.
+
+    What stands before an extension that is known is then no modality (`1`, `0_live`), or a modality that has both texts
+    and other files (`live` of `song.live.wav` and `song.live.txt`).
+
+    Args:
+        suffixes: what follows the keys, of all members of some shards.
+        extensions: suffix → modality where the name of a member has none.
+        where: the shards, for the message.
+    """
+    extensions_of: dict[str, set[str]] = {}
+    dotted = []
+    for suffix in (suffix for suffix in suffixes if "." in suffix and suffix not in extensions and suffix != META):
+        parsed, extension = parse_suffix(suffix, {}), suffix.rpartition(".")[2]
+        if parsed is not None:
+            extensions_of.setdefault(parsed.modality, set()).add(extension)
+        elif extension in extensions:
+            dotted.append(suffix)
+    for modality, found in extensions_of.items():
+        is_text = {extensions.get(extension) == "text" for extension in found}
+        if modality != "text" and len(is_text) > 1:
+            dotted += [f"{modality}.{extension}" for extension in sorted(found)]
+    if dotted:
+        examples = ", ".join(f"KEY.{suffix}" for suffix in dotted[:3])
+        choice = ", ".join(f"{suffix}: {extensions.get(suffix.rpartition('.')[2], 'audio')}" for suffix in dotted[:2])
+        raise ValueError(
+            f"{where}: members named {examples}: a key ends at its first dot, so samples whose keys have dots would be "
+            "one. Rename the members (song_1.wav for song.1.wav); where they are several values of one sample, say so: "
+            f"data.extensions={{{choice}}}"
+        )

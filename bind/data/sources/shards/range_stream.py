@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import BinaryIO, cast
 
 from bind.data.sources.shards.remote import fetch, is_remote, shown
+from bind.files import reading
 
 STREAM_BYTES = 2**23
 
 
 def open_stream(path: str) -> BinaryIO:
     """A file to be read from its first byte to its last."""
-    return cast(BinaryIO, RangeStream(path)) if is_remote(path) else open(path, "rb")
+    if is_remote(path):
+        return cast(BinaryIO, RangeStream(path))
+    with reading(Path(path), "not readable", "Check data.shards"):
+        return open(path, "rb")
 
 
 class RangeStream(io.RawIOBase):

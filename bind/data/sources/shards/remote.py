@@ -9,11 +9,13 @@ import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from pathlib import Path
 from time import sleep
 from typing import Any, TypeVar
 
 from bind.data.sources.shards import objects, web
 from bind.data.sources.shards.answers import Answer, TryAgainError
+from bind.files import reading
 
 logger = logging.getLogger("bind.data")
 
@@ -79,8 +81,8 @@ def read_whole(path: str, *, missing_ok: bool = False) -> bytes | None:
             raise
     if missing_ok and not os.path.exists(path):
         return None
-    with open(path, "rb") as file:
-        return file.read()
+    with reading(Path(path), "not readable", "Write it again"):
+        return Path(path).read_bytes()
 
 
 def file_size(path: str) -> int:
@@ -139,10 +141,8 @@ def _threads(process: int) -> ThreadPoolExecutor:
 
 @lru_cache(maxsize=64)
 def _open(path: str, process: int) -> io.FileIO:
-    try:
+    with reading(Path(path), "not readable", "Check data.shards"):
         return io.FileIO(path)
-    except OSError as error:
-        raise ValueError(f"{shown(path)}: not readable ({error.strerror}). Check data.shards") from error
 
 
 def _read_local(path: str, start: int, stop: int) -> Answer:

@@ -14,7 +14,7 @@ import numpy as np
 
 from bind.data.sources.shards.indexed import load_indices
 from bind.data.sources.shards.members import Members
-from bind.data.sources.shards.names import MODALITY_OF_EXTENSION
+from bind.data.sources.shards.names import MODALITY_OF_EXTENSION, refuse_dotted_keys
 from bind.data.sources.shards.patterns import Shards, find_shards
 from bind.data.sources.shards.remote import is_in_object_store, read_range, shown
 from bind.data.sources.shards.tar_index import TarIndex
@@ -26,6 +26,7 @@ logger = logging.getLogger("bind.data")
 
 SPLITS = ("train", "val", "test")
 CACHE_DIR = "~/.cache/bindspace/shards"
+USUAL_MODALITIES = ("image", "text", "audio", "imu", "depth", "thermal", "video")
 
 
 class IndexedShardSource:
@@ -39,11 +40,12 @@ class IndexedShardSource:
             freely.
         extensions: suffix of members → modality, besides what is usual: jpg is image, txt is text, wav and flac are
             audio, mp4 is video; `{key}.audio.wav` needs no entry.
+        captions_key: texts are what stands in each `KEY.json` under this key, one or a list, as in CLAP's shards.
         cache_dir: where indices go that can't lie beside their shard.
 
     Raises:
         ValueError: naming shard and member: shards that are missing, damaged or not to be trusted, keys that come
-            twice, owners in two splits.
+            twice or have dots, owners in two splits.
 
     Examples:
         >>> from tempfile import TemporaryDirectory
@@ -67,6 +69,7 @@ class IndexedShardSource:
         name: str | None = None,
         block_samples: int = 16,
         extensions: Mapping[str, Modality] | None = None,
+        captions_key: str | None = None,
         cache_dir: str | Path = CACHE_DIR,
     ) -> None:
         if block_samples < 1:
@@ -79,9 +82,14 @@ class IndexedShardSource:
         self.path = shown(paths[0]).rpartition("/")[0] or "."
         self.name = name or self.path.rpartition("/")[2]
         indices = load_indices(paths, Path(cache_dir).expanduser())
-        self._members = Members(paths, indices, {**MODALITY_OF_EXTENSION, **(extensions or {})})
+        captions = {} if captions_key is None else {"json": "text"}
+        self._captions_key = captions_key
+        modality_of_extension = {**MODALITY_OF_EXTENSION, **captions, **(extensions or {})}
+        self._members = Members(paths, indices, modality_of_extension)
+        refuse_dotted_keys(self._members.suffix_texts, modality_of_extension, self.path)
         self._refuse_repeated_keys()
         self._warn_unknown_members()
+        self._warn_named_modalities(indices, modality_of_extension)
         self._samples: dict[str, list[Sample]] = {split: [] for split in SPLITS}
         self._rows: dict[str, list[int]] = {split: [] for split in SPLITS}
         self._modalities: dict[Modality, None] = {}
@@ -109,6 +117,24 @@ class IndexedShardSource:
                 self.path,
                 ", .".join(unknown),
                 unknown[0],
+            )
+
+    def _warn_named_modalities(self, indices: Sequence[TarIndex], usual: Mapping[str, Modality]) -> None:
+        """Foreign shards: a part of a key after a dot can't be told from a modality of the user's own."""
+        if all(index.plan for index in indices):
+            return
+        texts = zip(self._members.suffix_texts, self._members.suffixes, strict=True)
+        named = [
+            t
+            for t, s in texts
+            if s and "." in t and t not in usual and usual.get(s.extension, "") not in ("", s.modality)
+        ]
+        if unusual := [t for t in named if t.partition(".")[0] not in USUAL_MODALITIES]:
+            logger.warning(
+                "%s: members .%s are read as the modality %r; where that is a part of keys, write keys without dots",
+                self.path,
+                ", .".join(unusual),
+                unusual[0].partition(".")[0],
             )
 
     def _make_samples(self, indices: Sequence[TarIndex], splits: Sequence[str | None]) -> None:
@@ -183,6 +209,8 @@ class IndexedShardSource:
         is_of_modality = np.array([suffix is not None and suffix.modality == modality for suffix in members.suffixes])
         kept = is_of_modality[members.suffix_id[places]]
         digest = hashlib.blake2b(digest_size=16)
+        if modality == "text" and self._captions_key is not None:
+            digest.update(f"captions under {self._captions_key}".encode())
         digest.update("\n".join(sample.key for sample in self.samples(split)).encode())
         digest.update("\n".join(members.suffix_texts[i] for i in members.suffix_id[places[kept]]).encode())
         digest.update(np.repeat(np.arange(len(rows)), counts)[kept].astype("<i8").tobytes())
@@ -195,10 +223,11 @@ class IndexedShardSource:
     ) -> Iterator[tuple[int, StoredFile, float | None, float | None]]:
         """Place of the sample, file, start and end in seconds of every member of `modalities` but texts."""
         table = self._members
-        offsets, sizes = table.columns["offset"], table.columns["size"]
+        offsets, sizes, checksums = (table.columns[name] for name in ("offset", "size", "crc32"))
         for index, row in enumerate(self._rows[split]):
             shard = int(table.shard_of_row[row])
-            for member, suffix in table.of(row, modalities).items():
+            of_sample = sorted(table.of(row, modalities).items(), key=lambda item: (item[1].modality, item[1].number))
+            for member, suffix in of_sample:
                 if suffix.modality == "text" or suffix.extension == "json":  # beside an array, alike for many of them
                     continue
                 path, offset = table.shards[shard], int(offsets[member])
@@ -206,7 +235,7 @@ class IndexedShardSource:
                 read = functools.partial(_read_member, path, offset, table.num_bytes[shard])
                 yield (
                     index,
-                    StoredFile(name, (path, offset), int(sizes[member]), suffix.modality, read),
+                    StoredFile(name, (path, offset), int(sizes[member]), suffix.modality, read, int(checksums[member])),
                     *table.span(member),
                 )
 
@@ -232,7 +261,8 @@ class IndexedShardSource:
                 [
                     Member(name, suffix, contents[m], table.span(m))
                     for name, (m, suffix) in zip(table.names(row, members), members.items(), strict=True)
-                ]
+                ],
+                self._captions_key,
             )
             for row, members in zip(rows, chosen, strict=True)
         ]

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from bind.data.sources.shards.names import MODALITY_OF_EXTENSION, parse_suffix
+from bind.data.sources.shards.names import MODALITY_OF_EXTENSION, parse_suffix, refuse_dotted_keys
 from bind.data.sources.shards.patterns import Shards, find_shards
 from bind.data.sources.shards.range_stream import open_stream
 from bind.data.sources.shards.remote import file_size, is_in_object_store, shown
@@ -33,7 +33,7 @@ class StreamingShardSource:
         shards: where they lie; or one of these per split, else all are of `train`.
         samples_per_shard: how many samples of each shard are taken; each must have as many.
         name: what logs call this dataset; by default its folder's name.
-        extensions: as in `IndexedShardSource`.
+        extensions, captions_key: as in `IndexedShardSource`.
 
     Raises:
         ValueError: naming the shard that is missing, damaged, or has too few samples.
@@ -46,6 +46,7 @@ class StreamingShardSource:
         samples_per_shard: int,
         name: str | None = None,
         extensions: Mapping[str, Modality] | None = None,
+        captions_key: str | None = None,
     ) -> None:
         if samples_per_shard < 1:
             raise ValueError(f"data.samples_per_shard={samples_per_shard}: give the number of samples in each shard")
@@ -53,12 +54,14 @@ class StreamingShardSource:
         self._shards = {split: find_shards(pattern) for split, pattern in by_split.items()}
         self.is_unforkable = any(is_in_object_store(shard) for paths in self._shards.values() for shard in paths)
         self.samples_per_shard = samples_per_shard
-        self._extensions = {**MODALITY_OF_EXTENSION, **(extensions or {})}
+        captions = {} if captions_key is None else {"json": "text"}
+        self._captions_key = captions_key
+        self._extensions = {**MODALITY_OF_EXTENSION, **captions, **(extensions or {})}
         first = next(iter(self._shards.values()))[0]
         self.path = shown(first).rpartition("/")[0] or "."
         self.name = name or self.path.rpartition("/")[2]
         self._streams: dict[tuple[int, str], tuple[int, Iterator[list[Member]]]] = {}
-        self._modalities = tuple(sample_values(next(self._stream(first))))
+        self._modalities = tuple(sample_values(next(self._stream(first)), captions_key))
         empty: dict[Modality, tuple[Any, ...]] = dict.fromkeys(self._modalities, ())
         self._samples = {
             split: [
@@ -90,7 +93,13 @@ class StreamingShardSource:
 
     def content_hash(self, split: str, modality: Modality) -> str:
         """A hash of the names and sizes of the shards of `split`: no more is known before they are read."""
-        facts = [modality, self.samples_per_shard, *((shown(shard), file_size(shard)) for shard in self._shards[split])]
+        captions = [] if self._captions_key is None else [self._captions_key]
+        facts = [
+            modality,
+            self.samples_per_shard,
+            *captions,
+            *((shown(shard), file_size(shard)) for shard in self._shards[split]),
+        ]
         return hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()
 
     def training_order(self, rng: np.random.Generator, size: int) -> np.ndarray:
@@ -113,7 +122,7 @@ class StreamingShardSource:
         for index in sorted(set(indices)):
             shard, place = divmod(index, self.samples_per_shard)
             members = self._sample_at(self._shards[split][shard], place)
-            values[index] = sample_values([m for m in members if m.suffix.modality in modalities])
+            values[index] = sample_values([m for m in members if m.suffix.modality in modalities], self._captions_key)
         return [values[index] for index in indices]
 
     def _sample_at(self, shard: str, place: int) -> list[Member]:
@@ -143,6 +152,7 @@ class StreamingShardSource:
             with open_stream(shard) as stream:
                 for sample in group_by_keys(tar_file_expander([{"url": shard, "stream": stream}])):
                     names = [name for name in sample if not name.startswith("__")]
+                    refuse_dotted_keys(names, self._extensions, f"{shown(shard)}: {sample['__key__']}")
                     suffixes = {name: parse_suffix(name, self._extensions) for name in names}
                     yield [
                         Member(f"{shown(shard)}: {sample['__key__']}.{name}", suffix, cast(bytes, sample[name]))

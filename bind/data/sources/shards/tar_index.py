@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from bind.data.sources.shards.names import META, escape, split_name
+from bind.files import reading
 
 VERSION = 1
 MAX_MEMBER_BYTES = 2**30
@@ -72,10 +73,9 @@ class TarIndex:
     @classmethod
     def from_bytes(cls, content: bytes, where: str) -> TarIndex:
         """Read what `to_bytes` wrote; ValueError, naming `where`, for anything else and for members outside the tar."""
-        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        try:
+        with reading(where, "no index of a shard", "Delete it to have the shard indexed again"):
             table = pq.read_table(io.BytesIO(content))
             header = json.loads((table.schema.metadata or {})[b"bindspace"])
             if header["version"] != VERSION:
@@ -91,11 +91,7 @@ class TarIndex:
                 members={name: flat[name].astype(kind) for name, kind in MEMBER_TYPES.items()},
             )
             index._refuse_inconsistency()
-        except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ValueError(
-                f"{where}: no index of a shard ({error}). Delete it to have the shard indexed again"
-            ) from error
-        return index
+            return index
 
     def _refuse_inconsistency(self) -> None:
         first, offset, size = self.first, self.members["offset"], self.members["size"]
@@ -127,7 +123,7 @@ def index_tar(stream: BinaryIO, where: str, plan: str = "") -> tuple[TarIndex, l
     """
     counted = _CountingStream(stream)
     index, samples, keyless = TarIndex(0, plan), _SampleRows(where), []
-    try:
+    with reading(where, "not a whole tar", "Fetch or pack it again"):
         with tarfile.open(fileobj=cast(Any, counted), mode="r|", bufsize=CHUNK_BYTES) as tar:
             for info in tar:
                 if info.isdir():
@@ -145,10 +141,8 @@ def index_tar(stream: BinaryIO, where: str, plan: str = "") -> tuple[TarIndex, l
                 else:
                     samples.add(info, *key_and_suffix, content)
             end = tar.offset
-    except tarfile.TarError as error:
-        raise ValueError(f"{where}: not a whole tar ({error}). Fetch or pack it again") from error
-    while counted.read(CHUNK_BYTES):
-        pass
+        while counted.read(CHUNK_BYTES):
+            pass
     if counted.num_bytes < end + BLOCK_BYTES:
         raise ValueError(f"{where}: the tar is cut off after {counted.num_bytes} bytes. Fetch or pack it again")
     if not samples.key:
@@ -223,12 +217,12 @@ def _chunks(content: BinaryIO) -> Iterator[bytes]:
 
 
 def parse_meta(content: bytes, where: str, key: str) -> dict[str, Any]:
-    """Parse `{key}.meta.json`: key, split, group, label (texts or absent), owners, and spans by suffix.
+    """Parse `{key}.meta.json`: key, split, group, label (texts or absent), owners (or `owner`), and spans by suffix.
 
     Raises:
         ValueError: naming `where`, for anything else, or another key.
     """
-    try:
+    with reading(where, "not the metadata of a sample", "Pack the shard again"):
         if len(content) > MAX_META_BYTES:
             raise ValueError(f"more than {MAX_META_BYTES} bytes")
         meta = json.loads(content)
@@ -237,11 +231,11 @@ def parse_meta(content: bytes, where: str, key: str) -> dict[str, Any]:
             raise ValueError(f"its key is {meta.get('key')!r}")
         if not all(t is None or isinstance(t, str) for t in texts):
             raise ValueError("split, group and label are texts")
-        if not all(isinstance(owner, str) for owner in meta.get("owners", [])):
-            raise ValueError("owners are texts")
+        owners = meta.get("owners", meta.get("owner", []))
+        meta["owners"] = [owners] if isinstance(owners, str) else owners
+        if not isinstance(meta["owners"], list) or not all(isinstance(owner, str) for owner in meta["owners"]):
+            raise ValueError("owners are texts, one or a list of them")
         for span in meta.get("spans", {}).values():
             if len(span) != 2 or not all(t is None or math.isfinite(t) for t in span):
                 raise ValueError("a span is [start, end] in seconds")
-    except (ValueError, AttributeError, TypeError) as error:
-        raise ValueError(f"{where}: not the metadata of a sample ({error})") from error
-    return dict(meta)
+        return dict(meta)

@@ -1,7 +1,9 @@
 """Shards that others wrote: indexed once, or streamed."""
 
+import io
 import logging
 import os
+import tarfile
 
 import pytest
 from support import shard_cases
@@ -80,7 +82,7 @@ def test_a_sample_of_no_modality_is_refused(tmp_path):
 
 
 def test_a_text_that_is_none_is_named(tmp_path):
-    shard_cases.write_tar(tmp_path / "a.tar", [("k.txt", b"\xff\xfe")])
+    shard_cases.write_tar(tmp_path / "a.tar", [("k.txt", b"\xff\xfd")])
     with pytest.raises(ValueError, match=r"a\.tar: k\.txt: not a text in UTF-8"):
         IndexedShardSource(str(tmp_path)).fetch("train", [0], ["text"], None)
 
@@ -161,3 +163,30 @@ class TestStream:
 def test_messages_of_loading_are_warnings(foreign, caplog):
     IndexedShardSource(str(foreign))
     assert {record.levelno for record in caplog.records} == {logging.WARNING}
+
+
+@pytest.mark.parametrize("kind", ["indexed", "streamed"])
+def test_captions_are_what_they_look_like(tmp_path, caplog, kind):
+    captions = [b"a dog", b"", b" \n", b"\xef\xbb\xbfa cat", "a bird".encode("utf-16"), b"nan", b"None\n"]
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for number, caption in enumerate(captions):
+            for name, content in ((f"{number}.cls", b"0"), (f"{number}.txt", caption)):
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    if kind == "indexed":
+        source = IndexedShardSource(str(tmp_path))
+    else:
+        source = StreamingShardSource(str(tmp_path), samples_per_shard=len(captions))
+    rows = source.fetch("train", range(len(captions)), ["text"], None)
+    assert rows == [{"text": ["a dog"]}, {}, {}, {"text": ["a cat"]}, {"text": ["a bird"]}, {}, {}]
+
+
+def test_a_caption_in_another_encoding_is_named(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        info = tarfile.TarInfo("1.txt")
+        info.size = 1
+        tar.addfile(info, io.BytesIO(b"\xe4"))
+    source = IndexedShardSource(str(tmp_path))
+    with pytest.raises(ValueError, match=r"a\.tar: 1\.txt: not a text in UTF-8"):
+        source.fetch("train", [0], ["text"], None)

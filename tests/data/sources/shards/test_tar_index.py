@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from support import shard_cases
 
-from bind.data.sources.shards.tar_index import MAX_MEMBER_BYTES, TarIndex, index_tar
+from bind.data.sources.shards.tar_index import MAX_MEMBER_BYTES, TarIndex, index_tar, parse_meta
 
 
 def read(path):
@@ -136,3 +136,16 @@ def test_an_index_with_gaps_is_refused(tmp_path, column, place):
 def test_any_other_file_is_no_index(content):
     with pytest.raises(ValueError, match=r"a\.index\.parquet: no index of a shard"):
         TarIndex.from_bytes(content, "a.index.parquet")
+
+
+@pytest.mark.parametrize("name", ["owner", "owners"])
+@pytest.mark.parametrize(("owners", "expected"), [("alice", ["alice"]), (["a", "b"], ["a", "b"]), ([], [])])
+def test_one_owner_may_stand_as_a_text(name, owners, expected):
+    meta = json.dumps({"key": "k", name: owners}).encode()
+    assert parse_meta(meta, "a.tar: k.meta.json", "k")["owners"] == expected
+
+
+@pytest.mark.parametrize("owners", [7, {"a": 1}, [1], None])
+def test_owners_that_are_no_texts_are_refused(owners):
+    with pytest.raises(ValueError, match="owners are texts, one or a list of them"):
+        parse_meta(json.dumps({"key": "k", "owners": owners}).encode(), "a.tar: k.meta.json", "k")

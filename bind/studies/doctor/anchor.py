@@ -1,0 +1,70 @@
+"""The anchor's own task on the data: where it can't find pictures by captions, words that never met can't work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from bind.evaluation.anchor import is_at_chance
+from bind.evaluation.embedded import EmbeddedSplit
+from bind.media.pictures import open_image
+from bind.studies.doctor.findings import Finding, FindingKind
+from bind.types import Clip, Sample
+
+if TYPE_CHECKING:
+    from bind.anchors.dual_encoder import Anchor
+
+UNKNOWN_DATA = FindingKind(
+    "anchor that does not know these data",
+    1.0,
+    "untrained words can't work with it: choose another (--anchor, anchor.pretrained=), or train with text",
+)
+
+MAX_SAMPLES = 200
+MIN_SAMPLES = 20
+"""Of fewer the intervals hold chance whatever the anchor knows."""
+BATCH = 32
+
+
+def check_anchor(
+    samples: Sequence[Sample], readable: Mapping[Clip, Any], anchor: Anchor, name: str
+) -> tuple[list[Finding], dict[str, Any]]:
+    """Retrieve pictures by captions and captions by pictures with the anchor alone, over at most 200 samples."""
+    both = [s for s in samples if s.values.get("text") and s.values.get("image") and s.values["image"][0] in readable]
+    if len(both) < MIN_SAMPLES:
+        return [], {}
+    both = [both[i] for i in np.unique(np.linspace(0, len(both) - 1, min(MAX_SAMPLES, len(both))).astype(int))]
+    keys = [str(i) for i in range(len(both))]
+    texts, clips = [s.values["text"][0] for s in both], [s.values["image"][0] for s in both]
+    z = {
+        "text": _embed(anchor, "text", texts),
+        "image": _embed(anchor, "image", [open_image(clip) for clip in clips]),
+    }
+    rows = torch.arange(len(both))
+    split = EmbeddedSplit(keys, torch.tensor([s.group_id for s in both]), z, dict.fromkeys(z, rows))
+    split.mark_equal_values(
+        {
+            "text": {(key, 0): texts.index(text) for key, text in zip(keys, texts, strict=True)},
+            "image": {(key, 0): clips.index(clip) for key, clip in zip(keys, clips, strict=True)},
+        }
+    )
+    figures = {
+        f"{a} → {b}": split.retrieval(a, b, one_per_group=False) for a, b in (("image", "text"), ("text", "image"))
+    }
+    measured = {
+        task: {k: figures[task][k] for k in ("R@1", "chance_R@1", "queries", "pool")} | {"anchor": name}
+        for task in figures
+    }
+    if not all(map(is_at_chance, figures.values())):
+        return [], measured
+    detail = ", ".join(f"{task}: R@1 {e['R@1']:.2f}, chance {e['chance_R@1']:.2f}" for task, e in figures.items())
+    return [Finding(UNKNOWN_DATA, "image, text", name, detail)], measured
+
+
+def _embed(anchor: Anchor, modality: str, values: Sequence[Any]) -> torch.Tensor:
+    collate = anchor.transforms[modality].collate
+    parts = [anchor.embed(modality, collate(list(values[i : i + BATCH]))) for i in range(0, len(values), BATCH)]
+    return torch.cat(parts).cpu()
