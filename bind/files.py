@@ -1,4 +1,4 @@
-"""Files: the boundary behind which they are read, and atomic writing.
+"""Files: the boundary behind which they are read, atomic writing, and folders that one process writes.
 
 `reading` makes one message, with the file and the remedy, of whatever a decoder raises.
 
@@ -10,14 +10,23 @@ the user's umask gives to any new file. Several processes may write one path at 
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
+import json
+import logging
 import os
 import secrets
 import shutil
+import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+log = logging.getLogger("bind")
+
+LOCK = "in_use.lock"
+"""The file in a folder that `lock_folder` has locked."""
 PARTIAL = ".partial"
 """What temporary names end in."""
 
@@ -157,6 +166,80 @@ def open_folder_atomically(folder: Path) -> Iterator[Path]:
         _sync_folder(folder)
     finally:
         shutil.rmtree(partial)
+
+
+class FolderInUseError(ValueError):
+    """Another process writes to the folder."""
+
+
+@contextlib.contextmanager
+def lock_folder(folder: Path, advice: str) -> Iterator[None]:
+    """Own `folder`, which is made where it is missing, until the block or the process ends.
+
+    The kernel releases the lock of a process that was killed. On a file system without locks, which is logged, the
+    lock's file alone says whose the folder is; there it stays where a process is killed, and counts only as long as a
+    process of its number is alive on its host.
+
+    Raises:
+        FolderInUseError: with the process that owns it, and `advice`.
+        OSError: where the folder can't be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / LOCK
+    descriptor = _open_lock(path, advice)
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # before the lock ends: afterwards it may be another's
+        os.close(descriptor)
+
+
+def _open_lock(path: Path, advice: str) -> int:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            owner = _owner(descriptor)
+            if error.errno in (errno.EACCES, errno.EAGAIN) or _is_alive(owner):
+                os.close(descriptor)
+                raise FolderInUseError(
+                    f"{path.parent} is in use by process {owner.get('pid', 'unknown')} on "
+                    f"{owner.get('host', 'an unknown host')}: {advice}"
+                ) from None
+            log.warning("%s: no locks on this file system (%s); %s alone says whose it is", path.parent, error, path)
+            return descriptor
+        # The owner before may have deleted the file between the two calls: then this lock is of no file any more.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                return descriptor
+        os.close(descriptor)
+
+
+def _owner(descriptor: int) -> dict[str, Any]:
+    try:
+        owner = json.loads(os.pread(descriptor, 1000, 0))
+    except ValueError:  # not written yet
+        return {}
+    return owner if isinstance(owner, dict) else {}
+
+
+def _is_alive(owner: dict[str, Any]) -> bool:
+    """Whether the process that a lock's file names may still be there: known of those of this host only."""
+    pid = owner.get("pid")
+    if not isinstance(pid, int) or pid == os.getpid():
+        return False
+    if owner.get("host") != socket.gethostname():
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True
 
 
 def remove_partial_files(folder: Path, name: str = "*") -> None:

@@ -57,6 +57,7 @@ def suggestions(config_dir: Path, config_name: str) -> Iterator[None]:
 
     In a sweep, whose jobs may all run elsewhere, it is said afterwards.
     """
+    sys.argv = [sys.argv[0], *quote_values(sys.argv[1:])]
     held = BufferedStderr(sys.stderr, is_through=bool({"-m", "--multirun"} & set(sys.argv)))
     sys.stderr = held
     try:
@@ -71,6 +72,27 @@ def suggestions(config_dir: Path, config_name: str) -> Iterator[None]:
         raise
     finally:
         held.end()
+
+
+def quote_values(arguments: Sequence[str]) -> list[str]:
+    """`KEY=VALUE` arguments, with quotes around a value that Hydra's grammar refuses for an `=` in it.
+
+    Examples:
+        >>> quote_values(["run_dir=runs/lr=1", "seed=0,1", "-m"])
+        ["run_dir='runs/lr=1'", 'seed=0,1', '-m']
+    """
+    if not any(argument.count("=") > 1 for argument in arguments):
+        return list(arguments)
+    from bind.training.hydra_private import is_override
+
+    quoted = []
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if "=" in value and not argument.startswith("-") and not is_override(argument):
+            within = f"{key}='" + value.replace("'", r"\'") + "'"
+            argument = within if is_override(within) else argument  # else Hydra says what is wrong with it as it was
+        quoted.append(argument)
+    return quoted
 
 
 def advice(refusal: str, config_dir: Path, config_name: str, arguments: Sequence[str]) -> list[str]:

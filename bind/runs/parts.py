@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from bind.data.coverage import Side, require_pairs
 from bind.data.datamodule import BindDataModule
 from bind.data.sources.manifest import ManifestSource
 from bind.data.workers import ignore_stop_signals
+from bind.evaluation.queries import retrieval_key
 from bind.model.binder import Binder
 from bind.types import Modality, Pair, Source
 
@@ -54,6 +56,7 @@ class Parts:
         """
         if binder is None:
             binder = Binder.from_config(binder_config(config), trust=trust)
+        refuse_equal_keys([*binder.modalities, *([binder.fused_modality] if binder.fused_modality else [])])
         pairs = active_pairs(config, binder)
         return cls(config, binder, pairs, make_datamodule(config, binder, pairs, trust=trust))
 
@@ -89,6 +92,22 @@ class Parts:
                     ]
         engine = Engine(self.datamodule.evaluation_batch_size, self.datamodule.num_workers, ignore_stop_signals)
         return build_cache(self.binder.anchor, self.datamodule.sources, places, options, engine, show=show)
+
+
+def refuse_equal_keys(modalities: Sequence[Modality]) -> None:
+    """Raise ValueError where two ordered pairs of `modalities` would have one key in `metrics.json` and the log.
+
+    Examples:
+        >>> refuse_equal_keys(["speech_to_text", "text", "speech"])
+        >>> refuse_equal_keys(["a", "b_to_c", "a_to_b", "c"])
+        Traceback (most recent call last):
+        ValueError: a → b_to_c and a_to_b → c would both be called a_to_b_to_c: rename a modality
+    """
+    pairs: dict[str, str] = {}
+    for query, pool in itertools.permutations(modalities, 2):
+        key, title = retrieval_key(query, pool), f"{query} → {pool}"
+        if pairs.setdefault(key, title) != title:
+            raise ValueError(f"{pairs[key]} and {title} would both be called {key}: rename a modality")
 
 
 def binder_config(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -75,8 +75,14 @@ def _environment() -> list[ClusterEnvironment]:
     return []
 
 
-def fit(trainer: L.Trainer, module: BindingModule, datamodule: BindDataModule, checkpoint: Path | None) -> None:
-    """Train; whatever ends it, no other process and no W&B run goes on afterwards.
+def fit(
+    trainer: L.Trainer,
+    module: BindingModule,
+    datamodule: BindDataModule,
+    checkpoint: Path | None,
+    config: Mapping[str, Any],
+) -> None:
+    """Train; whatever ends it, no other process and no W&B run goes on afterwards. Loggers get the resolved `config`.
 
     Raises:
         ValueError: for what a user can change, with the last good checkpoint and the command that goes on from it.
@@ -88,6 +94,8 @@ def fit(trainer: L.Trainer, module: BindingModule, datamodule: BindDataModule, c
 
     try:
         with stop_all_ranks_together(trainer.strategy.launcher, hint), plain_errors():
+            for logger in trainer.loggers:
+                logger.log_hyperparams(dict(config))
             trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
     except ValueError as error:
         raise ValueError(f"{error}{hint()}") from error
