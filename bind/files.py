@@ -242,6 +242,37 @@ def _is_alive(owner: dict[str, Any]) -> bool:
     return True
 
 
+REMEDIES = {
+    errno.ENOSPC: "make room, or choose another place",
+    errno.EDQUOT: "make room within your quota, or choose another place",
+    errno.EACCES: "allow it to be read and written, or choose another place",
+    errno.EPERM: "allow it to be read and written, or choose another place",
+    errno.EROFS: "choose a place that can be written",
+    errno.EMFILE: "raise the limit (ulimit -n), or lower data.num_workers",
+    errno.ENFILE: "close other programs, or lower data.num_workers",
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "check the path: a part of it is a file",
+    errno.EISDIR: "name a file, not a folder",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ESTALE: "mount the file system again, then go on with ckpt=last",
+    errno.EIO: "check the disk or the mount, then go on with ckpt=last",
+}
+"""What to do about an error of the system, by its number."""
+
+
+def explain_os_error(error: OSError) -> str:
+    """One line: the file, what the system says, and what to do about it.
+
+    Examples:
+        >>> explain_os_error(PermissionError(13, "Permission denied", "/data/a.csv"))
+        '/data/a.csv: Permission denied; allow it to be read and written, or choose another place'
+    """
+    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    what = error.strerror or str(error) or type(error).__name__
+    where = " → ".join(names) or "a file or connection that the system does not name"
+    return f"{where}: {what}; {REMEDIES.get(error.errno or 0, 'HYDRA_FULL_ERROR=1 shows where it happened')}"
+
+
 def remove_partial_files(folder: Path, name: str = "*") -> None:
     """Delete what killed processes left of files called `name` (a pattern); for folders that nobody else writes to."""
     for path in folder.glob(f".{name}.*{PARTIAL}"):

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from bind.files import explain_os_error
+
 OF_FIXED_KEYS = ("data", "cache", "evaluation")
 """Groups that are read key by key; what others get too much of is refused where they are built."""
 
@@ -105,6 +107,8 @@ def advice(refusal: str, config_dir: Path, config_name: str, arguments: Sequence
         return [f"{group}={name}: {meant}There {'are' if len(names) > 1 else 'is'} {', '.join(names)}"]
     if "missing EQUAL" in refusal:
         return without_value(config_dir, config_name, arguments)
+    if failed := re.search(r"Error: \[Errno (\d+)\] (.+?): '(.+)'", refusal):  # where Hydra makes the folder of the run
+        return [explain_os_error(OSError(int(failed[1]), failed[2], failed[3]))]
     if refused := re.search(r"Could not override '(.+?)'", refusal):
         lines = misspelt(config_dir, config_name, arguments)
         if refused[1] in lines:

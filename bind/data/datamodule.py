@@ -32,6 +32,7 @@ class BindDataModule(L.LightningDataModule):
         batch_size: rows per process and step.
         evaluation_batch_size: rows per process in evaluation; None takes `batch_size`.
         num_workers: processes that load and transform; 0 loads in the training process.
+        timeout_seconds: how long the training waits for a batch of theirs.
         alpha: sources are drawn in proportion to weight * size ** alpha.
         weights: name of a source → how much more often it is drawn, 1 where it is not named; 0 keeps it to evaluation.
         steps_per_epoch: None counts every sample once.
@@ -67,6 +68,7 @@ class BindDataModule(L.LightningDataModule):
         batch_size: int = 64,
         evaluation_batch_size: int | None = None,
         num_workers: int = 0,
+        timeout_seconds: float = 600.0,
         alpha: float = 1.0,
         weights: Mapping[str, float] | None = None,
         steps_per_epoch: int | None = None,
@@ -95,6 +97,7 @@ class BindDataModule(L.LightningDataModule):
         self.batch_size = batch_size
         self.evaluation_batch_size = evaluation_batch_size or batch_size
         self.num_workers = num_workers
+        self.timeout_seconds = timeout_seconds
         self.alpha = alpha
         self.steps_per_epoch = steps_per_epoch
         self.seed = seed
@@ -174,6 +177,7 @@ class BindDataModule(L.LightningDataModule):
             multiprocessing_context=loader_start_method(self.sources, self.num_workers),
             worker_init_fn=ignore_stop_signals,
             persistent_workers=self.num_workers > 0,
+            timeout=self.timeout_seconds if self.num_workers > 0 else 0,
         )
 
     def _place_in_plan(self, batches_per_epoch: int) -> tuple[int, int]:

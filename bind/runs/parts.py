@@ -209,6 +209,7 @@ def make_datamodule(
         batch_size=data["batch_size"],
         evaluation_batch_size=data["evaluation_batch_size"],
         num_workers=data["num_workers"],
+        timeout_seconds=config.get("timeout_seconds", 600.0),  # runs from before this key are evaluated too
         alpha=data["alpha"],
         weights=data["weights"],
         steps_per_epoch=data["steps_per_epoch"],

@@ -166,10 +166,11 @@ def test_a_signal_saves_says_how_to_go_on_and_exits_with_0(
     assert_the_same_run(tmp_path, recorded_run)
 
 
-def test_a_second_ctrl_c_stops_at_once(recordings, tmp_path):
-    twice = {"callbacks.again": at("SIGINT", time=2)["callbacks.at"]}
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_second_signal_stops_at_once(name, recordings, tmp_path):
+    twice = {"callbacks.again": at(name, time=2)["callbacks.at"]}
     with pytest.raises(SystemExit) as stopped:
-        train(config(recordings, tmp_path, twice, at("SIGINT", time=2)))
+        train(config(recordings, tmp_path, twice, at(name, time=2)))
     assert stopped.value.code == 1
     assert not (tmp_path / "checkpoints").exists()
 

@@ -8,10 +8,14 @@ ignores a login in the URL, and hides what `Retry-After` says.
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import re
+import socket
 import ssl
 import threading
+import time
+from collections.abc import Iterator
 from email.message import Message
 from functools import lru_cache
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
@@ -21,6 +25,9 @@ from urllib.request import getproxies, proxy_bypass
 from bind.data.sources.shards.answers import Answer, TryAgainError, check_status
 
 TIMEOUT_SECONDS = 30.0
+MIN_BYTES_PER_SECOND = 1000
+"""Of a body, on average over the timeout: a server that sends less is one that does not answer."""
+CHUNK_BYTES = 1 << 20
 MAX_REDIRECTS = 5
 PORTS = {"http": 80, "https": 443}
 
@@ -96,9 +103,10 @@ def _request(url: str, headers: dict[str, str]) -> tuple[int, Message, bytes]:
     target += "?" + quote(parts.query, safe="/%!$&'()*+,;=:@~?") if parts.query else ""
     content = None
     try:
-        response = _send(connection, target, headers | login)
+        with _deadline(connection):
+            response = _send(connection, target, headers | login)
         if response.status == (206 if "Range" in headers else 200):
-            content = response.read()
+            content = _read_body(response)
         return response.status, response.headers, content or b""
     except ssl.SSLCertVerificationError as error:
         raise ValueError(f"its certificate can't be verified ({error.verify_message}). Check the URL") from error
@@ -107,6 +115,45 @@ def _request(url: str, headers: dict[str, str]) -> tuple[int, Message, bytes]:
     finally:
         if content is None:  # or the rest of this body would begin the next answer
             connection.close()
+
+
+@contextlib.contextmanager
+def _deadline(connection: HTTPConnection) -> Iterator[None]:
+    """Cut the connection where the head of the answer takes longer: the socket's own timeout is one of each byte."""
+
+    is_late = threading.Event()
+
+    def cut() -> None:
+        is_late.set()
+        if (sock := connection.sock) is not None:
+            with contextlib.suppress(OSError):  # it has just been closed
+                sock.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(2 * TIMEOUT_SECONDS, cut)  # connecting and waiting for the first byte
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+    if is_late.is_set():  # to http.client a head that ends early is a whole one
+        raise TryAgainError(f"no answer in {2 * TIMEOUT_SECONDS:.0f} s")
+
+
+def _read_body(response: HTTPResponse) -> bytes:
+    """The body; TryAgainError where it drips."""
+    parts, in_window, started = [], 0, time.monotonic()
+    while part := response.read1(CHUNK_BYTES):
+        parts.append(part)
+        in_window += len(part)
+        if (seconds := time.monotonic() - started) > TIMEOUT_SECONDS:
+            if in_window < seconds * MIN_BYTES_PER_SECOND:
+                raise TryAgainError(f"only {in_window} bytes came in {seconds:.0f} s")
+            in_window, started = 0, time.monotonic()
+    parts.append(
+        response.read()
+    )  # nothing, or the error that it was cut short; only so the connection can be used again
+    return b"".join(parts)
 
 
 def _send(connection: HTTPConnection, target: str, headers: dict[str, str]) -> HTTPResponse:
