@@ -33,7 +33,8 @@ class StreamingShardSource:
         shards: where they lie; or one of these per split, else all are of `train`.
         samples_per_shard: how many samples of each shard are taken; each must have as many.
         name: what logs call this dataset; by default its folder's name.
-        extensions, captions_key: as in `IndexedShardSource`.
+        extensions: as in `IndexedShardSource`.
+        captions_key: as in `IndexedShardSource`.
 
     Raises:
         ValueError: naming the shard that is missing, damaged, or has too few samples.
