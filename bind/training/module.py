@@ -17,6 +17,7 @@ from bind.losses import InfoNCE
 from bind.metrics.geometry import space
 from bind.model.binder import Binder
 from bind.model.chunks import refuse_batch_statistics
+from bind.training.callbacks.best import forget_foreign_paths
 from bind.training.sharding import shard
 from bind.types import Batch, Embeddings, Pair
 
@@ -211,6 +212,7 @@ class BindingModule(L.LightningModule):
                 f"this checkpoint belongs to an anchor with fingerprint {expected}, but {self.binder.anchor.name} has "
                 f"{self._frozen_fingerprint}: pass the same anchor.pretrained= as before"
             )
+        forget_foreign_paths(self.trainer.callbacks, checkpoint["callbacks"])  # type: ignore[attr-defined]
 
 
 def refuse_wrong_numbers(lr: Any, weight_decay: Any, betas: Any, warmup_fraction: Any, lr_end_fraction: Any) -> None:
