@@ -146,7 +146,7 @@ def make_sources(config: Mapping[str, Any], trust: Sequence[str]) -> dict[str, S
         ValueError: where there is none.
     """
     data = config["data"]
-    sources = {name: build(options, trust=trust) for name, options in data["sources"].items() if options}
+    sources = {name: build(options, "source", trust=trust) for name, options in data["sources"].items() if options}
     sources |= {name: ManifestSource(path, name=name) for name, path in data.get("manifests", {}).items()}
     if not sources:
         raise ValueError("no data: name a table with +data.manifests.NAME=FILE, or choose another data=")

@@ -50,7 +50,7 @@ def test_a_whole_one_is_read(tmp_path):
 def test_what_is_none_is_refused_with_what_to_do(tmp_path, change, capsys):
     path = tmp_path / "last.ckpt"
     torch.save(WHOLE | change, path)
-    with pytest.raises(ValueError, match="use another one|go on from another one|init_from") as refused:
+    with pytest.raises(ValueError, match=r"use another one|go on from another one|init_from") as refused:
         read_checkpoint(path)
     assert str(path) in str(refused.value)
     assert not {"weights_only", "trust", "unsafe"} & set(str(refused.value).replace("=", " ").split())

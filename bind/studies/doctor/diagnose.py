@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.progress import track
 
 from bind.studies.doctor.captions import check_captions
@@ -20,6 +19,7 @@ from bind.studies.doctor.motion import compare_recordings
 from bind.studies.doctor.offsets import MAX_SAMPLES, OUT_OF_STEP, measure_offsets
 from bind.studies.doctor.overview import make_overview
 from bind.studies.doctor.table import MISSING, check_splits, read_samples
+from bind.terminal import PrintableConsole
 from bind.types import Clip, Modality, Sample
 
 Examined = list[tuple[FileTask, FileFacts]]
@@ -56,7 +56,7 @@ def diagnose(manifest: Path, anchor: str | None = None, num_workers: int = 0) ->
         (m, clip.path) for pairs in in_step.values() for pair in pairs for m, clip in pair
     }
     tasks = make_file_tasks(((item.modality, item.clip) for item in items if item.clip.path in existing), enveloped)
-    screen = Console(stderr=True)
+    screen = PrintableConsole(stderr=True)
     facts = track(
         examine_all(tasks, num_workers),
         f"reading {len(tasks)} files",

@@ -21,7 +21,7 @@ class BestCheckpoint(ModelCheckpoint):
 
 
 def forget_foreign_paths(callbacks: Iterable[Callback], states: dict[Any, Any]) -> None:
-    """Replace, in the callbacks' states of a checkpoint, that of every ModelCheckpoint by what `rebuild_state` gives."""
+    """Replace the state of every ModelCheckpoint among a checkpoint's `states` by what `rebuild_state` gives."""
     for callback in callbacks:
         if isinstance(callback, ModelCheckpoint) and callback.state_key in states:
             states[callback.state_key] = rebuild_state(callback, states[callback.state_key])
