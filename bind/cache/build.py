@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ from bind.cache.lookup import AnchorCache, CachedEmbeddings, Place, RowsInMemory
 from bind.cache.store import PART_SIZE, CacheFolder, Origin
 from bind.media.readers import describe_readers
 from bind.media.views import VIEW_RECIPE
+from bind.plain_data import read_json, require_kinds
 from bind.types import FrozenTower, GeneratedSource, Modality, Source
 
 log = logging.getLogger("bind")
@@ -198,8 +198,8 @@ def _closest_other(root: Path, origin: Origin) -> str:
     """What the closest folder of a source of this name, split and modality was made from; "" where there is none."""
     others = []
     for about in root.glob(f"*/{origin.split}-{origin.modality}-*/about.json"):
-        described = json.loads(about.read_text())
-        if about.parent != root / origin.folder_name and described["source"] == origin.source:
+        described = require_kinds(read_json(about), {}, str(about))
+        if about.parent != root / origin.folder_name and described.get("source") == origin.source:
             others.append((origin.differences(described), about.parent))
     if not others:
         return ""

@@ -30,6 +30,7 @@ import numpy as np
 
 from bind.cache.lookup import CachedEmbeddings, index_keys
 from bind.files import remove_partial_files, write_bytes, write_text
+from bind.plain_data import read_json
 from bind.types import Modality
 
 FORMAT = 1
@@ -109,7 +110,7 @@ class CacheFolder:
 
     def _refuse_another_origin(self) -> None:
         try:
-            differences = self.origin.differences(json.loads(self._about.read_text()))
+            differences = self.origin.differences(read_json(self._about))
         except (OSError, ValueError, AttributeError) as error:
             raise ValueError(f"{self._about} is damaged ({error}): delete {self.path}, it is made again") from error
         if differences:

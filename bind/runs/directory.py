@@ -6,11 +6,28 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 from bind.data.sources.shards.patterns import absolute_shards
+from bind.plain_data import Kind, require_kinds, require_plain_yaml
 from bind.training.hydra_private import output_dir
 
 CONFIG_VERSION = 3
+KINDS: dict[str, Kind] = {
+    "modalities": list,
+    "anchor": dict,
+    "encoder": dict,
+    "transform": dict,
+    "head": dict,
+    "pairs": dict,
+    "loss": dict,
+    "data": dict,
+    "evaluation": dict,
+    "cache": dict,
+    "seed": int,
+}
+OPTIONAL_KINDS: dict[str, Kind] = {"fusion": (dict, type(None)), "monitor": str, "run_dir": str}
+"""What the config of a run holds."""
 LISTS_OF_NAMES = (("evaluation", "modalities"), ("fusion", "inputs"), ("anchor", "train"))
 
 
@@ -43,12 +60,18 @@ def open_run(run: str) -> tuple[Path, dict[str, Any]]:
     path = Path(run) / "config.yaml"
     if not path.is_file():
         raise ValueError(f"run={run}: no config.yaml there; pass a run directory, the last line that training printed")
-    config: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(path))  # type: ignore[assignment]
+    require_plain_yaml(path)
+    try:
+        loaded = OmegaConf.to_container(OmegaConf.load(path))
+    except (OmegaConfBaseException, ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: no config of a run ({error}); copy it again") from error
+    config = require_kinds(loaded, {"version": (int, str)}, str(path))
     if config.get("version") != CONFIG_VERSION:
         raise ValueError(
             f"{path} has version {config.get('version')}, this bind reads {CONFIG_VERSION}: classes that its config "
             f"names have moved. Its binder still loads: Binder.load, or a new training with init_from={run}"
         )
+    require_kinds(config, KINDS, str(path), optional=OPTIONAL_KINDS)
     return Path(run).resolve(), config
 
 

@@ -17,9 +17,12 @@ from typing import Any, ClassVar
 
 from hydra.experimental.callback import Callback
 
+from bind.evaluation.figures import read_metrics
 from bind.files import write_text
+from bind.plain_data import Kind, read_json, require_kinds
 
 RECORD = "sweep_job.json"
+RECORD_KINDS: dict[str, Kind] = {"overrides": list, "host": str, "pid": int, "status": str}
 
 
 class SweepFolder(Callback):
@@ -107,7 +110,7 @@ def swept_keys(jobs: list[SweepJob]) -> list[str]:
 
 
 def _read(path: Path, name: str) -> SweepJob:
-    record = json.loads(path.read_text())
+    record = require_kinds(read_json(path), RECORD_KINDS, str(path))
     assigned = (override.lstrip("+").partition("=") for override in record.pop("overrides"))
     host, pid = record.pop("host"), record.pop("pid")
     if record["status"] == "running" and host == socket.gethostname() and not _alive(pid):
@@ -115,7 +118,7 @@ def _read(path: Path, name: str) -> SweepJob:
     held_out: dict[str, Any] = {}
     metrics = path.with_name("metrics.json")
     if record["status"] == "done" and metrics.is_file():
-        held_out = _held_out(json.loads(metrics.read_text()))
+        held_out = _held_out(read_metrics(metrics))
     return SweepJob(name=name, overrides={key: value for key, _, value in assigned}, **record, **held_out)
 
 

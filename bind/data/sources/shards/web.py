@@ -12,6 +12,7 @@ import os
 import re
 import ssl
 import threading
+import time
 from email.message import Message
 from functools import lru_cache
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
@@ -22,6 +23,10 @@ from bind.data.sources.shards.answers import Answer, TryAgainError, check_status
 
 TIMEOUT_SECONDS = 30.0
 MAX_REDIRECTS = 5
+MAX_WHOLE_BYTES = 2**30
+"""Of a file that is read whole: indices and lists of shards."""
+MIN_BYTES_PER_SECOND = 10_000
+CHUNK_BYTES = 2**20
 PORTS = {"http": 80, "https": 443}
 
 
@@ -36,8 +41,9 @@ def get(url: str, start: int | None, stop: int | None) -> Answer:
     headers = {"User-Agent": "bindspace"} | _login("Authorization", urlsplit(url))
     if start is not None and stop is not None:
         headers["Range"] = f"bytes={start}-{stop - 1}"
+    max_bytes = MAX_WHOLE_BYTES if start is None or stop is None else stop - start
     for _ in range(MAX_REDIRECTS + 1):
-        status, header, content = _request(url, headers)
+        status, header, content = _request(url, headers, max_bytes)
         if status not in (301, 302, 303, 307, 308):
             check_status(status, retry_after=header.get("Retry-After", ""))
             return _answer(status, header, content, start)
@@ -87,8 +93,13 @@ def _server(url: str) -> tuple[str, str, int]:
     raise ValueError("not a usable URL. Check its host and port; a login in it is percent-encoded") from None
 
 
-def _request(url: str, headers: dict[str, str]) -> tuple[int, Message, bytes]:
-    """Status and headers of the answer to a GET, with its body where that is the requested one."""
+def _request(url: str, headers: dict[str, str], max_bytes: int) -> tuple[int, Message, bytes]:
+    """Status and headers of the answer to a GET, with its body where that is the requested one.
+
+    A body of more than `max_bytes` is not what was asked for; one that drips is given up when its time is over.
+    """
+    seconds = TIMEOUT_SECONDS + max_bytes / MIN_BYTES_PER_SECOND
+    deadline = time.monotonic() + seconds
     # A connection serves one thread at a time and does not survive a fork.
     connection, prefix, login = _connection(_server(url), os.getpid(), threading.get_ident())
     parts = urlsplit(url)
@@ -98,7 +109,7 @@ def _request(url: str, headers: dict[str, str]) -> tuple[int, Message, bytes]:
     try:
         response = _send(connection, target, headers | login)
         if response.status == (206 if "Range" in headers else 200):
-            content = response.read()
+            content = _read_bounded(response, max_bytes, deadline)
         return response.status, response.headers, content or b""
     except ssl.SSLCertVerificationError as error:
         raise ValueError(f"its certificate can't be verified ({error.verify_message}). Check the URL") from error
@@ -107,6 +118,21 @@ def _request(url: str, headers: dict[str, str]) -> tuple[int, Message, bytes]:
     finally:
         if content is None:  # or the rest of this body would begin the next answer
             connection.close()
+
+
+def _read_bounded(response: HTTPResponse, max_bytes: int, deadline: float) -> bytes:
+    chunks: list[bytes] = []
+    left = max_bytes + 1
+    while left and (chunk := response.read1(min(left, CHUNK_BYTES))):
+        chunks.append(chunk)
+        left -= len(chunk)
+        if time.monotonic() > deadline:
+            raise TryAgainError(f"slower than {MIN_BYTES_PER_SECOND} bytes a second")
+    if not left:
+        raise ValueError(f"the server sends more than the {max_bytes} bytes that were asked for. Check the URL")
+    if response.length:  # read1 doesn't notice a body that ends before its length
+        raise TryAgainError(f"ended {response.length} bytes before its end")
+    return b"".join(chunks)
 
 
 def _send(connection: HTTPConnection, target: str, headers: dict[str, str]) -> HTTPResponse:
