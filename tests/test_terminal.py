@@ -60,7 +60,7 @@ def test_an_error_commands_nothing():
     with pytest.raises(ValueError, match="PWNED") as raised:
         fail(HOSTILE)
     assert not has_control(str(raised.value))
-    with pytest.raises(ValueError, match="^plain$"):
+    with pytest.raises(ValueError, match=r"^plain$"):
         fail("plain")
 
 

@@ -16,13 +16,15 @@ from torch import Tensor, nn
 
 from bind.build import build, locate_class
 from bind.data.collate import collate_clips
-from bind.files import open_folder_atomically, require_regular_file, write_text
+from bind.files import open_folder_atomically, write_text
 from bind.fusion.inputs import fused_name
 from bind.model.chunks import encode_in_chunks
 from bind.model.clips import average_clips
 from bind.model.description import (
     CONFIG_NAME,
     CONFIG_VERSION,
+    NOT_AS_SAVED,
+    PATTERNS,
     WEIGHTS_NAME,
     describe_with_anchor,
     read_description,
@@ -314,7 +316,7 @@ class Binder(nn.Module):
         try:
             binder = cls.from_config(config, trust=trust)
         except ValueError as error:
-            raise ValueError(f"{where}: {error}") from error
+            raise ValueError(f"{where}: {error}{'' if about.is_as_saved else f'. The file {NOT_AS_SAVED}'}") from error
         except Exception as error:  # whatever a constructor makes of numbers that it was never given
             raise ValueError(f"{where}: a part of it can't be built ({error}); copy the folder again") from error
         if about.anchor_name:
@@ -324,7 +326,7 @@ class Binder(nn.Module):
                 f"{folder} was bound to an anchor with fingerprint {about.anchor_fingerprint}, but "
                 f"{binder.anchor.name} here has {binder.anchor.fingerprint}: get the same weights, or train again"
             )
-        require_regular_file(folder / WEIGHTS_NAME)
+        about.require_as_saved(folder)
         try:
             state = load_file(folder / WEIGHTS_NAME)
         except (OSError, SafetensorError) as error:
@@ -361,7 +363,7 @@ def _locate(path_or_hub_id: Path | str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        folder = Path(snapshot_download(str(path_or_hub_id), allow_patterns=[CONFIG_NAME, WEIGHTS_NAME]))
+        folder = Path(snapshot_download(str(path_or_hub_id), allow_patterns=PATTERNS))
     except (OSError, HfHubHTTPError, HFValidationError) as error:
         raise ValueError(f"{path_or_hub_id}: no such folder, and not reachable on the hub ({error})") from error
     if not (folder / CONFIG_NAME).is_file():

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bind.checksums import checksum_of_file, checksum_of_values
+from bind.files import require_regular_file
 from bind.plain_data import Kind, read_json, require_each, require_kinds
 
 CONFIG_NAME = "binder.json"
@@ -24,7 +26,13 @@ TOY = "toy"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 ANCHOR_SUFFIXES = (".json", ".safetensors", ".txt", ".model")
 """Of what `save_pretrained` writes; no pickle among them."""
+PATTERNS = [CONFIG_NAME, WEIGHTS_NAME, *(f"{ANCHOR_FOLDER}/*{suffix}" for suffix in ANCHOR_SUFFIXES)]
+"""What is downloaded of a binder on the hub."""
 MAX_BYTES = 2**24
+NOT_AS_SAVED = (
+    f"is not as it was saved, its checksum is another one: copy or download the folder again (where you have changed "
+    f'it yourself, take "checksums" out of {CONFIG_NAME})'
+)
 KINDS = {
     "anchor": dict,
     "modalities": list,
@@ -33,7 +41,7 @@ KINDS = {
     "transform": dict,
     "anchor_fingerprint": str,
 }
-OPTIONAL_KINDS: dict[str, Kind] = {"fusion": (dict, type(None)), "anchor_name": str}
+OPTIONAL_KINDS: dict[str, Kind] = {"fusion": (dict, type(None)), "anchor_name": str, "checksums": dict}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +50,37 @@ class About:
 
     anchor_fingerprint: str
     anchor_name: str | None
+    checksums: Mapping[str, str]
+    is_as_saved: bool
+
+    def require_as_saved(self, folder: Path) -> None:
+        """Raise ValueError, naming the file, where one of the folder is not what its checksum says."""
+        if not self.is_as_saved:
+            raise ValueError(f"{folder / CONFIG_NAME} {NOT_AS_SAVED}")
+        weights = folder / WEIGHTS_NAME
+        require_regular_file(weights)
+        if self.checksums.get(WEIGHTS_NAME, checksum := checksum_of_file(weights)) != checksum:
+            raise ValueError(f"{weights} {NOT_AS_SAVED}")
 
 
 def describe_with_anchor(config: Mapping[str, Any], anchor: Any, folder: Path) -> dict[str, Any]:
     """What `binder.json` holds of a Binder; an anchor from a local folder is copied into `folder`."""
-    described = {**config, "anchor_fingerprint": anchor.fingerprint}
+    described = {**config, "anchor_fingerprint": anchor.fingerprint} | _enclose_anchor(config, anchor, folder)
+    checksums = {WEIGHTS_NAME: checksum_of_file(folder / WEIGHTS_NAME), CONFIG_NAME: checksum_of_values(described)}
+    return {**described, "checksums": checksums}
+
+
+def _enclose_anchor(config: Mapping[str, Any], anchor: Any, folder: Path) -> dict[str, Any]:
+    """Copy an anchor from a local folder into the binder's; what its description says then."""
     pretrained = config["anchor"].get("pretrained")
     if pretrained is None or pretrained == TOY or not (place := Path(pretrained)).is_dir():
-        return described
+        return {}
     target = folder / ANCHOR_FOLDER
     target.mkdir()
     for file in sorted(place.iterdir()):
         if file.suffix in ANCHOR_SUFFIXES and file.is_file():
             shutil.copyfile(file, target / file.name)
-    return {**described, "anchor": {**config["anchor"], "pretrained": ENCLOSED_ANCHOR}, "anchor_name": anchor.name}
+    return {"anchor": {**config["anchor"], "pretrained": ENCLOSED_ANCHOR}, "anchor_name": anchor.name}
 
 
 def read_description(folder: Path, trust: Sequence[str]) -> tuple[dict[str, Any], About]:
@@ -73,7 +98,9 @@ def read_description(folder: Path, trust: Sequence[str]) -> tuple[dict[str, Any]
     for part in ("encoder", "transform"):
         options = config[part].values()
         require_each(options, lambda value: isinstance(value, dict | None), str(path), f"the options of a {part}")
-    about = About(config.pop("anchor_fingerprint"), config.pop("anchor_name", None))
+    checksums = config.pop("checksums", {})
+    is_as_saved = checksums.get(CONFIG_NAME, checksum := checksum_of_values(config)) == checksum
+    about = About(config.pop("anchor_fingerprint"), config.pop("anchor_name", None), checksums, is_as_saved)
     return {**config, "anchor": _with_place(config["anchor"], folder, about.anchor_fingerprint, trust)}, about
 
 

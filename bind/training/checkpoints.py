@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 import pickle
 import re
+import zipfile
+import zlib
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +66,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such checkpoint")
+    stat = path.stat()
+    if damage := _damage(path, stat.st_ino, stat.st_size, stat.st_mtime_ns):
+        raise ValueError(f"{path}: damaged ({damage}); {OTHER_CHECKPOINT}")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:  # torch's text advises to load it with its code
@@ -75,6 +81,25 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if wrong := _wrong_part(checkpoint):
         raise ValueError(f"{path}: no checkpoint that this version of bind wrote ({wrong}); {OTHER_CHECKPOINT}")
     return checkpoint
+
+
+@lru_cache(maxsize=16)
+def _damage(path: Path, *state: int) -> str:
+    """What of a checkpoint is not as it was written; "" where all is.
+
+    torch writes a zip archive, with a checksum of each tensor, and compares none of them when it reads.
+
+    Args:
+        state: of the file; the same is compared once.
+    """
+    if not zipfile.is_zipfile(path):
+        return ""  # torch says what it is
+    try:
+        with zipfile.ZipFile(path) as archive:
+            name = archive.testzip()
+    except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
+        return str(error) or type(error).__name__
+    return f"the checksum of {name} is another one" if name else ""
 
 
 def _wrong_part(checkpoint: dict[str, Any]) -> str:

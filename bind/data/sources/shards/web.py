@@ -132,6 +132,7 @@ def _read_bounded(response: HTTPResponse, max_bytes: int, deadline: float) -> by
         raise ValueError(f"the server sends more than the {max_bytes} bytes that were asked for. Check the URL")
     if response.length:  # read1 doesn't notice a body that ends before its length
         raise TryAgainError(f"ended {response.length} bytes before its end")
+    response.close()  # so that the connection serves another request
     return b"".join(chunks)
 
 
