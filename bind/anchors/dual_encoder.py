@@ -238,16 +238,14 @@ def _how_to_load(pretrained: str, error: Exception) -> str:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if "trust_remote_code" in str(error):  # transformers advises to run it
         reason = "it brings code of its own, which bind never runs"
-    elif Path(pretrained).is_dir() and not list(Path(pretrained).glob("*.safetensors")):
-        if list(Path(pretrained).glob("*.bin")):
-            return (
-                f"anchor.pretrained={pretrained} has its weights as a pickle (.bin), which can hold commands and "
-                "is not read. Get the model with model.safetensors, or convert a folder that you trust yourself: "
-                "python -c "
-                f"\"import transformers as t; t.AutoModel.from_pretrained('{pretrained}').save_pretrained('"
-                f"{pretrained}')\""
-            )
-        reason = "it holds no safetensors"
+    elif list(Path(pretrained).glob("*.bin")) and not list(Path(pretrained).glob("*.safetensors")):
+        return (
+            f"anchor.pretrained={pretrained} has its weights as a pickle (.bin), which can hold commands and "
+            "is not read. Get the model with model.safetensors, or convert a folder that you trust yourself: "
+            "python -c "
+            f"\"import transformers as t; t.AutoModel.from_pretrained('{pretrained}').save_pretrained('"
+            f"{pretrained}')\""
+        )
     if Path(pretrained).exists():
         return (
             f"anchor.pretrained={pretrained} could not be loaded: {reason}\nThe folder needs config.json, "

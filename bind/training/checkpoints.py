@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from bind.model.binder import Binder
+from bind.terminal import printable_errors
 from bind.training.module import BindingModule
 
 log = logging.getLogger("bind")
@@ -58,6 +59,7 @@ def find_checkpoint(ckpt: str | None, run_dir: Path) -> Path | None:
     return path
 
 
+@printable_errors()
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """A training checkpoint on the CPU.
 
@@ -92,9 +94,9 @@ def _damage(path: Path, *state: int) -> str:
     Args:
         state: of the file; the same is compared once.
     """
-    if not zipfile.is_zipfile(path):
-        return ""  # torch says what it is
     try:
+        if not zipfile.is_zipfile(path):
+            return ""  # torch says what it is
         with zipfile.ZipFile(path) as archive:
             name = archive.testzip()
     except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
