@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
 
 from bind.data.sources.shards.patterns import absolute_shards
 from bind.plain_data import Kind, require_kinds, require_plain_yaml
@@ -63,8 +62,8 @@ def open_run(run: str) -> tuple[Path, dict[str, Any]]:
     require_plain_yaml(path)
     try:
         loaded = OmegaConf.to_container(OmegaConf.load(path))
-    except (OmegaConfBaseException, ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: no config of a run ({error}); copy it again") from error
+    except Exception as error:  # of YAML, of OmegaConf and of what its values are converted by
+        raise ValueError(f"{path}: no config of a run ({' '.join(str(error).split())}); copy it again") from error
     config = require_kinds(loaded, {"version": (int, str)}, str(path))
     if config.get("version") != CONFIG_VERSION:
         raise ValueError(
