@@ -9,6 +9,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from bind.data.sources.shards.patterns import absolute_shards
 from bind.plain_data import Kind, require_kinds, require_plain_yaml
+from bind.terminal import printable_errors
 from bind.training.hydra_private import output_dir
 
 CONFIG_VERSION = 3
@@ -54,6 +55,7 @@ def prepare_run_dir(cfg: DictConfig) -> tuple[Path, dict[str, Any]]:
     return run_dir, config
 
 
+@printable_errors()
 def open_run(run: str) -> tuple[Path, dict[str, Any]]:
     """A finished run's directory and its resolved config."""
     path = Path(run) / "config.yaml"
