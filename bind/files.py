@@ -120,39 +120,14 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
         partial.unlink(missing_ok=True)
 
 
-def require_regular_file(path: Path) -> None:
-    """Raise ValueError, naming the file, unless it is a regular one.
-
-    To open a pipe waits for who writes to it, and a device may have no end.
-
-    Examples:
-        >>> require_regular_file(Path("/dev/null"))
-        Traceback (most recent call last):
-        ValueError: /dev/null: is a device, not a file; name the file itself
-    """
-    try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError) as error:  # ValueError: a name with a null character
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ValueError(f"{path}: can't be read ({reason}); check its name and that it may be read") from error
-    if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe" if stat.S_ISFIFO(mode) else "a device"
-        kind = "a socket" if stat.S_ISSOCK(mode) else kind
-        raise ValueError(f"{path}: is {kind}, not a file; name the file itself")
-
-
 def read_bytes(path: Path, *, max_bytes: int) -> bytes:
     """The content of a regular file of at most `max_bytes`.
 
     Raises:
         ValueError: naming the file, where it is something else, larger, or can't be read.
     """
-    require_regular_file(path)
-    try:
-        with path.open("rb") as file:
-            content = file.read(max_bytes + 1)
-    except OSError as error:
-        raise ValueError(f"{path}: can't be read ({error.strerror}); check that it may be read") from error
+    with reading(path, "not readable", "Name the file itself, and check that it may be read"), path.open("rb") as file:
+        content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
         raise ValueError(f"{path}: has more than {max_bytes} bytes, so it is not what its name says; copy it again")
     return content

@@ -267,5 +267,5 @@ def test_an_index_without_a_checksum_loads(index):
 
 def test_what_is_no_file_is_not_opened(tmp_path):
     os.mkfifo(tmp_path / CONFIG_NAME)
-    with pytest.raises(ValueError, match="is a pipe"):
+    with pytest.raises(ValueError, match="is a named pipe"):
         read_description(tmp_path, ())

@@ -14,8 +14,8 @@ from huggingface_hub import HfApi
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import cached_file
 from transformers.utils import logging as transformers_logging
+from transformers.utils.hub import cached_file
 
 from bind.anchors.processors import NUM_VIDEO_FRAMES, FramesTransform, ImageTransform, TextTransform
 from bind.files import open_folder_atomically

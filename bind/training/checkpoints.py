@@ -20,7 +20,7 @@ from bind.training.module import BindingModule
 
 log = logging.getLogger("bind")
 
-OTHER_CHECKPOINT = "go on from another one, ckpt=FILE (best.ckpt lies beside last.ckpt)"
+OTHER_CHECKPOINT = "use another one: ckpt=FILE (best.ckpt lies beside last.ckpt)"
 PARTS = {
     "state_dict": dict,
     "epoch": int,

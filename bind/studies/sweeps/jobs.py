@@ -17,7 +17,6 @@ from typing import Any, ClassVar
 
 from hydra.experimental.callback import Callback
 
-from bind.evaluation.figures import read_metrics
 from bind.files import write_text
 from bind.plain_data import Kind, read_json, require_kinds
 
@@ -115,6 +114,8 @@ def _read(path: Path, name: str) -> SweepJob:
     host, pid = record.pop("host"), record.pop("pid")
     if record["status"] == "running" and host == socket.gethostname() and not _alive(pid):
         record |= {"status": "failed", "error": "its process ended without a message: was it killed?"}
+    from bind.evaluation.figures import read_metrics  # loads torch, which a command line must not
+
     held_out: dict[str, Any] = {}
     metrics = path.with_name("metrics.json")
     if record["status"] == "done" and metrics.is_file():
