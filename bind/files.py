@@ -129,6 +129,19 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
         partial.unlink(missing_ok=True)
 
 
+def read_bytes(path: Path, *, max_bytes: int) -> bytes:
+    """The content of a regular file of at most `max_bytes`.
+
+    Raises:
+        ValueError: naming the file, where it is something else, larger, or can't be read.
+    """
+    with reading(path, "not readable", "Name the file itself, and check that it may be read"), path.open("rb") as file:
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise ValueError(f"{path}: has more than {max_bytes} bytes, so it is not what its name says; copy it again")
+    return content
+
+
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Write a file atomically."""
     with open_atomically(path) as file:
@@ -177,9 +190,9 @@ def lock_folder(folder: Path, advice: str) -> Iterator[None]:
     """Own `folder`, which is made where it is missing, until the block or the process ends.
 
     The kernel releases the lock of a process that was killed. On a file system without locks, which is logged, the
-    lock's file alone says whose the folder is; there it stays where a process is killed, and counts only as long as a
-    process of its number is alive on its host. This process must not open the lock's file meanwhile: closing it would end
-    the lock. Processes that it forks, such as data workers, do not hold it.
+    lock's file alone says whose the folder is; there it stays where a process is killed, and counts only as long as
+    a process of its number is alive on its host. This process must not open the lock's file meanwhile: closing it
+    would end the lock. Processes that it forks, such as data workers, do not hold it.
 
     Raises:
         FolderInUseError: with the process that owns it, and `advice`.

@@ -17,6 +17,7 @@ from typing import Any
 
 from bind.commands.overrides import flat, reset_used_keys, suggestions, unread
 from bind.files import explain_os_error
+from bind.terminal import prepare_terminal
 
 PACKAGE = Path(__file__).resolve().parents[1]
 IS_CHECKOUT = not (PACKAGE / "configs").is_dir()
@@ -270,6 +271,7 @@ def plain_message(error: BaseException) -> str:
 
 def main() -> None:
     """Entry point of `bindspace` and `python -m bind`."""
+    prepare_terminal()
     sys.excepthook = report_interrupt
     command, rest = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("", [])
     if command == "train":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from functools import lru_cache
@@ -10,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from bind.files import reading, require_regular_file
+from bind.files import reading
 from bind.media.arrays import read_array
 from bind.media.recording import Recording, checked_finite, recording_in_memory, span_frames
+from bind.plain_data import parse_json, read_json
 from bind.types import Clip, PackedFile, SensorRecording
 
 READER_VERSION = 1
@@ -92,8 +92,9 @@ def read_sensor_array(clip: Clip) -> SensorRecording:
     sidecar = f"{Path(path.name).stem}.json"
     with reading(path, f"it needs {sidecar} beside it with {SIDECAR_EXAMPLE}", "Write that file"):
         if isinstance(path, Path):
-            require_regular_file(path.with_suffix(".json"))
-        header = json.loads(path.with_suffix(".json").read_text() if isinstance(path, Path) else path.sidecar or b"")
+            header = read_json(path.with_suffix(".json"))
+        else:
+            header = parse_json(path.sidecar or b"", path.name)
         sample_rate_hz = float(header["sample_rate_hz"])
         channels, units = (tuple(map(str, header[name])) for name in ("channels", "units"))
         return SensorRecording(values_TC, sample_rate_hz, channels, units)

@@ -12,10 +12,27 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from bind.data.sources.shards.patterns import absolute_shards
 from bind.files import FolderInUseError, lock_folder
+from bind.plain_data import Kind, require_kinds, require_plain_yaml
+from bind.terminal import printable_errors
 from bind.training.hydra_private import current_job, is_multirun, output_dir, set_run_dir
 from bind.training.lightning_private import is_first_process
 
 CONFIG_VERSION = 3
+KINDS: dict[str, Kind] = {
+    "modalities": list,
+    "anchor": dict,
+    "encoder": dict,
+    "transform": dict,
+    "head": dict,
+    "pairs": dict,
+    "loss": dict,
+    "data": dict,
+    "evaluation": dict,
+    "cache": dict,
+    "seed": int,
+}
+OPTIONAL_KINDS: dict[str, Kind] = {"fusion": (dict, type(None)), "monitor": str, "run_dir": str}
+"""What the config of a run holds."""
 OF_ONE_START = ("experiment", "debug", "overwrite")
 """Keys that say nothing of what a run is."""
 LISTS_OF_NAMES = (("evaluation", "modalities"), ("evaluation", "known"), ("fusion", "inputs"), ("anchor", "train"))
@@ -94,17 +111,24 @@ def prepare_run_dir(cfg: DictConfig) -> tuple[Path, dict[str, Any]]:
     return run_dir, config
 
 
+@printable_errors()
 def open_run(run: str) -> tuple[Path, dict[str, Any]]:
     """A finished run's directory and its resolved config."""
     path = Path(run) / "config.yaml"
     if not path.is_file():
         raise ValueError(f"run={run}: no config.yaml there; pass a run directory, the last line that training printed")
-    config: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(path))  # type: ignore[assignment]
+    require_plain_yaml(path)
+    try:
+        loaded = OmegaConf.to_container(OmegaConf.load(path))
+    except Exception as error:  # of YAML, of OmegaConf and of what its values are converted by
+        raise ValueError(f"{path}: no config of a run ({' '.join(str(error).split())}); copy it again") from error
+    config = require_kinds(loaded, {"version": (int, str)}, str(path))
     if config.get("version") != CONFIG_VERSION:
         raise ValueError(
             f"{path} has version {config.get('version')}, this bind reads {CONFIG_VERSION}: classes that its config "
             f"names have moved. Its binder still loads: Binder.load, or a new training with init_from={run}"
         )
+    require_kinds(config, KINDS, str(path), optional=OPTIONAL_KINDS)
     return Path(run).resolve(), config
 
 

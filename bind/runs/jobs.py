@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import logging
 import math
 import shutil
@@ -20,6 +19,7 @@ from bind.build import ANY_CLASS, build
 from bind.cache.build import CacheOptions
 from bind.data.mixture import pair_exposures, source_exposures
 from bind.evaluation.embed import best_device
+from bind.evaluation.figures import read_metrics
 from bind.files import write_text
 from bind.report.mixture import mixture_cells
 from bind.report.tables import print_cells
@@ -230,6 +230,6 @@ def evaluate_again(
     main_file = run_dir / "metrics.json"
     earlier: dict[str, float] = {}
     if split_name == config["evaluation"]["split"] and main_file.is_file():  # this takes the place of its evaluation
-        seconds = json.loads(main_file.read_text())["seconds"]
+        seconds = read_metrics(main_file).get("seconds", {})
         earlier = {name: took for name, took in seconds.items() if name not in ("evaluate", "total")}
     return evaluate_run(parts, run_dir, split_name, Stopwatch(earlier), trust=trust)

@@ -165,7 +165,7 @@ def make_sources(config: Mapping[str, Any], trust: Sequence[str]) -> dict[str, S
         ValueError: where there is none.
     """
     data = config["data"]
-    sources = {name: build(options, trust=trust) for name, options in data["sources"].items() if options}
+    sources = {name: build(options, "source", trust=trust) for name, options in data["sources"].items() if options}
     known = config["evaluation"].get("known")
     sources |= {name: ManifestSource(path, name=name, known=known) for name, path in data.get("manifests", {}).items()}
     if not sources:

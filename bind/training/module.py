@@ -20,6 +20,7 @@ from bind.losses import InfoNCE
 from bind.metrics.geometry import space
 from bind.model.binder import Binder
 from bind.model.chunks import refuse_batch_statistics
+from bind.training.callbacks.best import forget_foreign_paths
 from bind.training.lightning_private import set_batches_done
 from bind.training.schedule import Schedule
 from bind.training.sharding import shard
@@ -274,6 +275,7 @@ class BindingModule(L.LightningModule):
                 f"this checkpoint belongs to an anchor with fingerprint {expected}, but {self.binder.anchor.name} has "
                 f"{self._frozen_fingerprint}: pass the same anchor.pretrained= as before"
             )
+        forget_foreign_paths(self.trainer.callbacks, checkpoint["callbacks"])  # type: ignore[attr-defined]
         self._checkpoint = checkpoint
 
 

@@ -22,9 +22,11 @@ from hydra.experimental.callback import Callback
 from omegaconf import OmegaConf
 
 from bind.files import FolderInUseError, lock_folder, write_text
+from bind.plain_data import Kind, read_json, require_kinds
 from bind.training.hydra_private import set_sweep_dir
 
 RECORD = "sweep_job.json"
+RECORD_KINDS: dict[str, Kind] = {"overrides": list, "host": str, "pid": int, "status": str}
 
 
 class SweepFolder(Callback):
@@ -136,15 +138,17 @@ def swept_keys(jobs: list[SweepJob]) -> list[str]:
 
 
 def _read(path: Path, name: str) -> SweepJob:
-    record = json.loads(path.read_text())
+    record = require_kinds(read_json(path), RECORD_KINDS, str(path))
     assigned = (override.lstrip("+").partition("=") for override in record.pop("overrides"))
     host, pid = record.pop("host"), record.pop("pid")
     if record["status"] == "running" and host == socket.gethostname() and not _alive(pid):
         record |= {"status": "failed", "error": "its process ended without a message: was it killed?"}
+    from bind.evaluation.figures import read_metrics  # loads torch, which a command line must not
+
     held_out: dict[str, Any] = {}
     metrics = path.with_name("metrics.json")
     if record["status"] == "done" and metrics.is_file():
-        held_out = _held_out(json.loads(metrics.read_text()))
+        held_out = _held_out(read_metrics(metrics))
     return SweepJob(name=name, overrides={key: value for key, _, value in assigned}, **record, **held_out)
 
 

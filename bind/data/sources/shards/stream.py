@@ -17,6 +17,7 @@ from bind.data.sources.shards.patterns import Shards, find_shards
 from bind.data.sources.shards.range_stream import open_stream
 from bind.data.sources.shards.remote import file_size, is_in_object_store, shown
 from bind.data.sources.shards.values import Member, sample_values
+from bind.terminal import printable_errors
 from bind.types import Modality, Sample
 
 logger = logging.getLogger("bind.data")
@@ -40,6 +41,7 @@ class StreamingShardSource:
         ValueError: naming the shard that is missing, damaged, or has too few samples.
     """
 
+    @printable_errors()
     def __init__(
         self,
         shards: Shards | Mapping[str, Shards],
@@ -107,6 +109,7 @@ class StreamingShardSource:
         """Shards in shuffled order, each from its first sample to its last."""
         return rng.permutation(np.arange(size).reshape(-1, self.samples_per_shard), axis=0).reshape(-1)
 
+    @printable_errors()
     def fetch(
         self,
         split: str,
