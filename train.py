@@ -4,7 +4,9 @@ import sys
 
 from bind.commands.cli import CONFIG_DIR, report_interrupt, run_train, sweeps
 from bind.commands.overrides import suggestions
+from bind.terminal import prepare_terminal
 
+prepare_terminal()
 sys.excepthook = report_interrupt  # before the imports that take time
 
 import hydra  # noqa: E402

@@ -1,45 +1,64 @@
-"""Builder of objects from a config's dicts with a `_target_`, for trusted classes only."""
+"""Builder of objects from a config's dicts with a `_target_`, for classes that belong there.
+
+A config of the user may name any class. In one that came from elsewhere each part has its slot, a package of bind.
+"""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 ANY_CLASS: tuple[str, ...] = ("*",)
 """Trust for a config that the user wrote: any class that imports."""
 
+SLOTS = {
+    "anchor": "bind.anchors",
+    "encoder": "bind.encoders",
+    "head": "bind.encoders.heads",
+    "transform": "bind.data.transforms",
+    "fusion": "bind.fusion",
+    "loss": "bind.losses",
+    "source": "bind.data.sources",
+}
+"""The parts of a config, and the package of bind whose classes may stand there."""
 
-def build(config: Mapping[str, Any], *, trust: Sequence[str] = (), **extra: Any) -> Any:
+
+def build(config: Mapping[str, Any], slot: str | None = None, *, trust: Sequence[str] = (), **extra: Any) -> Any:
     """Construct the object that `config["_target_"]` names with the other keys and `extra`.
 
     Args:
-        config: plain dict; nested dicts with a `_target_` are built too.
-        trust: top-level packages besides `bind` whose classes may be constructed (`("mypackage",)`), or `ANY_CLASS`.
+        config: plain dict; nested dicts with a `_target_` are built too, as parts of the same slot.
+        slot: one of `SLOTS`, to whose package of bind the class has to belong; None: to any room of bind.
+        trust: packages whose classes may stand in any slot (`("mypackage",)`), or `ANY_CLASS`.
         extra: keyword arguments that only code knows (a dimension, a processor); they win over the config's.
 
     Raises:
-        ValueError: where the target is missing, does not import, is not a class, comes from a package that is not
-            trusted, or does not take the arguments.
+        ValueError: where the target is missing, does not import, is not a class, does not belong to the slot, or does
+            not take the arguments.
 
     Examples:
-        >>> head = build({"_target_": "bind.encoders.heads.ProjectionHead", "dropout": 0.1}, num_features=256, dim=128)
+        >>> config = {"_target_": "bind.encoders.heads.ProjectionHead", "dropout": 0.1}
+        >>> head = build(config, "head", num_features=256, dim=128)
         >>> head.dropout
         Dropout(p=0.1, inplace=False)
-        >>> build({"_target_": "os.system", "command": "ls"})
+        >>> build({"_target_": "os.system", "command": "ls"}, "head")
         Traceback (most recent call last):
-        ValueError: os.system is outside the trusted packages ('bind',); pass trust=['os']
+        ValueError: os.system is outside the trusted packages: give head a public class of bind.encoders.heads
     """
     target = config.get("_target_")
     if not isinstance(target, str):
         raise ValueError(f"this part of the config has no _target_: {dict(config)}")
+    cls = locate_class(target, slot, trust)
     arguments = {
-        key: build(value, trust=trust) if isinstance(value, Mapping) and "_target_" in value else value
+        key: build(value, slot, trust=trust) if isinstance(value, Mapping) and "_target_" in value else value
         for key, value in config.items()
         if key != "_target_"
     }
-    cls = locate_class(target, trust)
     try:
         inspect.signature(cls).bind(**{**arguments, **extra})
     except TypeError as error:
@@ -48,24 +67,52 @@ def build(config: Mapping[str, Any], *, trust: Sequence[str] = (), **extra: Any)
     return cls(**{**arguments, **extra})
 
 
-def locate_class(target: str, trust: Sequence[str] = ()) -> type:
-    """Find the class at the dotted path `target`, if its own package is trusted.
+def locate_class(target: str, slot: str | None = None, trust: Sequence[str] = ()) -> type:
+    """Find the class at the dotted path `target`, if it belongs to `slot` or its own package is trusted.
 
-    The package is that of the class itself, so a trusted module that imports `os` does not lend its trust to it.
+    What counts is where the class itself is defined, so a module that imports `os` does not lend its place to it, and
+    nothing is imported before its path is known to be allowed.
 
     Raises:
         ValueError: as in `build`.
     """
     module_name, _, name = target.rpartition(".")
-    allowed = ("bind", *trust)
-    if "*" not in allowed and target.split(".")[0] not in allowed:
-        raise ValueError(f"{target} is outside the trusted packages {allowed}; pass trust=['{target.split('.')[0]}']")
+    if not _is_allowed(target, slot, trust):
+        raise ValueError(f"{target} {_refusal(target, slot)}")
     try:
         cls = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"_target_ {target} can't be imported: {error}; is its package installed?") from error
     if not inspect.isclass(cls):
         raise ValueError(f"_target_ {target} is not a class; name a class with typed keyword arguments")
-    if "*" not in allowed and cls.__module__.split(".")[0] not in allowed:
-        raise ValueError(f"{target} is really {cls.__module__}.{name}, outside the trusted packages {allowed}")
+    if not _is_allowed(real := f"{cls.__module__}.{cls.__qualname__}", slot, trust):
+        raise ValueError(f"{target} is really {real}, which {_refusal(real, slot)}")
     return cls
+
+
+def _is_allowed(path: str, slot: str | None, trust: Sequence[str]) -> bool:
+    if "*" in trust or path.split(".")[0] in trust:
+        return True
+    is_private = any(part.startswith("_") for part in path.split("."))
+    return path.startswith(f"{SLOTS[slot] if slot else 'bind'}.") and not is_private
+
+
+def _refusal(path: str, slot: str | None) -> str:
+    """Why a class may not stand in a slot. What to trust is said of packages of the user only, never of libraries."""
+    place = f"give {slot} a public class of {SLOTS[slot]}" if slot else "name a public class of bind"
+    text = f"is outside the trusted packages: {place}"
+    package = path.split(".")[0]
+    if not package.isidentifier() or package == "bind" or _is_library(package):
+        return text
+    return f"{text}; where you know what {package} does, pass trust=[{package!r}]"
+
+
+def _is_library(package: str) -> bool:
+    """Whether a package comes with Python, was installed from elsewhere, or is not there."""
+    if package in sys.stdlib_module_names:
+        return True
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError):
+        return True
+    return spec is None or bool({"site-packages", "dist-packages"} & set(Path(spec.origin or "").parts))

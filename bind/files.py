@@ -1,4 +1,4 @@
-"""Files: the boundary behind which they are read, and atomic writing.
+"""Files: the boundary behind which they are read, atomic writing, and folders that one process writes.
 
 `reading` makes one message, with the file and the remedy, of whatever a decoder raises.
 
@@ -10,14 +10,23 @@ the user's umask gives to any new file. Several processes may write one path at 
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
+import json
+import logging
 import os
 import secrets
 import shutil
+import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+log = logging.getLogger("bind")
+
+LOCK = "in_use.lock"
+"""The file in a folder that `lock_folder` has locked."""
 PARTIAL = ".partial"
 """What temporary names end in."""
 
@@ -120,6 +129,19 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
         partial.unlink(missing_ok=True)
 
 
+def read_bytes(path: Path, *, max_bytes: int) -> bytes:
+    """The content of a regular file of at most `max_bytes`.
+
+    Raises:
+        ValueError: naming the file, where it is something else, larger, or can't be read.
+    """
+    with reading(path, "not readable", "Name the file itself, and check that it may be read"), path.open("rb") as file:
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise ValueError(f"{path}: has more than {max_bytes} bytes, so it is not what its name says; copy it again")
+    return content
+
+
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Write a file atomically."""
     with open_atomically(path) as file:
@@ -157,6 +179,112 @@ def open_folder_atomically(folder: Path) -> Iterator[Path]:
         _sync_folder(folder)
     finally:
         shutil.rmtree(partial)
+
+
+class FolderInUseError(ValueError):
+    """Another process writes to the folder."""
+
+
+@contextlib.contextmanager
+def lock_folder(folder: Path, advice: str) -> Iterator[None]:
+    """Own `folder`, which is made where it is missing, until the block or the process ends.
+
+    The kernel releases the lock of a process that was killed. On a file system without locks, which is logged, the
+    lock's file alone says whose the folder is; there it stays where a process is killed, and counts only as long as
+    a process of its number is alive on its host. This process must not open the lock's file meanwhile: closing it
+    would end the lock. Processes that it forks, such as data workers, do not hold it.
+
+    Raises:
+        FolderInUseError: with the process that owns it, and `advice`.
+        OSError: where the folder can't be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / LOCK
+    descriptor = _open_lock(path, advice)
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # before the lock ends: afterwards it may be another's
+        os.close(descriptor)
+
+
+def _open_lock(path: Path, advice: str) -> int:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            owner = _owner(descriptor)
+            if error.errno in (errno.EACCES, errno.EAGAIN) or _is_alive(owner):
+                os.close(descriptor)
+                raise FolderInUseError(
+                    f"{path.parent} is in use by process {owner.get('pid', 'unknown')} on "
+                    f"{owner.get('host', 'an unknown host')}: {advice}"
+                ) from None
+            log.warning("%s: no locks on this file system (%s); %s alone says whose it is", path.parent, error, path)
+            return descriptor
+        # The owner before may have deleted the file between the two calls: then this lock is of no file any more.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                return descriptor
+        os.close(descriptor)
+
+
+def _owner(descriptor: int) -> dict[str, Any]:
+    try:
+        owner = json.loads(os.pread(descriptor, 1000, 0))
+    except ValueError:  # not written yet
+        return {}
+    return owner if isinstance(owner, dict) else {}
+
+
+def _is_alive(owner: dict[str, Any]) -> bool:
+    """Whether the process that a lock's file names may still be there: known of those of this host only."""
+    pid = owner.get("pid")
+    if not isinstance(pid, int) or pid == os.getpid():
+        return False
+    if owner.get("host") != socket.gethostname():
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True
+
+
+REMEDIES = {
+    errno.ENOSPC: "make room, or choose another place",
+    errno.EDQUOT: "make room within your quota, or choose another place",
+    errno.EACCES: "allow it to be read and written, or choose another place",
+    errno.EPERM: "allow it to be read and written, or choose another place",
+    errno.EROFS: "choose a place that can be written",
+    errno.EMFILE: "raise the limit (ulimit -n), or lower data.num_workers",
+    errno.ENFILE: "close other programs, or lower data.num_workers",
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "check the path: a part of it is a file",
+    errno.EISDIR: "name a file, not a folder",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ESTALE: "mount the file system again, then go on with ckpt=last",
+    errno.EIO: "check the disk or the mount, then go on with ckpt=last",
+}
+"""What to do about an error of the system, by its number."""
+
+
+def explain_os_error(error: OSError) -> str:
+    """One line: the file, what the system says, and what to do about it.
+
+    Examples:
+        >>> explain_os_error(PermissionError(13, "Permission denied", "/data/a.csv"))
+        '/data/a.csv: Permission denied; allow it to be read and written, or choose another place'
+    """
+    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    what = error.strerror or str(error) or type(error).__name__
+    where = " → ".join(names) or "a file or connection that the system does not name"
+    return f"{where}: {what}; {REMEDIES.get(error.errno or 0, 'HYDRA_FULL_ERROR=1 shows where it happened')}"
 
 
 def remove_partial_files(folder: Path, name: str = "*") -> None:

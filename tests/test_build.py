@@ -59,7 +59,7 @@ def test_no_module_lends_its_trust_to_what_it_imports(module):
 
 def test_naming_the_command_does_not_run_it(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["bindspace", "no such command"])
-    with pytest.raises(ValueError, match="not a class"):
+    with pytest.raises(ValueError, match="outside the trusted packages"):
         locate_class("bind.__main__.main")
     assert capsys.readouterr().err == ""
 

@@ -257,6 +257,37 @@ def test_resuming_a_finished_run_evaluates_its_best_checkpoint(recordings, tmp_p
     assert figures_of(tmp_path) == first
 
 
+@pytest.mark.parametrize("scheme", ["local://", "file://", ""])
+def test_a_checkpoint_of_a_stranger_deletes_nothing(scheme, recordings, recorded_run, tmp_path, no_pictures):
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "file").write_text("precious")
+    run_dir = tmp_path / "run"
+    shutil.copytree(recorded_run, run_dir)
+    last = run_dir / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(last, weights_only=True)
+    for state in checkpoint["callbacks"].values():
+        if "best_k_models" in state:
+            path = f"{scheme}{victim}"
+            state |= {"best_k_models": {path: torch.tensor(-9.0)}, "kth_best_model_path": path, "dirpath": "/"}
+            state |= {
+                "best_model_path": f"{victim}/file",
+                "last_model_path": path,
+                "best_model_score": torch.tensor(-9.0),
+            }
+    torch.save(checkpoint, last)
+    train(runs.fused_config(recordings, run_dir, ckpt="last", **{"trainer.max_epochs": 3}))
+    assert (victim / "file").read_text() == "precious"
+
+
+def test_a_checkpoint_of_weights_alone_is_no_state_to_go_on_from(recordings, recorded_run, tmp_path):
+    checkpoint = weights_of(recorded_run / "checkpoints" / "best.ckpt")
+    path = tmp_path / "weights.ckpt"
+    torch.save({"state_dict": checkpoint["state_dict"]}, path)
+    with pytest.raises(ValueError, match=r"holds weights without epoch.*init_from="):
+        train(runs.fused_config(recordings, tmp_path / "run", ckpt=str(path)))
+
+
 def test_a_fresh_start_in_an_old_folder_begins_a_new_log(recordings, tmp_path, no_pictures):
     for _ in range(2):
         train(runs.fused_config(recordings, tmp_path, **{"trainer.max_steps": 1}))

@@ -118,7 +118,10 @@ def test_jobs_of_a_sweep_have_their_own_folders_and_logs(recordings, tmp_path, a
         assert f"lr: {lr}" in (job / "config.yaml").read_text()
         assert len(column(job, "train/loss")) == 1
         assert column(job, "lr-AdamW/pg1") == [lr]
-        assert len(list((job / "wandb").glob("offline-run-*"))) == 1, "the jobs share a W&B run"
+        [wandb_run] = (job / "wandb").glob("offline-run-*")  # the jobs do not share one
+        logged = b"".join(path.read_bytes() for path in wandb_run.glob("*.wandb"))
+        for key in (b"batch_size", b"optimizer", b"warmup_fraction", b"num_time_layers", b"seed"):
+            assert key in logged, "the config of the run is not there"
     assert f"run directory: {tmp_path / 'sweep' / '1'}" in capfd.readouterr().out
     assert not (tmp_path / "runs").exists()
     assert "LOCAL_RANK" not in os.environ
@@ -145,7 +148,7 @@ def test_a_job_that_is_refused_does_not_stop_the_others(recordings, tmp_path, as
 def test_a_job_that_fails_with_other_processes_ends_the_sweep(recordings, tmp_path, as_command, capfd, monkeypatch):
     """Lightning would end this process while the next job runs."""
 
-    def fit(*args):
+    def fit(*args, **options):
         monkeypatch.setenv("LOCAL_RANK", "0")  # what Lightning sets when it starts processes
         raise ValueError("a file is broken")
 

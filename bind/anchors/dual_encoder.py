@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
+from transformers.utils.hub import cached_file
 
 from bind.anchors.processors import NUM_VIDEO_FRAMES, FramesTransform, ImageTransform, TextTransform
 from bind.files import open_folder_atomically
@@ -27,6 +28,11 @@ TOWER_PREFIXES = {
     "text": ("text_model.", "text_projection."),
 }
 MAX_TEXT_TOKENS = 77
+_OPTIONAL_FILE = {
+    "_raise_exceptions_for_gated_repo": False,
+    "_raise_exceptions_for_missing_entries": False,
+    "_raise_exceptions_for_connection_errors": False,
+}
 
 
 class Anchor(nn.Module):
@@ -172,11 +178,12 @@ class PretrainedAnchor(Anchor):
         }
         try:
             with _silent_transformers():
+                _refuse_adapter(source, options)
                 # The PIL backend gives the same pixels whether or not torchvision happens to be installed.
                 image_processor = AutoImageProcessor.from_pretrained(source, backend="pil", **options)
                 tokenizer = AutoTokenizer.from_pretrained(source, **options)
                 model, loading = AutoModel.from_pretrained(
-                    source, dtype=torch.float32, output_loading_info=True, **options
+                    source, dtype=torch.float32, output_loading_info=True, use_safetensors=True, **options
                 )
         except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
             raise ValueError(_how_to_load(pretrained, hub_error or error)) from error
@@ -192,6 +199,12 @@ class PretrainedAnchor(Anchor):
                 "text tower; choose a CLIP, SigLIP, AltCLIP, Chinese-CLIP or VisionTextDualEncoder model"
             )
         super().__init__(pretrained, model, tokenizer, image_processor, train=train, max_text_tokens=max_text_tokens)
+
+
+def _refuse_adapter(source: str, options: dict[str, Any]) -> None:
+    """Raise ValueError where `source` holds an adapter: transformers would load what it names, wherever that is."""
+    if cached_file(source, "adapter_config.json", **_OPTIONAL_FILE, **options) is not None:
+        raise ValueError("it holds an adapter of another model. Merge the two and save the model as a whole")
 
 
 def _hub_error(repo_id: str) -> Exception | None:
@@ -223,6 +236,16 @@ def _silent_transformers() -> Iterator[None]:
 
 def _how_to_load(pretrained: str, error: Exception) -> str:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if "trust_remote_code" in str(error):  # transformers advises to run it
+        reason = "it brings code of its own, which bind never runs"
+    elif list(Path(pretrained).glob("*.bin")) and not list(Path(pretrained).glob("*.safetensors")):
+        return (
+            f"anchor.pretrained={pretrained} has its weights as a pickle (.bin), which can hold commands and "
+            "is not read. Get the model with model.safetensors, or convert a folder that you trust yourself: "
+            "python -c "
+            f"\"import transformers as t; t.AutoModel.from_pretrained('{pretrained}').save_pretrained('"
+            f"{pretrained}')\""
+        )
     if Path(pretrained).exists():
         return (
             f"anchor.pretrained={pretrained} could not be loaded: {reason}\nThe folder needs config.json, "

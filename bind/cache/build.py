@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ from bind.cache.lookup import AnchorCache, CachedEmbeddings, Place, RowsInMemory
 from bind.cache.store import PART_SIZE, CacheFolder, Origin
 from bind.media.readers import describe_readers
 from bind.media.views import VIEW_RECIPE
+from bind.plain_data import read_json, require_kinds
 from bind.types import FrozenTower, GeneratedSource, Modality, Source
 
 log = logging.getLogger("bind")
@@ -43,12 +43,14 @@ class CacheOptions:
         dir: folder of all anchor caches; None keeps vectors in memory, for this process and run.
         views: of every training picture, see `bind.media.views`.
         build: embed what is missing; False refuses to start without a finished cache.
+        verify: compare every part with its checksum when it is opened, instead of at its first use.
         part_size: samples that are written at a time, and lost at most where a process is killed.
     """
 
     dir: Path | None = None
     views: int = 1
     build: bool = True
+    verify: bool = False
     part_size: int = PART_SIZE
 
     @classmethod
@@ -57,7 +59,12 @@ class CacheOptions:
         folder, views = config["dir"], config["views"]
         if not isinstance(views, int) or views < 1:
             raise ValueError(f"cache.views={views}: give a number of views per picture, 1 for the plain one")
-        return cls(None if folder is None else Path(folder).expanduser().resolve(), views, config["build"])
+        return cls(
+            None if folder is None else Path(folder).expanduser().resolve(),
+            views,
+            config["build"],
+            config.get("verify", False),
+        )
 
 
 def cacheable_modalities(
@@ -128,7 +135,10 @@ def build_cache(
             else:
                 _report_unusable(folder, options, show)
                 filler.fill_folder(folder)
-            entries[position, split, modality] = folder.open()
+            entry = folder.open()
+            if options.verify:
+                entry.rows.verify()
+            entries[position, split, modality] = entry
     if show and options.dir and places:
         log.info("anchor cache: found %d of %d (source, split, modality) in %s", num_finished, len(places), options.dir)
     return AnchorCache(entries)
@@ -191,6 +201,12 @@ class _PlaceFiller:
                 self.progress.update(self.task, completed=num_done)
                 if not self.engine.fill(self.job, self.anchor, folder, missing, self._advance):
                     time.sleep(POLL_SECONDS)  # what is missing is being made by other processes
+            if self.job.source.content_hash(self.job.split, self.job.modality) != folder.origin.content:
+                folder.discard()
+                raise ValueError(
+                    f"{self.job.source.name}: {self.job.modality} of {self.job.split} has changed while its vectors "
+                    "were computed, so they were deleted. Start again when nothing writes to the data any more"
+                )
             folder.finish(keys)
 
 
@@ -198,8 +214,8 @@ def _closest_other(root: Path, origin: Origin) -> str:
     """What the closest folder of a source of this name, split and modality was made from; "" where there is none."""
     others = []
     for about in root.glob(f"*/{origin.split}-{origin.modality}-*/about.json"):
-        described = json.loads(about.read_text())
-        if about.parent != root / origin.folder_name and described["source"] == origin.source:
+        described = require_kinds(read_json(about), {}, str(about))
+        if about.parent != root / origin.folder_name and described.get("source") == origin.source:
             others.append((origin.differences(described), about.parent))
     if not others:
         return ""

@@ -23,6 +23,9 @@ class Rows(Protocol):
     def take(self, rows: np.ndarray, views: np.ndarray) -> np.ndarray:
         """(n, D): view `views[i]` of row `rows[i]`."""
 
+    def verify(self) -> None:
+        """Raise ValueError, naming the file, where one is not as it was written."""
+
 
 class RowsInMemory:
     """`Rows` of an array (R, K, D)."""
@@ -34,6 +37,9 @@ class RowsInMemory:
     def take(self, rows: np.ndarray, views: np.ndarray) -> np.ndarray:
         z_ND: np.ndarray = self.z_RKD[rows, views]
         return z_ND
+
+    def verify(self) -> None:
+        """Nothing: what this process made is as it was made."""
 
 
 class CachedEmbeddings:

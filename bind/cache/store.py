@@ -24,12 +24,14 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
 from bind.cache.lookup import CachedEmbeddings, index_keys
-from bind.files import remove_partial_files, write_bytes, write_text
+from bind.checksums import TRAILER_BYTES, has_right_trailer, matches_trailer, trailer_of
+from bind.files import open_atomically, refuse_special_file, remove_partial_files, write_text
+from bind.plain_data import read_json
 from bind.types import Modality
 
 FORMAT = 1
@@ -109,7 +111,7 @@ class CacheFolder:
 
     def _refuse_another_origin(self) -> None:
         try:
-            differences = self.origin.differences(json.loads(self._about.read_text()))
+            differences = self.origin.differences(read_json(self._about))
         except (OSError, ValueError, AttributeError) as error:
             raise ValueError(f"{self._about} is damaged ({error}): delete {self.path}, it is made again") from error
         if differences:
@@ -190,6 +192,11 @@ class CacheFolder:
             self._write_array(self._counts_of(number), counts.astype(np.int32))
             self._write_array(self.part(number), z_RKD.astype(np.float16))
 
+    def discard(self) -> None:
+        """Delete the parts, of which nobody knows what they were made from."""
+        for number in range(len(self.sizes)):
+            self.part(number).unlink(missing_ok=True)
+
     def finish(self, keys: Sequence[str]) -> None:
         """Write the index of a folder that has all its parts; `keys` are those of the samples, in order."""
         counts = [load_array(self._counts_of(number)) for number in range(len(self.sizes))]
@@ -202,7 +209,9 @@ class CacheFolder:
     def _write_array(self, path: Path, array: np.ndarray) -> None:
         buffer = io.BytesIO()
         np.save(buffer, array, allow_pickle=False)
-        write_bytes(path, buffer.getbuffer())
+        with open_atomically(path) as file:
+            file.write(buffer.getbuffer())
+            file.write(trailer_of(buffer.getbuffer()))
 
     # Reading
 
@@ -216,7 +225,8 @@ class CacheFolder:
             raise ValueError(f"{self.path} is damaged: its index has another size; delete it, it is made again")
         of_row = (self.origin.num_views, self.origin.dim)
         for number, num_rows in enumerate(np.diff(first_rows).tolist()):
-            if self.part(number).stat().st_size != size_of_array((num_rows, *of_row)):
+            num_bytes = size_of_array((num_rows, *of_row))
+            if self.part(number).stat().st_size not in (num_bytes, num_bytes + TRAILER_BYTES):
                 raise ValueError(f"{self.part(number)} has another size than it should: delete it, it is made again")
         shape = (int(first_rows[-1]), *of_row)
         # As plain arrays: numpy's own subclass for maps makes every use of them slower.
@@ -233,6 +243,7 @@ class RowsInFiles:
     def __init__(self, folder: Path, first_rows: np.ndarray, shape: tuple[int, int, int]) -> None:
         self.folder, self.first_rows, self.shape = folder, first_rows, shape
         self._open: OrderedDict[int, tuple[io.FileIO, int]] = OrderedDict()
+        self._verified: set[int] = set()
 
     def num_bytes(self) -> int:
         """Of the whole folder."""
@@ -254,16 +265,39 @@ class RowsInFiles:
                 raise ValueError(f"{file.name} has become shorter while it was in use: start the run again")
         return z
 
+    def verify(self) -> None:
+        """Compare every part with its checksum; ValueError, naming the file, where one is damaged."""
+        for number in range(len(self.first_rows) - 1):
+            self._part(number)
+
+    def _verify(self, number: int, file: io.FileIO) -> None:
+        """Compare a part with its checksum, once; parts of earlier versions have none."""
+        if number in self._verified:
+            return
+        num_rows = int(self.first_rows[number + 1] - self.first_rows[number])
+        num_bytes = size_of_array((num_rows, *self.shape[1:]))
+        has_trailer = os.fstat(file.fileno()).st_size > num_bytes
+        if has_trailer and not matches_trailer(cast(BinaryIO, file), num_bytes):
+            raise ValueError(f"{file.name} is damaged (its checksum is another one): delete it, it is made again")
+        file.seek(0)
+        self._verified.add(number)
+
     def _part(self, number: int) -> tuple[io.FileIO, int]:
         """The file of a part and its first byte after the header; those used last stay open."""
         if number in self._open:
             self._open.move_to_end(number)
             return self._open[number]
         path = self.folder / part_name(number)
+        refuse_special_file(path)
         file = io.FileIO(path)
+        self._verify(number, file)
         num_rows = int(self.first_rows[number + 1] - self.first_rows[number])
         expected = (1, 0), ((num_rows, *self.shape[1:]), False, np.dtype("<f2"))
-        if (np.lib.format.read_magic(file), np.lib.format.read_array_header_1_0(file)) != expected:
+        try:
+            is_expected = (np.lib.format.read_magic(file), np.lib.format.read_array_header_1_0(file)) == expected
+        except Exception:  # numpy parses the header as Python, with all that can be wrong in that
+            is_expected = False
+        if not is_expected:
             raise ValueError(f"{path} is damaged: delete it, it is made again")
         self._open[number] = file, file.tell()
         if len(self._open) > MAX_OPEN_PARTS:
@@ -288,8 +322,17 @@ def load_array(path: Path, mmap_mode: Any = None) -> np.ndarray:
     Raises:
         ValueError: where it is missing or damaged.
     """
+    refuse_special_file(path)
     try:
+        with path.open("rb") as file:
+            is_sealed = has_right_trailer(file)
+        if is_sealed is False:
+            raise ValueError("its checksum is another one")
         array: np.ndarray = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
+        if path.stat().st_size != header.tell() + array.nbytes + (TRAILER_BYTES if is_sealed else 0):
+            raise ValueError("it has another size")
         return array
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # numpy parses the header as Python, with all that can be wrong in that
         raise ValueError(f"{path} is damaged ({error}): delete it, it is made again") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from bind.plain_data import read_json
 from bind.report.tables import Cells, print_cells
 from bind.runs.directory import as_list
 
@@ -63,7 +63,7 @@ def entries_in(root: Path) -> list[Entry]:
 
 def entry_of(path: Path, root: Path) -> Entry:
     try:
-        about = json.loads((path / ABOUT).read_text())
+        about = read_json(path / ABOUT)
         source, num_samples = str(about["source"]), int(about["num_samples"])
     except (ValueError, KeyError, TypeError):
         source, num_samples = "damaged", None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import errno
 import importlib
 import os
 import re
@@ -17,6 +16,8 @@ from types import TracebackType
 from typing import Any
 
 from bind.commands.overrides import flat, reset_used_keys, suggestions, unread
+from bind.files import explain_os_error
+from bind.terminal import prepare_terminal
 
 PACKAGE = Path(__file__).resolve().parents[1]
 IS_CHECKOUT = not (PACKAGE / "configs").is_dir()
@@ -141,8 +142,7 @@ def run_job(job: Callable[[Any], Any], cfg: Any) -> Any:
         warn_unused_overrides()
         return job(cfg)
     except (ValueError, OSError) as error:
-        is_users = isinstance(error, ValueError) or error.errno in (errno.ENOSPC, errno.EDQUOT)
-        if not is_users or os.environ.get("HYDRA_FULL_ERROR", "0") == "1":
+        if os.environ.get("HYDRA_FULL_ERROR", "0") == "1":
             raise
         message = f"error: {plain_message(error)}"
         print(message, file=sys.stderr, flush=True)
@@ -269,7 +269,7 @@ def require_multirun_for_sweep(cfg: Any) -> None:
 
 def plain_message(error: BaseException) -> str:
     """The message of an error, without the traceback that a loader's worker process wraps around it."""
-    message = str(error)
+    message = explain_os_error(error) if isinstance(error, OSError) else str(error)
     if "Original Traceback" in message:
         message = message.rsplit("\nValueError: ", 1)[-1]
     return message.strip()
@@ -277,6 +277,7 @@ def plain_message(error: BaseException) -> str:
 
 def main() -> None:
     """Entry point of `bindspace` and `python -m bind`."""
+    prepare_terminal()
     sys.excepthook = report_interrupt
     command, rest = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("", [])
     if command == "train":
@@ -303,7 +304,7 @@ def main() -> None:
 def _plain_command(name: str, arguments: list[str]) -> None:
     try:
         status = load(COMMANDS[name].job)(arguments)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"error: {plain_message(error)}", file=sys.stderr)
         raise JobFailed(1) from None
     if status:

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from bind.files import explain_os_error
+
 OF_FIXED_KEYS = ("data", "cache", "evaluation")
 """Groups that are read key by key; what others get too much of is refused where they are built."""
 
@@ -57,6 +59,7 @@ def suggestions(config_dir: Path, config_name: str) -> Iterator[None]:
 
     In a sweep, whose jobs may all run elsewhere, it is said afterwards.
     """
+    sys.argv = [sys.argv[0], *quote_values(sys.argv[1:])]
     held = BufferedStderr(sys.stderr, is_through=bool({"-m", "--multirun"} & set(sys.argv)))
     sys.stderr = held
     try:
@@ -73,6 +76,27 @@ def suggestions(config_dir: Path, config_name: str) -> Iterator[None]:
         held.end()
 
 
+def quote_values(arguments: Sequence[str]) -> list[str]:
+    """`KEY=VALUE` arguments, with quotes around a value that Hydra's grammar refuses for an `=` in it.
+
+    Examples:
+        >>> quote_values(["run_dir=runs/lr=1", "seed=0,1", "-m"])
+        ["run_dir='runs/lr=1'", 'seed=0,1', '-m']
+    """
+    if not any(argument.count("=") > 1 for argument in arguments):
+        return list(arguments)
+    from bind.training.hydra_private import is_override
+
+    quoted = []
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if "=" in value and not argument.startswith("-") and not is_override(argument):
+            within = f"{key}='" + value.replace("'", r"\'") + "'"
+            argument = within if is_override(within) else argument  # else Hydra says what is wrong with it as it was
+        quoted.append(argument)
+    return quoted
+
+
 def advice(refusal: str, config_dir: Path, config_name: str, arguments: Sequence[str]) -> list[str]:
     """One line for each misspelt choice or key, or argument without `=`; none where Hydra refuses something else."""
     if missing := re.search(r"Could not find '(.+)/(.+?)'\s+Available options in '.+?':\n((?:\t.*\n?)+)", refusal):
@@ -83,6 +107,8 @@ def advice(refusal: str, config_dir: Path, config_name: str, arguments: Sequence
         return [f"{group}={name}: {meant}There {'are' if len(names) > 1 else 'is'} {', '.join(names)}"]
     if "missing EQUAL" in refusal:
         return without_value(config_dir, config_name, arguments)
+    if failed := re.search(r"Error: \[Errno (\d+)\] (.+?): '(.+)'", refusal):  # where Hydra makes the folder of the run
+        return [explain_os_error(OSError(int(failed[1]), failed[2], failed[3]))]
     if refused := re.search(r"Could not override '(.+?)'", refusal):
         lines = misspelt(config_dir, config_name, arguments)
         if refused[1] in lines:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -13,7 +13,7 @@ from rich.progress import track
 from bind.commands.on_ray import connected, spread
 from bind.data.sources.manifest import ManifestSource
 from bind.data.sources.shards.writer import ShardPlan, is_written, plan_shards, write_listing, write_shard
-from bind.files import remove_partial_files
+from bind.files import lock_folder, remove_partial_files
 from bind.runs.directory import as_list
 
 MEGABYTE = 1_000_000
@@ -30,7 +30,12 @@ def pack(cfg: DictConfig) -> None:
     source = ManifestSource(cfg.manifest, known=as_list(cfg.known))
     splits = [cfg.split] if cfg.split else source.splits
     folder = Path(cfg.out)
-    folder.mkdir(parents=True, exist_ok=True)
+    with lock_folder(folder, "wait until it has packed, or choose another out="):
+        pack_into(folder, source, splits, cfg)
+
+
+def pack_into(folder: Path, source: ManifestSource, splits: Sequence[str], cfg: DictConfig) -> None:
+    """Write the shards of these splits that `folder` lacks, and the list of all."""
     max_bytes = int(cfg.shard_megabytes * MEGABYTE)
     remove_partial_files(folder)
     plans = [plan for s in splits for plan in plan_shards(source.samples(s), s, max_bytes, cfg.shuffle_seed)]

@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bind.build import ANY_CLASS
 from bind.commands.cli import CONFIG_DIR, TRAIN_SCRIPT, refuse_unset
-from bind.commands.overrides import advice
+from bind.commands.overrides import advice, quote_values
 from bind.runs import jobs
 from bind.runs.run import Run
 from bind.training.hydra_private import outside_of_any_app
@@ -49,7 +49,7 @@ def train(
     """
     if isinstance(overrides, str):
         raise ValueError(f"bind.train({overrides!r}): give a list of overrides, bind.train([{overrides!r}])")
-    overrides = tuple(overrides)
+    overrides = tuple(quote_values(list(overrides)))
     _require_main_guard()
     with outside_of_any_app():
         cfg = _composed(overrides, config_dir)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
 
 import lightning as L
 from torch.utils.data import DataLoader
 
 from bind.data.dataset import BatchDataset
+from bind.data.identity import identify_samples
 from bind.data.mixture import source_weights
 from bind.data.plan import BatchPlan, EvaluationPlan, free_order
 from bind.data.prefetch import PrefetchLoader
@@ -29,11 +32,16 @@ class BindDataModule(L.LightningDataModule):
         batch_size: rows per process and step.
         evaluation_batch_size: rows per process in evaluation; None takes `batch_size`.
         num_workers: processes that load and transform; 0 loads in the training process.
+        timeout_seconds: how long the training waits for a batch of theirs.
         alpha: sources are drawn in proportion to weight * size ** alpha.
         weights: name of a source → how much more often it is drawn, 1 where it is not named; 0 keeps it to evaluation.
         steps_per_epoch: None counts every sample once.
         seed: of the batch plan and of every sample's augmentation.
         known: modalities of which splits may share files: what is evaluated of them was trained on.
+
+    Attributes:
+        start: the epoch, and the batch in it, with which the training begins or goes on.
+        has_other_batches: whether a checkpoint was made with batches of another size or number than there are now.
 
     Raises:
         ValueError: for sizes that are no counts, weights of unknown sources or below 0, and sources of which one trains
@@ -60,6 +68,7 @@ class BindDataModule(L.LightningDataModule):
         batch_size: int = 64,
         evaluation_batch_size: int | None = None,
         num_workers: int = 0,
+        timeout_seconds: float = 600.0,
         alpha: float = 1.0,
         weights: Mapping[str, float] | None = None,
         steps_per_epoch: int | None = None,
@@ -88,17 +97,28 @@ class BindDataModule(L.LightningDataModule):
         self.batch_size = batch_size
         self.evaluation_batch_size = evaluation_batch_size or batch_size
         self.num_workers = num_workers
+        self.timeout_seconds = timeout_seconds
         self.alpha = alpha
         self.steps_per_epoch = steps_per_epoch
         self.seed = seed
         self.cache: EmbeddingCache | None = None
         self._equal_values: dict[str, Mapping[Modality, ValueIds]] = {}
-        self._start_step = 0
+        self.start = (0, 0)
+        self.has_other_batches = False
+        self._resumed: dict[str, Any] | None = None
         self._steps_per_epoch = 0
 
     def dataset(self, split: str, modalities: Sequence[Modality], cache: EmbeddingCache | None = None) -> BatchDataset:
         """The batches of a split by request, with these modalities; `cache` stands in for what it holds."""
         return BatchDataset(self.sources, split, modalities, self.transforms, cache)
+
+    @cached_property
+    def identity(self) -> dict[str, dict[str, Any]]:
+        """What the training and validation data of each source are, see `identify_samples`."""
+        return {
+            name: {split: identify_samples(source.samples(split)) for split in ("train", "val")}
+            for name, source in zip(self.source_names, self.sources, strict=True)
+        }
 
     def train_plan(self, start_step: int = 0, rank: int = 0, world_size: int = 1) -> BatchPlan:
         """The batches of a training from `start_step` on, as the process `rank` of `world_size` takes them."""
@@ -121,22 +141,34 @@ class BindDataModule(L.LightningDataModule):
             self._equal_values[split] = equal_values(self.sources, split, self.evaluation_modalities)
         return self._equal_values[split]
 
-    def state_dict(self) -> dict[str, int]:
-        """The step of the plan to go on with: Lightning puts it into checkpoints."""
-        assert self.trainer is not None
-        num_batches = self.trainer.fit_loop.epoch_loop.total_batch_idx + 1
-        epochs, position = divmod(num_batches, int(self.trainer.num_training_batches))
-        return {"step": epochs * self._steps_per_epoch + position}
+    def state_dict(self) -> dict[str, Any]:
+        """Where to go on, in an epoch of so many batches, and with which data: Lightning puts it into checkpoints."""
+        trainer = self.trainer
+        assert trainer is not None
+        epochs: Any = trainer.fit_loop.epoch_progress.current
+        is_in_epoch = epochs.started > epochs.processed
+        batch = trainer.fit_loop.epoch_loop.batch_progress.current.ready if is_in_epoch else 0
+        is_done = batch >= int(trainer.num_training_batches)
+        place = {"epoch": epochs.processed + is_done, "batch": 0 if is_done else batch}
+        return {**place, **self._batches_of_epoch(), "data": self.identity}
 
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+    def _batches_of_epoch(self) -> dict[str, int]:
+        """What decides which samples a number of batches has; a checkpoint where it is equal goes on bit for bit."""
+        assert self.trainer is not None
+        sizes = {"batches_per_epoch": self._steps_per_epoch, "global_batch": self.batch_size * self.trainer.world_size}
+        return {**sizes, "accumulated": self.trainer.accumulate_grad_batches}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         # Lightning makes the training batches before it restores its own counters, so the plan's start comes from here.
-        self._start_step = state_dict["step"]
+        self._resumed = state_dict
 
     def train_dataloader(self) -> DataLoader[Batch]:
         trainer = self.trainer
         assert trainer is not None
-        plan = self.train_plan(self._start_step, trainer.global_rank, trainer.world_size)
+        plan = self.train_plan(rank=trainer.global_rank, world_size=trainer.world_size)
         self._steps_per_epoch = len(plan)
+        self.start = self._place_in_plan(len(plan))
+        plan.start_step = plan.step = self.start[0] * len(plan) + self.start[1]
         return PrefetchLoader(
             self.dataset("train", self.train_modalities, self.cache),
             sampler=plan,
@@ -145,7 +177,25 @@ class BindDataModule(L.LightningDataModule):
             multiprocessing_context=loader_start_method(self.sources, self.num_workers),
             worker_init_fn=ignore_stop_signals,
             persistent_workers=self.num_workers > 0,
+            timeout=self.timeout_seconds if self.num_workers > 0 else 0,
         )
+
+    def _place_in_plan(self, batches_per_epoch: int) -> tuple[int, int]:
+        """The epoch and the batch in it to begin with, which follows as many samples as there were before."""
+        resumed = self._resumed
+        if resumed is None:
+            return 0, 0
+        if "step" in resumed:  # of a checkpoint from before it knew how many samples a batch has
+            return divmod(resumed["step"], batches_per_epoch)
+        now = self._batches_of_epoch()
+        self.has_other_batches = any(resumed[name] != number for name, number in now.items())
+        if not self.has_other_batches:
+            return resumed["epoch"], resumed["batch"]
+        assert self.trainer is not None
+        limit = self.trainer.limit_train_batches
+        num_batches = min(limit, batches_per_epoch) if isinstance(limit, int) else int(limit * batches_per_epoch)
+        batch = min(resumed["batch"] * resumed["global_batch"] // now["global_batch"], num_batches - 1)
+        return resumed["epoch"], batch - batch % now["accumulated"]
 
     def val_dataloader(self) -> DataLoader[Batch]:
         assert self.trainer is not None

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bind.data.collate import collate_clips
 from bind.data.plan import BatchRequest
+from bind.terminal import printable_errors
 from bind.types import Batch, EmbeddingCache, Modality, Source, Transform
 
 
@@ -63,6 +64,7 @@ class BatchDataset(torch.utils.data.Dataset[Batch]):
         """Number of samples of each source."""
         return [len(samples) for samples in self.samples]
 
+    @printable_errors()
     def __getitem__(self, request: BatchRequest) -> Batch:
         source = self.sources[request.source]
         samples = [self.samples[request.source][index] for index in request.indices]

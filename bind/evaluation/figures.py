@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from bind.evaluation.anchor import anchor_tasks_at_chance
@@ -15,7 +16,19 @@ from bind.evaluation.zero_shot import as_pair, zero_shot_figures
 from bind.metrics.geometry import space
 from bind.metrics.transfer import transfer
 from bind.model.binder import Binder
+from bind.plain_data import Kind, read_json, require_each, require_kinds
 from bind.types import Embeddings, Pair, Source
+
+KINDS: dict[str, Kind] = {"split": str, "retrieval": dict}
+OPTIONAL_KINDS: dict[str, Kind] = {"anchor": dict, "zero_shot": dict, "summary": dict, "space": dict, "seconds": dict}
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    """The figures in a `metrics.json`; ValueError, naming the file, where it holds none."""
+    metrics = require_kinds(read_json(path), KINDS, str(path), optional=OPTIONAL_KINDS)
+    for part in ("retrieval", "zero_shot"):
+        require_each(metrics.get(part, {}).values(), lambda entry: isinstance(entry, dict), str(path), "figures")
+    return metrics
 
 
 def evaluate_split(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import math
 import re
 from collections import Counter
@@ -19,6 +18,7 @@ from bind.media.arrays import read_array
 from bind.media.notices import warn_once
 from bind.media.recording import EDGE_SECONDS, MAX_FRAMES, Recording, checked_finite, recording_in_memory
 from bind.media.sensor_time import TIME_UNITS, EvenValues, lay_on_grid, read_time, require_plausible_rate
+from bind.plain_data import parse_json, read_json
 from bind.types import Clip, PackedFile, SensorRecording
 
 READER_VERSION = 2
@@ -148,8 +148,9 @@ def read_sensor_array(clip: Clip) -> SensorRecording:
     sidecar = f"{Path(path.name).stem}.json"
     with reading(path, f"it needs {sidecar} beside it with {SIDECAR_EXAMPLE}", "Write that file"):
         if isinstance(path, Path):
-            require_regular_file(path.with_suffix(".json"))
-        header = json.loads(path.with_suffix(".json").read_text() if isinstance(path, Path) else path.sidecar or b"")
+            header = read_json(path.with_suffix(".json"))
+        else:
+            header = parse_json(path.sidecar or b"", path.name)
         sample_rate_hz = float(header["sample_rate_hz"])
         channels, units = (tuple(map(str, header[name])) for name in ("channels", "units"))
         return SensorRecording(values_TC, sample_rate_hz, channels, units)

@@ -40,10 +40,10 @@ def transfer(pairs: Mapping[str, Mapping[str, Any]], draws: Mapping[str, np.ndar
             means_B[kind] = np.mean([(draws[n] - chance[n]) / room[n] for n in members], axis=0)
     trained, emergent = means["trained"], means["emergent"]
     ratio = bounds = None
-    if trained is not None and emergent is not None and trained > 0:
+    if trained is not None and emergent is not None and trained > 1e-6:
         ratio = emergent / trained
-        # A resample in which trained pairs are at chance has no ratio.
-        usable = means_B["trained"] > 0
+        # A resample in which trained pairs are at chance has no ratio, also where rounding leaves a trace of one.
+        usable = means_B["trained"] > 1e-6
         num_clusters = min(entry["clusters"] for entry in counted.values())
         bounds = list(interval(means_B["emergent"][usable] / means_B["trained"][usable], num_clusters))
     return {

@@ -20,12 +20,18 @@ from bind.files import open_folder_atomically, write_text
 from bind.fusion.inputs import fused_name
 from bind.model.chunks import encode_in_chunks
 from bind.model.clips import average_clips
+from bind.model.description import (
+    CONFIG_NAME,
+    CONFIG_VERSION,
+    NOT_AS_SAVED,
+    PATTERNS,
+    WEIGHTS_NAME,
+    describe_with_anchor,
+    read_description,
+)
 from bind.model.trunks import share_trunks
+from bind.terminal import printable_errors
 from bind.types import Batch, Clip, Embeddings, Inputs, Modality, Transform
-
-CONFIG_NAME = "binder.json"
-WEIGHTS_NAME = "model.safetensors"
-CONFIG_VERSION = 1
 
 
 class Binder(nn.Module):
@@ -95,7 +101,7 @@ class Binder(nn.Module):
             ValueError: where a chosen modality has no encoder or transform, a part can't be built, or a trunk can't be
                 shared.
         """
-        anchor = build(config["anchor"], trust=trust)
+        anchor = build(config["anchor"], "anchor", trust=trust)
         chosen = config["modalities"]
         encoders, heads, transforms, share = {}, {}, {}, {}
         for modality in chosen:
@@ -111,17 +117,19 @@ class Binder(nn.Module):
             options = dict(config["encoder"][modality])
             if owner := options.pop("share", None):
                 share[modality] = owner
-            encoder = build(options, trust=trust)
+            encoder = build(options, "encoder", trust=trust)
             encoders[modality] = encoder
-            heads[modality] = build(config["head"], trust=trust, num_features=encoder.num_features, dim=anchor.dim)
-            transforms[modality] = build(config["transform"][modality], trust=trust)
+            heads[modality] = build(
+                config["head"], "head", trust=trust, num_features=encoder.num_features, dim=anchor.dim
+            )
+            transforms[modality] = build(config["transform"][modality], "transform", trust=trust)
         fusion = None
         fusion_config = config.get("fusion") or {}
         if fusion_config.get("_target_"):
             if len(fusion_config.get("inputs") or []) < 2:
                 raise ValueError("fusion.inputs needs at least two modalities, for example fusion.inputs=[audio,imu]")
-            takes_dim = "dim" in inspect.signature(locate_class(fusion_config["_target_"], trust)).parameters
-            fusion = build(fusion_config, trust=trust, **({"dim": anchor.dim} if takes_dim else {}))
+            takes_dim = "dim" in inspect.signature(locate_class(fusion_config["_target_"], "fusion", trust)).parameters
+            fusion = build(fusion_config, "fusion", trust=trust, **({"dim": anchor.dim} if takes_dim else {}))
         of_chosen = {part: {m: config[part][m] for m in chosen} for part in ("encoder", "transform")}
         kept = {**config, **of_chosen, "version": CONFIG_VERSION}
         return cls(anchor, encoders, heads, transforms, fusion=fusion, config=kept, share=share)
@@ -206,6 +214,7 @@ class Binder(nn.Module):
         embeddings.rows[self.fused_modality] = any_R
 
     @torch.no_grad()
+    @printable_errors()
     def embed(self, modality: Modality, values: Iterable[Any], batch_size: int = 64) -> Tensor:
         """Unit vectors (N, D) of files (paths) or values (text, arrays) of one modality, deterministic.
 
@@ -268,51 +277,64 @@ class Binder(nn.Module):
             )
 
     def save(self, folder: Path | str) -> Path:
-        """Write weights (safetensors) and config for `Binder.load`; the frozen anchor goes by name and fingerprint."""
+        """Write weights (safetensors) and config for `Binder.load`.
+
+        The frozen anchor goes by name and fingerprint; one that was loaded from a local folder is copied, so that the
+        binder can be loaded where that folder is not.
+        """
         from safetensors.torch import save_file
 
         if self.config is None:
             raise ValueError("this Binder has no config to save: build it with Binder.from_config")
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.own_state_dict().items()}
-        described = {**self.config, "anchor_fingerprint": self.anchor.fingerprint}
         with open_folder_atomically(Path(folder)) as partial:
             save_file(state, partial / WEIGHTS_NAME)
+            described = describe_with_anchor(self.config, self.anchor, partial)
             write_text(partial / CONFIG_NAME, json.dumps(described, indent=2) + "\n")
         return Path(folder)
 
     @classmethod
+    @printable_errors()
     def load(cls, path_or_hub_id: Path | str, *, trust: Sequence[str] = ()) -> Binder:
         """Load a run directory, a folder that `save` wrote, or such a folder on the hub.
 
         Args:
             path_or_hub_id: path of the directory or folder, or NAME/REPOSITORY.
-            trust: packages besides `bind` whose classes its config may name.
+            trust: packages besides `bind` whose classes its config may name, and local folders that it may name as its
+                anchor.
 
         Raises:
-            ValueError: where there is nothing to load, its config names classes that are not trusted, or the anchor on
-                this machine is not the one it was bound to.
+            ValueError: where there is nothing to load, a file is damaged, its config names classes or places that are
+                not trusted, or the anchor on this machine is not the one it was bound to.
         """
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         folder = _locate(path_or_hub_id)
-        config = json.loads((folder / CONFIG_NAME).read_text())
-        if config.get("version") != CONFIG_VERSION:
+        config, about = read_description(folder, trust)
+        where = folder / CONFIG_NAME
+        try:
+            binder = cls.from_config(config, trust=trust)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}{'' if about.is_as_saved else f'. The file {NOT_AS_SAVED}'}") from error
+        except Exception as error:  # whatever a constructor makes of numbers that it was never given
+            raise ValueError(f"{where}: a part of it can't be built ({error}); copy the folder again") from error
+        if about.anchor_name:
+            binder.anchor.name = about.anchor_name
+        if not binder.anchor.trainable and binder.anchor.fingerprint != about.anchor_fingerprint:
             raise ValueError(
-                f"{folder / CONFIG_NAME}: version {config.get('version')}, this bind reads {CONFIG_VERSION}"
+                f"{folder} was bound to an anchor with fingerprint {about.anchor_fingerprint}, but "
+                f"{binder.anchor.name} here has {binder.anchor.fingerprint}: get the same weights, or train again"
             )
-        fingerprint = config.pop("anchor_fingerprint")
-        binder = cls.from_config(config, trust=trust)
-        if not binder.anchor.trainable and binder.anchor.fingerprint != fingerprint:
-            raise ValueError(
-                f"{folder} was bound to an anchor with fingerprint {fingerprint}, but {binder.anchor.name} here has "
-                f"{binder.anchor.fingerprint}: get the same weights, or train again"
-            )
+        about.require_as_saved(folder)
         try:
             state = load_file(folder / WEIGHTS_NAME)
         except (OSError, SafetensorError) as error:
             raise ValueError(f"{folder / WEIGHTS_NAME} can't be read ({error}): copy the folder again") from error
-        binder.load_own_state_dict(state)
+        try:
+            binder.load_own_state_dict(state)
+        except ValueError as error:
+            raise ValueError(f"{folder / WEIGHTS_NAME}: {error}") from error
         return binder.eval()
 
 
@@ -341,7 +363,7 @@ def _locate(path_or_hub_id: Path | str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        folder = Path(snapshot_download(str(path_or_hub_id), allow_patterns=[CONFIG_NAME, WEIGHTS_NAME]))
+        folder = Path(snapshot_download(str(path_or_hub_id), allow_patterns=PATTERNS))
     except (OSError, HfHubHTTPError, HFValidationError) as error:
         raise ValueError(f"{path_or_hub_id}: no such folder, and not reachable on the hub ({error})") from error
     if not (folder / CONFIG_NAME).is_file():

@@ -17,6 +17,7 @@ import numpy as np
 
 from bind.evaluation import QueryResults
 from bind.files import open_atomically
+from bind.plain_data import parse_json
 
 _FACTS = b"bind"
 _COLUMN_NAMES = {"mean_rank": "rank"}
@@ -55,7 +56,7 @@ def read_queries(path: Path) -> tuple[str, dict[str, QueryResults]]:
     names = {column: figure for figure, column in _COLUMN_NAMES.items()}
     figures = [name for name in columns if name not in ("task", "key", "value", "cluster")]
     try:
-        facts: dict[str, Any] = json.loads((table.schema.metadata or {})[_FACTS])
+        facts: dict[str, Any] = parse_json((table.schema.metadata or {})[_FACTS], str(path))
         tasks = {}
         for task, about in facts["tasks"].items():
             rows = np.flatnonzero(columns["task"] == task)

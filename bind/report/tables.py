@@ -16,6 +16,7 @@ from bind.evaluation.fused import NO_FUSION, FusedModalities, pair_title
 from bind.evaluation.queries import retrieval_key
 from bind.metrics.bootstrap import MIN_CLUSTERS
 from bind.report.outcome import outcome_sentences
+from bind.terminal import PrintableConsole, printable
 from bind.types import Modality
 
 MISSING = "–"
@@ -299,8 +300,8 @@ def print_tables(
         metrics: those of `evaluate_split`, whose retrieval stands under (query, pool).
         fused: fused modality → the modalities that it is made of.
     """
-    console = console or Console()
-    sentences = outcome_sentences(metrics, fused)
+    console = console or PrintableConsole()
+    sentences = [printable(sentence) for sentence in outcome_sentences(metrics, fused)]
     if sentences and console.is_terminal:
         console.print(*map(Text, sentences), "", sep="\n")
     elif sentences:
@@ -311,7 +312,7 @@ def print_tables(
 
 def print_cells(cells: Cells, console: Console | None = None) -> None:
     """Print a table: in full into a file or pipe, without minor columns on a narrow terminal."""
-    console = console or Console()
+    console = console or PrintableConsole()
     if console.is_terminal:
         console.print(_rich_table(_fitted(cells, console)), "", sep="\n")
     else:
@@ -395,8 +396,8 @@ def format_interval(bounds: Sequence[float] | None) -> str:
 
 def _rich_table(cells: Cells) -> Table:
     table = Table(
-        title=Text(cells.title),
-        caption=Text(cells.caption),
+        title=Text(printable(cells.title)),
+        caption=Text(printable(cells.caption)),
         box=box.SIMPLE_HEAD,
         padding=(0, 0),
         pad_edge=False,
@@ -407,11 +408,11 @@ def _rich_table(cells: Cells) -> Table:
         header_style="bold",
     )
     for index, header in enumerate(cells.headers):
-        table.add_column(header, justify="right" if index else "left", no_wrap=True, vertical="bottom")
+        table.add_column(printable(header), justify="right" if index else "left", no_wrap=True, vertical="bottom")
     for heading, rows in cells.sections.items():
         if heading:
-            table.add_row(Text(heading, style="italic"))
+            table.add_row(Text(printable(heading), style="italic"))
         for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
+            table.add_row(*(Text(printable(cell)) for cell in row))
         table.add_section()
     return table

@@ -2,16 +2,87 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from bind.data.sources.shards.patterns import absolute_shards
-from bind.training.hydra_private import output_dir
+from bind.files import FolderInUseError, lock_folder
+from bind.plain_data import Kind, require_kinds, require_plain_yaml
+from bind.terminal import printable_errors
+from bind.training.hydra_private import current_job, is_multirun, output_dir, set_run_dir
+from bind.training.lightning_private import is_first_process
 
 CONFIG_VERSION = 3
+KINDS: dict[str, Kind] = {
+    "modalities": list,
+    "anchor": dict,
+    "encoder": dict,
+    "transform": dict,
+    "head": dict,
+    "pairs": dict,
+    "loss": dict,
+    "data": dict,
+    "evaluation": dict,
+    "cache": dict,
+    "seed": int,
+}
+OPTIONAL_KINDS: dict[str, Kind] = {"fusion": (dict, type(None)), "monitor": str, "run_dir": str}
+"""What the config of a run holds."""
+OF_ONE_START = ("experiment", "debug", "overwrite")
+"""Keys that say nothing of what a run is."""
 LISTS_OF_NAMES = (("evaluation", "modalities"), ("evaluation", "known"), ("fusion", "inputs"), ("anchor", "train"))
+
+
+@contextmanager
+def owned_run_dir(cfg: DictConfig) -> Iterator[None]:
+    """Own the run directory of a training until it ends; a name by the time that is taken gets a number behind it.
+
+    Its other processes, on this node or others, write where the first one does, and belong to it.
+
+    Raises:
+        ValueError: where another process writes there, or the folder holds a finished run that nothing asks to change.
+    """
+    if not is_first_process():
+        yield
+        return
+    unresolved: Any = OmegaConf.to_container(cfg, resolve=False)
+    is_by_time = "${now:" in str(unresolved["run_dir"]) and not is_multirun()
+    folder = Path(output_dir() or cfg.run_dir).resolve()
+    advice = "choose another run_dir, or wait until it has ended"
+    with ExitStack() as stack:
+        for number in count(1):
+            numbered = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+            try:
+                stack.enter_context(lock_folder(numbered, advice))
+            except FolderInUseError:
+                if not is_by_time:
+                    raise
+                continue
+            if is_finished(numbered) and not (cfg.ckpt or cfg.overwrite):
+                if is_by_time:
+                    stack.close()
+                    continue
+                raise ValueError(
+                    f"run_dir={numbered} holds a finished run: choose another one, go on with it by ckpt=last (and a "
+                    "larger trainer.max_epochs), or write over it with overwrite=true"
+                )
+            break
+        if numbered != folder:
+            with open_dict(cfg):
+                cfg.run_dir = str(numbered)
+            if current_job() is not None:
+                set_run_dir(numbered)
+        yield
+
+
+def is_finished(run_dir: Path) -> bool:
+    """Whether the folder holds a training that has come to its figures."""
+    return (run_dir / "config.yaml").is_file() and (run_dir / "metrics.json").is_file()
 
 
 def prepare_run_dir(cfg: DictConfig) -> tuple[Path, dict[str, Any]]:
@@ -34,21 +105,30 @@ def prepare_run_dir(cfg: DictConfig) -> tuple[Path, dict[str, Any]]:
     for group, key in LISTS_OF_NAMES:
         if isinstance((config[group] or {}).get(key), str):
             config[group][key] = as_list(config[group][key])
-    config = {"version": CONFIG_VERSION, **{k: v for k, v in config.items() if k not in ("experiment", "debug")}}
+    for name in OF_ONE_START:
+        config.pop(name, None)
+    config = {"version": CONFIG_VERSION, **config}
     return run_dir, config
 
 
+@printable_errors()
 def open_run(run: str) -> tuple[Path, dict[str, Any]]:
     """A finished run's directory and its resolved config."""
     path = Path(run) / "config.yaml"
     if not path.is_file():
         raise ValueError(f"run={run}: no config.yaml there; pass a run directory, the last line that training printed")
-    config: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(path))  # type: ignore[assignment]
+    require_plain_yaml(path)
+    try:
+        loaded = OmegaConf.to_container(OmegaConf.load(path))
+    except Exception as error:  # of YAML, of OmegaConf and of what its values are converted by
+        raise ValueError(f"{path}: no config of a run ({' '.join(str(error).split())}); copy it again") from error
+    config = require_kinds(loaded, {"version": (int, str)}, str(path))
     if config.get("version") != CONFIG_VERSION:
         raise ValueError(
             f"{path} has version {config.get('version')}, this bind reads {CONFIG_VERSION}: classes that its config "
             f"names have moved. Its binder still loads: Binder.load, or a new training with init_from={run}"
         )
+    require_kinds(config, KINDS, str(path), optional=OPTIONAL_KINDS)
     return Path(run).resolve(), config
 
 

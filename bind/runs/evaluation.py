@@ -119,7 +119,7 @@ def write_pictures(
         pngs,
         media,
         fused=fused,
-        config_yaml=(run_dir / "config.yaml").read_text(),
+        config_yaml=(run_dir / "config.yaml").read_text(encoding="utf-8"),
         seed=config["seed"],
         command=invocation(),
         versions=versions(),

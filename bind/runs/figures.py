@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+
+from bind.plain_data import read_json, require_each, require_kinds
 
 
 def robustness_figures(run_dir: Path, suffix: str = "") -> dict[str, Path]:
@@ -11,4 +12,7 @@ def robustness_figures(run_dir: Path, suffix: str = "") -> dict[str, Path]:
     about, weights = run_dir / f"robustness{suffix}.json", run_dir / "binder" / "model.safetensors"
     if not about.is_file() or (weights.is_file() and about.stat().st_mtime < weights.stat().st_mtime):
         return {}
-    return {caption: run_dir / name for caption, name in json.loads(about.read_text())["figures"].items()}
+    figures = require_kinds(read_json(about), {"figures": dict}, str(about))["figures"]
+    # Names only: a path could lead any file of this machine into the report.
+    require_each(figures.values(), lambda name: isinstance(name, str) and Path(name).name == name, str(about), "a name")
+    return {caption: run_dir / name for caption, name in figures.items()}

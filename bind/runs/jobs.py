@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-import json
 import logging
 import math
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,18 +19,19 @@ from bind.build import ANY_CLASS, build
 from bind.cache.build import CacheOptions
 from bind.data.mixture import pair_exposures, source_exposures
 from bind.evaluation.embed import best_device
+from bind.evaluation.figures import read_metrics
 from bind.files import write_text
 from bind.report.mixture import mixture_cells
 from bind.report.tables import print_cells
 from bind.runs.captions import warn_of_cut_captions
-from bind.runs.directory import open_run, prepare_run_dir
+from bind.runs.directory import open_run, owned_run_dir, prepare_run_dir
 from bind.runs.evaluation import evaluate_run
 from bind.runs.parts import Parts
 from bind.runs.stopwatch import Stopwatch
 from bind.training.checkpoints import find_checkpoint, init_weights, last_checkpoint
 from bind.training.lightning_private import silence_remarks
 from bind.training.module import BindingModule
-from bind.training.resume import changes, evaluation_failure_hint, print_resume_hint_on_stop
+from bind.training.resume import changes, evaluation_failure_hint, print_resume_hint_on_stop, refuse_changed_data
 from bind.training.sharding import unshard
 from bind.training.trainer import fit, isolated_job, keep_best, make_trainer
 
@@ -53,17 +54,19 @@ def train(cfg: DictConfig, *, callbacks: Sequence[L.Callback] = (), script: Sequ
     """
     watch = Stopwatch()
     silence_remarks()
-    run_dir, config = prepare_run_dir(cfg)
-    with print_resume_hint_on_stop(run_dir):
-        with watch.part("setup"):
-            training = prepare(config, run_dir, callbacks)
-        with watch.part("anchor_cache"):
-            training.fill_cache()
-        with isolated_job(run_dir, script):
-            with watch.part("fit"):
-                fit(training.trainer, training.module, training.parts.datamodule, training.checkpoint)
-            training.take_whole_weights()
-        return finish(training, watch)
+    with owned_run_dir(cfg):
+        run_dir, config = prepare_run_dir(cfg)
+        with print_resume_hint_on_stop(run_dir):
+            with watch.part("setup"):
+                training = prepare(config, run_dir, callbacks)
+            with watch.part("anchor_cache"):
+                training.fill_cache()
+            with isolated_job(run_dir, script):
+                with watch.part("fit"):
+                    parts = training.parts
+                    fit(training.trainer, training.module, parts.datamodule, training.checkpoint, parts.config)
+                training.take_whole_weights()
+            return finish(training, watch)
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,8 @@ def prepare(config: dict[str, Any], run_dir: Path, callbacks: Sequence[L.Callbac
     parts.require_data(splits)
     for source in parts.datamodule.sources:
         source.samples(config["evaluation"]["split"])
+    if checkpoint:
+        refuse_changed_data(checkpoint, parts.datamodule, allow=config["allow_changed_data"])
     if start := checkpoint or config["init_from"]:  # of a checkpoint, the rest is the trainer's to restore
         init_weights(module, Path(start))
     training = Training(parts, run_dir, make_trainer(config, run_dir, callbacks), module, splits, checkpoint)
@@ -162,6 +167,9 @@ def begin_run_dir(training: Training) -> None:
         (run_dir / "logs" / "metrics.csv").unlink(missing_ok=True)
         if (earlier := last_checkpoint(run_dir)).is_file():  # ckpt=last would go on with another run
             earlier.replace(earlier.with_suffix(".ckpt.earlier"))
+        for name in ("metrics.json", "report.html"):  # or a run that is killed would seem to have finished
+            (run_dir / name).unlink(missing_ok=True)
+        shutil.rmtree(run_dir / "binder", ignore_errors=True)
 
 
 def finish(training: Training, watch: Stopwatch) -> float:
@@ -222,6 +230,6 @@ def evaluate_again(
     main_file = run_dir / "metrics.json"
     earlier: dict[str, float] = {}
     if split_name == config["evaluation"]["split"] and main_file.is_file():  # this takes the place of its evaluation
-        seconds = json.loads(main_file.read_text())["seconds"]
+        seconds = read_metrics(main_file).get("seconds", {})
         earlier = {name: took for name, took in seconds.items() if name not in ("evaluate", "total")}
     return evaluate_run(parts, run_dir, split_name, Stopwatch(earlier), trust=trust)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from bind.data.coverage import Side, require_pairs
 from bind.data.datamodule import BindDataModule
 from bind.data.sources.manifest import ManifestSource
 from bind.data.workers import ignore_stop_signals
+from bind.evaluation.queries import retrieval_key
 from bind.model.binder import Binder
 from bind.types import Modality, Pair, Source
 
@@ -54,6 +56,7 @@ class Parts:
         """
         if binder is None:
             binder = Binder.from_config(binder_config(config), trust=trust)
+        refuse_equal_keys([*binder.modalities, *([binder.fused_modality] if binder.fused_modality else [])])
         pairs = active_pairs(config, binder)
         return cls(config, binder, pairs, make_datamodule(config, binder, pairs, trust=trust))
 
@@ -89,6 +92,22 @@ class Parts:
                     ]
         engine = Engine(self.datamodule.evaluation_batch_size, self.datamodule.num_workers, ignore_stop_signals)
         return build_cache(self.binder.anchor, self.datamodule.sources, places, options, engine, show=show)
+
+
+def refuse_equal_keys(modalities: Sequence[Modality]) -> None:
+    """Raise ValueError where two ordered pairs of `modalities` would have one key in `metrics.json` and the log.
+
+    Examples:
+        >>> refuse_equal_keys(["speech_to_text", "text", "speech"])
+        >>> refuse_equal_keys(["a", "b_to_c", "a_to_b", "c"])
+        Traceback (most recent call last):
+        ValueError: a → b_to_c and a_to_b → c would both be called a_to_b_to_c: rename a modality
+    """
+    pairs: dict[str, str] = {}
+    for query, pool in itertools.permutations(modalities, 2):
+        key, title = retrieval_key(query, pool), f"{query} → {pool}"
+        if pairs.setdefault(key, title) != title:
+            raise ValueError(f"{pairs[key]} and {title} would both be called {key}: rename a modality")
 
 
 def binder_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,7 +165,7 @@ def make_sources(config: Mapping[str, Any], trust: Sequence[str]) -> dict[str, S
         ValueError: where there is none.
     """
     data = config["data"]
-    sources = {name: build(options, trust=trust) for name, options in data["sources"].items() if options}
+    sources = {name: build(options, "source", trust=trust) for name, options in data["sources"].items() if options}
     known = config["evaluation"].get("known")
     sources |= {name: ManifestSource(path, name=name, known=known) for name, path in data.get("manifests", {}).items()}
     if not sources:
@@ -190,6 +209,7 @@ def make_datamodule(
         batch_size=data["batch_size"],
         evaluation_batch_size=data["evaluation_batch_size"],
         num_workers=data["num_workers"],
+        timeout_seconds=config.get("timeout_seconds", 600.0),  # runs from before this key are evaluated too
         alpha=data["alpha"],
         weights=data["weights"],
         steps_per_epoch=data["steps_per_epoch"],

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from bind.evaluation.figures import read_metrics
 from bind.model.binder import Binder
 from bind.runs.directory import open_run
 from bind.runs.jobs import evaluate_again
@@ -41,8 +41,7 @@ class Run:
                 f"{file}: not there, the training has not finished; go on with "
                 f"bind.train([…, 'run_dir={self.path}', 'ckpt=last']), or call evaluate()"
             )
-        metrics: dict[str, Any] = json.loads(file.read_text())
-        return metrics
+        return read_metrics(file)
 
     @cached_property
     def binder(self) -> Binder:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import logging
 import pickle
+import re
+import zipfile
+import zlib
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +15,23 @@ import torch
 from torch import Tensor
 
 from bind.model.binder import Binder
+from bind.terminal import printable_errors
 from bind.training.module import BindingModule
 
 log = logging.getLogger("bind")
+
+OTHER_CHECKPOINT = "use another one: ckpt=FILE (best.ckpt lies beside last.ckpt)"
+PARTS = {
+    "state_dict": dict,
+    "epoch": int,
+    "global_step": int,
+    "pytorch-lightning_version": str,
+    "loops": dict,
+    "callbacks": dict,
+    "optimizer_states": list,
+    "lr_schedulers": list,
+}
+"""What a training that goes on needs of a checkpoint, and as what; weights alone are enough to start from."""
 
 
 def last_checkpoint(run_dir: Path) -> Path:
@@ -24,7 +42,7 @@ def find_checkpoint(ckpt: str | None, run_dir: Path) -> Path | None:
     """The checkpoint to resume from, None for a fresh start: `auto` is `last` where there is one already.
 
     Raises:
-        ValueError: where it does not exist.
+        ValueError: where it does not exist, is damaged, or holds weights alone.
     """
     if ckpt is None:
         return None
@@ -35,9 +53,13 @@ def find_checkpoint(ckpt: str | None, run_dir: Path) -> Path | None:
     if not path.is_file():
         hint = f"; set run_dir=FOLDER to the folder of the run to go on with (now {run_dir})" if ckpt == "last" else ""
         raise ValueError(f"ckpt={ckpt}: {path} does not exist{hint}, or drop ckpt= to start afresh")
+    checkpoint = read_checkpoint(path)
+    if missing := [name for name in PARTS if name not in checkpoint]:
+        raise ValueError(f"ckpt={ckpt}: {path} holds weights without {', '.join(missing)}; start with init_from={path}")
     return path
 
 
+@printable_errors()
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """A training checkpoint on the CPU.
 
@@ -46,13 +68,56 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such checkpoint")
+    stat = path.stat()
+    if damage := _damage(path, stat.st_ino, stat.st_size, stat.st_mtime_ns):
+        raise ValueError(f"{path}: damaged ({damage}); {OTHER_CHECKPOINT}")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError(f"{path}: not a whole checkpoint ({str(error).splitlines()[0]}); use another one") from error
+    except pickle.UnpicklingError as error:  # torch's text advises to load it with its code
+        raise ValueError(f"{path}: damaged, or it holds more than numbers and text; {OTHER_CHECKPOINT}") from error
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{path}: not a whole checkpoint ({reason}); {OTHER_CHECKPOINT}") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise ValueError(f"{path}: no checkpoint of a training; for weights alone pass init_from=FOLDER")
+    if wrong := _wrong_part(checkpoint):
+        raise ValueError(f"{path}: no checkpoint that this version of bind wrote ({wrong}); {OTHER_CHECKPOINT}")
     return checkpoint
+
+
+@lru_cache(maxsize=16)
+def _damage(path: Path, *state: int) -> str:
+    """What of a checkpoint is not as it was written; "" where all is.
+
+    torch writes a zip archive, with a checksum of each tensor, and compares none of them when it reads.
+
+    Args:
+        state: of the file; the same is compared once.
+    """
+    try:
+        if not zipfile.is_zipfile(path):
+            return ""  # torch says what it is
+        with zipfile.ZipFile(path) as archive:
+            name = archive.testzip()
+    except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
+        return str(error) or type(error).__name__
+    return f"the checksum of {name} is another one" if name else ""
+
+
+def _wrong_part(checkpoint: dict[str, Any]) -> str:
+    """The part of a checkpoint that Lightning could not go on with; "" where all are as they should be."""
+    for name, kind in PARTS.items():
+        if name in checkpoint and (not isinstance(checkpoint[name], kind) or checkpoint[name] is True):
+            return f"its {name} is no {kind.__name__}"
+    if any(checkpoint.get(name, 0) < 0 for name in ("epoch", "global_step")):
+        return "its epoch or global_step is below 0"
+    if not re.fullmatch(r"\d+(\.\w+)*", checkpoint.get("pytorch-lightning_version", "2")):
+        return "its version of Lightning is no version"
+    if not all(isinstance(tensor, Tensor) for tensor in checkpoint["state_dict"].values()):
+        return "its state_dict holds more than tensors"
+    if not all(isinstance(state, dict) for state in checkpoint.get("callbacks", {}).values()):
+        return "the state of a callback is no dict"
+    return ""
 
 
 def init_weights(module: BindingModule, path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from hydra.version import VersionBase
 from omegaconf import read_write
@@ -49,10 +50,28 @@ def job_arguments() -> list[str]:
 
 
 def set_run_dir(run_dir: Path) -> None:
-    """Set the folder in which processes that Lightning starts for the current job write."""
+    """Set the folder in which the current job, and processes that Lightning starts for it, write."""
     job: Any = current_job()
     with read_write(job):
-        job.run.dir = str(run_dir)
+        job.run.dir = job.runtime.output_dir = str(run_dir)
+
+
+def set_sweep_dir(config: Any, sweep_dir: Path) -> None:
+    """Set the folder of a sweep that is about to begin, for its sweeper and for the configs of its jobs."""
+    with read_write(config):
+        config.hydra.sweep.dir = str(sweep_dir)
+        config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{sweep_dir}'")
+
+
+def is_override(argument: str) -> bool:
+    """Whether Hydra's grammar takes `argument` for `KEY=VALUE`."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    try:
+        OverridesParser.create().parse_override(argument)
+    except HydraException:
+        return False
+    return True
 
 
 def jobs_of_sweep(sweeper: Any, arguments: Sequence[str]) -> list[list[str]]:

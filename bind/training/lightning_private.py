@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
@@ -42,7 +43,7 @@ def silence_remarks() -> None:
 
 def is_first_process() -> bool:
     """Whether this is the first process of all nodes; known also before they know of each other."""
-    return not getattr(rank_zero_only, "rank", 0)
+    return not getattr(rank_zero_only, "rank", 0) and os.environ.get("NODE_RANK", "0") in ("", "0")
 
 
 def other_processes(launcher: Any) -> Sequence[Popen[Any]] | None:
@@ -65,6 +66,17 @@ def resume_after_whole_epochs(trainer: L.Trainer) -> None:
 def set_data_parallel_size(strategy: Any, num_processes: int) -> None:
     """Over how many processes a ModelParallelStrategy shards; its own "auto" is the number of nodes."""
     strategy._data_parallel_size = num_processes
+
+
+def set_batches_done(loops: dict[str, Any], epoch: int, batch: int, num_batches: int) -> None:
+    """Set a checkpoint's counters, where it is in mid-epoch, to `batch` of `epoch`, whose epochs have `num_batches`."""
+    loop = loops["fit_loop"]
+    epochs, batches = loop["epoch_progress"]["current"], loop["epoch_loop.batch_progress"]["current"]
+    if epochs["started"] > epochs["processed"]:
+        is_over = epoch > epochs["processed"]  # but for its validation
+        moved = (num_batches if is_over else batch) - batches["ready"]
+        for name in ("ready", "started", "processed", "completed"):
+            batches[name] += moved
 
 
 def is_at_last_batch(trainer: L.Trainer) -> bool:

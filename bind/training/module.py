@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -12,14 +13,20 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
+from bind.data.datamodule import BindDataModule
 from bind.data.same_values import ValueIds
 from bind.evaluation.embedded import EmbeddedSplit
 from bind.losses import InfoNCE
 from bind.metrics.geometry import space
 from bind.model.binder import Binder
 from bind.model.chunks import refuse_batch_statistics
+from bind.training.callbacks.best import forget_foreign_paths
+from bind.training.lightning_private import set_batches_done
+from bind.training.schedule import Schedule
 from bind.training.sharding import shard
 from bind.types import Batch, Embeddings, Modality, Pair
+
+log = logging.getLogger("bind")
 
 
 class BindingModule(L.LightningModule):
@@ -32,7 +39,7 @@ class BindingModule(L.LightningModule):
         lr: peak learning rate of AdamW.
         weight_decay: of matrices and kernels; norms, biases, embeddings and temperatures have none.
         betas: of AdamW.
-        warmup_fraction: share of all steps in which the rate rises linearly; a cosine follows.
+        warmup_fraction: share of all samples in which the rate rises linearly; a cosine follows, see `Schedule`.
         lr_end_fraction: where the cosine ends, as a share of the peak.
         chunk_size: rows whose activations are in memory at a time, see `encode_in_chunks`; None: the whole batch.
         one_per_group: validation ranks against the first sample of each group instead of all samples.
@@ -88,7 +95,9 @@ class BindingModule(L.LightningModule):
         self.seed = seed
         self.last_losses: dict[str, Tensor] = {}  # of the step before, for who watches over them
         self.last_logged: dict[str, dict[str, Tensor]] = {}
-        self.last_total = torch.zeros(())
+        self._since_step: dict[str, list[Tensor]] = {}  # name in the log → losses of the batches of one step
+        self.schedule: Schedule | None = None  # once the optimizer is made
+        self._checkpoint: dict[str, Any] | None = None  # which this training goes on from
         self.validation: list[tuple[Batch, Embeddings]] = []
         # Of the last validation; retrieval stands under (query, pool).
         self.last_figures: dict[str, dict[Any, dict[str, Any]]] = {}
@@ -126,16 +135,22 @@ class BindingModule(L.LightningModule):
         self.last_logged = {name: self.pair_losses[name].logged() for name in losses}  # type: ignore[operator]
         weights = {pair.name: pair.weight for pair in self.pairs}
         total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
-        self.last_total = total.detach()
+        for name, loss in {
+            "train/loss": total,
+            **{f"train/loss/{name}": loss for name, loss in losses.items()},
+        }.items():
+            self._since_step.setdefault(name, []).append(loss.detach())
         return total
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        of_step, self._since_step = self._since_step, {}
         every = self.trainer.log_every_n_steps or 1  # type: ignore[attr-defined]
         if (self.global_step + 1) % every and not self.trainer.is_last_batch:
             return  # loggers would drop it, for a third of a millisecond each and, among processes, an exchange
-        self.log("train/loss", self.last_total, prog_bar=True, sync_dist=True)
-        for name, loss in self.last_losses.items():
-            self.log(f"train/loss/{name}", loss, sync_dist=True)
+        for name, losses in of_step.items():
+            mean = torch.stack(losses).mean() if len(losses) > 1 else losses[0]
+            self.log(name, mean, prog_bar=name == "train/loss", sync_dist=True)
+        for name in self.last_losses:
             for kind, value in self.last_logged[name].items():
                 self.log(f"train/{kind}/{name}", value)
 
@@ -186,17 +201,58 @@ class BindingModule(L.LightningModule):
             # All weights in one pass, a fifth of the time on a CPU; in mixed precision Lightning can't clip with it.
             fused=self.trainer.precision == "32-true",
         )
-        steps = int(self.trainer.estimated_stepping_batches)
-        warmup = max(1, round(self.warmup_fraction * steps))
-
-        def rate(step: int) -> float:
-            if step < warmup:
-                return (step + 1) / warmup
-            cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
-            return self.lr_end_fraction + (1 - self.lr_end_fraction) * cosine
-
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+        schedule = self.schedule = self._plan_schedule()
+        # A function: of another callable a checkpoint would hold the state, and bring it back over this one.
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule.rate(step))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _plan_schedule(self) -> Schedule:
+        """The schedule from where this training begins or goes on, over the steps that are left."""
+        trainer, data = self.trainer, self.trainer.datamodule  # type: ignore[attr-defined]
+        trainer.fit_loop.setup_data()
+        checkpoint = self._checkpoint or {}
+        start_step = checkpoint.get("global_step", 0)
+        num_batches, accumulated = int(trainer.num_training_batches), trainer.accumulate_grad_batches
+        steps_per_epoch = math.ceil(num_batches / accumulated)
+        is_planned = isinstance(data, BindDataModule)  # or somebody's own loader, of steps that stay the same
+        (epoch, batch), batch_size = (data.start, data.batch_size) if is_planned else ((0, 0), 1)
+        left = math.inf
+        if (max_epochs := trainer.max_epochs or 0) >= 0:
+            left = math.ceil((num_batches - batch) / accumulated) + (max(1, max_epochs) - epoch - 1) * steps_per_epoch
+        if trainer.max_steps >= 0:
+            left = min(left, trainer.max_steps - start_step)
+        schedule = Schedule(
+            samples_per_step=batch_size * trainer.world_size * accumulated,
+            num_steps=None if left == math.inf else max(0, int(left)),
+            warmup_fraction=self.warmup_fraction,
+            end_fraction=self.lr_end_fraction,
+            steps_per_epoch=steps_per_epoch,
+            start_step=start_step,
+            start_samples=checkpoint.get("num_samples"),
+        )
+        if is_planned and data.has_other_batches:
+            set_batches_done(checkpoint["loops"], epoch, batch, num_batches)
+            if trainer.is_global_zero:
+                log.warning(
+                    "steps have another size than before: %d samples are behind, %s steps of %d samples to go",
+                    schedule.samples(start_step),
+                    "endless" if schedule.num_steps is None else schedule.num_steps,
+                    schedule.samples_per_step,
+                )
+        return schedule
+
+    def on_train_start(self) -> None:
+        """Set what this command says of the optimizer where a checkpoint has brought back what an earlier one said."""
+        if self._checkpoint is None:
+            return
+        self._checkpoint = None
+        optimizer: Any = self.optimizers(use_pl_optimizer=False)
+        scheduler: Any = self.lr_schedulers()
+        scheduler.base_lrs = [self.lr] * len(scheduler.base_lrs)
+        assert self.schedule is not None
+        for group, weight_decay in zip(optimizer.param_groups, (self.weight_decay, 0.0), strict=True):
+            lr = self.lr * self.schedule.rate(scheduler.last_epoch)
+            group |= {"initial_lr": self.lr, "lr": lr, "weight_decay": weight_decay, "betas": self.betas}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         own = {f"binder.{name}" for name in self.binder.own_state_dict()}
@@ -205,6 +261,8 @@ class BindingModule(L.LightningModule):
             name: tensor for name, tensor in state.items() if not name.startswith("binder.") or name in own
         }
         checkpoint["anchor_fingerprint"] = self._frozen_fingerprint
+        if self.schedule is not None:
+            checkpoint["num_samples"] = self.schedule.samples(checkpoint["global_step"])
 
     @functools.cached_property
     def _frozen_fingerprint(self) -> str | None:
@@ -217,6 +275,8 @@ class BindingModule(L.LightningModule):
                 f"this checkpoint belongs to an anchor with fingerprint {expected}, but {self.binder.anchor.name} has "
                 f"{self._frozen_fingerprint}: pass the same anchor.pretrained= as before"
             )
+        forget_foreign_paths(self.trainer.callbacks, checkpoint["callbacks"])  # type: ignore[attr-defined]
+        self._checkpoint = checkpoint
 
 
 def refuse_wrong_numbers(lr: Any, weight_decay: Any, betas: Any, warmup_fraction: Any, lr_end_fraction: Any) -> None:

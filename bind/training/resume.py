@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shlex
 import sys
@@ -11,10 +12,14 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+from bind.data.datamodule import BindDataModule
+from bind.data.identity import changes_of_data
 from bind.training.callbacks.stop import TrainingStopped, stoppable
 from bind.training.checkpoints import last_checkpoint, read_checkpoint
 from bind.training.hydra_private import MULTIRUN_FLAGS, current_job, is_multirun, job_arguments, jobs_of_sweep
 from bind.training.lightning_private import is_first_process
+
+log = logging.getLogger("bind")
 
 overrides_from_python: ContextVar[tuple[str, ...] | None] = ContextVar("overrides_from_python", default=None)
 """The overrides of `bind.train` while it runs; None where a command does."""
@@ -49,8 +54,26 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "")
         a, b = before.get(key, {}), now.get(key, {})
         if isinstance(a, Mapping) and isinstance(b, Mapping):
             yield from changes(a, b, f"{prefix}{key}.")
-        elif a != b and f"{prefix}{key}" not in ("ckpt", "init_from", "run_dir"):
+        elif a != b and f"{prefix}{key}" not in ("ckpt", "init_from", "run_dir", "allow_changed_data", "overwrite"):
             yield f"{prefix}{key}: {a} → {b}"
+
+
+def refuse_changed_data(checkpoint: Path, datamodule: BindDataModule, allow: bool) -> None:
+    """Name what has changed in the data since `checkpoint`, an older one of which does not know its data.
+
+    Raises:
+        ValueError: unless `allow`.
+    """
+    state = read_checkpoint(checkpoint).get(type(datamodule).__qualname__, {})
+    if not (changed := sorted(changes_of_data(state["data"], datamodule.identity)) if "data" in state else []):
+        return
+    message = f"the data has changed since {checkpoint}: {'; '.join(changed)}"
+    if not allow:
+        raise ValueError(
+            f"{message}. Restore it, start afresh in another run_dir (init_from={checkpoint} takes the weights), or go "
+            "on with the data as it is now: allow_changed_data=true"
+        )
+    log.warning("%s; it goes on with the data as it is now", message)
 
 
 @contextmanager

@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import math
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +24,20 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from bind.build import ANY_CLASS, build
 from bind.data.datamodule import BindDataModule
+from bind.files import explain_os_error
 from bind.training.callbacks.best import BestCheckpoint
 from bind.training.callbacks.checkpoint_io import AtomicCheckpointIO
 from bind.training.callbacks.processes import stop_all_ranks_together
+from bind.training.callbacks.stop import kill_loader_workers
 from bind.training.checkpoints import own_weights
 from bind.training.hydra_private import is_multirun, job_arguments, set_run_dir
 from bind.training.module import BindingModule
 from bind.training.resume import quoted, resume_hint
 
 log = logging.getLogger("bind")
+
+WITH_TIMEOUT = ("lightning.pytorch.strategies.DDPStrategy", "bind.training.sharding.ShardedStrategy")
+"""Strategies that are given `timeout_seconds`."""
 
 
 def make_trainer(config: Mapping[str, Any], run_dir: Path, callbacks: Sequence[L.Callback] = ()) -> L.Trainer:
@@ -47,8 +55,14 @@ def make_trainer(config: Mapping[str, Any], run_dir: Path, callbacks: Sequence[L
             "trainer=slurm counts nodes and devices by SLURM_NNODES and SLURM_NTASKS_PER_NODE: start it with srun in a "
             "job that sets --nodes and --ntasks-per-node (docs/scaling.md has the script), or choose trainer=ddp"
         )
+    timeout_seconds = config["timeout_seconds"]
+    if not isinstance(timeout_seconds, int | float) or not 0 < timeout_seconds < math.inf:
+        raise ValueError(f"timeout_seconds={timeout_seconds}: give a number above 0, such as 600")
     if isinstance(options["strategy"], Mapping):
-        options["strategy"] = build(options["strategy"], trust=ANY_CLASS)
+        strategy = dict(options["strategy"])
+        if strategy.get("_target_") in WITH_TIMEOUT:
+            strategy.setdefault("timeout", timedelta(seconds=timeout_seconds))
+        options["strategy"] = build(strategy, trust=ANY_CLASS)
     configured = {name: c for name, c in config["callbacks"].items() if c}
     if not options["enable_progress_bar"]:
         configured.pop("progress", None)
@@ -75,8 +89,14 @@ def _environment() -> list[ClusterEnvironment]:
     return []
 
 
-def fit(trainer: L.Trainer, module: BindingModule, datamodule: BindDataModule, checkpoint: Path | None) -> None:
-    """Train; whatever ends it, no other process and no W&B run goes on afterwards.
+def fit(
+    trainer: L.Trainer,
+    module: BindingModule,
+    datamodule: BindDataModule,
+    checkpoint: Path | None,
+    config: Mapping[str, Any],
+) -> None:
+    """Train; whatever ends it, no other process and no W&B run goes on afterwards. Loggers get the resolved `config`.
 
     Raises:
         ValueError: for what a user can change, with the last good checkpoint and the command that goes on from it.
@@ -88,9 +108,14 @@ def fit(trainer: L.Trainer, module: BindingModule, datamodule: BindDataModule, c
 
     try:
         with stop_all_ranks_together(trainer.strategy.launcher, hint), plain_errors():
+            for logger in trainer.loggers:
+                logger.log_hyperparams(dict(config))
             trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
-    except ValueError as error:
-        raise ValueError(f"{error}{hint()}") from error
+    except BaseException as error:
+        kill_loader_workers()  # or leaving would wait for one that is stopped
+        if isinstance(error, ValueError):
+            raise ValueError(f"{error}{hint()}") from error
+        raise
     finally:
         # Without this the jobs of a sweep run on in the first job's W&B run.
         for logger in trainer.loggers:
@@ -108,6 +133,18 @@ def plain_errors() -> Iterator[None]:
     except (OSError, RuntimeError, EOFError) as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise ValueError(f"a file of the run could not be written: {error.strerror}") from error
+        if isinstance(error, OSError):
+            raise ValueError(explain_os_error(error)) from error
+        if str(error).startswith("DataLoader timed out"):
+            raise ValueError(
+                "no batch came from the data workers within timeout_seconds: one is stopped or waits for a file, or "
+                "/dev/shm is full (docker run --shm-size=8g makes it larger; data.num_workers=0 needs none)"
+            ) from error
+        if re.search(r"Timed out waiting|timed out|[Tt]imeout", str(error)) and torch.distributed.is_initialized():
+            raise ValueError(
+                "another process of this training did not answer within timeout_seconds: it is stopped, or its machine "
+                f"is gone or slower than that ({str(error).splitlines()[0]})"
+            ) from error
         frames = {frame.name for frame in traceback.extract_tb(error.__traceback__)}
         if "_try_get_data" in frames or str(error).startswith("DataLoader worker (pid"):
             raise ValueError(

@@ -197,6 +197,37 @@ def test_a_folder_without_a_model_is_refused(folders, tmp_path):
         PretrainedAnchor(str(folder))
 
 
+def test_pickled_weights_are_not_read(folders, tmp_path, capsys):
+    class Command:
+        def __reduce__(self):
+            return print, ("this ran",)
+
+    folder = shutil.copytree(folders("clip"), tmp_path / "pickled")
+    (folder / "model.safetensors").unlink()
+    torch.save({"weight": Command()}, folder / "pytorch_model.bin")
+    with pytest.raises(ValueError, match=r"pickle \(\.bin\).*save_pretrained"):
+        PretrainedAnchor(str(folder))
+    assert "this ran" not in capsys.readouterr().out
+
+
+def test_an_adapter_leads_to_no_other_model(folders, tmp_path):
+    folder = shutil.copytree(folders("clip"), tmp_path / "adapter")
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "/etc", "peft_type": "LORA"}')
+    with pytest.raises(ValueError, match="adapter of another model"):
+        PretrainedAnchor(str(folder))
+
+
+def test_code_of_a_model_is_neither_run_nor_advised(folders, tmp_path):
+    folder = shutil.copytree(folders("clip"), tmp_path / "code")
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "own", "auto_map": {"AutoConfig": "code.Config", "AutoModel": "code.Model"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "code.py").write_text("raise SystemExit")
+    with pytest.raises(ValueError, match="could not be loaded") as refused:
+        PretrainedAnchor(str(folder))
+    assert "trust_remote_code" not in str(refused.value)
+
+
 def test_weights_that_would_be_random_are_refused(folder, tmp_path):
     folder = shutil.copytree(folder, tmp_path / "partial")
     weights = load_file(folder / "model.safetensors")

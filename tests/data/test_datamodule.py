@@ -12,6 +12,20 @@ def datamodule(**options):
     return BindDataModule({"toy": source}, {}, ["text"], ["text", "thermal"], **{"batch_size": 4, **options})
 
 
+def in_training(num_batches, epoch=0, batch=0, accumulated=1, world_size=1):
+    """A trainer that has done so many batches of an epoch."""
+    epochs = SimpleNamespace(current=SimpleNamespace(started=epoch + 1, processed=epoch))
+    batches = SimpleNamespace(batch_progress=SimpleNamespace(current=SimpleNamespace(ready=batch)))
+    return SimpleNamespace(
+        global_rank=0,
+        world_size=world_size,
+        num_training_batches=num_batches,
+        limit_train_batches=1.0,
+        accumulate_grad_batches=accumulated,
+        fit_loop=SimpleNamespace(epoch_progress=epochs, epoch_loop=batches),
+    )
+
+
 def trainer(**more):
     return SimpleNamespace(global_rank=1, world_size=2, **more)
 
@@ -46,15 +60,47 @@ def test_what_nothing_carries_is_not_evaluated():
 def test_a_checkpoint_knows_the_step_of_the_plan(batches_of_an_epoch, last_batch, step):
     """An epoch of the plan has three batches; `limit_train_batches` may cut it short."""
     data = datamodule()
-    loop = SimpleNamespace(epoch_loop=SimpleNamespace(total_batch_idx=last_batch))
-    data.trainer = SimpleNamespace(global_rank=0, world_size=1, num_training_batches=batches_of_an_epoch, fit_loop=loop)
+    epoch, batch = divmod(last_batch, batches_of_an_epoch)
+    data.trainer = in_training(batches_of_an_epoch, epoch, batch + 1)
     plan = data.train_dataloader().sampler
     passed = [request for _ in range(3) for request in plan]
     resumed = datamodule()
     resumed.load_state_dict(data.state_dict())
-    resumed.trainer = trainer()
-    resumed.trainer.world_size, resumed.trainer.global_rank = 1, 0
+    resumed.trainer = in_training(batches_of_an_epoch)
     assert next(iter(resumed.train_dataloader().sampler)) == passed[step]
+    assert not resumed.has_other_batches
+
+
+def test_a_checkpoint_that_knows_only_its_step_goes_on():
+    resumed = datamodule()
+    resumed.load_state_dict({"step": 4})
+    resumed.trainer = in_training(3)
+    assert next(iter(resumed.train_dataloader().sampler)) == next(iter(datamodule().train_plan(start_step=4)))
+    assert resumed.start == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("before", "batch", "now", "start"),
+    [
+        ({"batch_size": 1}, 6, {"batch_size": 3}, (5, 2)),  # six samples are behind
+        ({"batch_size": 3}, 2, {"batch_size": 1}, (5, 6)),
+        ({"batch_size": 1}, 11, {"batch_size": 4, "accumulated": 2}, (5, 2)),
+        ({"batch_size": 1}, 11, {"batch_size": 12}, (5, 0)),
+        ({"batch_size": 1}, 11, {"batch_size": 1, "world_size": 2}, (5, 5)),
+    ],
+)
+def test_with_other_batches_it_goes_on_after_as_many_samples(before, batch, now, start):
+    data = datamodule(**before)
+    data.trainer = in_training(12 // before["batch_size"], 5, batch)
+    data.train_dataloader()
+    options = {name: now.pop(name) for name in ("accumulated", "world_size") if name in now}
+    resumed = datamodule(**now)
+    resumed.load_state_dict(data.state_dict())
+    resumed.trainer = in_training(12, **options)
+    plan = resumed.train_dataloader().sampler
+    assert resumed.has_other_batches
+    assert resumed.start == start
+    assert plan.step == start[0] * len(plan) + start[1]
 
 
 @pytest.fixture

@@ -113,7 +113,7 @@ def test_what_is_saved_loads_bit_for_bit(config, tmp_path, fused):
                 parameter.add_(torch.randn_like(parameter))
     folder = binder.save(tmp_path / "run" / "binder")
     (tmp_path / "new").touch()
-    assert {path.stat().st_mode for path in folder.iterdir()} == {(tmp_path / "new").stat().st_mode}
+    assert {path.stat().st_mode for path in folder.rglob("*.*")} == {(tmp_path / "new").stat().st_mode}
     for place in (folder, tmp_path / "run", str(folder)):
         loaded = Binder.load(place)
         assert not loaded.training

@@ -70,3 +70,24 @@ def test_an_application_is_forgotten_and_known_again(job):
         assert GlobalHydra.instance().hydra is hydra
         assert hydra_private.job_overrides() == ["seed=3", "modalities=[audio]"]
     assert VersionBase.instance().getbase() == version
+
+
+@pytest.mark.parametrize(
+    ("argument", "is_one"),
+    [
+        ("seed=0,1", True),
+        ("run_dir=a/lr=1", False),
+        ("run_dir='a/lr=1'", True),
+        ("+x.y=[1,2]", True),
+    ],
+)
+def test_what_is_an_override(argument, is_one):
+    assert hydra_private.is_override(argument) is is_one
+
+
+def test_a_sweeps_folder_is_that_of_its_jobs(job, tmp_path):
+    config = OmegaConf.create({"hydra": OmegaConf.to_container(job, resolve=False)})
+    hydra_private.set_sweep_dir(config, tmp_path / "a=b")
+    assert config.hydra.sweep.dir == str(tmp_path / "a=b")
+    [override] = config.hydra.overrides.hydra
+    assert hydra_private.is_override(override)

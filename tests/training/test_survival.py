@@ -6,6 +6,9 @@ import resource
 import shlex
 import shutil
 import signal
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,9 @@ from support.finished import assert_equal, figures_of, weights_of
 from support.runs import assigned
 
 from bind.commands.cli import main
+from bind.files import LOCK, lock_folder
 from bind.losses.temperature import MAX_LOG_SCALE
+from bind.runs.directory import is_finished
 from bind.runs.jobs import train
 from bind.training.callbacks.stop import TrainingStopped
 from bind.training.checkpoints import find_checkpoint
@@ -28,6 +33,10 @@ BY_STEPS = {"trainer.max_epochs": -1, "trainer.max_steps": 6}  # what `recorded_
 
 def at(act, **options):
     return {"callbacks.at": {"_target_": "support.mishaps.At", "act": act, **options}}
+
+
+def run_python(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
 
 def config(recordings, run_dir, *values):
@@ -98,11 +107,29 @@ def test_auto_goes_on_where_there_is_something_to_go_on_from(tmp_path, caplog):
     assert find_checkpoint("auto", tmp_path) == find_checkpoint("last", tmp_path) == last
 
 
+def test_a_finished_run_is_not_written_over_unless_asked(recordings, recorded_run, tmp_path):
+    run_dir = shutil.copytree(recorded_run, tmp_path / "run")
+    before = runs.tree(run_dir)
+    with pytest.raises(ValueError, match=r"holds a finished run: .*overwrite=true"):
+        train(config(recordings, run_dir))
+    assert runs.tree(run_dir) == before
+
+
+def test_a_folder_that_another_process_writes_is_refused(recordings, tmp_path):
+    with lock_folder(tmp_path, "wait"):
+        refused = run_python("from support import runs; from bind.runs.jobs import train; "
+                             f"train(runs.config(run_dir={str(tmp_path)!r}))")  # fmt: skip
+        assert refused.returncode
+        assert f"is in use by process {os.getpid()} on {socket.gethostname()}" in refused.stderr
+        assert [path.name for path in tmp_path.iterdir()] == [LOCK]
+
+
 def test_a_fresh_start_leaves_no_older_checkpoint_to_go_on_from(recordings, recorded_run, tmp_path):
     run_dir = shutil.copytree(recorded_run, tmp_path / "run")
     with pytest.raises(runs.PulledPlugError):
-        train(config(recordings, run_dir, at("kill", time=2)))
+        train(config(recordings, run_dir, at("kill", time=2), {"overwrite": True}))
     assert find_checkpoint("auto", run_dir) is None
+    assert not is_finished(run_dir)
     assert (run_dir / "checkpoints" / "last.ckpt.earlier").is_file()
 
 
@@ -138,10 +165,11 @@ def test_a_signal_saves_says_how_to_go_on_and_exits_with_0(
     assert_the_same_run(tmp_path, recorded_run)
 
 
-def test_a_second_ctrl_c_stops_at_once(recordings, tmp_path):
-    twice = {"callbacks.again": at("SIGINT", time=2)["callbacks.at"]}
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_second_signal_stops_at_once(name, recordings, tmp_path):
+    twice = {"callbacks.again": at(name, time=2)["callbacks.at"]}
     with pytest.raises(SystemExit) as stopped:
-        train(config(recordings, tmp_path, twice, at("SIGINT", time=2)))
+        train(config(recordings, tmp_path, twice, at(name, time=2)))
     assert stopped.value.code == 1
     assert not (tmp_path / "checkpoints").exists()
 

@@ -17,6 +17,7 @@ from bind.data.sources.content import hash_files
 from bind.data.sources.rows import csv_delimiter, read_rows
 from bind.data.sources.splits import list_some, refuse_shared_owners, refuse_shared_spans
 from bind.media.text import read_caption
+from bind.terminal import printable_errors
 from bind.types import Clip, Modality, Sample
 
 logger = logging.getLogger("bind.data")
@@ -63,6 +64,7 @@ class ManifestSource:
         >>> folder.cleanup()
     """
 
+    @printable_errors()
     def __init__(
         self, manifest: str | Path, *, name: str | None = None, known: Sequence[Modality] | None = None
     ) -> None:
@@ -112,6 +114,7 @@ class ManifestSource:
         """See `bind.data.sources.content.hash_files`; the manifest may lie elsewhere, with its files."""
         return hash_files(self.samples(split), modality, self.path.parent)
 
+    @printable_errors()
     def fetch(
         self,
         split: str,

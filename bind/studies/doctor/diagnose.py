@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.progress import track
 
 from bind.studies.doctor.captions import check_captions, check_cut_captions
@@ -21,6 +20,7 @@ from bind.studies.doctor.motion import compare_recordings
 from bind.studies.doctor.offsets import MAX_SAMPLES, OUT_OF_STEP, measure_offsets
 from bind.studies.doctor.overview import make_overview
 from bind.studies.doctor.table import MISSING, check_splits, read_samples
+from bind.terminal import PrintableConsole
 from bind.types import Clip, Modality, Sample, Transform
 
 Examined = list[tuple[FileTask, FileFacts]]
@@ -69,7 +69,7 @@ def diagnose(
     tasks = make_file_tasks(
         ((item.modality, item.clip) for item in items if item.clip.path in existing), enveloped, transforms
     )
-    screen = Console(stderr=True)
+    screen = PrintableConsole(stderr=True)
     facts = track(
         examine_all(tasks, num_workers),
         f"reading {len(tasks)} files",

@@ -10,7 +10,6 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-import bind
 from bind.anchors.processors import ImageTransform
 from bind.build import ANY_CLASS, build
 from bind.data.transforms.audio import AudioTransform
@@ -19,7 +18,7 @@ from bind.data.transforms.imu import ImuTransform
 from bind.data.transforms.thermal import ThermalTransform
 from bind.types import Clip, Modality, Transform
 
-PACKAGE = Path(bind.__file__).parent
+PACKAGE = Path(__file__).parents[2]
 
 
 def training_transforms(overrides: Sequence[str] = (), config_dir: Path | None = None) -> dict[Modality, Transform]:

@@ -46,7 +46,7 @@ def _map_faults(pixels_HW: np.ndarray, modality: Modality) -> tuple[list[Fault],
     if modality != "depth" and pixels_HW.min() != pixels_HW.max() and is_float:
         return [], False  # degrees have no limits that are known here
     measured = pixels_HW[pixels_HW > 0]
-    if not measured.size:
+    if not measured.size and modality == "depth":
         return [Fault(NOTHING_MEASURED, "every pixel is 0")], True
     if pixels_HW.min() == pixels_HW.max():
         return [Fault(CONSTANT_PICTURE, f"every pixel is {pixels_HW.flat[0]}")], True

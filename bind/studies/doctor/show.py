@@ -13,6 +13,7 @@ from bind.data.sources.manifest import SPLITS
 from bind.report.tables import Cells, print_cells
 from bind.studies.doctor.findings import Diagnosis, Finding, Problem
 from bind.studies.doctor.overview import overview_rows
+from bind.terminal import PrintableConsole, printable
 
 NUM_NAMED = 3
 MAX_DETAIL = 100
@@ -21,7 +22,7 @@ PLAIN_WIDTH = 160
 
 def print_diagnosis(diagnosis: Diagnosis, console: Console | None = None) -> None:
     """Print a diagnosis; as wide as the terminal, and 160 columns into a file or pipe."""
-    console = console or Console()
+    console = console or PrintableConsole()
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
     headers = ("modality", *SPLITS, "files", "length", "rate or size")
@@ -32,7 +33,8 @@ def print_diagnosis(diagnosis: Diagnosis, console: Console | None = None) -> Non
     elif problems:
         with console.capture() as padded:
             console.print(_table(problems))
-        console.file.write("\n".join(line.rstrip() for line in padded.get().splitlines()).strip("\n") + "\n\n")
+        lines = [printable(line.rstrip()) for line in padded.get().splitlines()]
+        console.file.write("\n".join(lines).strip("\n") + "\n\n")
     for note in diagnosis.notes:
         console.print(Text(f"note: {note}", style="dim"))
     console.print(Text(verdict(problems), style="bold"))

@@ -76,7 +76,7 @@ class FusedTask:
     def learned(self, fusion: AttentionFusion, parts: StudiedRun, seed: int, steps: int) -> UsableInformation:
         """After `steps` of the run's loss on `fusion`, in place; the same batches and dropout for a seed."""
         options = parts.config["optimizer"]
-        loss = build(parts.config["loss"], trust=parts.trust)
+        loss = build(parts.config["loss"], "loss", trust=parts.trust)
         weights = [p for module in (fusion, loss) for p in module.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(weights, lr=options["lr"], betas=tuple(options["betas"]), weight_decay=0.0)
         batch_size = min(parts.config["data"]["batch_size"], len(self.train_groups))

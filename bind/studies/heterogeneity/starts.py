@@ -29,10 +29,10 @@ def make_learner(parts: StudiedRun, task: TransferTask, seed: int) -> BindingMod
     config, trust, binder = parts.config, parts.trust, parts.binder
     options = {key: value for key, value in config["encoder"][task.modality].items() if key != "share"}
     with random_state(seed, binder):
-        encoder = build(options, trust=trust)
-        head = build(config["head"], trust=trust, num_features=encoder.num_features, dim=binder.dim)
+        encoder = build(options, "encoder", trust=trust)
+        head = build(config["head"], "head", trust=trust, num_features=encoder.num_features, dim=binder.dim)
     own = Binder(binder.anchor, {task.modality: encoder}, {task.modality: head}, {})
-    make_loss = functools.partial(build, config["loss"], trust=trust)
+    make_loss = functools.partial(build, config["loss"], "loss", trust=trust)
     chunk_size = config["data"]["chunk_size"]
     pairs = [replace(task.pair, weight=1.0)]
     return BindingModule(own, pairs, loss=make_loss, chunk_size=chunk_size, **config["optimizer"])

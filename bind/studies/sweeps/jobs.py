@@ -7,31 +7,62 @@ import math
 import os
 import re
 import socket
+import sys
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from statistics import fmean
 from typing import Any, ClassVar
 
 from hydra.experimental.callback import Callback
+from omegaconf import OmegaConf
 
-from bind.files import write_text
+from bind.files import FolderInUseError, lock_folder, write_text
+from bind.plain_data import Kind, read_json, require_kinds
+from bind.training.hydra_private import set_sweep_dir
 
 RECORD = "sweep_job.json"
+RECORD_KINDS: dict[str, Kind] = {"overrides": list, "host": str, "pid": int, "status": str}
 
 
 class SweepFolder(Callback):
-    """A callback of Hydra that makes a sweep's folder at its start, and keeps the path for the report at its end."""
+    """A callback of Hydra that owns a sweep's folder from its start to its end, and keeps the path for the report.
+
+    A name by the time that another sweep has taken gets a number behind it.
+    """
 
     path: ClassVar[Path | None] = None
+    lock: ClassVar[ExitStack] = ExitStack()
 
     def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
-        SweepFolder.path = Path(config.hydra.sweep.dir).absolute()
-        SweepFolder.path.mkdir(parents=True, exist_ok=True)  # a study's database opens before the first job
+        folder = Path(config.hydra.sweep.dir).absolute()
+        unresolved: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
+        is_by_time = "${now:" in str(unresolved["dir"])
+        for number in count(1):
+            numbered = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+            if number > 1 and numbered.exists():
+                continue
+            try:
+                # The folder is made, too: a study's database opens before the first job.
+                SweepFolder.lock.enter_context(lock_folder(numbered, "choose another hydra.sweep.dir, or wait for it"))
+            except FolderInUseError as error:
+                if not is_by_time:
+                    print(f"error: {error}", file=sys.stderr)
+                    raise SystemExit(1) from None  # Hydra makes a warning of any Exception here
+                continue
+            break
+        if numbered != folder:
+            set_sweep_dir(config, numbered)
+        SweepFolder.path = numbered
         # The Optuna that the sweeper's plugin takes says so at every start.
         warnings.filterwarnings("ignore", message=".*not compatible with SQLAlchemy 2.0")
+
+    def on_multirun_end(self, config: Any, **kwargs: Any) -> None:
+        SweepFolder.lock.close()
 
 
 @dataclass(frozen=True)
@@ -107,15 +138,17 @@ def swept_keys(jobs: list[SweepJob]) -> list[str]:
 
 
 def _read(path: Path, name: str) -> SweepJob:
-    record = json.loads(path.read_text())
+    record = require_kinds(read_json(path), RECORD_KINDS, str(path))
     assigned = (override.lstrip("+").partition("=") for override in record.pop("overrides"))
     host, pid = record.pop("host"), record.pop("pid")
     if record["status"] == "running" and host == socket.gethostname() and not _alive(pid):
         record |= {"status": "failed", "error": "its process ended without a message: was it killed?"}
+    from bind.evaluation.figures import read_metrics  # loads torch, which a command line must not
+
     held_out: dict[str, Any] = {}
     metrics = path.with_name("metrics.json")
     if record["status"] == "done" and metrics.is_file():
-        held_out = _held_out(json.loads(metrics.read_text()))
+        held_out = _held_out(read_metrics(metrics))
     return SweepJob(name=name, overrides={key: value for key, _, value in assigned}, **record, **held_out)
 
 

@@ -102,7 +102,9 @@ class CollapseAlarm(L.Callback):
         if trainer.sanity_checking:
             return
         losses = {name: mean(recent) for name, recent in self._losses.items()}
-        due = max(self.min_steps, self.after_fraction * trainer.estimated_stepping_batches)
+        assert module.schedule is not None
+        total = module.schedule.total_steps
+        due = max(self.min_steps, self.after_fraction * total if math.isfinite(total) else 0)
         is_late = trainer.global_step >= due
         for cause, modality, warning in self._findings(module, losses, trainer.global_step, is_late):
             if f"{modality}: {cause}" not in self._reported:

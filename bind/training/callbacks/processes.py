@@ -53,7 +53,7 @@ def _first_process(processes: Callable[[], Sequence[Popen[Any]]], resume_hint: C
         for number, process in enumerate(processes(), start=1):
             if status := process.poll():
                 if (folder / str(number)).is_file():
-                    return f"process {number}: {(folder / str(number)).read_text()}"
+                    return f"process {number}: {(folder / str(number)).read_text(encoding='utf-8')}"
                 how = (
                     f"was killed by {signal.Signals(-status).name}"
                     if status < 0

@@ -58,7 +58,8 @@ class ProgressBar(RichProgressBar):
         """Print a line; rate and time left are of this process's training so far, validations included."""
         self._printed_at = time.monotonic()
         seconds, step = self._printed_at - self._started, trainer.global_step
-        total = trainer.estimated_stepping_batches
+        schedule = getattr(trainer.lightning_module, "schedule", None)
+        total = schedule.total_steps if schedule else trainer.estimated_stepping_batches
         parts = [f"step {step}" + (f"/{int(total)}" if total != float("inf") else "")]
         parts.append(f"epoch {trainer.current_epoch + 1}" + (f"/{e}" if (e := trainer.max_epochs or 0) > 0 else ""))
         known = trainer.callback_metrics

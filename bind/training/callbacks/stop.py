@@ -1,7 +1,8 @@
-"""SIGTERM, SIGUSR1 and Ctrl-C: a training ends between two steps, whatever else at once."""
+"""SIGTERM, SIGUSR1 and Ctrl-C: a training ends between two steps, whatever else at once; a second one never waits."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -14,6 +15,8 @@ import lightning as L
 
 from bind.training.lightning_private import is_first_process
 
+GRACE_SECONDS = 10.0
+"""For a process to come to its end by itself after a second signal."""
 SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGINT") if hasattr(signal, name)]
 
 
@@ -35,7 +38,7 @@ class TrainingStopped(SystemExit):
 
 
 class StopSignals:
-    """Remembers that a signal asked for a stop; a second Ctrl-C stops at once."""
+    """Remembers that a signal asked for a stop; a second one stops at once."""
 
     def __init__(self) -> None:
         self.asked: str | None = None
@@ -46,12 +49,13 @@ class StopSignals:
         handle(self._ask)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGINT and self.asked:
+        if self.asked:
+            kill_loader_workers()  # a stopped one would be waited for
             raise KeyboardInterrupt
         self.asked = signal.Signals(number).name
         if is_first_process():
             # Not print: the signal may have come in the middle of one.
-            os.write(2, f"{self.asked}: stopping after this step (Ctrl-C stops at once)\n".encode())
+            os.write(2, f"{self.asked}: stopping after this step (a second signal stops at once)\n".encode())
 
     def agreed(self, trainer: L.Trainer) -> str | None:
         """The signal, if any process of the run was asked; all of them have to call this at the same step."""
@@ -64,6 +68,45 @@ def handle(handler: Callable[[int, FrameType | None], Any]) -> None:
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, handler)
+
+
+def kill_loader_workers() -> None:
+    """End the processes that load data, also those that a signal has stopped."""
+    for process in multiprocessing.active_children():
+        if process.daemon:
+            process.kill()
+
+
+@contextmanager
+def second_signal_ends() -> Iterator[None]:
+    """End this process soon after a second signal, even where Python can't, as it waits for another process.
+
+    Python runs its handlers between two lines; what the kernel writes into this pipe another thread reads at once.
+    """
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    before = signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    done = threading.Event()
+
+    def watch() -> None:
+        num_signals = 0
+        while number := os.read(read_end, 1):
+            num_signals += number[0] in SIGNALS
+            if num_signals > 1 and not done.wait(GRACE_SECONDS):
+                os.write(2, b"stopped by a second signal in the middle of a step; the last checkpoint is whole\n")
+                kill_loader_workers()
+                os._exit(1)
+
+    thread = threading.Thread(target=watch, daemon=True, name="watch-signals")
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        signal.set_wakeup_fd(before)
+        os.close(write_end)
+        thread.join()
+        os.close(read_end)
 
 
 @contextmanager
@@ -79,7 +122,8 @@ def stoppable() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in SIGNALS}
     handle(stop)
     try:
-        yield
+        with second_signal_ends():
+            yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

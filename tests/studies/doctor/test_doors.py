@@ -131,6 +131,14 @@ def write_table(folder, column, names):
     return folder / "m.csv"
 
 
+@pytest.mark.parametrize(("column", "stops"), [("depth", True), ("thermal", False)])
+def test_a_map_of_zeros_is_an_error_only_where_training_refuses_it(tmp_path, column, stops):
+    path = tmp_path / "a.png"
+    Image.fromarray(np.zeros((24, 32), np.uint16)).save(path)
+    (task,) = make_file_tasks([(column, Clip(path))], set(), TRANSFORMS)
+    assert (refusal(TRANSFORMS[column], Clip(path)) is not None) == stops == is_refused(examine(task))
+
+
 @pytest.mark.parametrize("column", ["depth", "thermal"])
 def test_maps_of_floats_are_no_sensor_recordings(tmp_path, column):
     for i in range(4):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from bind.data.sources.shards.objects import list_files
-from bind.data.sources.shards.remote import is_in_object_store, is_remote, read_whole, read_with_retries, shown
+from bind.data.sources.shards.remote import (
+    is_in_object_store,
+    is_remote,
+    read_whole,
+    read_with_retries,
+    require_known_scheme,
+    shown,
+)
+from bind.plain_data import parse_json, require_kinds
 
 Shards = str | Sequence[str]
 """A folder, a file, a URL, a pattern, or several of them; see `find_shards`."""
@@ -95,6 +102,7 @@ def _find(pattern: str) -> list[str]:
 
 
 def _find_remote(pattern: str) -> list[str]:
+    require_known_scheme(pattern)
     address = pattern.partition("?")[0]
     if address.endswith(".tar") and "*" not in address:
         return [pattern]
@@ -117,8 +125,8 @@ def _find_remote(pattern: str) -> list[str]:
 def read_listing(content: bytes, where: str) -> list[str]:
     """The names in a `shards.json`; ValueError, naming `where`, where it is none."""
     try:
-        names = json.loads(content)["shards"]
-        if not all(re.fullmatch(r"[A-Za-z0-9_-]+\.tar", name) for name in names):
+        names = require_kinds(parse_json(content, where), {"shards": list}, where)["shards"]
+        if not all(isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_-]+\.tar", name) for name in names):
             raise ValueError("names of shards are plain")
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{where}: not a list of shards ({error})") from error

@@ -19,6 +19,8 @@ from bind.files import reading
 
 logger = logging.getLogger("bind.data")
 
+SCHEMES = ("http", "https", "s3", "gs", "az", "memory")
+"""Of what is opened: `memory` is a store within this process."""
 NUM_TRIES = 6
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
@@ -34,6 +36,15 @@ class UnavailableError(ValueError):
 def is_remote(path: str) -> bool:
     """Whether `path` is a URL."""
     return "://" in path
+
+
+def require_known_scheme(path: str) -> None:
+    """Raise ValueError for a URL that is neither of a web server nor of an object store, or that holds another one."""
+    scheme, _, rest = path.partition("://")
+    if scheme not in SCHEMES or "::" in path.partition("?")[0] or "://" in rest.partition("?")[0]:
+        raise ValueError(
+            f"{shown(path)}: not an address that can be read. Known are s3://, gs://, az://, https:// and local paths"
+        )
 
 
 def is_in_object_store(path: str) -> bool:
@@ -93,6 +104,7 @@ def file_size(path: str) -> int:
 
 def fetch(path: str, start: int | None = None, stop: int | None = None) -> Answer:
     """Bytes `start` to `stop` of a remote file, fewer where it ends before, or all; raises as `read_with_retries`."""
+    require_known_scheme(path)
     get = objects.get if is_in_object_store(path) else web.get
     return read_with_retries(path, lambda: get(path, start, stop))
 

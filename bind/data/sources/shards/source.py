@@ -20,6 +20,7 @@ from bind.data.sources.shards.remote import is_in_object_store, read_range, show
 from bind.data.sources.shards.tar_index import TarIndex
 from bind.data.sources.shards.values import Member, sample_values
 from bind.data.sources.splits import refuse_shared_owners
+from bind.terminal import printable_errors
 from bind.types import Modality, Sample, StoredFile
 
 logger = logging.getLogger("bind.data")
@@ -62,6 +63,7 @@ class IndexedShardSource:
         >>> folder.cleanup()
     """
 
+    @printable_errors()
     def __init__(
         self,
         shards: Shards | Mapping[str, Shards],
@@ -239,6 +241,7 @@ class IndexedShardSource:
                     *table.span(member),
                 )
 
+    @printable_errors()
     def fetch(
         self,
         split: str,

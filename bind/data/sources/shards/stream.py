@@ -17,6 +17,7 @@ from bind.data.sources.shards.patterns import Shards, find_shards
 from bind.data.sources.shards.range_stream import open_stream
 from bind.data.sources.shards.remote import file_size, is_in_object_store, shown
 from bind.data.sources.shards.values import Member, sample_values
+from bind.terminal import printable_errors
 from bind.types import Modality, Sample
 
 logger = logging.getLogger("bind.data")
@@ -33,12 +34,14 @@ class StreamingShardSource:
         shards: where they lie; or one of these per split, else all are of `train`.
         samples_per_shard: how many samples of each shard are taken; each must have as many.
         name: what logs call this dataset; by default its folder's name.
-        extensions, captions_key: as in `IndexedShardSource`.
+        extensions: as in `IndexedShardSource`.
+        captions_key: as in `IndexedShardSource`.
 
     Raises:
         ValueError: naming the shard that is missing, damaged, or has too few samples.
     """
 
+    @printable_errors()
     def __init__(
         self,
         shards: Shards | Mapping[str, Shards],
@@ -106,6 +109,7 @@ class StreamingShardSource:
         """Shards in shuffled order, each from its first sample to its last."""
         return rng.permutation(np.arange(size).reshape(-1, self.samples_per_shard), axis=0).reshape(-1)
 
+    @printable_errors()
     def fetch(
         self,
         split: str,

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
+from bind.checksums import checksum_of_values
 from bind.data.sources.shards.names import META, escape, split_name
 from bind.files import reading
 
@@ -58,7 +59,7 @@ class TarIndex:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        header = {"version": VERSION, "num_bytes": self.num_bytes, "plan": self.plan}
+        header = {"version": VERSION, "num_bytes": self.num_bytes, "plan": self.plan, "checksum": self.checksum()}
         rows = pa.array(self.first, pa.int64()).cast(pa.int32())
         lists = {"suffix": pa.array(self.suffix, pa.string())}
         lists |= {name: pa.array(self.members[name]) for name in MEMBER_TYPES}
@@ -69,6 +70,12 @@ class TarIndex:
         file = io.BytesIO()
         pq.write_table(table, file, compression="zstd")
         return file.getvalue()
+
+    def checksum(self) -> str:
+        """A checksum of all that it says, however the file holds it."""
+        texts = [self.num_bytes, self.plan, self.key, self.split, self.group, self.label, self.owners]
+        arrays = [self.first.astype(np.int64), *(self.members[n].astype(kind) for n, kind in MEMBER_TYPES.items())]
+        return checksum_of_values([*texts, self.suffix.tolist(), *(zlib.crc32(array.tobytes()) for array in arrays)])
 
     @classmethod
     def from_bytes(cls, content: bytes, where: str) -> TarIndex:
@@ -91,6 +98,8 @@ class TarIndex:
                 members={name: flat[name].astype(kind) for name, kind in MEMBER_TYPES.items()},
             )
             index._refuse_inconsistency()
+            if header.get("checksum", checksum := index.checksum()) != checksum:
+                raise ValueError("its checksum is another one")
             return index
 
     def _refuse_inconsistency(self) -> None:

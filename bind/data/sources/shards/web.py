@@ -8,10 +8,14 @@ ignores a login in the URL, and hides what `Retry-After` says.
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import re
+import socket
 import ssl
 import threading
+import time
+from collections.abc import Iterator
 from email.message import Message
 from functools import lru_cache
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
@@ -21,7 +25,12 @@ from urllib.request import getproxies, proxy_bypass
 from bind.data.sources.shards.answers import Answer, TryAgainError, check_status
 
 TIMEOUT_SECONDS = 30.0
+MIN_BYTES_PER_SECOND = 1000
+"""Of a body, on average over the timeout: a server that sends less is one that does not answer."""
+CHUNK_BYTES = 1 << 20
 MAX_REDIRECTS = 5
+MAX_WHOLE_BYTES = 2**30
+"""Of a file that is read whole: indices and lists of shards."""
 PORTS = {"http": 80, "https": 443}
 
 
@@ -36,8 +45,9 @@ def get(url: str, start: int | None, stop: int | None) -> Answer:
     headers = {"User-Agent": "bindspace"} | _login("Authorization", urlsplit(url))
     if start is not None and stop is not None:
         headers["Range"] = f"bytes={start}-{stop - 1}"
+    max_bytes = MAX_WHOLE_BYTES if start is None or stop is None else stop - start
     for _ in range(MAX_REDIRECTS + 1):
-        status, header, content = _request(url, headers)
+        status, header, content = _request(url, headers, max_bytes)
         if status not in (301, 302, 303, 307, 308):
             check_status(status, retry_after=header.get("Retry-After", ""))
             return _answer(status, header, content, start)
@@ -87,8 +97,11 @@ def _server(url: str) -> tuple[str, str, int]:
     raise ValueError("not a usable URL. Check its host and port; a login in it is percent-encoded") from None
 
 
-def _request(url: str, headers: dict[str, str]) -> tuple[int, Message, bytes]:
-    """Status and headers of the answer to a GET, with its body where that is the requested one."""
+def _request(url: str, headers: dict[str, str], max_bytes: int) -> tuple[int, Message, bytes]:
+    """Status and headers of the answer to a GET, with its body where that is the requested one.
+
+    A body of more than `max_bytes` is not what was asked for; one that drips is given up.
+    """
     # A connection serves one thread at a time and does not survive a fork.
     connection, prefix, login = _connection(_server(url), os.getpid(), threading.get_ident())
     parts = urlsplit(url)
@@ -96,9 +109,10 @@ def _request(url: str, headers: dict[str, str]) -> tuple[int, Message, bytes]:
     target += "?" + quote(parts.query, safe="/%!$&'()*+,;=:@~?") if parts.query else ""
     content = None
     try:
-        response = _send(connection, target, headers | login)
+        with _deadline(connection):
+            response = _send(connection, target, headers | login)
         if response.status == (206 if "Range" in headers else 200):
-            content = response.read()
+            content = _read_bounded(response, max_bytes)
         return response.status, response.headers, content or b""
     except ssl.SSLCertVerificationError as error:
         raise ValueError(f"its certificate can't be verified ({error.verify_message}). Check the URL") from error
@@ -107,6 +121,47 @@ def _request(url: str, headers: dict[str, str]) -> tuple[int, Message, bytes]:
     finally:
         if content is None:  # or the rest of this body would begin the next answer
             connection.close()
+
+
+@contextlib.contextmanager
+def _deadline(connection: HTTPConnection) -> Iterator[None]:
+    """Cut the connection where the head of the answer takes longer: the socket's own timeout is one of each byte."""
+    is_late = threading.Event()
+
+    def cut() -> None:
+        is_late.set()
+        if (sock := connection.sock) is not None:
+            with contextlib.suppress(OSError):  # it has just been closed
+                sock.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(2 * TIMEOUT_SECONDS, cut)  # connecting and waiting for the first byte
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+    if is_late.is_set():  # to http.client a head that ends early is a whole one
+        raise TryAgainError(f"no answer in {2 * TIMEOUT_SECONDS:.0f} s")
+
+
+def _read_bounded(response: HTTPResponse, max_bytes: int) -> bytes:
+    chunks: list[bytes] = []
+    left, in_window, started = max_bytes + 1, 0, time.monotonic()
+    while left and (chunk := response.read1(min(left, CHUNK_BYTES))):
+        chunks.append(chunk)
+        left -= len(chunk)
+        in_window += len(chunk)
+        if (seconds := time.monotonic() - started) > TIMEOUT_SECONDS:
+            if in_window < seconds * MIN_BYTES_PER_SECOND:
+                raise TryAgainError(f"only {in_window} bytes came in {seconds:.0f} s")
+            in_window, started = 0, time.monotonic()
+    if not left:
+        raise ValueError(f"the server sends more than the {max_bytes} bytes that were asked for. Check the URL")
+    if response.length:  # read1 doesn't notice a body that ends before its length
+        raise TryAgainError(f"ended {response.length} bytes before its end")
+    response.close()  # so that the connection serves another request
+    return b"".join(chunks)
 
 
 def _send(connection: HTTPConnection, target: str, headers: dict[str, str]) -> HTTPResponse:

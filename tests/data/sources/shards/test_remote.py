@@ -7,7 +7,9 @@ import obstore
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
+from bind.data.sources.shards import objects, web
 from bind.data.sources.shards.objects import open_store
+from bind.data.sources.shards.patterns import find_shards
 from bind.data.sources.shards.remote import UnavailableError, file_size, read_range, read_whole, shown
 from bind.data.sources.shards.source import IndexedShardSource
 from bind.distributed import loader_start_method
@@ -212,3 +214,25 @@ class Values(Dataset):
 
     def __getitem__(self, index):
         return repr(values(self.source))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///etc/passwd",
+        "ftp://host/a.tar",
+        "reference://a.tar::file:///etc/refs.tar",
+        "simplecache::http://host/a.tar",
+        "https://host/a::b://c.tar",
+        "s3://bucket/http://host/a.tar",
+        "zip://a.tar",
+        "://a.tar",
+        "HTTP2://host/a.tar",
+    ],
+)
+def test_other_schemes_and_urls_within_urls_are_not_opened(url, monkeypatch):
+    for module in (web, objects):
+        monkeypatch.setattr(module, "get", lambda *_: pytest.fail("was opened"))
+    for read in (read_whole, file_size, lambda path: read_range(path, 0, 1), find_shards):
+        with pytest.raises(ValueError, match=r"not an address that can be read\. Known are s3://"):
+            read(url)

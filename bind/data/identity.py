@@ -1,0 +1,66 @@
+"""Identity of data: what a run was trained on, so that it does not go on with something else unnoticed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bind.types import Clip, Sample
+
+MAX_FILES = 4096
+"""About so many files of a split, evenly spread, are asked for their size: millions would take minutes."""
+
+
+def identify_samples(samples: Sequence[Sample]) -> dict[str, Any]:
+    """The number of samples, and a hash of their keys, groups, texts, spans and the names and sizes of their files.
+
+    Neither folders nor times count: data that was copied or moved is the same.
+
+    Examples:
+        >>> before = [Sample("a", "train", {"text": ["a dog barks"]}), Sample("b", "train", {})]
+        >>> now = [Sample("a", "train", {"text": ["a dog howls"]}), Sample("b", "train", {})]
+        >>> identify_samples(before)["num_samples"], identify_samples(before) == identify_samples(now)
+        (2, False)
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    every = max(1, len(samples) // MAX_FILES)
+    for index, sample in enumerate(samples):
+        digest.update(repr((sample.key, sample.group)).encode())
+        for modality, values in sorted(sample.values.items()):
+            for value in values:
+                digest.update(repr((modality, *_describe(value, is_asked=index % every == 0))).encode())
+    return {"num_samples": len(samples), "hash": digest.hexdigest()}
+
+
+def _describe(value: Any, is_asked: bool) -> tuple[Any, ...]:
+    if isinstance(value, Clip):
+        span = (value.start_seconds, value.end_seconds)
+        if not isinstance(value.path, Path):
+            return span
+        return (value.path.name, *span, _size(value.path) if is_asked else None)
+    return (value,) if isinstance(value, str) else ()
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return os.stat(path).st_size
+    except OSError:  # whoever reads it says so; here it is another file than the one that was there
+        return None
+
+
+def changes_of_data(before: Mapping[str, Mapping[str, Any]], now: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """What differs between two `BindDataModule.identity`, in words."""
+    for source in before.keys() - now.keys():
+        yield f"source {source} is gone"
+    for source in now.keys() - before.keys():
+        yield f"source {source} is new"
+    for source in before.keys() & now.keys():
+        for split in ("train", "val"):
+            a, b = before[source][split], now[source][split]
+            if a["num_samples"] != b["num_samples"]:
+                yield f"{split} of source {source} has {b['num_samples']} samples instead of {a['num_samples']}"
+            elif a != b:
+                yield f"{split} of source {source} has other keys, groups, texts, spans or files, or another order"
