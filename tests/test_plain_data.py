@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from bind.files import read_bytes, refuse_special_file
+from bind.files import read_bytes, require_regular_file
 from bind.plain_data import MAX_DEPTH, parse_json, read_json, require_kinds, require_plain_yaml
 from bind.runs.directory import open_run
 from bind.runs.figures import robustness_figures
@@ -59,7 +59,7 @@ def odd_places(tmp_path, monkeypatch):
     ],
 )
 def test_what_is_no_file_is_refused_without_waiting(odd_places, name, kind):
-    for read in (refuse_special_file, read_json, require_plain_yaml):
+    for read in (require_regular_file, read_json, require_plain_yaml):
         with pytest.raises(ValueError, match=f"{name}.*{kind}"):
             read(odd_places / name)
 

@@ -30,7 +30,7 @@ import numpy as np
 
 from bind.cache.lookup import CachedEmbeddings, index_keys
 from bind.checksums import TRAILER_BYTES, has_right_trailer, matches_trailer, trailer_of
-from bind.files import open_atomically, refuse_special_file, remove_partial_files, write_text
+from bind.files import open_atomically, remove_partial_files, require_regular_file, write_text
 from bind.plain_data import read_json
 from bind.types import Modality
 
@@ -288,7 +288,7 @@ class RowsInFiles:
             self._open.move_to_end(number)
             return self._open[number]
         path = self.folder / part_name(number)
-        refuse_special_file(path)
+        require_regular_file(path)
         file = io.FileIO(path)
         self._verify(number, file)
         num_rows = int(self.first_rows[number + 1] - self.first_rows[number])
@@ -322,7 +322,7 @@ def load_array(path: Path, mmap_mode: Any = None) -> np.ndarray:
     Raises:
         ValueError: where it is missing or damaged.
     """
-    refuse_special_file(path)
+    require_regular_file(path)
     try:
         with path.open("rb") as file:
             is_sealed = has_right_trailer(file)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bind.checksums import checksum_of_file, checksum_of_values
-from bind.files import refuse_special_file
+from bind.files import require_regular_file
 from bind.plain_data import Kind, read_json, require_each, require_kinds
 
 CONFIG_NAME = "binder.json"
@@ -58,7 +58,7 @@ class About:
         if not self.is_as_saved:
             raise ValueError(f"{folder / CONFIG_NAME} {NOT_AS_SAVED}")
         weights = folder / WEIGHTS_NAME
-        refuse_special_file(weights)
+        require_regular_file(weights)
         if self.checksums.get(WEIGHTS_NAME, checksum := checksum_of_file(weights)) != checksum:
             raise ValueError(f"{weights} {NOT_AS_SAVED}")
 
