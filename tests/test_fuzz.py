@@ -35,6 +35,13 @@ def time_limit():
         signal.signal(signal.SIGALRM, earlier)
 
 
+@pytest.fixture(autouse=True)
+def quiet(caplog):
+    """No warnings of what is indexed and left out, for this module alone."""
+    caplog.set_level(logging.ERROR, "bind.data")
+    caplog.set_level(logging.CRITICAL, "PIL")
+
+
 @pytest.fixture(scope="module")
 def kinds(tmp_path_factory):
     return damage.kinds(tmp_path_factory.mktemp("valid"))
@@ -97,7 +104,6 @@ def fuzz(kinds, folder, seeds):
 
 
 def check(kinds, folder, seeds):
-    logging.getLogger("bind.data").setLevel(logging.ERROR)
     start = time.monotonic()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of decoders, about what they then refuse or repair

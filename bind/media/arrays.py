@@ -30,7 +30,8 @@ def read_array(clip: Clip) -> np.ndarray:
             array = _array_in_bytes(clip.path.content)
         if array.dtype.kind not in "biuf" or array.dtype.fields is not None:
             raise ValueError(f"its values are {array.dtype}, not numbers")
-        return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+        native: np.ndarray = array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+        return native
 
 
 def _array_in_bytes(content: bytes) -> np.ndarray:

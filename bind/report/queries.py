@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from bind.evaluation import QueryResults
-from bind.files import open_atomically
+from bind.files import open_atomically, reading
 from bind.plain_data import parse_json
 
 _FACTS = b"bind"
@@ -51,8 +51,9 @@ def read_queries(path: Path) -> tuple[str, dict[str, QueryResults]]:
 
     if not path.is_file():
         raise ValueError(f"{path} is missing: `bindspace evaluate run={path.parent}` writes it")
-    table = pq.read_table(path)
-    columns = {name: table[name].to_numpy() for name in table.column_names}
+    with reading(path, "not readable as Parquet", f"`bindspace evaluate run={path.parent}` writes it anew"):
+        table = pq.read_table(path)
+        columns = {name: table[name].to_numpy() for name in table.column_names}
     names = {column: figure for figure, column in _COLUMN_NAMES.items()}
     figures = [name for name in columns if name not in ("task", "key", "value", "cluster")]
     try:
