@@ -178,8 +178,8 @@ def lock_folder(folder: Path, advice: str) -> Iterator[None]:
 
     The kernel releases the lock of a process that was killed. On a file system without locks, which is logged, the
     lock's file alone says whose the folder is; there it stays where a process is killed, and counts only as long as a
-    process of its number is alive on its host. This process must not open the lock's file meanwhile: closing it would end
-    the lock. Processes that it forks, such as data workers, do not hold it.
+    process of its number is alive on its host. This process must not open the lock's file meanwhile: closing it would
+    end the lock. Processes that it forks, such as data workers, do not hold it.
 
     Raises:
         FolderInUseError: with the process that owns it, and `advice`.
