@@ -186,7 +186,8 @@ class BindDataModule(L.LightningDataModule):
         if resumed is None:
             return 0, 0
         if "step" in resumed:  # of a checkpoint from before it knew how many samples a batch has
-            return divmod(resumed["step"], batches_per_epoch)
+            epoch, batch = divmod(int(resumed["step"]), batches_per_epoch)
+            return epoch, batch
         now = self._batches_of_epoch()
         self.has_other_batches = any(resumed[name] != number for name, number in now.items())
         if not self.has_other_batches:
