@@ -275,7 +275,8 @@ class BindingModule(L.LightningModule):
                 f"this checkpoint belongs to an anchor with fingerprint {expected}, but {self.binder.anchor.name} has "
                 f"{self._frozen_fingerprint}: pass the same anchor.pretrained= as before"
             )
-        forget_foreign_paths(self.trainer.callbacks, checkpoint["callbacks"])  # type: ignore[attr-defined]
+        if states := checkpoint.get("callbacks"):
+            forget_foreign_paths(self.trainer.callbacks, states)  # type: ignore[attr-defined]
         self._checkpoint = checkpoint
 
 

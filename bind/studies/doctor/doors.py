@@ -47,7 +47,7 @@ def training_transforms(overrides: Sequence[str] = (), config_dir: Path | None =
 
 def file_sort(transform: Transform | None) -> str | None:
     """`picture`, `map`, `sound` or `sensor` by the transform that reads it; None for others, such as video."""
-    sorts = {
+    sorts: dict[str, type | tuple[type, ...]] = {
         "picture": ImageTransform,
         "map": (DepthTransform, ThermalTransform),
         "sound": AudioTransform,
