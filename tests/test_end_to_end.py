@@ -290,7 +290,7 @@ def test_a_checkpoint_of_weights_alone_is_no_state_to_go_on_from(recordings, rec
 
 def test_a_fresh_start_in_an_old_folder_begins_a_new_log(recordings, tmp_path, no_pictures):
     for _ in range(2):
-        train(runs.fused_config(recordings, tmp_path, **{"trainer.max_steps": 1}))
+        train(runs.fused_config(recordings, tmp_path, **{"trainer.max_steps": 1, "overwrite": True}))
     assert [row["step"] for row in logged(tmp_path) if row["train/loss"]] == ["0"]
 
 
@@ -298,7 +298,7 @@ def test_a_run_that_is_refused_leaves_an_old_one_as_it_was(recordings, recorded_
     run_dir = shutil.copytree(recorded_run, tmp_path / "run")
     before = runs.tree(run_dir)
     with pytest.raises(ValueError, match=r"data\.batch_size=99"):
-        train(runs.fused_config(recordings, run_dir, **{"data.batch_size": 99}))
+        train(runs.fused_config(recordings, run_dir, **{"data.batch_size": 99, "overwrite": True}))
     assert runs.tree(run_dir) == before
 
 

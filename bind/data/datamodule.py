@@ -18,7 +18,7 @@ from bind.data.same_values import ValueIds, equal_values
 from bind.data.sources.splits import refuse_shared_owners, refuse_shared_spans, samples_of_mixture
 from bind.data.workers import ignore_stop_signals
 from bind.distributed import loader_start_method
-from bind.types import Batch, EmbeddingCache, Modality, OrderedSource, Source, Transform
+from bind.types import Batch, EmbeddingCache, Modality, OrderedSource, Sample, Source, Transform
 
 
 class BindDataModule(L.LightningDataModule):
@@ -116,7 +116,7 @@ class BindDataModule(L.LightningDataModule):
     def identity(self) -> dict[str, dict[str, Any]]:
         """What the training and validation data of each source are, see `identify_samples`."""
         return {
-            name: {split: identify_samples(source.samples(split)) for split in ("train", "val")}
+            name: {split: identify_samples(_samples_of(source, split)) for split in ("train", "val")}
             for name, source in zip(self.source_names, self.sources, strict=True)
         }
 
@@ -169,7 +169,7 @@ class BindDataModule(L.LightningDataModule):
         self._steps_per_epoch = len(plan)
         self.start = self._place_in_plan(len(plan))
         plan.start_step = plan.step = self.start[0] * len(plan) + self.start[1]
-        return PrefetchLoader(
+        loader = PrefetchLoader(
             self.dataset("train", self.train_modalities, self.cache),
             sampler=plan,
             batch_size=None,
@@ -177,8 +177,9 @@ class BindDataModule(L.LightningDataModule):
             multiprocessing_context=loader_start_method(self.sources, self.num_workers),
             worker_init_fn=ignore_stop_signals,
             persistent_workers=self.num_workers > 0,
-            timeout=self.timeout_seconds if self.num_workers > 0 else 0,
         )
+        loader.timeout_seconds = self.timeout_seconds
+        return loader
 
     def _place_in_plan(self, batches_per_epoch: int) -> tuple[int, int]:
         """The epoch and the batch in it to begin with, which follows as many samples as there were before."""
@@ -211,3 +212,10 @@ class BindDataModule(L.LightningDataModule):
     def _evaluation_loader(self, dataset: BatchDataset, rank: int, world_size: int) -> DataLoader[Batch]:
         plan = EvaluationPlan(dataset.sizes, self.evaluation_batch_size, rank=rank, world_size=world_size)
         return DataLoader(dataset, sampler=plan, batch_size=None, num_workers=0)
+
+
+def _samples_of(source: Source, split: str) -> Sequence[Sample]:
+    try:
+        return source.samples(split)
+    except ValueError:  # it has no such rows; who needs them has said so by now
+        return []

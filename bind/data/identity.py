@@ -31,16 +31,16 @@ def identify_samples(samples: Sequence[Sample]) -> dict[str, Any]:
         digest.update(repr((sample.key, sample.group)).encode())
         for modality, values in sorted(sample.values.items()):
             for value in values:
-                digest.update(repr((modality, *_describe(value, is_asked=index % every == 0))).encode())
+                digest.update(repr((modality, *_describe(value, with_size=index % every == 0))).encode())
     return {"num_samples": len(samples), "hash": digest.hexdigest()}
 
 
-def _describe(value: Any, is_asked: bool) -> tuple[Any, ...]:
+def _describe(value: Any, with_size: bool) -> tuple[Any, ...]:
     if isinstance(value, Clip):
         span = (value.start_seconds, value.end_seconds)
         if not isinstance(value.path, Path):
             return span
-        return (value.path.name, *span, _size(value.path) if is_asked else None)
+        return (value.path.name, *span, _size(value.path) if with_size else None)
     return (value,) if isinstance(value, str) else ()
 
 

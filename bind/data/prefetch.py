@@ -21,6 +21,8 @@ class PrefetchLoader(DataLoader[Any]):
     """
 
     _next_batch: Future[Any] | None = None
+    timeout_seconds: float | None = None
+    """How long a batch is waited for. With PyTorch's own timeout workers that have died are seen when it is over."""
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         if self.num_workers == 0:
@@ -30,8 +32,18 @@ class PrefetchLoader(DataLoader[Any]):
         return self._iterate_ahead(super().__iter__())
 
     def _iterate_ahead(self, batches: Iterator[Any]) -> Iterator[Any]:
-        with ThreadPoolExecutor(1, thread_name_prefix="next-batch") as thread:
+        thread = ThreadPoolExecutor(1, thread_name_prefix="next-batch")
+        is_late = False
+        try:
             self._next_batch = thread.submit(next, batches, _END)
-            while (batch := self._next_batch.result()) is not _END:
+            while (batch := self._next_batch.result(self.timeout_seconds)) is not _END:
                 self._next_batch = thread.submit(next, batches, _END)
                 yield batch
+        except TimeoutError as error:
+            is_late = True
+            raise RuntimeError(f"DataLoader timed out after {self.timeout_seconds:g} seconds") from error
+        except RuntimeError:  # a worker has died: the thread sees it within seconds
+            is_late = True
+            raise
+        finally:
+            thread.shutdown(wait=not is_late)

@@ -99,4 +99,5 @@ def zero_shot_figures(
 
 def as_pair(entry: Mapping[str, Any]) -> dict[str, Any]:
     """A zero-shot figure as `transfer` takes a pair of a modality and words; at best every class is found."""
-    return {"R@1": entry["top1"], "chance_R@1": entry["chance"], "ceiling_R@1": 1.0, "kind": entry["kind"]}
+    renamed = {"R@1": entry["top1"], "chance_R@1": entry["chance"], "ceiling_R@1": 1.0}
+    return renamed | {name: entry[name] for name in ("kind", "clusters")}

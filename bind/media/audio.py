@@ -81,22 +81,22 @@ def open_sound(clip: Clip) -> Iterator[Sound]:
         yield sound
 
 
-def _open_by_kind(whole: Clip, opened: ExitStack) -> Sound:
-    name, identity = str(whole.path), _identify(whole.path)
+def _open_by_kind(file_clip: Clip, opened: ExitStack) -> Sound:
+    name, identity = str(file_clip.path), _identify(file_clip.path)
     if identity is None:
-        require_whole_file(whole.file, name)
+        require_whole_file(file_clip.file, name)
     else:
         _require_whole_once(*identity)
-    if whole.path.suffix.lower() in CONTAINER_SUFFIXES:
-        return decoded_sound(name, lambda: decode_soundtrack(whole), identity)
-    if is_mp3(whole):
-        return decoded_sound(name, lambda: decode_mp3(whole), identity)
-    file = opened.enter_context(_open_soundfile(whole))
+    if file_clip.path.suffix.lower() in CONTAINER_SUFFIXES:
+        return decoded_sound(name, lambda: decode_soundtrack(file_clip), identity)
+    if is_mp3(file_clip):
+        return decoded_sound(name, lambda: decode_mp3(file_clip), identity)
+    file = opened.enter_context(_open_soundfile(file_clip))
     if file.format == "OGG":
-        return decoded_sound(name, lambda: decode_format(whole, "ogg"), identity)
+        return decoded_sound(name, lambda: decode_format(file_clip, "ogg"), identity)
     if file.format == "FLAC" or file.subtype in EXACT_SUBTYPES:
-        return _read_in_place(file, whole, identity)
-    return decoded_sound(name, lambda: _decode_soundfile(whole), identity)
+        return _read_in_place(file, file_clip, identity)
+    return decoded_sound(name, lambda: _decode_soundfile(file_clip), identity)
 
 
 def sound_span_frames(clip: Clip, sound: Sound) -> tuple[int, int]:

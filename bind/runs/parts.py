@@ -166,7 +166,7 @@ def make_sources(config: Mapping[str, Any], trust: Sequence[str]) -> dict[str, S
     """
     data = config["data"]
     sources = {name: build(options, "source", trust=trust) for name, options in data["sources"].items() if options}
-    known = config["evaluation"].get("known")
+    known = config.get("evaluation", {}).get("known")  # commands that evaluate nothing have no such part
     sources |= {name: ManifestSource(path, name=name, known=known) for name, path in data.get("manifests", {}).items()}
     if not sources:
         raise ValueError("no data: name a table with +data.manifests.NAME=FILE, or choose another data=")

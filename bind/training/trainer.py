@@ -28,7 +28,7 @@ from bind.files import explain_os_error
 from bind.training.callbacks.best import BestCheckpoint
 from bind.training.callbacks.checkpoint_io import AtomicCheckpointIO
 from bind.training.callbacks.processes import stop_all_ranks_together
-from bind.training.callbacks.stop import kill_loader_workers
+from bind.training.callbacks.stop import wake_loader_workers
 from bind.training.checkpoints import own_weights
 from bind.training.hydra_private import is_multirun, job_arguments, set_run_dir
 from bind.training.module import BindingModule
@@ -112,7 +112,7 @@ def fit(
                 logger.log_hyperparams(dict(config))
             trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
     except BaseException as error:
-        kill_loader_workers()  # or leaving would wait for one that is stopped
+        wake_loader_workers()  # or leaving would wait for one that is stopped
         if isinstance(error, ValueError):
             raise ValueError(f"{error}{hint()}") from error
         raise

@@ -45,7 +45,7 @@ def test_the_last_used_stand_first_and_a_use_is_noticed(cache):
 def test_it_is_listed_and_nothing_is_deleted_unless_named(cache, as_command, capsys):
     assert as_command(main, "cached") == 0
     out = capsys.readouterr().out
-    assert re.search(r"train-image-c{16} +mine +2 ", out)
+    assert re.search(r"train-image-[0-9a-f]{16} +mine +2 ", out)
     assert len(entries_in(cache)) == 3
     num_bytes = sum(path.stat().st_size for path in cache.rglob("*") if path.is_file())
     assert f"{num_bytes / 1e6:,.1f} MB in {cache}" in out

@@ -65,9 +65,7 @@ def embedded(seed=0, noise=0.6):
 
 def evaluated(binder, split=None, source=None, pairs=IMU_TEXT, one_per_group=False, label_sets=None):
     split, source = split or embedded(), source or Recordings()
-    return evaluate_split(
-        split, binder, pairs, [source], "test", one_per_group=one_per_group, label_sets=label_sets or {}
-    )
+    return evaluate_split(split, binder, pairs, [source], "test", one_per_group=one_per_group, label_sets=label_sets)
 
 
 def test_a_text_that_many_samples_share_is_one_item_of_the_pool(binder):

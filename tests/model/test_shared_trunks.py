@@ -251,9 +251,13 @@ def test_a_run_with_one_trunk_is_evaluated_again_and_started_from(recordings, ru
     assert (run_dir / "queries.parquet").read_bytes() == before
     assert Binder.load(run_dir).share == {"audio": "imu"}
     for start in (run_dir, run_dir / "checkpoints" / "last.ckpt"):
-        train(config_of_run(recordings, tmp_path, init_from=str(start), **{"trainer.max_steps": 1}))
+        train(config_of_run(recordings, tmp_path, init_from=str(start), **{"trainer.max_steps": 1, "overwrite": True}))
     with pytest.raises(ValueError, match=r"missing \['encoders\.audio\.trunk\."):
-        train(config_of_run(recordings, tmp_path, init_from=str(run_dir), **{"encoder.audio.share": None}))
+        train(
+            config_of_run(
+                recordings, tmp_path, init_from=str(run_dir), **{"encoder.audio.share": None, "overwrite": True}
+            )
+        )
 
 
 @pytest.mark.slow

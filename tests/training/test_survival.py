@@ -97,17 +97,17 @@ def test_a_checkpoint_in_mid_epoch_holds_what_ends_the_step(recordings, tmp_path
     assert max(scales) == pytest.approx(MAX_LOG_SCALE)
 
 
-def test_auto_goes_on_where_there_is_something_to_go_on_from(tmp_path, caplog):
+def test_auto_goes_on_where_there_is_something_to_go_on_from(recorded_run, tmp_path, caplog):
     with caplog.at_level(logging.INFO, "bind"):
         assert find_checkpoint("auto", tmp_path) is None
     assert f"no checkpoint in {tmp_path} yet" in caplog.text
     last = tmp_path / "checkpoints" / "last.ckpt"
     last.parent.mkdir()
-    last.touch()
+    shutil.copy(recorded_run / "checkpoints" / "last.ckpt", last)
     assert find_checkpoint("auto", tmp_path) == find_checkpoint("last", tmp_path) == last
 
 
-def test_a_finished_run_is_not_written_over_unless_asked(recordings, recorded_run, tmp_path):
+def test_a_finished_run_is_written_over_with_overwrite_only(recordings, recorded_run, tmp_path):
     run_dir = shutil.copytree(recorded_run, tmp_path / "run")
     before = runs.tree(run_dir)
     with pytest.raises(ValueError, match=r"holds a finished run: .*overwrite=true"):

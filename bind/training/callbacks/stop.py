@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -68,6 +68,14 @@ def handle(handler: Callable[[int, FrameType | None], Any]) -> None:
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, handler)
+
+
+def wake_loader_workers() -> None:
+    """Let the processes that load data go on where a signal has stopped them: then they end when they are ended."""
+    for process in multiprocessing.active_children():
+        if process.daemon and process.pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGCONT)
 
 
 def kill_loader_workers() -> None:

@@ -175,7 +175,7 @@ def test_the_toy_world_is_quiet(tmp_path, caplog):
 def test_a_small_manifest_is_quiet_but_for_its_temperature(recordings, tmp_path, caplog):
     values = {**OF_RECORDINGS, "data.manifest": str(recordings), "run_dir": str(tmp_path)}
     assert warnings_of(runs.config("data=manifest", **values), caplog) == []  # six samples can't show chance
-    hot = {"pairs.audio-image.temperature": 1.0, "pairs.audio-image.learn_temperature": False}
+    hot = {"overwrite": True, "pairs.audio-image.temperature": 1.0, "pairs.audio-image.learn_temperature": False}
     (warning,) = warnings_of(runs.config("data=manifest", **values | hot), caplog)
     assert warning.startswith("After 3 steps, the temperature of audio-image, 1 (fixed), is far too high for audio")
 
