@@ -53,7 +53,7 @@ def test_a_training_finds_what_the_command_wrote(tmp_path, no_pictures):
         "cache.build": False,
     }
     train(runs.config(**runs.QUICK | values))
-    larger = runs.config(**runs.QUICK | values | {"data.num_train": 41})
+    larger = runs.config(**runs.QUICK | values | {"data.num_train": 41, "overwrite": True})
     with pytest.raises(ValueError, match=r"cache\.build=false"):
         train(larger)
 
