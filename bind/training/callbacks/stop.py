@@ -18,6 +18,8 @@ from bind.training.lightning_private import is_first_process
 GRACE_SECONDS = 10.0
 """For a process to come to its end by itself after a second signal."""
 SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGINT") if hasattr(signal, name)]
+_END = b"\0"
+"""No signal has this number."""
 
 
 class TrainingStopped(SystemExit):
@@ -98,7 +100,7 @@ def second_signal_ends() -> Iterator[None]:
 
     def watch() -> None:
         num_signals = 0
-        while number := os.read(read_end, 1):
+        while (number := os.read(read_end, 1)) and number != _END:
             num_signals += number[0] in SIGNALS
             if num_signals > 1 and not done.wait(GRACE_SECONDS):
                 os.write(2, b"stopped by a second signal in the middle of a step; the last checkpoint is whole\n")
@@ -112,8 +114,9 @@ def second_signal_ends() -> Iterator[None]:
     finally:
         done.set()
         signal.set_wakeup_fd(before)
-        os.close(write_end)
+        os.write(write_end, _END)  # closing it does not end the reading while data workers hold a copy of it
         thread.join()
+        os.close(write_end)
         os.close(read_end)
 
 
