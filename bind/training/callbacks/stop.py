@@ -52,7 +52,7 @@ class StopSignals:
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self.asked:
-            kill_loader_workers()  # a stopped one would be waited for
+            wake_loader_workers()  # a stopped one would be waited for
             raise KeyboardInterrupt
         self.asked = signal.Signals(number).name
         if is_first_process():
