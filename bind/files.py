@@ -247,6 +247,11 @@ def _is_alive(owner: dict[str, Any]) -> bool:
         return False
     if owner.get("host") != socket.gethostname():
         return True
+    return is_process_alive(pid)
+
+
+def is_process_alive(pid: int) -> bool:
+    """Whether a process of this number runs on this host."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 from hydra.experimental.callback import Callback
 from omegaconf import OmegaConf
 
-from bind.files import FolderInUseError, lock_folder, write_text
+from bind.files import FolderInUseError, is_process_alive, lock_folder, write_text
 from bind.plain_data import Kind, read_json, require_kinds
 from bind.training.hydra_private import set_sweep_dir
 
@@ -141,7 +141,7 @@ def _read(path: Path, name: str) -> SweepJob:
     record = require_kinds(read_json(path), RECORD_KINDS, str(path))
     assigned = (override.lstrip("+").partition("=") for override in record.pop("overrides"))
     host, pid = record.pop("host"), record.pop("pid")
-    if record["status"] == "running" and host == socket.gethostname() and not _alive(pid):
+    if record["status"] == "running" and host == socket.gethostname() and not is_process_alive(pid):
         record |= {"status": "failed", "error": "its process ended without a message: was it killed?"}
     from bind.evaluation.figures import read_metrics  # loads torch, which a command line must not
 
@@ -158,13 +158,3 @@ def _held_out(metrics: dict[str, Any]) -> dict[str, Any]:
         recalls[entry["kind"]].append(entry["R@1"])
     means = {kind: fmean(recalls[kind]) if recalls[kind] else None for kind in ("trained", "emergent")}
     return {"split": metrics["split"], **means}
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's
-        pass
-    return True
