@@ -25,8 +25,8 @@ from bind.metrics.heterogeneity import Heterogeneity
 from bind.model.binder import Binder
 from bind.runs.directory import open_run
 from bind.runs.parts import Parts
-from bind.studies.heterogeneity.starts import bits_of_starts
-from bind.studies.heterogeneity.tasks import StudiedRun, tasks_of
+from bind.studies.heterogeneity.starts import measure_starts
+from bind.studies.heterogeneity.tasks import StudiedRun, make_tasks
 
 FACTORS = ("motion", "material")
 MODALITIES = ("audio", "imu")
@@ -69,7 +69,7 @@ def world_of(world: tuple[str, str], runs: dict[str, Path]) -> StudiedRun:
     binder, other = Binder.load(runs[world[0]]), Binder.load(runs[world[1]])
     binder.encoders["imu"], binder.heads["imu"] = other.encoders["imu"], other.heads["imu"]
     parts = StudiedRun.of(Parts.build(config, binder, trust=()), ())
-    parts.have_cache()
+    parts.fill_anchor_cache()
     return parts
 
 
@@ -77,8 +77,8 @@ def bits_in(world: tuple[str, str], runs: dict[str, Path], seed: int, steps: int
     """Bits (3, 2): starts from nothing, sound and IMU; tasks of sound and IMU."""
     parts = world_of(world, runs)
     columns = []
-    for task in tasks_of(parts.pairs, parts.binder):
-        bits = bits_of_starts(parts, task, MODALITIES, seed, steps, with_head=head, advance=lambda: None)
+    for task in make_tasks(parts.pairs, parts.binder):
+        bits = measure_starts(parts, task, MODALITIES, seed, steps, with_head=head, advance=lambda: None)
         columns.append([bits[start] for start in (None, *MODALITIES)])
     return np.array(columns).T
 

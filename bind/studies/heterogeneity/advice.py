@@ -9,19 +9,19 @@ from typing import Any
 from bind.studies.heterogeneity.show import titles
 
 
-def advice(study: Mapping[str, Any]) -> list[str]:
+def write_advice(study: Mapping[str, Any]) -> list[str]:
     """Which encoders may share a trunk, which modalities say nothing yet, and which pairs deserve a fusion head."""
     of_modalities = study["modalities"]
-    lines = [*unlearned(of_modalities, study["steps"]), *shared(of_modalities)]
-    lines += [fusion_head(pair) for pair in study["fused"]["pairs"].values()]
+    lines = [*warn_of_unlearned(of_modalities, study["steps"]), *advise_sharing(of_modalities)]
+    lines += [advise_fusion_head(pair) for pair in study["fused"]["pairs"].values()]
     if study["fused"]["skipped"]:
         lines.append(f"fusions are not compared with each other: {study['fused']['skipped']}")
     else:
-        lines += alike(study["fused"])
+        lines += advise_fusion_reuse(study["fused"])
     return lines
 
 
-def unlearned(figures: Mapping[str, Any], steps: int) -> list[str]:
+def warn_of_unlearned(figures: Mapping[str, Any], steps: int) -> list[str]:
     """A warning for each modality that gains nothing even from its own start."""
     return [
         f"{name}: a start from its own encoder gains nothing in {steps} steps ({gain:+.2f} ± {spread:.2f} bits), so "
@@ -31,7 +31,7 @@ def unlearned(figures: Mapping[str, Any], steps: int) -> list[str]:
     ]
 
 
-def shared(figures: Mapping[str, Any]) -> list[str]:
+def advise_sharing(figures: Mapping[str, Any]) -> list[str]:
     """A sentence for each cluster: those alike may share a trunk, unless the spread hides what sets them apart."""
     lines, names = [], figures["names"]
     learned = [gain > spread for _, gain, spread in _own_gains(figures)]
@@ -48,20 +48,20 @@ def shared(figures: Mapping[str, Any]) -> list[str]:
             overrides = " ".join(f"encoder.{names[other]}.share={names[first]}" for other in others)
             far = max(itertools.combinations(members, 2), key=lambda pair: figures["separation"][pair[0]][pair[1]])
             lines.append(
-                f"{joined_names([names[m] for m in members])} may share a trunk, "
+                f"{join_names([names[m] for m in members])} may share a trunk, "
                 f"at most {_distance(figures, *far)} apart: "
                 f"{overrides}"
             )
         else:
             far = max(itertools.combinations(members, 2), key=lambda pair: figures["distance_std"][pair[0]][pair[1]])
             lines.append(
-                f"{joined_names([names[m] for m in members])} can't be told apart ({_distance(figures, *far)}), "
+                f"{join_names([names[m] for m in members])} can't be told apart ({_distance(figures, *far)}), "
                 "which is no reason to share: more seeds= or longer training would tell"
             )
     return lines
 
 
-def alike(figures: Mapping[str, Any]) -> list[str]:
+def advise_fusion_reuse(figures: Mapping[str, Any]) -> list[str]:
     """A sentence on pairs whose fusions can stand in for each other."""
     if not any(gain > spread for _, gain, spread in _own_gains(figures)):
         return ["fusions can't be compared: a start from its own gains none of them more than its spread over seeds"]
@@ -71,28 +71,26 @@ def alike(figures: Mapping[str, Any]) -> list[str]:
         if len(names) == 1:
             lines.append(f"{names[0]} interacts in a way of its own")
         elif _is_hidden(figures, members):
-            lines.append(f"how {joined_names(names)} interact can't be told apart at this spread over seeds")
+            lines.append(f"how {join_names(names)} interact can't be told apart at this spread over seeds")
         else:
-            lines.append(f"{joined_names(names)} interact alike: a fusion learned for one serves the others")
+            lines.append(f"{join_names(names)} interact alike: a fusion learned for one serves the others")
     return lines
 
 
-def fusion_head(pair: Mapping[str, Any]) -> str:
+def advise_fusion_head(pair: Mapping[str, Any]) -> str:
     """Whether a learned fusion of a pair is worth it."""
     low, high = pair["ci95_gain"]
     inputs = ",".join(pair["inputs"])
     gain = f"{pair['gain']:+.3f} ± {pair['gain_std']:.3f} bits over the plain sum (95 % CI {low:+.3f} to {high:+.3f})"
     best, alone = max(pair["alone"].items(), key=lambda item: item[1])
     if pair["deserves_a_head"]:
-        return (
-            f"{joined_names(pair['inputs'])} deserve a fusion head, {gain}: fusion=attention fusion.inputs=[{inputs}]"
-        )
+        return f"{join_names(pair['inputs'])} deserve a fusion head, {gain}: fusion=attention fusion.inputs=[{inputs}]"
     if alone > max(pair["plain_sum"], pair["learned"]):
-        return f"{joined_names(pair['inputs'])} need no fusion: {best} alone tells more ({alone:.2f} bits), {gain}"
-    return f"{joined_names(pair['inputs'])} need no fusion head, {gain}: fusion=early fusion.inputs=[{inputs}]"
+        return f"{join_names(pair['inputs'])} need no fusion: {best} alone tells more ({alone:.2f} bits), {gain}"
+    return f"{join_names(pair['inputs'])} need no fusion head, {gain}: fusion=early fusion.inputs=[{inputs}]"
 
 
-def joined_names(names: Sequence[str]) -> str:
+def join_names(names: Sequence[str]) -> str:
     """`a, b and c`."""
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
 

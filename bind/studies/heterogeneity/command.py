@@ -18,11 +18,11 @@ from bind.metrics.heterogeneity import Heterogeneity, find_clusters
 from bind.report.tables import print_cells
 from bind.runs.directory import as_list, open_run
 from bind.runs.parts import Parts
-from bind.studies.heterogeneity.advice import advice
-from bind.studies.heterogeneity.fused import fused_tasks, fusion_transfer, learned_fusions
+from bind.studies.heterogeneity.advice import write_advice
+from bind.studies.heterogeneity.fused import learn_fusions, make_fused_tasks, measure_fusion_transfer
 from bind.studies.heterogeneity.show import heterogeneity_cells, plot_heterogeneity
-from bind.studies.heterogeneity.starts import bits_of_starts, fine_tune, make_learner, start_from
-from bind.studies.heterogeneity.tasks import SPLIT, StudiedRun, TransferTask, tasks_of
+from bind.studies.heterogeneity.starts import fine_tune, make_learner, measure_starts, start_from
+from bind.studies.heterogeneity.tasks import SPLIT, StudiedRun, TransferTask, make_tasks
 
 
 def heterogeneity(cfg: DictConfig) -> None:
@@ -49,13 +49,13 @@ def heterogeneity(cfg: DictConfig) -> None:
         raise ValueError(
             f"run={cfg.run} has {keys}: one trunk can't be compared with itself; take a run with a trunk each"
         )
-    tasks = tasks_of(parts.pairs, parts.binder)
-    refuse_unlike(parts, tasks, with_head=cfg.head)
-    parts.have_cache()
+    tasks = make_tasks(parts.pairs, parts.binder)
+    require_alike_trunks(parts, tasks, with_head=cfg.head)
+    parts.fill_anchor_cache()
     study: dict[str, Any] = {"split": SPLIT, "seeds": seeds, "head": bool(cfg.head), **counts}
-    study["modalities"] = of_modalities(parts, tasks, seeds, cfg.steps, with_head=cfg.head)
-    study["fused"] = of_fused(parts, tasks, seeds, **counts)
-    study["advice"] = advice(study)
+    study["modalities"] = compare_modalities(parts, tasks, seeds, cfg.steps, with_head=cfg.head)
+    study["fused"] = compare_fusions(parts, tasks, seeds, **counts)
+    study["advice"] = write_advice(study)
     write_text(run_dir / "heterogeneity.json", json.dumps(study, indent=2) + "\n")
     plot_heterogeneity(study, run_dir / "heterogeneity.png")
     for cells in heterogeneity_cells(study):
@@ -64,7 +64,7 @@ def heterogeneity(cfg: DictConfig) -> None:
     print(f"{run_dir / 'heterogeneity.json'}\n{run_dir / 'heterogeneity.png'}")
 
 
-def refuse_unlike(parts: StudiedRun, tasks: Sequence[TransferTask], *, with_head: bool) -> None:
+def require_alike_trunks(parts: StudiedRun, tasks: Sequence[TransferTask], *, with_head: bool) -> None:
     """Raise ValueError, before any work, where what one modality has learned does not fit another."""
     for task in tasks:
         fresh = make_learner(parts, task, seed=0)
@@ -72,12 +72,12 @@ def refuse_unlike(parts: StudiedRun, tasks: Sequence[TransferTask], *, with_head
             start_from(fresh, task, parts, source.modality, with_head=with_head)
 
 
-def of_modalities(
+def compare_modalities(
     parts: StudiedRun, tasks: Sequence[TransferTask], seeds: Sequence[int], steps: int, *, with_head: bool
 ) -> dict[str, Any]:
     """Every task from every start and seed."""
     names = [task.modality for task in tasks]
-    seconds = sum(seconds_of_a_step(parts, task) for task in tasks) * len(seeds) * steps * (len(names) + 1)
+    seconds = sum(measure_step_seconds(parts, task) for task in tasks) * len(seeds) * steps * (len(names) + 1)
     print(
         f"about {max(1, round(seconds / 60))} min: {len(names)} tasks from {len(names) + 1} starts, {steps} steps "
         f"each, {len(seeds)} seeds",
@@ -89,7 +89,7 @@ def of_modalities(
         for s, seed in enumerate(seeds):
             for j, task in enumerate(tasks):
                 bar.update(total, description=f"{task.modality} to {task.target}, seed {seed}")
-                bits = bits_of_starts(
+                bits = measure_starts(
                     parts, task, names, seed, steps, with_head=with_head, advance=lambda: bar.advance(total)
                 )
                 fresh_SM[s, j] = bits[None]
@@ -98,7 +98,7 @@ def of_modalities(
     return {"targets": targets, **figures(names, Heterogeneity(bits_SMM, fresh_SM))}
 
 
-def seconds_of_a_step(parts: StudiedRun, task: TransferTask) -> float:
+def measure_step_seconds(parts: StudiedRun, task: TransferTask) -> float:
     """Of one start, its share of loading included; the second step of two, the first of which warms up."""
     device = next(parts.binder.parameters()).device
     ends: list[float] = []
@@ -108,7 +108,7 @@ def seconds_of_a_step(parts: StudiedRun, task: TransferTask) -> float:
     return ends[1] - ends[0]
 
 
-def of_fused(
+def compare_fusions(
     parts: StudiedRun,
     tasks: Sequence[TransferTask],
     seeds: Sequence[int],
@@ -124,16 +124,16 @@ def of_fused(
         def advance() -> None:
             bar.advance(work)
 
-        pairs = fused_tasks(parts, tasks, fusion_batches, advance)
+        pairs = make_fused_tasks(parts, tasks, fusion_batches, advance)
         if not pairs:
             return {"pairs": {}, "skipped": "no two modalities look for the same target in the same samples"}
         transfers = len(seeds) * len(pairs) * len(pairs) * 2 if len(pairs) > 1 else 0
         bar.reset(work, total=len(seeds) * len(pairs) + transfers, description="fusions")
-        study, fusions = learned_fusions(parts, pairs, seeds, fusion_steps, advance)
+        study, fusions = learn_fusions(parts, pairs, seeds, fusion_steps, advance)
         of_pairs = {task.name: figures_of_pair for task, figures_of_pair in zip(pairs, study, strict=True)}
         if len(pairs) < 2:
             return {"pairs": of_pairs, "skipped": "one pair: there is no other whose fusion it could start from"}
-        transfer = fusion_transfer(parts, pairs, fusions, seeds, steps, advance=advance)
+        transfer = measure_fusion_transfer(parts, pairs, fusions, seeds, steps, advance=advance)
     return {"pairs": of_pairs, "skipped": None, **figures(list(of_pairs), transfer)}
 
 

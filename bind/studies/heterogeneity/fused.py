@@ -20,7 +20,7 @@ from bind.fusion.inputs import fused_name
 from bind.metrics import bootstrap_ci
 from bind.metrics.heterogeneity import Heterogeneity
 from bind.metrics.usable_information import UsableInformation, usable_information
-from bind.studies.heterogeneity.starts import random_state, rate
+from bind.studies.heterogeneity.starts import learning_rate_share, random_state
 from bind.studies.heterogeneity.tasks import StudiedRun, TransferTask
 from bind.types import Batch, Embeddings, Modality
 
@@ -84,7 +84,7 @@ class FusedTask:
         with random_state(seed, parts.binder):
             for step in range(steps):
                 for group in optimizer.param_groups:
-                    group["lr"] = options["lr"] * rate(step, steps, options["warmup_fraction"])
+                    group["lr"] = options["lr"] * learning_rate_share(step, steps, options["warmup_fraction"])
                 rows = torch.randperm(len(self.train_groups))[:batch_size]
                 z_fused = self.fuse(fusion, [z[rows] for z in self.train_M])
                 optimizer.zero_grad()
@@ -96,7 +96,7 @@ class FusedTask:
             return self.information(self.fuse(fusion, self.queries_M))
 
 
-def fused_tasks(
+def make_fused_tasks(
     parts: StudiedRun, tasks: Sequence[TransferTask], num_batches: int, advance: Callable[[], Any]
 ) -> list[FusedTask]:
     """Every pair of modalities that look for the same target, embedded once; pairs without shared samples are told."""
@@ -105,7 +105,7 @@ def fused_tasks(
     for target in dict.fromkeys(task.target for task in tasks):
         modalities = [task.modality for task in tasks if task.target == target]
         wanted = [*modalities, target]
-        if not any(parts.drawn_with(wanted, 3)):
+        if not any(parts.sources_carrying(wanted, 3)):
             continue
         train = embed(parts, parts.training_loader(wanted, parts.config["seed"], num_batches, 3), advance)
         val = embed(parts, parts.validation_loader(wanted), advance)
@@ -158,7 +158,7 @@ def _embeddings(split: EmbeddedSplit) -> Embeddings:
     return Embeddings(split.z, split.rows, len(split.keys))
 
 
-def learned_fusions(
+def learn_fusions(
     parts: StudiedRun, tasks: Sequence[FusedTask], seeds: Sequence[int], steps: int, advance: Callable[[], Any]
 ) -> tuple[list[dict[str, Any]], list[list[AttentionFusion]]]:
     """Figures of every pair, and the fusions (seed, pair) that were learned from nothing.
@@ -167,7 +167,7 @@ def learned_fusions(
     seeds and its 95 % interval over validation samples, redrawn by group, is above 0: few queries can flatter all seeds
     alike.
     """
-    fusions = [[new_fusion(task, parts, seed) for task in tasks] for seed in seeds]
+    fusions = [[make_fusion(task, parts, seed) for task in tasks] for seed in seeds]
     figures = []
     for p, task in enumerate(tasks):
         plain, learned = task.plain_sum(), []
@@ -195,7 +195,7 @@ def learned_fusions(
     return figures, fusions
 
 
-def fusion_transfer(
+def measure_fusion_transfer(
     parts: StudiedRun,
     tasks: Sequence[FusedTask],
     fusions: Sequence[Sequence[AttentionFusion]],
@@ -213,21 +213,23 @@ def fusion_transfer(
     bits_OSPP, fresh_SP = np.zeros((2, len(seeds), num, num)), np.zeros((len(seeds), num))
     for s, seed in enumerate(seeds):
         for j, task in enumerate(tasks):
-            fresh_SP[s, j] = task.learned(new_fusion(task, parts, seed), parts, seed, steps).bits
+            fresh_SP[s, j] = task.learned(make_fusion(task, parts, seed), parts, seed, steps).bits
             for i, (o, order) in itertools.product(range(num), enumerate(ORDERS)):
-                fusion = taken_over(fusions[s][i], new_fusion(task, parts, seed), ORDERS[0] if i == j else order)
+                fusion = start_fusion_from(
+                    fusions[s][i], make_fusion(task, parts, seed), ORDERS[0] if i == j else order
+                )
                 bits_OSPP[o, s, i, j] = task.learned(fusion, parts, seed, steps).bits
                 advance()
     better_PP = bits_OSPP.mean(axis=1).argmax(axis=0)
     return Heterogeneity(np.take_along_axis(bits_OSPP, better_PP[None, None], axis=0)[0], fresh_SP)
 
 
-def new_fusion(task: FusedTask, parts: StudiedRun, seed: int) -> AttentionFusion:
+def make_fusion(task: FusedTask, parts: StudiedRun, seed: int) -> AttentionFusion:
     with random_state(seed, parts.binder):
         return AttentionFusion(inputs=task.inputs, dim=parts.binder.dim)
 
 
-def taken_over(source: AttentionFusion, target: AttentionFusion, order: Sequence[int]) -> AttentionFusion:
+def start_fusion_from(source: AttentionFusion, target: AttentionFusion, order: Sequence[int]) -> AttentionFusion:
     """`target` with the scorers of `source`, input by input: its k-th gets that of input `order[k]`."""
     for scorer, place in zip(target.scorers, order, strict=True):
         scorer.load_state_dict(source.scorers[place].state_dict())

@@ -90,7 +90,7 @@ def fine_tune(
         batch = batch.to(device)
         for learner, optimizer in zip(learners, optimizers, strict=True):
             for group in optimizer.param_groups:
-                group["lr"] = learner.lr * rate(step, steps, learner.warmup_fraction)
+                group["lr"] = learner.lr * learning_rate_share(step, steps, learner.warmup_fraction)
             with random_state(seed * 1_000_003 + step, parts.binder):
                 losses = learner.losses(batch, learner.binder(batch, learner.chunk_size))
             optimizer.zero_grad()
@@ -101,7 +101,7 @@ def fine_tune(
         advance()
 
 
-def rate(step: int, steps: int, warmup_fraction: float) -> float:
+def learning_rate_share(step: int, steps: int, warmup_fraction: float) -> float:
     """The learning rate of a step as a share of the peak: rising in the first steps, then half a cosine to 0."""
     rising = (step + 1) / max(1, round(warmup_fraction * steps))
     return min(1.0, rising) * 0.5 * (1 + math.cos(math.pi * step / steps))
@@ -134,7 +134,7 @@ def _of_split(split: EmbeddedSplit, task: TransferTask, one_per_group: bool) -> 
     )
 
 
-def bits_of_starts(
+def measure_starts(
     parts: StudiedRun,
     task: TransferTask,
     sources: Sequence[Modality],
@@ -148,7 +148,7 @@ def bits_of_starts(
     device = next(parts.binder.parameters()).device
     fresh = make_learner(parts, task, seed).to(device)
     learners = {source: start_from(fresh, task, parts, source, with_head=with_head) for source in sources}
-    everyone = [fresh, *learners.values()]
-    fine_tune(everyone, parts, task, seed, steps, advance=advance)
-    bits = [found.bits for found in measure(everyone, parts, task)]
+    all_learners = [fresh, *learners.values()]
+    fine_tune(all_learners, parts, task, seed, steps, advance=advance)
+    bits = [found.bits for found in measure(all_learners, parts, task)]
     return dict(zip([None, *learners], bits, strict=True))

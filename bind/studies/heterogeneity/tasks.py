@@ -25,7 +25,7 @@ SPLIT = "val"
 
 @dataclass(frozen=True)
 class TransferTask:
-    """Find the `target` that belongs with a `modality`, as the run's own pair of the two has it learned."""
+    """Find the `target` that belongs with a `modality`, by the loss of the run's pair of the two."""
 
     modality: Modality
     target: Modality
@@ -34,7 +34,7 @@ class TransferTask:
 
 @dataclass(frozen=True)
 class StudiedRun(Parts):
-    """The parts of a finished run, and the same batches of its training and validation data for whoever starts.
+    """The parts of a finished run, and the same batches of its training and validation data for every start.
 
     Attributes:
         trust: packages besides bind whose classes its config may name.
@@ -46,12 +46,12 @@ class StudiedRun(Parts):
     def of(cls, parts: Parts, trust: Sequence[str]) -> Self:
         return cls(parts.config, parts.binder, parts.pairs, parts.datamodule, trust)
 
-    def have_cache(self) -> None:
-        """Have the anchor's vectors of training and validation, from the run's own cache where it has one."""
+    def fill_anchor_cache(self) -> None:
+        """Fill the cache with the anchor's vectors of training and validation, or read them where they are cached."""
         options = CacheOptions.from_config(self.config["cache"])
         self.datamodule.cache = self.fill_cache(("train", SPLIT), options)
 
-    def drawn_with(self, modalities: Sequence[Modality], at_least: int) -> list[bool]:
+    def sources_carrying(self, modalities: Sequence[Modality], at_least: int) -> list[bool]:
         """Of each source, whether training draws from it and it carries so many of `modalities`."""
         drawn = zip(self.datamodule.sources, self.datamodule.weights, strict=True)
         return [weight > 0 and len(set(modalities) & set(source.modalities())) >= at_least for source, weight in drawn]
@@ -64,7 +64,7 @@ class StudiedRun(Parts):
         Raises:
             ValueError: where no source that is drawn does.
         """
-        chosen = self.drawn_with(modalities, len(modalities) if at_least is None else at_least)
+        chosen = self.sources_carrying(modalities, len(modalities) if at_least is None else at_least)
         if not any(chosen):
             raise ValueError(f"no source of the training carries {', '.join(modalities)} together")
         self.datamodule.seed = seed
@@ -90,7 +90,7 @@ class StudiedRun(Parts):
         )
 
 
-def tasks_of(pairs: Sequence[Pair], binder: Binder) -> list[TransferTask]:
+def make_tasks(pairs: Sequence[Pair], binder: Binder) -> list[TransferTask]:
     """The first pair of each trained modality whose other side stays as it is.
 
     Raises:

@@ -68,14 +68,14 @@ def probe(cfg: DictConfig) -> None:
     parts = Parts.load(run_dir, config, trust=list(cfg.trust), device=best_device())
     binder, datamodule = parts.binder, parts.datamodule
     names = ("train", "val", cfg.split)
-    labels = {name: labels_in(datamodule, name) for name in names}
+    labels = {name: read_labels(datamodule, name) for name in names}
     for name in names:
         if not any(labels[name]):
             raise ValueError(
                 f"no sample of the {name} split has a label, and a probe learns from labels: give the manifest a "
                 "column `label` in every split"
             )
-    sets = sets_of(label_sets, labels["train"])
+    sets = choose_label_sets(label_sets, labels["train"])
     splits = {name: embed_split(datamodule, binder, name) for name in names}
     one_per_group = config["data"]["one_per_group"]
     evaluation = Evaluation(splits[cfg.split], binder, datamodule.sources, cfg.split, one_per_group)
@@ -90,14 +90,16 @@ def probe(cfg: DictConfig) -> None:
             for modality in modalities:
                 suffix = f"/{label_set.name}" if len(sets) > 1 else ""
                 key = modality + suffix
-                of = {name: labelled(splits[name], modality, labels[name], classes) for name in names}
+                of = {name: select_labelled(splits[name], modality, labels[name], classes) for name in names}
                 if unlabelled := [name for name in names if not len(of[name].rows)]:
                     log.warning("no probe of %s: no sample of the %s split has both", key, unlabelled[0])
                     bar.advance(steps, num_fits)
                     continue
                 resampled, cluster_N = evaluation.sample_clusters(modality, evaluation.all_N)
                 clusters_Q = cluster_N[of[cfg.split].rows]
-                few = few_shot(of["train"], of[cfg.split], ks, draws, seed=cfg.seed, advance=lambda: bar.advance(steps))
+                few = measure_few_shot(
+                    of["train"], of[cfg.split], ks, draws, seed=cfg.seed, advance=lambda: bar.advance(steps)
+                )
                 tasks[key] = {
                     "title": modality_title(modality, evaluation.fused) + suffix,
                     "label_set": label_set.name,
@@ -108,9 +110,11 @@ def probe(cfg: DictConfig) -> None:
                     "classes_without_train_samples": len(classes) - len(of["train"].target.unique()),
                     "resampled": resampled,
                     "clusters": len(np.unique(clusters_Q)),
-                    "zero_shot": prompted(of[cfg.split], z_class, clusters_Q),
+                    "zero_shot": measure_zero_shot(of[cfg.split], z_class, clusters_Q),
                     "few_shot": few,
-                    "linear": linear(of["train"], of["val"], of[cfg.split], clusters_Q, lambda: bar.advance(steps)),
+                    "linear": measure_linear(
+                        of["train"], of["val"], of[cfg.split], clusters_Q, lambda: bar.advance(steps)
+                    ),
                 }
     if not tasks:
         raise ValueError(f"{run_dir}: no modality besides text has labelled samples in each of {', '.join(names)}")
@@ -121,12 +125,14 @@ def probe(cfg: DictConfig) -> None:
     print(f"{run_dir / 'probe.json'}\n{run_dir / 'probe.png'}")
 
 
-def labels_in(datamodule: BindDataModule, split_name: str) -> list[str | None]:
+def read_labels(datamodule: BindDataModule, split_name: str) -> list[str | None]:
     """The label of each sample of a split."""
     return [sample.label for source in datamodule.sources for sample in source.samples(split_name)]
 
 
-def sets_of(label_sets: Mapping[str, Mapping[str, Any]], train_labels: Sequence[str | None]) -> list[LabelSet]:
+def choose_label_sets(
+    label_sets: Mapping[str, Mapping[str, Any]], train_labels: Sequence[str | None]
+) -> list[LabelSet]:
     """The sets whose classes exclude each other; without any set, one of all labels of the training, without prompts.
 
     Raises:
@@ -143,7 +149,7 @@ def sets_of(label_sets: Mapping[str, Mapping[str, Any]], train_labels: Sequence[
     return usable or [LabelSet("labels", (), (), {label: (label,) for label in study})]
 
 
-def labelled(
+def select_labelled(
     split: EmbeddedSplit, modality: Modality, labels: Sequence[str | None], classes: Sequence[str]
 ) -> Labelled:
     """The vectors of a modality whose samples are of one of the classes."""
@@ -156,7 +162,7 @@ def labelled(
     return Labelled(split.z[modality][has_class], target_N[rows[has_class]], rows[has_class])
 
 
-def prompted(test: Labelled, z_class: Tensor | None, clusters_Q: np.ndarray) -> dict[str, Any] | None:
+def measure_zero_shot(test: Labelled, z_class: Tensor | None, clusters_Q: np.ndarray) -> dict[str, Any] | None:
     """Zero-shot accuracy on the same queries; None without prompts."""
     if z_class is None:
         return None
@@ -164,7 +170,7 @@ def prompted(test: Labelled, z_class: Tensor | None, clusters_Q: np.ndarray) -> 
     return {"accuracy": figures["top1"], "ci95_accuracy": figures["ci95_top1"]}
 
 
-def few_shot(
+def measure_few_shot(
     train: Labelled, test: Labelled, ks: Sequence[int], draws: int, *, seed: int, advance: Callable[[], Any]
 ) -> dict[str, dict[str, Any]]:
     """k → accuracy of the nearest centroid of k training examples per class: mean, standard deviation and each draw.
@@ -196,7 +202,7 @@ def few_shot(
     }
 
 
-def linear(
+def measure_linear(
     train: Labelled, val: Labelled, test: Labelled, clusters_Q: np.ndarray, advance: Callable[[], Any]
 ) -> dict[str, Any] | None:
     """Accuracy of a logistic regression on all training vectors; its C is the best on `val`, the smallest of equals.

@@ -20,7 +20,12 @@ def noise_cells(study: Mapping[str, Any]) -> list[Cells]:
                 first, last = points[0], points[-1]
                 low, high = last["ci95_R@1"]
                 what = f"{modality} {name}" if "label_set" in curve["tasks"][name] else f"{modality} → {name}"
-                scores = (f"{first['R@1']:.3f}", half_at(curve, points), f"{last['R@1']:.3f}", f"{low:.2f}–{high:.2f}")
+                scores = (
+                    f"{first['R@1']:.3f}",
+                    find_half_level(curve, points),
+                    f"{last['R@1']:.3f}",
+                    f"{low:.2f}–{high:.2f}",
+                )
                 rows.append((what, *scores, f"{first['chance_R@1']:.3f}", f"{first['queries']}/{first['pool']}"))
             sections[f"{modality}: {curve['label']}, up to {curve['levels'][-1]:g}"] = rows
     if not sections:
@@ -33,7 +38,7 @@ def noise_cells(study: Mapping[str, Any]) -> list[Cells]:
     return [Cells(f"Noise, {study['split']} split", caption, headers, sections)]
 
 
-def half_at(curve: Curve, points: list[Mapping[str, Any]]) -> str:
+def find_half_level(curve: Curve, points: list[Mapping[str, Any]]) -> str:
     """The level at which half of what R@1 was above chance is lost; "–" where it never is."""
     middle = (points[0]["R@1"] + points[0]["chance_R@1"]) / 2
     levels = [0.0 if level is None and not curve["falling"] else level for level in curve["levels"]]

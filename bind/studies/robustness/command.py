@@ -21,11 +21,11 @@ from bind.runs.parts import Parts
 from bind.studies.robustness.cells import fusion_cells, noise_cells
 from bind.studies.robustness.embed import Disturber
 from bind.studies.robustness.figures import FusedQueries
-from bind.studies.robustness.heads import heads_of
-from bind.studies.robustness.kinds import KINDS, chosen_kinds, possible_levels
-from bind.studies.robustness.measure import curve, fused_curves, missing_curves, noise_curves
+from bind.studies.robustness.heads import make_heads
+from bind.studies.robustness.kinds import KINDS, choose_kinds, select_possible_levels
+from bind.studies.robustness.measure import describe_curve, make_fused_curves, make_missing_curves, make_noise_curves
 from bind.studies.robustness.show import plot_robustness
-from bind.studies.robustness.tasks import tasks_of
+from bind.studies.robustness.tasks import make_ranking_tasks
 from bind.types import Modality
 
 log = logging.getLogger("bind")
@@ -43,19 +43,19 @@ def robustness(cfg: DictConfig) -> None:
     run_dir, config = open_run(cfg.run)
     options: Any = OmegaConf.to_container(cfg, resolve=True)
     levels = {name: KINDS[name].ordered(name, as_list(values)) for name, values in options["levels"].items()}
-    shares = checked_shares(as_list(options["missing_shares"]))
+    shares = check_shares(as_list(options["missing_shares"]))
     split_name, seed = options["split"] or config["evaluation"]["split"], options["seed"]
     parts = Parts.load(run_dir, config, trust=options["trust"], device=best_device())
     binder, pairs, datamodule = parts.binder, parts.pairs, parts.datamodule
     modalities = datamodule.evaluation_modalities
     kinds = {
-        (modality, kind): possible_levels(kind, levels[kind], binder.transforms[modality])
-        for modality, kind in chosen_kinds(
+        (modality, kind): select_possible_levels(kind, levels[kind], binder.transforms[modality])
+        for modality, kind in choose_kinds(
             None if options["kinds"] is None else as_list(options["kinds"]), modalities, binder.transforms
         )
         if levels[kind]
     }
-    inputs = chosen_inputs(None if options["inputs"] is None else as_list(options["inputs"]), binder, modalities)
+    inputs = choose_inputs(None if options["inputs"] is None else as_list(options["inputs"]), binder, modalities)
     if not kinds and not inputs:
         raise ValueError("nothing to study: choose kinds= or inputs=; bindspace robustness --help lists them")
 
@@ -64,9 +64,13 @@ def robustness(cfg: DictConfig) -> None:
     label_sets = options["data"]["zero_shot"] or config["data"]["zero_shot"] or {}
     embed_text = functools.cache(lambda texts: binder.embed("text", texts))
     tasks_for = functools.partial(
-        tasks_of, evaluation, pairs=pairs, label_sets=label_sets, embed_text=lambda texts: embed_text(tuple(texts))
+        make_ranking_tasks,
+        evaluation,
+        pairs=pairs,
+        label_sets=label_sets,
+        embed_text=lambda texts: embed_text(tuple(texts)),
     )
-    fused = FusedQueries(clean, inputs, heads_of(inputs, binder.fusion), tasks_for(inputs)) if inputs else None
+    fused = FusedQueries(clean, inputs, make_heads(inputs, binder.fusion), tasks_for(inputs)) if inputs else None
     tasks_of_modality = {m: [task for task in tasks_for([m]) if len(task.query_rows(clean.rows[m]))] for m, _ in kinds}
     for modality in (m for m, tasks in tasks_of_modality.items() if not tasks):
         log.warning("noise in %s is left out: there is nothing that it can be asked", modality)
@@ -84,15 +88,15 @@ def robustness(cfg: DictConfig) -> None:
             for level in values:
                 bar.update(steps, description=f"{modality}, {KINDS[kind].label} {level:g}")
                 vectors.append(disturber.vectors(modality, kind, level, lambda: bar.advance(steps)))
-            curves = noise_curves(evaluation, tasks_of_modality[modality], modality, vectors)
-            study["noise"].setdefault(modality, {})[kind] = curve(kind, values) | {"tasks": curves}
+            curves = make_noise_curves(evaluation, tasks_of_modality[modality], modality, vectors)
+            study["noise"].setdefault(modality, {})[kind] = describe_curve(kind, values) | {"tasks": curves}
             if fused and modality in inputs:
-                heads = fused_curves([fused.noisy({modality: z_ND}) for z_ND in vectors])
+                heads = make_fused_curves([fused.noisy({modality: z_ND}) for z_ND in vectors])
                 fused_noise = study["fusion"]["noise"].setdefault(modality, {})
-                fused_noise[kind] = curve(kind, values) | {"tasks": heads}
+                fused_noise[kind] = describe_curve(kind, values) | {"tasks": heads}
         if fused:
             bar.update(steps, description="missing inputs")
-            study["fusion"]["missing"] = missing_curves(fused, shares, seed, lambda: bar.advance(steps))
+            study["fusion"]["missing"] = make_missing_curves(fused, shares, seed, lambda: bar.advance(steps))
 
     suffix = "" if split_name == config["evaluation"]["split"] else f"_{split_name}"
     path = run_dir / f"robustness{suffix}.json"
@@ -104,14 +108,14 @@ def robustness(cfg: DictConfig) -> None:
     print(*(path, *pngs.values()), sep="\n")
 
 
-def checked_shares(shares: Sequence[Any]) -> list[float]:
+def check_shares(shares: Sequence[Any]) -> list[float]:
     """Each share once, ascending; ValueError where one is not above 0 and at most 1."""
     if wrong := [share for share in shares if not (isinstance(share, int | float) and 0 < share <= 1)]:
         raise ValueError(f"missing_shares: {wrong[0]} is none; give shares above 0 and up to 1")
     return sorted(set(shares))
 
 
-def chosen_inputs(wanted: Sequence[Modality] | None, binder: Binder, modalities: Sequence[Modality]) -> list[Modality]:
+def choose_inputs(wanted: Sequence[Modality] | None, binder: Binder, modalities: Sequence[Modality]) -> list[Modality]:
     """What is fused: `wanted`, or the run's own inputs, or else all that has an encoder; [] for no fusion.
 
     Raises:

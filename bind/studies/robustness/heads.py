@@ -27,7 +27,7 @@ Head = Callable[[Vectors, Presence, RankingTask, Tensor], Tensor]
 """`head(z, present, task, groups_Q)` → int64 (Q,), the place of the best right item, 1 is the top."""
 
 
-def heads_of(inputs: Sequence[Modality], fusion: Any) -> dict[str, Head]:
+def make_heads(inputs: Sequence[Modality], fusion: Any) -> dict[str, Head]:
     """Name → head: each input alone, the plain sum, every late fusion, and the run's own `fusion` of these inputs."""
     heads: dict[str, Head] = {m: alone(m) for m in inputs}
     heads[PLAIN_SUM] = embedded(EarlyFusion(inputs=inputs))
@@ -38,11 +38,11 @@ def heads_of(inputs: Sequence[Modality], fusion: Any) -> dict[str, Head]:
     heads |= {f"late: {method}": scored(of) for method, of in late.items()}
     weighs = isinstance(fusion, EarlyFusion) and len(set(fusion.weights.values())) > 1
     if is_of_these and isinstance(fusion, nn.Module) and (weighs or not isinstance(fusion, EarlyFusion)):
-        heads[own_name(fusion)] = embedded(copy.deepcopy(fusion).cpu().eval())
+        heads[head_name(fusion)] = embedded(copy.deepcopy(fusion).cpu().eval())
     return heads
 
 
-def own_name(fusion: nn.Module) -> str:
+def head_name(fusion: nn.Module) -> str:
     """What the head of a run is called beside the others."""
     if isinstance(fusion, EarlyFusion):
         return "weighted sum"

@@ -59,13 +59,13 @@ class Disturbance:
         return sorted(set(levels), reverse=self.falling)
 
 
-def sound_of(value: Clip | Waveform, transform: AudioTransform) -> Waveform:
+def read_sound(value: Clip | Waveform, transform: AudioTransform) -> Waveform:
     with open_audio(value) as recording:
         samples = recording.read(0, recording.num_frames)
         return Waveform(samples, recording.sample_rate_hz)  # type: ignore[arg-type]
 
 
-def sensor_of(value: Clip | SensorRecording, transform: ImuTransform) -> SensorRecording:
+def read_sensor(value: Clip | SensorRecording, transform: ImuTransform) -> SensorRecording:
     """The channels that the transform takes: noise on others would change nothing."""
     recording = open_sensor(value)
     columns = [column for column, name in enumerate(recording.channels) if name in transform.channels]
@@ -74,16 +74,16 @@ def sensor_of(value: Clip | SensorRecording, transform: ImuTransform) -> SensorR
     return SensorRecording(values, recording.sample_rate_hz, channels, units)
 
 
-def picture_of(value: Any, transform: ImageTransform) -> np.ndarray:
+def read_picture(value: Any, transform: ImageTransform) -> np.ndarray:
     return np.asarray(open_image(value))
 
 
-def depth_of(value: Clip | np.ndarray, transform: DepthTransform) -> np.ndarray:
+def read_depth(value: Clip | np.ndarray, transform: DepthTransform) -> np.ndarray:
     return read_pixels(value) if isinstance(value, Clip) else value
 
 
-_of_sound = partial(Disturbance, takes=AudioTransform, decode=sound_of, bounds=(-100.0, 100.0), falling=True)
-_of_sensor = partial(Disturbance, takes=ImuTransform, decode=sensor_of)
+_of_sound = partial(Disturbance, takes=AudioTransform, decode=read_sound, bounds=(-100.0, 100.0), falling=True)
+_of_sensor = partial(Disturbance, takes=ImuTransform, decode=read_sensor)
 
 KINDS: Mapping[str, Disturbance] = {
     "audio_snr_db": _of_sound("white noise, SNR (dB)", disturb=sound.white_noise),
@@ -97,12 +97,14 @@ KINDS: Mapping[str, Disturbance] = {
         bounds=(0.0, math.inf),
         whole=True,
     ),
-    "image_blur": Disturbance("blur (share of the shorter side)", ImageTransform, picture_of, picture.blur, (0.0, 1.0)),
-    "depth_holes": Disturbance("share of depth lost", DepthTransform, depth_of, picture.holes, (0.0, 1.0)),
+    "image_blur": Disturbance(
+        "blur (share of the shorter side)", ImageTransform, read_picture, picture.blur, (0.0, 1.0)
+    ),
+    "depth_holes": Disturbance("share of depth lost", DepthTransform, read_depth, picture.holes, (0.0, 1.0)),
 }
 
 
-def chosen_kinds(
+def choose_kinds(
     wanted: Sequence[str] | None, modalities: Sequence[Modality], transforms: Mapping[Modality, Transform]
 ) -> list[tuple[Modality, str]]:
     """Which of `modalities` is disturbed in which way: all that is possible, or those `wanted`.
@@ -133,7 +135,7 @@ def fits(kind: Disturbance, transform: Transform) -> bool:
     return kind is not KINDS["imu_dead_channels"] or len(transform.channels) > 1  # type: ignore[attr-defined]
 
 
-def possible_levels(name: str, levels: Sequence[float], transform: Transform) -> list[float]:
+def select_possible_levels(name: str, levels: Sequence[float], transform: Transform) -> list[float]:
     """`levels` without those that would leave a sensor no channel, which the log names.
 
     Raises:

@@ -14,12 +14,12 @@ from bind.studies.robustness.tasks import RankingTask
 from bind.types import Modality
 
 
-def curve(kind: str, levels: Sequence[float]) -> dict[str, Any]:
+def describe_curve(kind: str, levels: Sequence[float]) -> dict[str, Any]:
     """What its points lie along; the level of the first, undisturbed one is None."""
     return {"label": KINDS[kind].label, "falling": KINDS[kind].falling, "levels": [None, *levels]}
 
 
-def noise_curves(
+def make_noise_curves(
     evaluation: Evaluation, tasks: Iterable[RankingTask], modality: Modality, vectors: Sequence[Tensor]
 ) -> dict[str, dict[str, Any]]:
     """RankingTask → what it is, and `points`: its figures for the vectors at every level."""
@@ -31,12 +31,12 @@ def noise_curves(
     }
 
 
-def fused_curves(figures: Sequence[Mapping[str, Mapping[str, Figures]]]) -> dict[str, dict[str, list[Figures]]]:
+def make_fused_curves(figures: Sequence[Mapping[str, Mapping[str, Figures]]]) -> dict[str, dict[str, list[Figures]]]:
     """From task → head → figures at every level to task → head → figures along the levels."""
     return {task: {head: [at[task][head] for at in figures] for head in heads} for task, heads in figures[0].items()}
 
 
-def missing_curves(
+def make_missing_curves(
     fused: FusedQueries, shares: Sequence[float], seed: int, advance: Callable[[], Any]
 ) -> dict[Modality, dict[str, Any]]:
     """Input → its curve over the share of queries that lack it."""
@@ -47,5 +47,10 @@ def missing_curves(
             figures.append(fused.without(modality, share, seed))
             advance()
         label = f"share of queries without {modality}"
-        curves[modality] = {"label": label, "falling": False, "levels": [0.0, *shares], "tasks": fused_curves(figures)}
+        curves[modality] = {
+            "label": label,
+            "falling": False,
+            "levels": [0.0, *shares],
+            "tasks": make_fused_curves(figures),
+        }
     return curves

@@ -80,7 +80,7 @@ class RankingTask:
         return found | {"ceiling_R@1": best["ceiling_R@1"]}
 
 
-def tasks_of(
+def make_ranking_tasks(
     evaluation: Evaluation,
     query_modalities: Sequence[Modality],
     pairs: Sequence[Pair],

@@ -16,12 +16,12 @@ from bind.report.tables import print_cells
 from bind.runs.directory import open_run
 from bind.runs.jobs import train
 from bind.runs.parts import Parts
-from bind.studies.heterogeneity.advice import advice
-from bind.studies.heterogeneity.command import figures, of_fused
-from bind.studies.heterogeneity.fused import fused_tasks, new_fusion, taken_over
+from bind.studies.heterogeneity.advice import write_advice
+from bind.studies.heterogeneity.command import compare_fusions, figures
+from bind.studies.heterogeneity.fused import make_fused_tasks, make_fusion, start_fusion_from
 from bind.studies.heterogeneity.show import heterogeneity_cells
-from bind.studies.heterogeneity.starts import bits_of_starts, make_learner, rate, start_from
-from bind.studies.heterogeneity.tasks import StudiedRun, tasks_of
+from bind.studies.heterogeneity.starts import learning_rate_share, make_learner, measure_starts, start_from
+from bind.studies.heterogeneity.tasks import StudiedRun, make_tasks
 
 NOTHING = lambda: None  # noqa: E731
 MODALITIES = ("audio", "imu", "depth")
@@ -59,13 +59,13 @@ def finished(tmp_path_factory):
 def parts(finished):
     _, config = open_run(str(finished))
     parts = StudiedRun.of(Parts.load(finished, config, trust=()), ())
-    parts.have_cache()
+    parts.fill_anchor_cache()
     return parts
 
 
 @pytest.fixture
 def tasks(parts):
-    return tasks_of(parts.pairs, parts.binder)
+    return make_tasks(parts.pairs, parts.binder)
 
 
 @pytest.mark.slow
@@ -105,7 +105,7 @@ def test_a_start_from_equal_weights_is_an_equal_start(parts, tasks):
     parts.binder.heads["depth"].load_state_dict(parts.binder.heads["imu"].state_dict())
 
     def bits(with_head):
-        return bits_of_starts(parts, imu, ["imu", "depth", "audio"], 0, 3, with_head=with_head, advance=NOTHING)
+        return measure_starts(parts, imu, ["imu", "depth", "audio"], 0, 3, with_head=with_head, advance=NOTHING)
 
     for with_head in (True, False):
         found = bits(with_head)
@@ -140,32 +140,32 @@ def test_batches_are_a_function_of_the_seed_and_last_over_epochs(parts):
 
 
 def test_the_rate_rises_once_and_falls_to_nearly_nothing():
-    rates = [rate(step, 40, 0.1) for step in range(40)]
+    rates = [learning_rate_share(step, 40, 0.1) for step in range(40)]
     assert rates.index(max(rates)) in (3, 4)
     assert max(rates) > 0.95
     assert 0 < rates[-1] < 0.01
-    assert rate(0, 1, 0.05) == 1.0
+    assert learning_rate_share(0, 1, 0.05) == 1.0
 
 
 @pytest.mark.slow
 def test_a_fusion_taken_over_in_the_other_order_does_the_same_to_swapped_inputs(parts, tasks):
-    first, *_ = fused_tasks(parts, tasks, 2, NOTHING)
-    source = new_fusion(first, parts, seed=0)
+    first, *_ = make_fused_tasks(parts, tasks, 2, NOTHING)
+    source = make_fusion(first, parts, seed=0)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for weight in source.parameters():
             weight.normal_(generator=generator)
     source.eval()
     a, b = (normalize(torch.randn(5, parts.binder.dim, generator=generator), dim=1) for _ in range(2))
-    swapped = taken_over(source, new_fusion(first, parts, seed=1), (1, 0)).eval()
+    swapped = start_fusion_from(source, make_fusion(first, parts, seed=1), (1, 0)).eval()
     torch.testing.assert_close(first.fuse(swapped, [b, a]), first.fuse(source, [a, b]))
-    same = taken_over(source, new_fusion(first, parts, seed=1), (0, 1)).eval()
+    same = start_fusion_from(source, make_fusion(first, parts, seed=1), (0, 1)).eval()
     torch.testing.assert_close(first.fuse(same, [a, b]), first.fuse(source, [a, b]))
 
 
 @pytest.mark.slow
 def test_fused_tasks_ask_with_samples_that_have_both_inputs(parts, tasks):
-    found = fused_tasks(parts, tasks, 3, NOTHING)
+    found = make_fused_tasks(parts, tasks, 3, NOTHING)
     assert [task.inputs for task in found] == list(itertools.combinations(MODALITIES, 2))
     for task in found:
         assert [len(z) for z in task.train_M] == [18, 18]
@@ -177,20 +177,20 @@ def test_fused_tasks_ask_with_samples_that_have_both_inputs(parts, tasks):
 def test_sources_that_carry_only_some_give_the_pairs_that_they_carry(parts, tasks, caplog):
     source = parts.datamodule.sources[0]
     source._modalities = ("image", "text", "audio", "imu")
-    assert parts.drawn_with(["audio", "imu", "depth", "image"], 3) == [True]
-    [task] = fused_tasks(parts, tasks, 2, NOTHING)
+    assert parts.sources_carrying(["audio", "imu", "depth", "image"], 3) == [True]
+    [task] = make_fused_tasks(parts, tasks, 2, NOTHING)
     assert task.inputs == ("audio", "imu")
     assert "no fusion of audio and depth" in caplog.text
     source._modalities = ("image", "text", "audio")
-    assert fused_tasks(parts, tasks, 2, NOTHING) == []
+    assert make_fused_tasks(parts, tasks, 2, NOTHING) == []
 
 
 @pytest.mark.slow
 def test_two_modalities_leave_nothing_to_compare_fusions_with(parts, tasks):
-    found = of_fused(parts, tasks[:2], [0, 1], steps=1, fusion_steps=1, fusion_batches=1)
+    found = compare_fusions(parts, tasks[:2], [0, 1], steps=1, fusion_steps=1, fusion_batches=1)
     assert list(found["pairs"]) == ["audio_and_imu"]
     assert found["skipped"].startswith("one pair")
-    alone = of_fused(parts, tasks[:1], [0, 1], steps=1, fusion_steps=1, fusion_batches=1)
+    alone = compare_fusions(parts, tasks[:1], [0, 1], steps=1, fusion_steps=1, fusion_batches=1)
     assert (alone["pairs"], alone["skipped"][:17]) == ({}, "no two modalities")
 
 
@@ -233,7 +233,7 @@ def test_what_can_not_be_studied_is_reported(finished, as_command, capsys, optio
 def test_one_modality_with_something_to_find_is_too_few(parts):
     pairs = parts.pairs
     with pytest.raises(ValueError, match=r"1 trained modality.*modalities=\[audio,imu\]"):
-        tasks_of([pair for pair in pairs if pair.a == "imu"], parts.binder)
+        make_tasks([pair for pair in pairs if pair.a == "imu"], parts.binder)
 
 
 def of_matrix(own, other, noise=0.0):
@@ -264,7 +264,7 @@ def verdict(of_modalities, capsys, **pair):
     found = {"split": "val", "seeds": [0, 1], "steps": 40, "head": True, "modalities": of_modalities, "fused": fused}
     for cells in heterogeneity_cells(found):
         print_cells(cells)
-    return "\n".join(advice(found)), capsys.readouterr().out
+    return "\n".join(write_advice(found)), capsys.readouterr().out
 
 
 def test_advice_names_the_override(capsys):

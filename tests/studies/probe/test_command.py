@@ -8,7 +8,7 @@ from torch.nn.functional import normalize
 
 from bind.commands.cli import main
 from bind.runs.jobs import train
-from bind.studies.probe.command import Labelled, few_shot, linear, sets_of
+from bind.studies.probe.command import Labelled, choose_label_sets, measure_few_shot, measure_linear
 
 NOTHING = lambda: None  # noqa: E731
 DIM, NUM_CLASSES = 16, 4
@@ -23,9 +23,9 @@ def vectors(num_samples, seed, noise=0.5):
 
 def test_more_examples_help_and_draws_repeat():
     train_, test = vectors(200, 0), vectors(400, 1)
-    found = few_shot(train_, test, [1, 16], 5, seed=0, advance=NOTHING)
-    assert found == few_shot(train_, test, [1, 16], 5, seed=0, advance=NOTHING)
-    assert found != few_shot(train_, test, [1, 16], 5, seed=1, advance=NOTHING)
+    found = measure_few_shot(train_, test, [1, 16], 5, seed=0, advance=NOTHING)
+    assert found == measure_few_shot(train_, test, [1, 16], 5, seed=0, advance=NOTHING)
+    assert found != measure_few_shot(train_, test, [1, 16], 5, seed=1, advance=NOTHING)
     assert found["1"]["accuracy"] + 0.1 < found["16"]["accuracy"]
     assert found["1"]["std"] > found["16"]["std"]
     assert len(found["1"]["draws"]) == 5
@@ -35,16 +35,16 @@ def test_a_class_without_examples_is_never_right():
     train_, test = vectors(200, 0, noise=0.01), vectors(400, 1, noise=0.01)
     kept = train_.target != 2
     without = Labelled(train_.z[kept], train_.target[kept], train_.rows[kept])
-    assert few_shot(train_, test, [4], 1, seed=0, advance=NOTHING)["4"]["accuracy"] == 1
-    assert few_shot(without, test, [4], 1, seed=0, advance=NOTHING)["4"]["accuracy"] == 0.75
-    assert linear(without, test, test, test.rows.numpy(), NOTHING)["accuracy"] == 0.75
+    assert measure_few_shot(train_, test, [4], 1, seed=0, advance=NOTHING)["4"]["accuracy"] == 1
+    assert measure_few_shot(without, test, [4], 1, seed=0, advance=NOTHING)["4"]["accuracy"] == 0.75
+    assert measure_linear(without, test, test, test.rows.numpy(), NOTHING)["accuracy"] == 0.75
 
 
 def test_the_penalty_is_chosen_on_val_and_test_has_no_say():
     train_, val, test = vectors(40, 0, 1.0), vectors(200, 1, 1.0), vectors(400, 2, 1.0)
-    found = linear(train_, val, test, test.rows.numpy(), NOTHING)
+    found = measure_linear(train_, val, test, test.rows.numpy(), NOTHING)
     wrong = Labelled(test.z, (test.target + 1) % NUM_CLASSES, test.rows)
-    misled = linear(train_, val, wrong, test.rows.numpy(), NOTHING)
+    misled = measure_linear(train_, val, wrong, test.rows.numpy(), NOTHING)
     assert (found["C"], found["val_accuracy"]) == (misled["C"], misled["val_accuracy"])
     assert found["ci95_accuracy"][0] < found["accuracy"] < found["ci95_accuracy"][1]
     assert found["accuracy"] > 0.4 > misled["accuracy"]
@@ -52,15 +52,15 @@ def test_the_penalty_is_chosen_on_val_and_test_has_no_say():
 
 def test_one_class_is_no_task_for_a_line():
     one = Labelled(torch.eye(2), torch.tensor([0, 0]), torch.arange(2))
-    assert linear(one, one, one, one.rows.numpy(), NOTHING) is None
+    assert measure_linear(one, one, one, one.rows.numpy(), NOTHING) is None
 
 
 def test_without_label_sets_the_labels_of_the_training_are_the_classes():
-    [label_set] = sets_of({}, ["b", None, "a", "b"])
+    [label_set] = choose_label_sets({}, ["b", None, "a", "b"])
     assert list(label_set.classes) == ["a", "b"]
     several = {"s": {"modalities": [], "templates": ["{}"], "classes": ["a"], "multi_label": True}}
     with pytest.raises(ValueError, match="one class per sample"):
-        sets_of(several, ["a"])
+        choose_label_sets(several, ["a"])
 
 
 @pytest.fixture(scope="module")

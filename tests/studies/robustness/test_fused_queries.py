@@ -9,7 +9,7 @@ from bind.fusion.early import EarlyFusion
 from bind.fusion.late import LateFusion
 from bind.metrics.bootstrap import bootstrap_ci
 from bind.studies.robustness.figures import FusedQueries, missing_threshold, point, summaries
-from bind.studies.robustness.heads import heads_of
+from bind.studies.robustness.heads import make_heads
 from bind.studies.robustness.show import PLAIN_SUM
 from bind.studies.robustness.tasks import RankingTask
 
@@ -45,7 +45,7 @@ SPLIT = EmbeddedSplit(
     {"audio": near_the_pool(0.6), "imu": near_the_pool(0.9)},
     dict.fromkeys(INPUTS, torch.arange(NUM_SAMPLES)),
 )
-FUSED = FusedQueries(SPLIT, INPUTS, heads_of(INPUTS, attention()), [task()])
+FUSED = FusedQueries(SPLIT, INPUTS, make_heads(INPUTS, attention()), [task()])
 LEARNED_OR_COMBINED = [head for head in FUSED.heads if head not in INPUTS]
 
 
@@ -57,10 +57,10 @@ def test_there_is_every_head_once():
         *(f"late: {m}" for m in ("sum", "rrf", "softmax")),
         "attention, trained",
     ]
-    assert "attention, trained" not in heads_of(("imu", "audio"), attention())
-    assert "attention, trained" not in heads_of(INPUTS, None)
-    assert "weighted sum" in heads_of(INPUTS, EarlyFusion(inputs=INPUTS, weights={"audio": 2.0}))
-    assert "weighted sum" not in heads_of(INPUTS, EarlyFusion(inputs=INPUTS))
+    assert "attention, trained" not in make_heads(("imu", "audio"), attention())
+    assert "attention, trained" not in make_heads(INPUTS, None)
+    assert "weighted sum" in make_heads(INPUTS, EarlyFusion(inputs=INPUTS, weights={"audio": 2.0}))
+    assert "weighted sum" not in make_heads(INPUTS, EarlyFusion(inputs=INPUTS))
 
 
 @pytest.mark.parametrize("head", LEARNED_OR_COMBINED)
@@ -97,7 +97,7 @@ def test_late_sum_ranks_as_the_plain_sum_and_both_beat_their_inputs():
 
 def test_late_heads_are_those_of_the_run_where_it_has_one():
     own = LateFusion(inputs=INPUTS, method="softmax", temperature=5.0)
-    found = FusedQueries(SPLIT, INPUTS, heads_of(INPUTS, own), [task()]).noisy({})["image"]
+    found = FusedQueries(SPLIT, INPUTS, make_heads(INPUTS, own), [task()]).noisy({})["image"]
     assert found["late: softmax"]["R@1"] != FUSED.noisy({})["image"]["late: softmax"]["R@1"]
     assert found["late: rrf"] == FUSED.noisy({})["image"]["late: rrf"]
 
@@ -125,11 +125,11 @@ def test_only_samples_with_all_inputs_are_queries():
     rows = {"audio": torch.arange(NUM_SAMPLES), "imu": torch.arange(0, NUM_SAMPLES, 2)}
     split = EmbeddedSplit(SPLIT.keys, GROUPS, {"audio": SPLIT.z["audio"], "imu": SPLIT.z["imu"][::2]}, rows)
     asks = torch.arange(NUM_SAMPLES) >= NUM_POOL
-    found = FusedQueries(split, INPUTS, heads_of(INPUTS, None), [task(asks)]).noisy({})["image"]
+    found = FusedQueries(split, INPUTS, make_heads(INPUTS, None), [task(asks)]).noisy({})["image"]
     assert {figures["queries"] for figures in found.values()} == {(NUM_SAMPLES - NUM_POOL) // 2}
     nobody = torch.zeros(NUM_SAMPLES, dtype=torch.bool)
     with pytest.raises(ValueError, match=r"inputs=\['audio', 'imu'\]: no sample has all of them"):
-        FusedQueries(split, INPUTS, heads_of(INPUTS, None), [task(nobody)])
+        FusedQueries(split, INPUTS, make_heads(INPUTS, None), [task(nobody)])
 
 
 def test_intervals_are_those_of_the_bootstrap_and_differences_are_paired():

@@ -7,7 +7,7 @@ from bind.data.transforms.audio import AudioTransform
 from bind.data.transforms.depth import DepthTransform
 from bind.data.transforms.imu import ImuTransform
 from bind.data.transforms.thermal import ThermalTransform
-from bind.studies.robustness.kinds import KINDS, chosen_kinds, possible_levels, sensor_of
+from bind.studies.robustness.kinds import KINDS, choose_kinds, read_sensor, select_possible_levels
 from bind.studies.robustness.source import DisturbedSource
 from bind.types import SensorRecording
 
@@ -20,31 +20,31 @@ TRANSFORMS = {
 
 
 def test_a_modality_is_disturbed_by_what_fits_its_transform_whatever_its_name():
-    found = chosen_kinds(None, list(TRANSFORMS), TRANSFORMS)
+    found = choose_kinds(None, list(TRANSFORMS), TRANSFORMS)
     assert found == [
         *(("speech", kind) for kind in ("audio_snr_db", "audio_pink_snr_db")),
         *(("watch", kind) for kind in ("imu_bias", "imu_rotation_degrees", "imu_gaps", "imu_dead_channels")),
         *(("barometer", kind) for kind in ("imu_bias", "imu_gaps")),
     ]
-    asked = chosen_kinds(["imu_gaps"], list(TRANSFORMS), TRANSFORMS)
+    asked = choose_kinds(["imu_gaps"], list(TRANSFORMS), TRANSFORMS)
     assert asked == [("watch", "imu_gaps"), ("barometer", "imu_gaps")]
-    assert chosen_kinds([], list(TRANSFORMS), TRANSFORMS) == []
+    assert choose_kinds([], list(TRANSFORMS), TRANSFORMS) == []
 
 
 def test_a_sensor_keeps_a_channel(caplog):
     three = ImuTransform(channels=["acc_x", "acc_y", "acc_z"], units=["g"] * 3)
     with caplog.at_level("INFO", logger="bind"):
-        assert possible_levels("imu_dead_channels", [1, 2, 3], three) == [1, 2]
+        assert select_possible_levels("imu_dead_channels", [1, 2, 3], three) == [1, 2]
     assert "levels.imu_dead_channels: 3 left out, the sensor has 3 channels" in caplog.text
-    assert possible_levels("imu_gaps", [0.5], three) == [0.5]
+    assert select_possible_levels("imu_gaps", [0.5], three) == [0.5]
     with pytest.raises(ValueError, match="the sensor has 3 channels; give counts below that"):
-        possible_levels("imu_dead_channels", [3, 4], three)
+        select_possible_levels("imu_dead_channels", [3, 4], three)
 
 
 def test_channels_that_the_transform_leaves_out_are_not_disturbed():
     values = np.arange(12, dtype=np.float32).reshape(4, 3)
     recording = SensorRecording(values, 50.0, ("acc_y", "steps", "acc_x"), ("g", "1", "m/s^2"))
-    found = sensor_of(recording, ImuTransform(channels=["acc_x", "acc_y"], units=["g", "g"]))
+    found = read_sensor(recording, ImuTransform(channels=["acc_x", "acc_y"], units=["g", "g"]))
     assert found.channels == ("acc_y", "acc_x")
     assert found.units == ("g", "m/s^2")
     assert (found.values == values[:, [0, 2]]).all()

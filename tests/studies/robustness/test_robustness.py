@@ -12,7 +12,7 @@ from bind.evaluation.embed import embed_split
 from bind.runs.directory import open_run
 from bind.runs.figures import robustness_figures
 from bind.runs.parts import Parts
-from bind.studies.robustness.cells import half_at
+from bind.studies.robustness.cells import find_half_level
 from bind.studies.robustness.command import robustness
 from bind.studies.robustness.embed import Disturber
 from bind.studies.robustness.kinds import KINDS
@@ -224,8 +224,8 @@ def test_half_is_found_between_levels():
         return [{"R@1": score, "chance_R@1": 0.1} for score in scores]
 
     rising, falling = {"levels": [None, 0.5, 1.0], "falling": False}, {"levels": [None, 20, 0], "falling": True}
-    assert half_at(rising, points(0.5, 0.4, 0.2)) == "0.75"
-    assert half_at(rising, points(0.5, 0.2, 0.1)) == "0.333"
-    assert half_at(rising, points(0.5, 0.5, 0.4)) == "–"
-    assert half_at(falling, points(0.5, 0.4, 0.2)) == "10"
-    assert half_at(falling, points(0.5, 0.2, 0.1)) == "above 20"
+    assert find_half_level(rising, points(0.5, 0.4, 0.2)) == "0.75"
+    assert find_half_level(rising, points(0.5, 0.2, 0.1)) == "0.333"
+    assert find_half_level(rising, points(0.5, 0.5, 0.4)) == "–"
+    assert find_half_level(falling, points(0.5, 0.4, 0.2)) == "10"
+    assert find_half_level(falling, points(0.5, 0.2, 0.1)) == "above 20"
