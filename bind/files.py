@@ -26,7 +26,7 @@ from typing import Any, BinaryIO
 log = logging.getLogger("bind")
 
 LOCK = "in_use.lock"
-"""The file in a folder that `lock_folder` has locked."""
+"""The file in a folder that `lock_folder` has locked; `in_use.NAME.lock` where it is for files of that name only."""
 PARTIAL = ".partial"
 """What temporary names end in."""
 
@@ -186,33 +186,53 @@ class FolderInUseError(ValueError):
 
 
 @contextlib.contextmanager
-def lock_folder(folder: Path, advice: str) -> Iterator[None]:
+def lock_folder(folder: Path, advice: str, *, files: str = "") -> Iterator[None]:
     """Own `folder`, which is made where it is missing, until the block or the process ends.
 
     The kernel releases the lock of a process that was killed. On a file system without locks, which is logged, the
     lock's file alone says whose the folder is; there it stays where a process is killed, and counts only as long as
-    a process of its number is alive on its host. This process must not open the lock's file meanwhile: closing it
-    would end the lock. Processes that it forks, such as data workers, do not hold it.
+    a process of its number is alive on its host. Processes that this one forks, such as data workers, do not hold it.
+
+    Args:
+        advice: what to do where another process owns it.
+        files: own the files of this name alone, beside processes that own those of other names; the whole folder and
+            any of its files are never owned by two.
 
     Raises:
         FolderInUseError: with the process that owns it, and `advice`.
         OSError: where the folder can't be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / LOCK
+    path = folder.resolve() / (f"in_use.{files}.lock" if files else LOCK)
     descriptor = _open_lock(path, advice)
+    _HELD.add(path)
     try:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
+        # Of two that begin at once both may be refused here, but never neither.
+        for other in [path.with_name(LOCK)] if files else path.parent.glob("in_use.*.lock"):
+            _refuse_if_locked(other, advice)
         yield
     finally:
+        _HELD.remove(path)
         path.unlink(missing_ok=True)  # before the lock ends: afterwards it may be another's
         os.close(descriptor)
 
 
-def _open_lock(path: Path, advice: str) -> int:
+_HELD: set[Path] = set()
+"""Locks of this process, which the kernel would grant it again, and end when the second of them is closed."""
+
+
+def _refuse_if_locked(path: Path, advice: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.close(_open_lock(path, advice, flags=os.O_RDWR))
+
+
+def _open_lock(path: Path, advice: str, flags: int = os.O_RDWR | os.O_CREAT) -> int:
+    if path in _HELD:
+        raise FolderInUseError(f"{path.parent} is in use by this process, {os.getpid()}: {advice}")
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(path, flags | os.O_CLOEXEC, 0o666)
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

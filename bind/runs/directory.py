@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
@@ -130,6 +132,44 @@ def open_run(run: str) -> tuple[Path, dict[str, Any]]:
         )
     require_kinds(config, KINDS, str(path), optional=OPTIONAL_KINDS)
     return Path(run).resolve(), config
+
+
+@contextmanager
+def owned_results(run_dir: Path, name: str, suffix: str = "") -> Iterator[None]:
+    """Own the files `name` of a run that a command writes into its folder, until the block ends.
+
+    Commands that write other files of the run work beside this one, and what only reads it is never refused. A
+    training owns the whole folder: what a command found would be of the Binder that the training is about to replace.
+
+    Raises:
+        ValueError: where another process writes the same files, or trains in this folder.
+    """
+    with lock_folder(run_dir, "wait until it has ended", files=re.sub(r"\W", "-", name + suffix)):
+        yield
+
+
+def writes_results(name: str, *, of_split: bool = False) -> Callable[[Callable[[Any], None]], Callable[[Any], None]]:
+    """Have a command that writes the files `name` into `run` own them as long as it works; see `owned_results`.
+
+    Args:
+        of_split: whether other files are written for another split.
+    """
+
+    def decorate(command: Callable[[Any], None]) -> Callable[[Any], None]:
+        @functools.wraps(command)
+        def own_and_run(cfg: Any) -> None:
+            run_dir, config = open_run(cfg.run)
+            with owned_results(run_dir, name, suffix_of(cfg.split, config) if of_split else ""):
+                command(cfg)
+
+        return own_and_run
+
+    return decorate
+
+
+def suffix_of(split: str | None, config: Mapping[str, Any]) -> str:
+    """What names of files of a split end in: "" for the one that the run was made for, which None stands for."""
+    return f"_{split}" if split and split != config["evaluation"]["split"] else ""
 
 
 def as_list(value: Any) -> list[Any]:

@@ -22,6 +22,7 @@ from bind.report.plots import draw_run
 from bind.report.queries import write_queries
 from bind.report.tables import print_tables
 from bind.report.values import SplitValues
+from bind.runs.directory import suffix_of
 from bind.runs.figures import robustness_figures
 from bind.runs.leakage import audit_run, without_leaked
 from bind.runs.parts import Parts
@@ -50,7 +51,7 @@ def evaluate_run(
         metrics, queries = figures_of(parts, run_dir, split, split_name, trust=trust)
     metrics["seconds"] = watch.seconds()
     # The split a run was made for has the plain names; others stand beside it.
-    suffix = "" if split_name == parts.config["evaluation"]["split"] else f"_{split_name}"
+    suffix = suffix_of(split_name, parts.config)
     write_text(run_dir / f"metrics{suffix}.json", json.dumps(as_json(metrics), indent=2) + "\n")
     write_queries(run_dir / f"queries{suffix}.parquet", split_name, queries)
     write_pictures(parts, run_dir, split, metrics, suffix=suffix)

@@ -24,7 +24,7 @@ from bind.files import write_text
 from bind.report.mixture import mixture_cells
 from bind.report.tables import print_cells
 from bind.runs.captions import warn_of_cut_captions
-from bind.runs.directory import open_run, owned_run_dir, prepare_run_dir
+from bind.runs.directory import open_run, owned_results, owned_run_dir, prepare_run_dir, suffix_of
 from bind.runs.evaluation import evaluate_run
 from bind.runs.parts import Parts
 from bind.runs.stopwatch import Stopwatch
@@ -224,12 +224,18 @@ def evaluate(cfg: DictConfig) -> None:
 def evaluate_again(
     run_dir: Path, config: Mapping[str, Any], split_name: str, *, trust: Sequence[str]
 ) -> dict[str, Any]:
-    """Evaluate the Binder of a finished run; what `metrics.json` holds then."""
-    parts = Parts.load(run_dir, config, trust=trust, device=best_device())
-    warn_of_cut_captions(parts.datamodule, [split_name])
-    main_file = run_dir / "metrics.json"
-    earlier: dict[str, float] = {}
-    if split_name == config["evaluation"]["split"] and main_file.is_file():  # this takes the place of its evaluation
-        seconds = read_metrics(main_file).get("seconds", {})
-        earlier = {name: took for name, took in seconds.items() if name not in ("evaluate", "total")}
-    return evaluate_run(parts, run_dir, split_name, Stopwatch(earlier), trust=trust)
+    """Evaluate the Binder of a finished run; what `metrics.json` holds then.
+
+    Raises:
+        ValueError: also where another process trains in the run's folder, or evaluates the same split of it.
+    """
+    suffix = suffix_of(split_name, config)
+    with owned_results(run_dir, "metrics", suffix):
+        parts = Parts.load(run_dir, config, trust=trust, device=best_device())
+        warn_of_cut_captions(parts.datamodule, [split_name])
+        main_file = run_dir / "metrics.json"
+        earlier: dict[str, float] = {}
+        if not suffix and main_file.is_file():  # this takes the place of its evaluation
+            seconds = read_metrics(main_file).get("seconds", {})
+            earlier = {name: took for name, took in seconds.items() if name not in ("evaluate", "total")}
+        return evaluate_run(parts, run_dir, split_name, Stopwatch(earlier), trust=trust)

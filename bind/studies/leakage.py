@@ -10,11 +10,12 @@ from bind.evaluation.embed import best_device
 from bind.files import write_text
 from bind.report.queries import read_queries
 from bind.report.tables import leakage_cells, leakage_note, print_cells
-from bind.runs.directory import open_run
+from bind.runs.directory import open_run, suffix_of, writes_results
 from bind.runs.leakage import audit_run, without_leaked
 from bind.runs.parts import Parts
 
 
+@writes_results("leakage", of_split=True)
 def leakage(cfg: DictConfig) -> None:
     """What a split shares with all that a run was trained on, in full: `bindspace leakage run=PATH`.
 
@@ -26,7 +27,7 @@ def leakage(cfg: DictConfig) -> None:
     parts = Parts.load(run_dir, config, trust=trust, device=best_device())
     audit = audit_run(parts, run_dir, cfg.split, trust=trust, thorough=True)
     found = audit.figures() | {"keys": {kind: list(leaks) for kind, leaks in audit.leaks.items()}}
-    suffix = "" if cfg.split == config["evaluation"]["split"] else f"_{cfg.split}"
+    suffix = suffix_of(cfg.split, config)
     path = run_dir / f"queries{suffix}.parquet"
     queries = read_queries(path)[1] if audit.leaked and path.is_file() else {}
     if queries:

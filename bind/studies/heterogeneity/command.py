@@ -16,7 +16,7 @@ from bind.evaluation.embed import best_device
 from bind.files import write_text
 from bind.metrics.heterogeneity import Heterogeneity, find_clusters
 from bind.report.tables import print_cells
-from bind.runs.directory import as_list, open_run
+from bind.runs.directory import as_list, open_run, writes_results
 from bind.runs.parts import Parts
 from bind.studies.heterogeneity.advice import write_advice
 from bind.studies.heterogeneity.fused import learn_fusions, make_fused_tasks, measure_fusion_transfer
@@ -25,6 +25,7 @@ from bind.studies.heterogeneity.starts import fine_tune, make_learner, measure_s
 from bind.studies.heterogeneity.tasks import SPLIT, StudiedRun, TransferTask, make_tasks
 
 
+@writes_results("heterogeneity")
 def heterogeneity(cfg: DictConfig) -> None:
     """How far apart a run's modalities are, in bits: `bindspace heterogeneity run=PATH [steps=40] [seeds=[0,1,2]]`.
 

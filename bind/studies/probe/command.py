@@ -25,7 +25,7 @@ from bind.files import write_text
 from bind.metrics import bootstrap_ci, class_embeddings
 from bind.metrics.zero_shot import rank_classes, zero_shot
 from bind.report.tables import print_cells
-from bind.runs.directory import as_list, open_run
+from bind.runs.directory import as_list, open_run, writes_results
 from bind.runs.parts import Parts
 from bind.studies.probe.show import plot_probe, probe_cells
 from bind.types import Modality
@@ -45,6 +45,7 @@ class Labelled:
     rows: Tensor
 
 
+@writes_results("probe")
 def probe(cfg: DictConfig) -> None:
     """Few-shot and linear probe of every modality but text: `bindspace probe run=PATH [k=[1,2,4,8,16]] [draws=5]`.
 

@@ -16,7 +16,7 @@ from bind.evaluation.embed import best_device, embed_split
 from bind.files import write_text
 from bind.model.binder import Binder
 from bind.report.tables import print_cells
-from bind.runs.directory import as_list, open_run
+from bind.runs.directory import as_list, open_run, suffix_of, writes_results
 from bind.runs.parts import Parts
 from bind.studies.robustness.cells import fusion_cells, noise_cells
 from bind.studies.robustness.embed import Disturber
@@ -31,6 +31,7 @@ from bind.types import Modality
 log = logging.getLogger("bind")
 
 
+@writes_results("robustness", of_split=True)
 def robustness(cfg: DictConfig) -> None:
     """Disturb the queries of a run, and take inputs away: `bindspace robustness run=PATH [kinds=[audio_snr_db]]`.
 
@@ -98,7 +99,7 @@ def robustness(cfg: DictConfig) -> None:
             bar.update(steps, description="missing inputs")
             study["fusion"]["missing"] = make_missing_curves(fused, shares, seed, lambda: bar.advance(steps))
 
-    suffix = "" if split_name == config["evaluation"]["split"] else f"_{split_name}"
+    suffix = suffix_of(split_name, config)
     path = run_dir / f"robustness{suffix}.json"
     pngs = plot_robustness(study, run_dir, suffix)
     study["figures"] = {caption: png.name for caption, png in pngs.items()}
