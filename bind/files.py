@@ -12,16 +12,21 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import io
 import json
 import logging
 import os
+import re
 import secrets
 import shutil
 import socket
 import stat
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from bind.processes import is_process_alive
 
 log = logging.getLogger("bind")
 
@@ -100,11 +105,24 @@ def _reason(error: Exception) -> str:
 
 
 @contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Have an OSError in the block name `path` where the system names no file, or a temporary one beside it."""
+    try:
+        yield
+    except OSError as error:
+        named = error.filename
+        if named is None or (isinstance(named, str) and named.endswith(PARTIAL)):
+            reason = error.strerror or str(error) or type(error).__name__
+            raise OSError(error.errno or 0, reason, str(path)) from error
+        raise
+
+
+@contextlib.contextmanager
 def open_atomically(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file that replaces `path` when the block ends, and is deleted where the block fails.
 
     Raises:
-        OSError: where the file can't be written; what `path` held before is untouched.
+        OSError: naming `path`, where it can't be written; what it held before is untouched.
 
     Examples:
         >>> import tempfile
@@ -119,14 +137,16 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
     """
     partial = _partial_name(path)
     try:
-        with partial.open("wb") as file:
+        with naming(path), partial.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
-        _sync_folder(path.parent)
+        with naming(path):
+            partial.replace(path)
+            _sync_folder(path.parent)
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the error before says more
+            partial.unlink(missing_ok=True)
 
 
 def read_bytes(path: Path, *, max_bytes: int) -> bytes:
@@ -160,9 +180,10 @@ def open_folder_atomically(folder: Path) -> Iterator[Path]:
     For libraries that write files by their names, some of them readable by their owner alone. `folder` is made where
     it is missing, and keeps files of other names.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = _partial_name(folder / "files")
-    partial.mkdir()
+    with naming(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = _partial_name(folder / "files")
+        partial.mkdir()
     try:
         yield partial
         # A new folder has the bits that the umask leaves; reading the umask itself would mean to change it.
@@ -177,8 +198,14 @@ def open_folder_atomically(folder: Path) -> Iterator[Path]:
             target.parent.mkdir(parents=True, exist_ok=True)
             path.replace(target)
         _sync_folder(folder)
+    except Exception as error:
+        code = re.search(r"\bcode: (\d+)|os error (\d+)", str(error))  # as safetensors, of Rust, words it
+        if code is None:
+            raise
+        number = int(code[1] or code[2])
+        raise OSError(number, os.strerror(number), str(folder)) from error
     finally:
-        shutil.rmtree(partial)
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 class FolderInUseError(ValueError):
@@ -207,8 +234,9 @@ def lock_folder(folder: Path, advice: str, *, files: str = "") -> Iterator[None]
     descriptor = _open_lock(path, advice)
     _HELD.add(path)
     try:
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
+        with naming(path):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
         # Of two that begin at once both may be refused here, but never neither.
         for other in [path.with_name(LOCK)] if files else path.parent.glob("in_use.*.lock"):
             _refuse_if_locked(other, advice)
@@ -270,20 +298,10 @@ def _is_alive(owner: dict[str, Any]) -> bool:
     return is_process_alive(pid)
 
 
-def is_process_alive(pid: int) -> bool:
-    """Whether a process of this number runs on this host."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's
-        pass
-    return True
-
-
 REMEDIES = {
     errno.ENOSPC: "make room, or choose another place",
     errno.EDQUOT: "make room within your quota, or choose another place",
+    errno.EFBIG: "raise the limit of a file's size (ulimit -f), or choose another place",
     errno.EACCES: "allow it to be read and written, or choose another place",
     errno.EPERM: "allow it to be read and written, or choose another place",
     errno.EROFS: "choose a place that can be written",
@@ -307,9 +325,25 @@ def explain_os_error(error: OSError) -> str:
         '/data/a.csv: Permission denied; allow it to be read and written, or choose another place'
     """
     names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    if not names and error.errno in OF_FILE_SYSTEMS and (file := _file_at_hand(error)):
+        names = [file]
     what = error.strerror or str(error) or type(error).__name__
     where = " → ".join(names) or "a file or connection that the system does not name"
     return f"{where}: {what}; {REMEDIES.get(error.errno or 0, 'HYDRA_FULL_ERROR=1 shows where it happened')}"
+
+
+OF_FILE_SYSTEMS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE, errno.EROFS)
+
+
+def _file_at_hand(error: OSError) -> str:
+    """The file of the innermost function that has one: for an open file the system names none."""
+    for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
+        for value in frame.f_locals.values():
+            is_open_file = isinstance(value, io.IOBase)
+            place = getattr(value, "name", None) if is_open_file else value
+            if isinstance(place, Path) or (is_open_file and isinstance(place, str)):
+                return str(place)
+    return ""
 
 
 def remove_partial_files(folder: Path, name: str = "*") -> None:

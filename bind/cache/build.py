@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from bind.cache.store import PART_SIZE, CacheFolder, Origin
 from bind.media.readers import describe_readers
 from bind.media.views import VIEW_RECIPE
 from bind.plain_data import read_json, require_kinds
+from bind.processes import describe_processes
 from bind.types import FrozenTower, GeneratedSource, Modality, Source
 
 log = logging.getLogger("bind")
@@ -195,12 +197,20 @@ class _PlaceFiller:
     def fill_folder(self, folder: CacheFolder) -> None:
         left = self.num_bytes * len(folder.missing_parts()) // len(folder.sizes)
         with self._started(str(folder.path)) as keys, folder.open_for_writing(left):
+            seen: dict[int, dict[str, Any]] = {}
+            since = time.monotonic()
             while missing := folder.missing_parts():
                 num_done = sum(folder.sizes) - sum(folder.sizes[part] for part in missing)
                 assert self.task is not None
                 self.progress.update(self.task, completed=num_done)
-                if not self.engine.fill(self.job, self.anchor, folder, missing, self._advance):
-                    time.sleep(POLL_SECONDS)  # what is missing is being made by other processes
+                if self.engine.fill(self.job, self.anchor, folder, missing, self._advance):
+                    continue
+                # What is missing is being made by other processes.
+                if (now := {part: folder.signs_of_life(part) for part in missing}) != seen:
+                    seen, since = now, time.monotonic()
+                elif time.monotonic() - since > self.engine.timeout_seconds:
+                    raise ValueError(self._reason_of_delay(folder, seen))
+                time.sleep(POLL_SECONDS)
             if self.job.source.content_hash(self.job.split, self.job.modality) != folder.origin.content:
                 folder.discard()
                 raise ValueError(
@@ -208,6 +218,17 @@ class _PlaceFiller:
                     "were computed, so they were deleted. Start again when nothing writes to the data any more"
                 )
             folder.finish(keys)
+
+    def _reason_of_delay(self, folder: CacheFolder, signs: Mapping[int, Mapping[str, Any]]) -> str:
+        others = {(sign.get("pid"), sign.get("host")) for sign in signs.values()}
+        here = {f"process {pid}": pid for pid, host in others if isinstance(pid, int) and host == socket.gethostname()}
+        away = [f"process {pid or 'unknown'} on {host or 'an unknown host'}" for pid, host in others]
+        doing = describe_processes(here) if here else f"{', '.join(away)} does not answer: end it there"
+        return (
+            f"{folder.path}: another process embeds {self.job.modality} of {self.job.split} into it, and has not "
+            f"gone on within timeout_seconds={self.engine.timeout_seconds:g}: {doing}. When it has ended, start again: "
+            "finished parts stay"
+        )
 
 
 def _closest_other(root: Path, origin: Origin) -> str:

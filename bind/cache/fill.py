@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from bind.cache.store import CacheFolder
-from bind.distributed import loader_start_method
 from bind.media.pictures import open_image
 from bind.media.views import random_view
 from bind.types import FrozenTower, Inputs, Modality, Source, Transform, stable_id
+from bind.workers import PrefetchLoader, explained_worker_death
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +69,17 @@ def _return_unchanged(item: object) -> object:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """How batches are run here: rows per batch, and the processes that load them."""
+    """How batches are run here.
+
+    Args:
+        batch_size: rows per batch.
+        num_workers: processes that load them; 0 loads in this one.
+        timeout_seconds: how long a batch of theirs is waited for, and another process that fills the same folder.
+    """
 
     batch_size: int = 64
     num_workers: int = 0
-    worker_init_fn: Callable[[int], None] | None = None
+    timeout_seconds: float = 600.0
 
     def fill(
         self,
@@ -88,7 +94,12 @@ class Engine:
         if (first := next(claimed, None)) is None:
             return False
         mine = itertools.chain([first], claimed)
-        for part, counts, z_RKD in self.embed_parts(job, anchor, mine, folder.sizes, advance):
+
+        def go_on(num_samples: int) -> None:
+            folder.show_life()
+            advance(num_samples)
+
+        for part, counts, z_RKD in self.embed_parts(job, anchor, mine, folder.sizes, go_on):
             folder.write_part(part, counts, z_RKD)
             folder.release(part)
         return True
@@ -110,22 +121,22 @@ class Engine:
                 for start in range(first, last, num_samples):
                     yield part, range(start, min(start + num_samples, last))
 
-        loader = DataLoader(
+        loader = PrefetchLoader(
             _Batches(job),
-            sampler=requests(),
-            batch_size=None,
+            requests(),
+            sources=[job.source],
             num_workers=self.num_workers,
-            multiprocessing_context=loader_start_method([job.source], self.num_workers),
-            worker_init_fn=self.worker_init_fn,
+            timeout_seconds=self.timeout_seconds,
             collate_fn=_return_unchanged,
             generator=torch.Generator(),  # a cache that is filled draws no more numbers than one that is there
         )
         counts: list[np.ndarray] = []
         z: list[np.ndarray] = []
-        for part, indices, counts_of_batch, inputs in loader:
-            counts.append(counts_of_batch)
-            z.append(job.embed(anchor, inputs))
-            advance(len(indices))
-            if sum(map(len, counts)) == sizes[part]:
-                yield part, np.concatenate(counts), np.concatenate(z)
-                counts, z = [], []
+        with explained_worker_death():
+            for part, indices, counts_of_batch, inputs in loader:
+                counts.append(counts_of_batch)
+                z.append(job.embed(anchor, inputs))
+                advance(len(indices))
+                if sum(map(len, counts)) == sizes[part]:
+                    yield part, np.concatenate(counts), np.concatenate(z)
+                    counts, z = [], []

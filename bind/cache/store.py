@@ -2,7 +2,7 @@
 
 anchors/{anchor}-{fingerprint}/{split}-{modality}-{content and readers}[-{K}views]/
     about.json              what the vectors were made from, in full
-    claims                  byte i is locked by the process that makes part i
+    claims                  byte i is locked by the process that makes part i; record i says which, and how far it is
     part-00000.counts.npy   values of each of its samples, (n,) int32
     part-00000.npy          vectors, (R, K, D) fp16; it comes last, and with it the part is there
     first_rows.npy, spans.npy, hashes.npy   the index; with the last of them the folder is finished
@@ -20,6 +20,7 @@ import math
 import os
 import re
 import shutil
+import socket
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -38,7 +39,8 @@ FORMAT = 1
 PART_SIZE = 4096
 INDEX = ("first_rows.npy", "spans.npy", "hashes.npy")
 MAX_OPEN_PARTS = 256
-
+RECORD_BYTES = 256
+"""Of a claim: process, host, and how often the process has gone on since."""
 
 MISMATCH_MESSAGES = {
     "anchor_fingerprint": "another anchor, or other preprocessing",
@@ -102,6 +104,8 @@ class CacheFolder:
             for start in range(0, origin.num_samples, origin.part_size)
         ]
         self._claims: int | None = None
+        self._claimed: set[int] = set()
+        self._num_signs = 0
         if self._about.exists():
             self._refuse_another_origin()
 
@@ -152,6 +156,7 @@ class CacheFolder:
         finally:
             os.close(self._claims)  # which releases what is still claimed
             self._claims = None
+            self._claimed.clear()
 
     @contextlib.contextmanager
     def _plain_errors(self) -> Iterator[None]:
@@ -177,10 +182,31 @@ class CacheFolder:
             self.release(number)
             return False
         remove_partial_files(self.path, part_name(number))
+        self._claimed.add(number)
+        self.show_life()
         return True
+
+    def show_life(self) -> None:
+        """Let processes that wait for the parts of this one see that it goes on."""
+        assert self._claims is not None
+        self._num_signs += 1
+        record = {"pid": os.getpid(), "host": socket.gethostname(), "signs": self._num_signs}
+        with self._plain_errors():
+            for number in self._claimed:
+                os.pwrite(self._claims, json.dumps(record).encode().ljust(RECORD_BYTES), number * RECORD_BYTES)
+
+    def signs_of_life(self, number: int) -> dict[str, Any]:
+        """What the process that makes part `number` has said of itself, {} where it has not; other while it goes on."""
+        assert self._claims is not None
+        try:
+            record = json.loads(os.pread(self._claims, RECORD_BYTES, number * RECORD_BYTES))
+        except ValueError:  # not written yet, or just being written
+            return {}
+        return record if isinstance(record, dict) else {}
 
     def release(self, number: int) -> None:
         assert self._claims is not None
+        self._claimed.discard(number)
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.lockf(self._claims, fcntl.LOCK_UN, 1, number)
 

@@ -16,7 +16,6 @@ from bind.cache.fill import EmbeddingJob, Engine
 from bind.cache.lookup import AnchorCache, Place
 from bind.cache.store import CacheFolder, RowsInFiles
 from bind.commands.on_ray import connected, spread
-from bind.data.workers import ignore_stop_signals
 from bind.report.tables import Cells, print_cells
 from bind.runs.directory import as_list
 from bind.runs.parts import make_sources
@@ -54,10 +53,9 @@ def cache(cfg: DictConfig) -> None:
             f"(anchor.train={list(anchor.trainable)}) and what is drawn anew at every step are not kept"
         )
     with connected(config["engine"], config["ray_address"]):
-        if config["engine"] == "ray":
-            engine: Engine = RayEngine(config["batch_size"], config["num_workers"], ignore_stop_signals)
-        else:
-            engine = Engine(config["batch_size"], config["num_workers"], ignore_stop_signals)
+        kind = RayEngine if config["engine"] == "ray" else Engine
+        engine = kind(config["batch_size"], config["num_workers"], config["timeout_seconds"])
+        if kind is Engine:
             anchor.to(own_device())
         filled = build_cache(anchor, sources, places, options, engine, show=is_first_process())
     if is_first_process():
@@ -77,7 +75,7 @@ class RayEngine(Engine):
         parts: Sequence[int],
         advance: Callable[[int], None],
     ) -> bool:
-        local = Engine(self.batch_size, self.num_workers, self.worker_init_fn)
+        local = Engine(self.batch_size, self.num_workers, self.timeout_seconds)
         begin = functools.partial(_begin, local, job, anchor, folder)
         num_done = 0
         for num_samples in spread(begin, parts, num_cpus=1 + self.num_workers, use_gpus=True):

@@ -13,12 +13,10 @@ from bind.data.dataset import BatchDataset
 from bind.data.identity import identify_samples
 from bind.data.mixture import source_weights
 from bind.data.plan import BatchPlan, EvaluationPlan, free_order
-from bind.data.prefetch import PrefetchLoader
 from bind.data.same_values import ValueIds, equal_values
 from bind.data.sources.splits import refuse_shared_owners, refuse_shared_spans, samples_of_mixture
-from bind.data.workers import ignore_stop_signals
-from bind.distributed import loader_start_method
 from bind.types import Batch, EmbeddingCache, Modality, OrderedSource, Sample, Source, Transform
+from bind.workers import PrefetchLoader
 
 
 class BindDataModule(L.LightningDataModule):
@@ -169,17 +167,14 @@ class BindDataModule(L.LightningDataModule):
         self._steps_per_epoch = len(plan)
         self.start = self._place_in_plan(len(plan))
         plan.start_step = plan.step = self.start[0] * len(plan) + self.start[1]
-        loader = PrefetchLoader(
+        return PrefetchLoader(
             self.dataset("train", self.train_modalities, self.cache),
-            sampler=plan,
-            batch_size=None,
+            plan,
+            sources=self.sources,
             num_workers=self.num_workers,
-            multiprocessing_context=loader_start_method(self.sources, self.num_workers),
-            worker_init_fn=ignore_stop_signals,
+            timeout_seconds=self.timeout_seconds,
             persistent_workers=self.num_workers > 0,
         )
-        loader.timeout_seconds = self.timeout_seconds
-        return loader
 
     def _place_in_plan(self, batches_per_epoch: int) -> tuple[int, int]:
         """The epoch and the batch in it to begin with, which follows as many samples as there were before."""

@@ -21,7 +21,6 @@ from bind.cache.build import CacheOptions, build_cache, cacheable_modalities
 from bind.cache.fill import Engine
 from bind.data.leakage.audit import Audit, Leak, SourceSplit, exact_audit
 from bind.data.mixture import source_weights
-from bind.data.workers import ignore_stop_signals
 from bind.evaluation import QueryResults
 from bind.evaluation.embedded import EmbeddedSplit
 from bind.media.pictures import open_image
@@ -115,7 +114,7 @@ def _vectors_of(
             return found
     if not cacheable_modalities(part.source, part.split, ["image"], anchor) or not (embed or options.dir):
         return None
-    engine = Engine(datamodule.evaluation_batch_size, datamodule.num_workers, ignore_stop_signals)
+    engine = Engine(datamodule.evaluation_batch_size, datamodule.num_workers, datamodule.timeout_seconds)
     try:
         options = replace(options, build=embed)
         cache = build_cache(anchor, [part.source], [(0, part.split, "image")], options, engine, show=embed)

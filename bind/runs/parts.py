@@ -20,7 +20,7 @@ from bind.cache.lookup import AnchorCache
 from bind.data.coverage import Side, require_pairs
 from bind.data.datamodule import BindDataModule
 from bind.data.sources.manifest import ManifestSource
-from bind.data.workers import ignore_stop_signals
+from bind.data.sources.shards.remote import limit_waiting
 from bind.evaluation.queries import retrieval_key
 from bind.model.binder import Binder
 from bind.types import Modality, Pair, Source
@@ -90,7 +90,9 @@ class Parts:
                     places += [
                         (position, split, m) for m in cacheable_modalities(source, split, wanted, self.binder.anchor)
                     ]
-        engine = Engine(self.datamodule.evaluation_batch_size, self.datamodule.num_workers, ignore_stop_signals)
+        engine = Engine(
+            self.datamodule.evaluation_batch_size, self.datamodule.num_workers, self.datamodule.timeout_seconds
+        )
         return build_cache(self.binder.anchor, self.datamodule.sources, places, options, engine, show=show)
 
 
@@ -165,12 +167,19 @@ def make_sources(config: Mapping[str, Any], trust: Sequence[str]) -> dict[str, S
         ValueError: where there is none.
     """
     data = config["data"]
+    limit_waiting(timeout_of(config))
     sources = {name: build(options, "source", trust=trust) for name, options in data["sources"].items() if options}
     known = config.get("evaluation", {}).get("known")  # commands that evaluate nothing have no such part
     sources |= {name: ManifestSource(path, name=name, known=known) for name, path in data.get("manifests", {}).items()}
     if not sources:
         raise ValueError("no data: name a table with +data.manifests.NAME=FILE, or choose another data=")
     return sources
+
+
+def timeout_of(config: Mapping[str, Any]) -> float:
+    """Seconds that anything is waited for; runs from before this key are evaluated too."""
+    seconds: float = config.get("timeout_seconds", 600.0)
+    return seconds
 
 
 def make_datamodule(
@@ -209,7 +218,7 @@ def make_datamodule(
         batch_size=data["batch_size"],
         evaluation_batch_size=data["evaluation_batch_size"],
         num_workers=data["num_workers"],
-        timeout_seconds=config.get("timeout_seconds", 600.0),  # runs from before this key are evaluated too
+        timeout_seconds=timeout_of(config),
         alpha=data["alpha"],
         weights=data["weights"],
         steps_per_epoch=data["steps_per_epoch"],

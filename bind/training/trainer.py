@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import math
 import os
@@ -27,12 +26,13 @@ from bind.data.datamodule import BindDataModule
 from bind.files import explain_os_error
 from bind.training.callbacks.best import BestCheckpoint
 from bind.training.callbacks.checkpoint_io import AtomicCheckpointIO
-from bind.training.callbacks.processes import stop_all_ranks_together
+from bind.training.callbacks.processes import NO_ANSWER, ProcessTimeoutError, stop_all_ranks_together
 from bind.training.callbacks.stop import wake_loader_workers
 from bind.training.checkpoints import own_weights
 from bind.training.hydra_private import is_multirun, job_arguments, set_run_dir
 from bind.training.module import BindingModule
 from bind.training.resume import quoted, resume_hint
+from bind.workers import explained_worker_death
 
 log = logging.getLogger("bind")
 
@@ -107,7 +107,8 @@ def fit(
         return resume_hint(Path(trainer.default_root_dir))
 
     try:
-        with stop_all_ranks_together(trainer.strategy.launcher, hint), plain_errors():
+        seconds = config["timeout_seconds"]
+        with stop_all_ranks_together(trainer.strategy.launcher, hint, seconds), plain_errors():
             for logger in trainer.loggers:
                 logger.log_hyperparams(dict(config))
             trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
@@ -127,31 +128,21 @@ def fit(
 def plain_errors() -> Iterator[None]:
     """What a user can change, but is raised as something else, as ValueError."""
     try:
-        yield
+        with explained_worker_death():
+            yield
     except MisconfigurationException as error:  # a metric to monitor that is never logged, for example
         raise ValueError(str(error)) from error
-    except (OSError, RuntimeError, EOFError) as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise ValueError(f"a file of the run could not be written: {error.strerror}") from error
-        if isinstance(error, OSError):
-            raise ValueError(explain_os_error(error)) from error
-        if str(error).startswith("DataLoader timed out"):
-            raise ValueError(
-                "no batch came from the data workers within timeout_seconds: one is stopped or waits for a file, or "
-                "/dev/shm is full (docker run --shm-size=8g makes it larger; data.num_workers=0 needs none)"
-            ) from error
-        if re.search(r"Timed out waiting|timed out|[Tt]imeout", str(error)) and torch.distributed.is_initialized():
-            raise ValueError(
-                "another process of this training did not answer within timeout_seconds: it is stopped, or its machine "
-                f"is gone or slower than that ({str(error).splitlines()[0]})"
-            ) from error
-        frames = {frame.name for frame in traceback.extract_tb(error.__traceback__)}
-        if "_try_get_data" in frames or str(error).startswith("DataLoader worker (pid"):
-            raise ValueError(
-                f"a data worker has died: {str(error).strip()} Is there enough memory? Lower data.num_workers; "
-                "data.num_workers=0 loads in the training process, where an error can be seen"
-            ) from error
+    except OSError as error:
+        raise ValueError(explain_os_error(error)) from error
+    except RuntimeError as error:
+        is_of_group = isinstance(error, torch.distributed.DistError) or torch.distributed.is_initialized()
+        if is_of_group and re.search(r"timed out|timeout", str(error), re.IGNORECASE):
+            raise ProcessTimeoutError(f"{NO_ANSWER} ({first_line(error)})") from error
         raise
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0]
 
 
 def keep_best(trainer: L.Trainer, module: BindingModule, monitor: str) -> float:

@@ -1,10 +1,14 @@
 import functools
 import json
 import logging
+import multiprocessing
 import os
 import pickle
+import signal
 import subprocess
 import sys
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +104,65 @@ def test_processes_share_the_work_and_repeat_none(anchor, tmp_path):
     assert all(each["embedded"] > 0 for each in shares)
     exact = look_up(fill(anchor, None)[1])
     assert all(torch.equal(each["vectors"], exact) for each in shares)
+
+
+@dataclass(frozen=True, slots=True)
+class StoppedEngine(Engine):
+    """Claims the first part; then its process is stopped, or goes on very slowly and ends."""
+
+    act: str = "stop"
+    seconds: float = 0.0
+
+    def embed_parts(self, job, anchor, parts, sizes, advance):
+        next(iter(parts))
+        if self.act == "stop":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        for _ in range(10):
+            time.sleep(self.seconds)
+            advance(0)
+        os._exit(0)
+
+
+@pytest.fixture
+def start_filling(anchor, tmp_path):
+    """Fill `tmp_path` in another process, until that has claimed a part."""
+    started = []
+
+    def start(**how):
+        watched = Watched(anchor)
+        process = multiprocessing.get_context("fork").Process(
+            target=fill, args=(watched, tmp_path), kwargs={"engine": StoppedEngine(**how)}
+        )
+        process.start()
+        started.append(process)
+        while not [path for path in tmp_path.glob("*/*/claims") if path.stat().st_size]:
+            time.sleep(0.02)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.join()
+
+
+@pytest.mark.slow
+def test_who_waits_for_a_process_that_is_stopped_says_which_one_in_the_end(anchor, tmp_path, start_filling):
+    process = start_filling()
+    told = rf"into it, and has not gone on within timeout_seconds=1: process {process.pid} \({process.pid}\) is stopped"
+    with pytest.raises(ValueError, match=told):
+        fill(anchor, tmp_path, engine=Engine(batch_size=2, timeout_seconds=1.0))
+    process.kill()
+    process.join()
+    embedded, _ = fill(anchor, tmp_path)
+    assert 0 < embedded < NUM_PICTURES, "the other parts were finished before"
+
+
+@pytest.mark.slow
+def test_who_waits_for_a_slow_process_is_patient(anchor, tmp_path, start_filling):
+    start_filling(act="go on slowly", seconds=0.4)
+    began = time.monotonic()
+    fill(anchor, tmp_path, engine=Engine(batch_size=2, timeout_seconds=1.5))
+    assert time.monotonic() - began > 2
 
 
 @pytest.mark.slow

@@ -81,6 +81,7 @@ ACTS: dict[str, Callable[[L.Trainer], None]] = {
     "SIGTERM": send(signal.SIGTERM),
     "SIGUSR1": send(signal.SIGUSR1),
     "SIGINT": send(signal.SIGINT),
+    "SIGSTOP": send(signal.SIGSTOP),
     "fail": fail,
     "kill": kill,
     "poison": poison,

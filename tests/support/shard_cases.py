@@ -104,6 +104,24 @@ def foreign_tar(path, first=0, num=4, extra=()):
     return write_tar(path, [*members, *extra])
 
 
+def store_options(url: str) -> dict[str, str]:
+    """The environment in which s3://, az:// and gs:// are subfolders of what the server at `url` serves."""
+    return {
+        "AWS_ENDPOINT": url,
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "someone",
+        "AWS_SECRET_ACCESS_KEY": "hidden",
+        "AZURE_STORAGE_ENDPOINT": url,
+        "AZURE_ALLOW_HTTP": "true",
+        "AZURE_STORAGE_ACCOUNT_NAME": "someone",
+        "AZURE_STORAGE_ACCOUNT_KEY": "aGlkZGVu",
+        "GOOGLE_BASE_URL": url,
+        "GOOGLE_ALLOW_HTTP": "true",
+        "GOOGLE_SKIP_SIGNATURE": "true",
+    }
+
+
 class Server:
     """Serves a folder as web servers do, and its subfolders as buckets of S3, Azure or Google; over https, with a
     certificate and its key in one file.
@@ -198,21 +216,7 @@ class Server:
 
     @property
     def store_options(self) -> dict[str, str]:
-        """The environment in which s3://, az:// and gs:// are subfolders of the folder."""
-        return {
-            "AWS_ENDPOINT": self.url,
-            "AWS_ALLOW_HTTP": "true",
-            "AWS_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": "someone",
-            "AWS_SECRET_ACCESS_KEY": "hidden",
-            "AZURE_STORAGE_ENDPOINT": self.url,
-            "AZURE_ALLOW_HTTP": "true",
-            "AZURE_STORAGE_ACCOUNT_NAME": "someone",
-            "AZURE_STORAGE_ACCOUNT_KEY": "aGlkZGVu",
-            "GOOGLE_BASE_URL": self.url,
-            "GOOGLE_ALLOW_HTTP": "true",
-            "GOOGLE_SKIP_SIGNATURE": "true",
-        }
+        return store_options(self.url)
 
     def __enter__(self) -> "Server":
         self.thread.start()

@@ -241,7 +241,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_and_says_so(recordings, record
 
 
 def test_a_disk_that_is_full_for_other_files_ends_the_run_likewise(recordings, tmp_path):
-    told = "a file of the run could not be written: No space left on device\nThe last good checkpoint, after step 3"
+    told = r": No space left on device; make room, or choose another place\nThe last good checkpoint, after step 3"
     with pytest.raises(ValueError, match=told):
         train(config(recordings, tmp_path, at("lack_space")))
 

@@ -12,11 +12,10 @@ from torch.utils.data import DataLoader
 
 from bind.cache.build import CacheOptions
 from bind.data.plan import BatchRequest, EvaluationPlan
-from bind.data.workers import ignore_stop_signals
-from bind.distributed import loader_start_method
 from bind.model.binder import Binder
 from bind.runs.parts import Parts
 from bind.types import Batch, Modality, Pair
+from bind.workers import PrefetchLoader
 
 log = logging.getLogger("bind")
 
@@ -80,13 +79,12 @@ class StudiedRun(Parts):
 
     def _loader(self, split: str, modalities: Sequence[Modality], requests: list[BatchRequest]) -> DataLoader[Batch]:
         num_workers = self.datamodule.num_workers if split == "train" else 0
-        return DataLoader(
+        return PrefetchLoader(
             self.datamodule.dataset(split, modalities, self.datamodule.cache),
-            sampler=requests,
-            batch_size=None,
+            requests,
+            sources=self.datamodule.sources,
             num_workers=num_workers,
-            multiprocessing_context=loader_start_method(self.datamodule.sources, num_workers),
-            worker_init_fn=ignore_stop_signals,
+            timeout_seconds=self.datamodule.timeout_seconds,
         )
 
 

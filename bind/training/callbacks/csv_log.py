@@ -13,7 +13,7 @@ from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from bind.files import remove_partial_files, write_bytes
+from bind.files import naming, remove_partial_files, write_bytes
 
 FLUSH_EVERY_N_STEPS = 100
 
@@ -117,7 +117,7 @@ class _CSVFile:
             rows = list(csv.DictReader(line.decode() for line in self._lines()))
             self.columns = sorted([*self.columns, *new])
             self._replace([_line(self.columns), *map(self._line_of, rows)])
-        with self.path.open("ab") as file:
+        with naming(self.path), self.path.open("ab") as file:
             file.writelines(map(self._line_of, self._waiting))
         self.num_rows += len(self._waiting)
         self._waiting = []

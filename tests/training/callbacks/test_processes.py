@@ -1,16 +1,21 @@
 import os
 import select
+import signal
 import subprocess
 import sys
 import threading
 import time
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
+import torch
+import torch.distributed as dist
 
 from bind.training.callbacks import processes
 from bind.training.callbacks.processes import FOLDER, stop_all_ranks_together
 from bind.training.callbacks.stop import TrainingStopped
+from bind.training.trainer import plain_errors
 
 pytestmark = pytest.mark.slow  # processes are started
 
@@ -99,6 +104,7 @@ def test_another_process_leaves_its_error_for_the_first_one(tmp_path, monkeypatc
 FIRST = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
 ANOTHER = """
 import time
+from datetime import timedelta
 from types import SimpleNamespace
 from bind.training.callbacks import processes
 processes.GRACE_SECONDS = processes.POLL_SECONDS = 0.1
@@ -118,6 +124,77 @@ def test_another_process_ends_when_the_first_one_is_gone(tmp_path):
         assert not select.select([first.stdout], [], [], 0)[0]
         first.kill()
         assert first.communicate(timeout=20)[0] == b"", "its end of the pipe closes when it has ended"
+
+
+RANK = """
+import datetime, os, signal, sys
+import torch
+import torch.distributed as dist
+print("ready", flush=True)
+sys.stdin.readline()
+rank = int(sys.argv[2])
+dist.init_process_group("gloo", init_method="file://" + sys.argv[1], rank=rank, world_size=2)
+dist.all_reduce(torch.ones(1))
+os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+@pytest.fixture
+def stopped_rank(tmp_path):
+    """Be one of two processes, of which the other one is stopped in the middle of the work; a function of its rank."""
+    started = []
+
+    def start(rank):
+        command = [sys.executable, "-c", RANK, str(tmp_path / "store"), str(rank)]
+        other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        started.append(other)
+        assert other.stdout.readline() == "ready\n"
+        other.stdin.write("\n")
+        other.stdin.flush()
+        init_method = f"file://{tmp_path / 'store'}"
+        dist.init_process_group("gloo", init_method, timedelta(seconds=5), rank=1 - rank, world_size=2)
+        dist.all_reduce(torch.ones(1))
+        return other
+
+    yield start
+    dist.destroy_process_group()
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.ranks
+def test_the_first_process_says_which_one_is_stopped_and_ends_it(stopped_rank):
+    other = stopped_rank(rank=1)
+    told = rf"another process .* within timeout_seconds: process 1 \({other.pid}\) is stopped: find what has stopped it"
+    launcher = SimpleNamespace(procs=[other])
+    with pytest.raises(ValueError, match=told), stop_all_ranks_together(launcher, hint), plain_errors():
+        dist.all_reduce(torch.ones(1))
+    assert other.wait(timeout=10) == -signal.SIGKILL
+
+
+@pytest.mark.ranks
+def test_where_the_first_process_is_stopped_another_one_says_so_and_wakes_it(
+    stopped_rank, tmp_path, monkeypatch, capfd
+):
+    other = stopped_rank(rank=0)
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(os, "getppid", lambda: other.pid)
+    with pytest.raises(SystemExit), stop_all_ranks_together(SimpleNamespace(procs=[]), hint), plain_errors():
+        dist.all_reduce(torch.ones(1))
+    told = f"process 0 ({other.pid}) is stopped: find what has stopped it"
+    assert told in capfd.readouterr().err
+    assert told in (tmp_path / "1").read_text()
+    assert other.wait(timeout=10) == 0, "it goes on, to its end"
+
+
+def test_a_stop_does_not_wait_for_ever_for_the_others(launcher):
+    began = time.monotonic()
+    with pytest.raises(TrainingStopped), stop_all_ranks_together(launcher, hint, timeout_seconds=0.5):
+        raise TrainingStopped("SIGTERM", 3)
+    assert time.monotonic() - began < 10
+    assert launcher.procs[0].wait(timeout=10) < 0
 
 
 def test_lightning_no_longer_kills_the_first_process(launcher):

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -26,8 +28,11 @@ METADATA_SERVICES = r"/latest/api/token|/latest/meta-data/|/computeMetadata/v1/|
 T = TypeVar("T")
 
 
-def get(url: str, start: int | None, stop: int | None) -> Answer:
+def get(url: str, start: int | None, stop: int | None, seconds: float) -> Answer:
     """Bytes `start` to `stop` of a file, fewer where it ends before; all of it where both are None.
+
+    Args:
+        seconds: that it may take.
 
     Raises:
         TryAgainError, FileNotFoundError, PermissionError: as the store answers, or does not.
@@ -44,11 +49,11 @@ def get(url: str, start: int | None, stop: int | None) -> Answer:
             return Answer(b"", obstore.head(store, key)["size"], None)  # the file ends before `start`
         return Answer(bytes(result.bytes()), result.meta["size"], result.meta["e_tag"])
 
-    return _call_store(url, read)
+    return _call_store(url, read, seconds)
 
 
-def list_files(pattern: str) -> list[str]:
-    """URLs of the files that match a pattern, sorted; `*` stands for anything but a slash. Raises as `get` does."""
+def list_files(pattern: str, seconds: float) -> list[str]:
+    """URLs of the files that match a pattern, sorted; `*` stands for anything but a slash. Arguments, errors: `get`."""
     import obstore
 
     def find(store: Any, key: str) -> list[str]:
@@ -61,7 +66,7 @@ def list_files(pattern: str) -> list[str]:
         return sorted(file["path"] for file in objects if name.fullmatch(file["path"]))
 
     root = _split(pattern)[0]
-    return [f"{root}/{path}" for path in _call_store(pattern, find)]
+    return [f"{root}/{path}" for path in _call_store(pattern, find, seconds)]
 
 
 @lru_cache(maxsize=64)
@@ -83,7 +88,7 @@ def _split(url: str) -> tuple[str, str]:
     return f"{scheme}://{bucket}", key
 
 
-def _call_store(url: str, operation: Callable[[Any, str], T]) -> T:
+def _call_store(url: str, operation: Callable[[Any, str], T], seconds: float) -> T:
     from obstore.exceptions import BaseError
 
     if _first_process() != os.getpid():  # obstore would wait for threads that are not there
@@ -92,8 +97,20 @@ def _call_store(url: str, operation: Callable[[Any, str], T]) -> T:
             "Start it by multiprocessing's method 'spawn'"
         )
     root, key = _split(url)
+    answer: Future[T] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(operation(open_store(root), key))
+        except BaseException as error:
+            answer.set_exception(error)
+
+    # obstore has a limit for each request only (30 s, or AWS_TIMEOUT, …), and none for how slowly credentials come.
+    threading.Thread(target=ask, daemon=True, name="ask-store").start()
     try:
-        return operation(open_store(root), key)
+        return answer.result(max(0.0, seconds))
+    except TimeoutError:
+        raise TryAgainError(f"no whole answer in {seconds:.0f} s") from None
     except BaseError as error:
         _raise_from_text(str(error))
 

@@ -111,7 +111,7 @@ def _find_remote(pattern: str) -> list[str]:
             raise ValueError(
                 f"{shown(pattern)}: web servers list nothing; write a brace pattern such as {{000000..000127}}.tar"
             )
-        return read_with_retries(pattern, lambda: list_files(pattern))
+        return read_with_retries(pattern, lambda seconds: list_files(pattern, seconds))
     folder = pattern.rstrip("/")
     content = read_whole(f"{folder}/{LISTING}", missing_ok=True)
     if content is None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from time import sleep
+from time import monotonic, sleep
 from typing import Any, TypeVar
 
 from bind.data.sources.shards import objects, web
@@ -27,6 +27,13 @@ LONGEST_PAUSE_SECONDS = 30.0
 NUM_THREADS = 16
 
 T = TypeVar("T")
+_timeout_seconds = 600.0
+
+
+def limit_waiting(seconds: float) -> None:
+    """Set how long this process, and workers that it forks, try to read one range or to list one folder."""
+    global _timeout_seconds
+    _timeout_seconds = seconds
 
 
 class UnavailableError(ValueError):
@@ -106,19 +113,23 @@ def fetch(path: str, start: int | None = None, stop: int | None = None) -> Answe
     """Bytes `start` to `stop` of a remote file, fewer where it ends before, or all; raises as `read_with_retries`."""
     require_known_scheme(path)
     get = objects.get if is_in_object_store(path) else web.get
-    return read_with_retries(path, lambda: get(path, start, stop))
+    return read_with_retries(path, lambda seconds: get(path, start, stop, seconds))
 
 
-def read_with_retries(path: str, read: Callable[[], T]) -> T:
-    """What `read` returns, tried six times where trying again may help.
+def read_with_retries(path: str, read: Callable[[float], T]) -> T:
+    """What `read` returns, tried six times where trying again may help, within the time of `limit_waiting`.
+
+    Args:
+        read: called with the seconds that are left for it.
 
     Raises:
         ValueError: naming the file, what is wrong with it and the remedy; UnavailableError where it is missing or
             forbidden.
     """
+    ends = monotonic() + _timeout_seconds
     for number in range(1, NUM_TRIES + 1):
         try:
-            return read()
+            return read(ends - monotonic())
         except TryAgainError as error:
             reason, after_seconds = str(error), error.after_seconds
         except FileNotFoundError:
@@ -128,12 +139,15 @@ def read_with_retries(path: str, read: Callable[[], T]) -> T:
             raise UnavailableError(f"{shown(path)}: may not be read ({error}). {hint}") from None
         except ValueError as error:
             raise ValueError(f"{shown(path)}: {error}") from error
-        if number < NUM_TRIES:
-            wait = min(max(FIRST_PAUSE_SECONDS * 2 ** (number - 1), after_seconds), LONGEST_PAUSE_SECONDS)
-            logger.warning("%s: %s; try %d of %d in %.1f s", shown(path), reason, number + 1, NUM_TRIES, wait)
-            sleep(wait)
+        wait = min(max(FIRST_PAUSE_SECONDS * 2 ** (number - 1), after_seconds), LONGEST_PAUSE_SECONDS)
+        if number == NUM_TRIES or monotonic() + wait > ends:
+            break
+        logger.warning("%s: %s; try %d of %d in %.1f s", shown(path), reason, number + 1, NUM_TRIES, wait)
+        sleep(wait)
+    limit = "" if number == NUM_TRIES else f" within timeout_seconds={_timeout_seconds:g}"
+    tries = "1 try" if number == 1 else f"{number} tries"
     raise ValueError(
-        f"{shown(path)}: not readable in {NUM_TRIES} tries, the last time because of: {reason}. Check the connection "
+        f"{shown(path)}: not readable in {tries}{limit}, the last time because of: {reason}. Check the connection "
         "and the server, then go on with ckpt=last"
     )
 

@@ -34,8 +34,11 @@ MAX_WHOLE_BYTES = 2**30
 PORTS = {"http": 80, "https": 443}
 
 
-def get(url: str, start: int | None, stop: int | None) -> Answer:
+def get(url: str, start: int | None, stop: int | None, seconds: float) -> Answer:
     """Bytes `start` to `stop` of a file, fewer where it ends before; all of it where both are None.
+
+    Args:
+        seconds: that it may take; a server that is silent for `TIMEOUT_SECONDS` is given up before.
 
     Raises:
         TryAgainError, FileNotFoundError, PermissionError: as the server answers, or does not.
@@ -46,8 +49,9 @@ def get(url: str, start: int | None, stop: int | None) -> Answer:
     if start is not None and stop is not None:
         headers["Range"] = f"bytes={start}-{stop - 1}"
     max_bytes = MAX_WHOLE_BYTES if start is None or stop is None else stop - start
+    ends = time.monotonic() + seconds
     for _ in range(MAX_REDIRECTS + 1):
-        status, header, content = _request(url, headers, max_bytes)
+        status, header, content = _request(url, headers, max_bytes, ends)
         if status not in (301, 302, 303, 307, 308):
             check_status(status, retry_after=header.get("Retry-After", ""))
             return _answer(status, header, content, start)
@@ -97,10 +101,11 @@ def _server(url: str) -> tuple[str, str, int]:
     raise ValueError("not a usable URL. Check its host and port; a login in it is percent-encoded") from None
 
 
-def _request(url: str, headers: dict[str, str], max_bytes: int) -> tuple[int, Message, bytes]:
+def _request(url: str, headers: dict[str, str], max_bytes: int, ends: float) -> tuple[int, Message, bytes]:
     """Status and headers of the answer to a GET, with its body where that is the requested one.
 
-    A body of more than `max_bytes` is not what was asked for; one that drips is given up.
+    A body of more than `max_bytes` is not what was asked for; one that drips, or is not there at the time `ends`, is
+    given up.
     """
     # A connection serves one thread at a time and does not survive a fork.
     connection, prefix, login = _connection(_server(url), os.getpid(), threading.get_ident())
@@ -109,10 +114,11 @@ def _request(url: str, headers: dict[str, str], max_bytes: int) -> tuple[int, Me
     target += "?" + quote(parts.query, safe="/%!$&'()*+,;=:@~?") if parts.query else ""
     content = None
     try:
-        with _deadline(connection):
+        with _deadline(connection, min(2 * TIMEOUT_SECONDS, ends - time.monotonic())):
             response = _send(connection, target, headers | login)
         if response.status == (206 if "Range" in headers else 200):
-            content = _read_bounded(response, max_bytes)
+            with _deadline(connection, ends - time.monotonic()):
+                content = _read_bounded(response, max_bytes)
         return response.status, response.headers, content or b""
     except ssl.SSLCertVerificationError as error:
         raise ValueError(f"its certificate can't be verified ({error.verify_message}). Check the URL") from error
@@ -124,8 +130,8 @@ def _request(url: str, headers: dict[str, str], max_bytes: int) -> tuple[int, Me
 
 
 @contextlib.contextmanager
-def _deadline(connection: HTTPConnection) -> Iterator[None]:
-    """Cut the connection where the head of the answer takes longer: the socket's own timeout is one of each byte."""
+def _deadline(connection: HTTPConnection, seconds: float) -> Iterator[None]:
+    """Cut the connection where the block takes longer: the socket's own timeout is one of each byte."""
     is_late = threading.Event()
 
     def cut() -> None:
@@ -134,15 +140,18 @@ def _deadline(connection: HTTPConnection) -> Iterator[None]:
             with contextlib.suppress(OSError):  # it has just been closed
                 sock.shutdown(socket.SHUT_RDWR)
 
-    timer = threading.Timer(2 * TIMEOUT_SECONDS, cut)  # connecting and waiting for the first byte
+    timer = threading.Timer(max(0.0, seconds), cut)
     timer.daemon = True
     timer.start()
     try:
         yield
+    except (HTTPException, OSError, TryAgainError):
+        if not is_late.is_set():
+            raise
     finally:
         timer.cancel()
     if is_late.is_set():  # to http.client a head that ends early is a whole one
-        raise TryAgainError(f"no answer in {2 * TIMEOUT_SECONDS:.0f} s")
+        raise TryAgainError(f"no whole answer in {seconds:.0f} s")
 
 
 def _read_bounded(response: HTTPResponse, max_bytes: int) -> bytes:

@@ -179,7 +179,7 @@ class TestAnswers:
         web._connection.cache_clear()
         server.latency_seconds = 0.5
         with pytest.raises(TryAgainError, match="timed out"):
-            web.get(url, 0, 1)
+            web.get(url, 0, 1, 60.0)
         web._connection.cache_clear()
 
 
@@ -197,7 +197,7 @@ class TestRequests:
     )
     def test_a_url_that_is_none_is_refused_without_its_password(self, url):
         with pytest.raises(ValueError, match="not a usable URL") as e:
-            web.get(url, 0, 1)
+            web.get(url, 0, 1, 60.0)
         assert "sec" not in str(e.value)
 
     def test_connections_are_kept_and_renewed(self, server, url, monkeypatch, short_pauses):
@@ -223,7 +223,7 @@ class TestRequests:
         assert server.headers[-1]["Host"] == "far.invalid:81"
         assert server.headers[-1]["Proxy-Authorization"] == "Basic " + base64.b64encode(b"us:er").decode()
         with pytest.raises(TryAgainError, match="Tunnel connection failed: 501"):  # the server knows no CONNECT
-            web.get("https://far.invalid/bucket/a.bin", 10, 20)
+            web.get("https://far.invalid/bucket/a.bin", 10, 20, 60.0)
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         web._connection.cache_clear()
         assert read_range(url, 10, 20) == CONTENT[10:20]
