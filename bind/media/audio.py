@@ -14,7 +14,14 @@ import numpy as np
 from bind.files import reading
 from bind.media.decoded import Blocks, Sound, decoded_sound
 from bind.media.recording import EDGE_SECONDS, Recording, checked_finite, recording_in_memory, span_frames
-from bind.media.soundtrack import CONTAINER_SUFFIXES, decode_format, decode_mp3, decode_soundtrack, is_mp3
+from bind.media.soundtrack import (
+    CONTAINER_SUFFIXES,
+    decode_format,
+    decode_mp3,
+    decode_soundtrack,
+    is_container,
+    is_mp3,
+)
 from bind.media.whole_file import CUT_SHORT, require_whole_file
 from bind.types import Clip, Waveform
 
@@ -22,6 +29,8 @@ READER_VERSION = 2
 """Raised where the same file would give other values: part of the key of caches."""
 EXACT_SUBTYPES = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 """Encodings of one frame each, which libsndfile finds by its number; FLAC with them, whose frames are numbered."""
+WHOLE_FORMATS = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "SVX", "AU", "CAF", "NIST", "FLAC", "OGG")
+"""Formats of libsndfile that say where they end."""
 UNKNOWN_FRAMES = 1 << 36
 """More than a FLAC file can state: libsndfile's number where the head states none."""
 MAX_PEAK = 16.0
@@ -87,11 +96,20 @@ def _open_by_kind(file_clip: Clip, opened: ExitStack) -> Sound:
         require_whole_file(file_clip.file, name)
     else:
         _require_whole_once(*identity)
-    if file_clip.path.suffix.lower() in CONTAINER_SUFFIXES:
+    if file_clip.path.suffix.lower() in CONTAINER_SUFFIXES or is_container(file_clip):
         return decoded_sound(name, lambda: decode_soundtrack(file_clip), identity)
     if is_mp3(file_clip):
         return decoded_sound(name, lambda: decode_mp3(file_clip), identity)
     file = opened.enter_context(_open_soundfile(file_clip))
+    if file.format == "MP3":  # behind a tag, in a file that is called otherwise
+        return decoded_sound(name, lambda: decode_mp3(file_clip), identity)
+    if file.format not in WHOLE_FORMATS:
+        raise ValueError(
+            f"{name}: of the format {file.format}, which does not say where it ends, so that a copy that is cut short "
+            "would pass. Convert it: ffmpeg -i FILE NEW.flac"
+        )
+    if file.subtype == "MPEG_LAYER_III":
+        return decoded_sound(name, lambda: decode_format(file_clip, "wav"), identity)
     if file.format == "OGG":
         return decoded_sound(name, lambda: decode_format(file_clip, "ogg"), identity)
     if file.format == "FLAC" or file.subtype in EXACT_SUBTYPES:
@@ -124,7 +142,11 @@ def _open_soundfile(clip: Clip) -> Iterator[Any]:
     try:
         file = soundfile.SoundFile(clip.file)
     except (soundfile.SoundFileError, OSError) as error:
-        raise ValueError(f"{clip.path}: not readable as sound ({error}). Replace the file or drop its row") from error
+        reason = str(error).replace(f"Error opening {str(clip.path)!r}: ", "")
+        raise ValueError(
+            f"{clip.path}: not readable as sound ({reason}). Replace the file, convert it (ffmpeg -i FILE NEW.flac), or "
+            "drop its row"
+        ) from error
     with file:
         yield file
 

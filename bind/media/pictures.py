@@ -183,7 +183,7 @@ def _eight_bit_grey(image: Image.Image, name: str) -> Image.Image:
         white = 1.0
     elif image.mode.startswith("I;16"):
         white = 2.0 ** tags.get(TIFF_BITS, (16,))[0] - 1
-        if levels.max() * DARK_FACTOR < white:
+        if int(levels.max()) * DARK_FACTOR < white:
             warn_once(f"grey pictures that fill less than 1/{DARK_FACTOR} of their levels are nearly black", name)
     elif image.format == "PPM":
         white = 65535.0  # Pillow scales other ones to it

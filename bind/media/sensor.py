@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import math
 import re
@@ -183,7 +184,8 @@ def read_sensor_table(clip: Clip) -> SensorFile:
         raise ValueError(f"{path}: write each channel's unit into its column name, as in 'acc_x [g]'")
     left_out = tuple(name for name in names if name not in channels and name not in times)
     if left_out:
-        warn_once(f"columns without a unit in their name are left out: {', '.join(left_out)}", str(path))
+        names_left_out = ", ".join(name or "the one without a name" for name in left_out)
+        warn_once(f"columns without a unit in their name are left out: {names_left_out}", str(path))
     values_TC = np.stack([_channel(columns[name], name, str(path)) for name in channels], axis=1)
     if len(time_seconds) < 2:
         raise ValueError(f"{path}: {len(time_seconds)} row(s) are no recording")
@@ -204,6 +206,8 @@ def _read_table(clip: Clip) -> Any:
         if clip.path.suffix.lower() == ".parquet":
             return pyarrow.parquet.read_table(clip.file)
         content = clip.path.read_bytes() if isinstance(clip.path, Path) else clip.path.content
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            content = content.decode("utf-16").encode()
         parsing, converting = csv_options(content[:65536])
         return pyarrow.csv.read_csv(io.BytesIO(content), parse_options=parsing, convert_options=converting)
 

@@ -13,7 +13,7 @@ from bind.media.decoded import Blocks
 from bind.media.notices import warn_once
 from bind.media.recording import EDGE_SECONDS
 from bind.media.video import VIDEO_SUFFIXES, clock_start_seconds, discard_other_streams, open_container
-from bind.media.whole_file import CUT_SHORT
+from bind.media.whole_file import ASF_HEADER, CUT_SHORT, EBML
 from bind.types import Clip
 
 CONTAINER_SUFFIXES = VIDEO_SUFFIXES | {".m4a", ".mka", ".aac", ".wma"}
@@ -189,6 +189,13 @@ def is_mp3(clip: Clip) -> bool:
         head = file.read(6)
     is_frame = _frame_bytes(head) > 0 and head[1] >> 1 & 3 != 0  # 0 is ADTS
     return is_frame or (head[:3] == b"ID3" and clip.path.suffix.lower() in MP3_SUFFIXES)
+
+
+def is_container(clip: Clip) -> bool:
+    """Whether a file is MP4 or a relative of it, Matroska, AVI or WMA, whatever it is called."""
+    with _opened(clip) as file:
+        head = file.read(16)
+    return head[4:8] == b"ftyp" or head[:4] == EBML or head == ASF_HEADER or (head[:4], head[8:11]) == (b"RIFF", b"AVI")
 
 
 def _stated_mp3_frames(clip: Clip) -> int | None:

@@ -18,7 +18,7 @@ from bind.types import Clip
 READER_VERSION = 1
 """Raised where the same file would give other values: part of the key of caches."""
 VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts"})
-FORMATS = "mov,matroska,avi,mpeg,mpegts,mpegvideo,aac,asf,mp3,ogg,flac"
+FORMATS = "mov,matroska,avi,mpeg,mpegts,mpegvideo,aac,asf,mp3,ogg,flac,wav"
 """Those that are decoded, whatever a file is called: a playlist would have other files opened."""
 ROUNDING_SECONDS = 1e-3
 """Containers round times to their own clock, Matroska's to a millisecond."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 import mmap
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,11 @@ FLAC_START = b"fLaC\x00\x00\x00\x22"
 EBML, SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 OGG_BEGINS, OGG_ENDS = 2, 4
 """Bits in the head of a page: the first and the last page of a stream."""
+TS_SYNC, TS_PACKET_BYTES = b"\x47", 188
+CHUNK_NAME = re.compile(rb"[ -~]{4}")
+MAX_REST_BYTES = 4096
+"""Behind the last chunk, where programs leave tags and zeros; more than that may be sound."""
+SOUND_CHUNKS = (b"data", b"SSND", b"BODY", b"LIST")
 ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 CUT_SHORT = "Replace it with a complete copy; or, to keep what is there, write it again: ffmpeg -i FILE NEW_FILE"
 JOINED = "Split it, or write the sounds into one file: sox or ffmpeg's concat filter join them"
@@ -25,7 +32,7 @@ def require_whole_file(file: Path | io.BytesIO, name: str) -> None:
     """Raise ValueError where the structure of a file shows that it is cut short, or that another one follows in it.
 
     Only heads of blocks are read, but for FLAC, which is searched for a second start. Known are WAV, RF64, AVI, AIFF,
-    AU, W64, FLAC, Ogg, MP4 and its relatives, Matroska and WMA; other formats pass.
+    8SVX, AU, CAF, W64, NIST, FLAC, Ogg, MP4 and its relatives, Matroska, MPEG-TS and WMA; other formats pass.
     """
     if isinstance(file, io.BytesIO):
         _check(file, len(file.getbuffer()), name)
@@ -51,6 +58,12 @@ def _check(file: BinaryIO, num_bytes: int, name: str) -> None:
         (size,) = struct.unpack("<Q", file.read(8).ljust(8, b"\0"))
         _require_end(name, size, num_bytes)
         _refuse_second(file, name, head[:4], size)
+    elif head[:4] == b"caff":
+        for end in _caf_ends(file, num_bytes):
+            _require_end(name, end, num_bytes)
+            _refuse_second(file, name, head[:4], end)
+    elif head[:7] == b"NIST_1A":
+        _check_nist(file, num_bytes, name)
     elif head[:4] == b"fLaC":
         _check_flac(file, num_bytes, name)
     elif head[:4] == b"OggS":
@@ -64,6 +77,8 @@ def _check(file: BinaryIO, num_bytes: int, name: str) -> None:
     elif head == ASF_HEADER:
         for end in _asf_ends(file, num_bytes):
             _require_end(name, end, num_bytes)
+    elif head[:1] == TS_SYNC and _is_transport_stream(file) and num_bytes % TS_PACKET_BYTES:
+        _require_end(name, num_bytes + TS_PACKET_BYTES - num_bytes % TS_PACKET_BYTES, num_bytes)
 
 
 def _require_end(name: str, end: int, num_bytes: int) -> None:
@@ -86,7 +101,7 @@ def _check_chunks(file: BinaryIO, num_bytes: int, name: str, head: bytes) -> Non
     order = ">" if head[:4] in (b"FORM", b"RIFX") else "<"
     kind, is_video = head[8:12], head[8:11] == b"AVI"  # long AVIs go on in further blocks of the kind AVIX
     stated = struct.unpack(f"{order}I", head[4:8])[0]
-    position, data_bytes = 12, 0
+    position, data_bytes, sound_bytes = 12, 0, 0
     while position + 8 <= num_bytes:
         file.seek(position)
         chunk = file.read(8)
@@ -94,7 +109,13 @@ def _check_chunks(file: BinaryIO, num_bytes: int, name: str, head: bytes) -> Non
         if chunk[:4] == b"ds64":
             riff_bytes, data_bytes = struct.unpack("<QQ", file.read(16).ljust(16, b"\0"))
             stated = min(stated, riff_bytes) if stated < UNKNOWN_BYTES else riff_bytes
-        if chunk[:4] in (b"data", b"SSND", b"LIST"):
+        if sound_bytes and not is_video and not CHUNK_NAME.fullmatch(chunk[:4]):
+            if not CHUNK_NAME.fullmatch(_bytes_at(file, position - 1, 4)):  # where an odd length was not padded
+                _refuse_long_rest(name, sound_bytes, num_bytes - position)
+                break
+            position -= 1
+            continue
+        if chunk[:4] in SOUND_CHUNKS:
             is_long = size >= UNKNOWN_BYTES
             if is_long and not data_bytes:
                 return  # written into a pipe, to the end of the file
@@ -105,10 +126,53 @@ def _check_chunks(file: BinaryIO, num_bytes: int, name: str, head: bytes) -> Non
             _refuse_joined(name, position)
         if chunk[:4] == b"data" and size == 0:
             return  # recorded without an end: decoders take what follows
+        if chunk[:4] in SOUND_CHUNKS and chunk[:4] != b"LIST":
+            sound_bytes = size
         position += 8 + size + size % 2
     # A chunk of odd length may lack its padding at a joint.
     if not is_video:
         _refuse_second(file, name, head[:4], 8 + stated)
+
+
+def _bytes_at(file: BinaryIO, position: int, num_bytes: int) -> bytes:
+    file.seek(position)
+    return file.read(num_bytes)
+
+
+def _refuse_long_rest(name: str, sound_bytes: int, rest_bytes: int) -> None:
+    if rest_bytes > MAX_REST_BYTES:
+        raise ValueError(
+            f"{name}: its head states {sound_bytes} bytes of sound, and {rest_bytes} bytes follow that are no part of "
+            "the format: where they are sound, the length in the head is wrong. Write it again from its source, or cut "
+            "them off: ffmpeg -i FILE NEW_FILE"
+        )
+
+
+def _caf_ends(file: BinaryIO, num_bytes: int) -> Iterator[int]:
+    """Ends of the chunks of a CAF file."""
+    position = 8
+    while position + 12 <= num_bytes:
+        chunk = _bytes_at(file, position, 12)
+        size = struct.unpack(">q", chunk[4:])[0]
+        if size < 0 or not CHUNK_NAME.fullmatch(chunk[:4]):
+            return  # -1: to the end of the file
+        position += 12 + size
+        yield position
+
+
+def _check_nist(file: BinaryIO, num_bytes: int, name: str) -> None:
+    head = _bytes_at(file, 0, 1 << 14)
+    fields = {words[0]: words[2] for line in head.splitlines() if len(words := line.split(None, 2)) == 3}
+    numbers = [fields.get(key, b"") for key in (b"sample_count", b"channel_count", b"sample_n_bytes")]
+    if all(number.isdigit() for number in numbers) and b"shorten" not in fields.get(b"sample_coding", b""):
+        start = int(head[8:16]) if head[8:16].strip().isdigit() else 1024
+        end = start + math.prod(map(int, numbers))
+        _require_end(name, end, num_bytes)
+        _refuse_second(file, name, b"NIST_1A", end)
+
+
+def _is_transport_stream(file: BinaryIO) -> bool:
+    return all(_bytes_at(file, n * TS_PACKET_BYTES, 1) == TS_SYNC for n in range(4))
 
 
 def _check_flac(file: BinaryIO, num_bytes: int, name: str) -> None:

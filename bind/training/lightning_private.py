@@ -79,6 +79,11 @@ def set_batches_done(loops: dict[str, Any], epoch: int, batch: int, num_batches:
             batches[name] += moved
 
 
+def forget_logged_values(trainer: L.Trainer, hook: str) -> None:
+    """Have the next row of the log hold what `hook` logs from now on: Lightning repeats values of earlier steps."""
+    trainer.fit_loop.epoch_loop._results.reset(fx=hook)
+
+
 def is_at_last_batch(trainer: L.Trainer) -> bool:
     """Whether the training batch that is being worked on is the last one of its epoch."""
     return bool(trainer.fit_loop.epoch_loop.batch_progress.is_last_batch)

@@ -21,7 +21,7 @@ from bind.metrics.geometry import space
 from bind.model.binder import Binder
 from bind.model.chunks import refuse_batch_statistics
 from bind.training.callbacks.best import forget_foreign_paths
-from bind.training.lightning_private import set_batches_done
+from bind.training.lightning_private import forget_logged_values, set_batches_done
 from bind.training.schedule import Schedule
 from bind.training.sharding import shard
 from bind.types import Batch, Embeddings, Modality, Pair
@@ -147,6 +147,8 @@ class BindingModule(L.LightningModule):
         every = self.trainer.log_every_n_steps or 1  # type: ignore[attr-defined]
         if (self.global_step + 1) % every and not self.trainer.is_last_batch:
             return  # loggers would drop it, for a third of a millisecond each and, among processes, an exchange
+        # A source that lacks a pair has no loss of it in this step, whatever the step before had.
+        forget_logged_values(self.trainer, "on_before_optimizer_step")  # type: ignore[arg-type]
         for name, losses in of_step.items():
             mean = torch.stack(losses).mean() if len(losses) > 1 else losses[0]
             self.log(name, mean, prog_bar=name == "train/loss", sync_dist=True)

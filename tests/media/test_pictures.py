@@ -386,3 +386,13 @@ def test_one_door_opens_all_pictures():
     scripts = Path(__file__).parents[2] / "data_scripts"
     openers += [path.name for path in scripts.glob("*.py") if "Image.open(" in path.read_text()]
     assert openers == ["media.pictures"]
+
+
+@pytest.mark.parametrize("white", [65535, 65535 // 16, 65535 // 14, 1000])
+def test_only_pictures_that_are_nearly_black_are_said_to_be(tmp_path, monkeypatch, caplog, white):
+    """Of 16 bits, whose highest level times a factor is more than 16 bits hold."""
+    monkeypatch.setattr(notices, "_warned", set())
+    path = tmp_path / "a.png"
+    Image.fromarray(np.linspace(0, white, 64).reshape(8, 8).astype(np.uint16)).save(path)
+    assert np.asarray(open_image(path)).max() == round(white / 257)
+    assert ("nearly black" in caplog.text) == (white * 15 < 65535)

@@ -258,3 +258,12 @@ def test_a_ramp_that_holds_its_own_time_keeps_it_on_the_grid(rate_hz, start, jit
         grid = (first + np.arange(len(values_TC))) / even.sample_rate_hz
         assert np.abs(values_TC[:, 0] - grid).max() < 0.11 / rate_hz + 1e-6 * grid[-1] + 1e-6
     assert even.num_frames >= sum(len(values_TC) for _, values_TC in even.stretches) - 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_tables_in_utf_16_are_read(tmp_path, encoding):
+    rows = "".join(f"{n / 100},{n % 7}\n" for n in range(50))
+    (tmp_path / "a.csv").write_text("time_seconds,acc_x [g]\n" + rows, encoding=encoding)
+    recording = open_sensor(Clip(tmp_path / "a.csv"))
+    assert recording.sample_rate_hz == pytest.approx(100)
+    assert recording.read(0, 8)[:, 0].tolist() == [0, 1, 2, 3, 4, 5, 6, 0]

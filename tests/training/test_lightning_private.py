@@ -70,6 +70,34 @@ def test_the_validation_is_at_its_first_batch(tmp_path):
         assert (current.ready, current.started, current.processed, current.completed) == (1, 1, 0, 0)
 
 
+class OtherNamesByStep(BoringModel):
+    """Logs `even` at even steps and `odd` at odd ones, as batches of different sources do."""
+
+    def on_before_optimizer_step(self, optimizer):
+        lightning_private.forget_logged_values(self.trainer, "on_before_optimizer_step")
+        self.log("odd" if self.global_step % 2 else "even", float(self.global_step))
+
+
+class Rows(L.pytorch.loggers.logger.DummyLogger):
+    def __init__(self):
+        super().__init__()
+        self.rows = []
+
+    def log_metrics(self, metrics, step=None):
+        self.rows.append({name: value for name, value in metrics.items() if name != "epoch"})
+
+
+@pytest.mark.slow
+def test_a_row_of_the_log_repeats_no_value_of_an_earlier_step(tmp_path):
+    logger = Rows()
+    options = {"accelerator": "cpu", "enable_checkpointing": False, "enable_progress_bar": False, "barebones": False}
+    trainer = L.Trainer(
+        **options, default_root_dir=tmp_path, logger=logger, log_every_n_steps=1, max_steps=4, limit_val_batches=0
+    )
+    trainer.fit(OtherNamesByStep())
+    assert logger.rows == [{"even": 0.0}, {"odd": 1.0}, {"even": 2.0}, {"odd": 3.0}]
+
+
 def test_epochs_are_counted_the_same_with_max_steps(tmp_path):
     trainer = L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, max_steps=5, max_epochs=2)
     assert trainer.fit_loop._iteration_based_training()
