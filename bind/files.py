@@ -260,7 +260,7 @@ def _open_lock(path: Path, advice: str, flags: int = os.O_RDWR | os.O_CREAT) -> 
     if path in _HELD:
         raise FolderInUseError(f"{path.parent} is in use by this process, {os.getpid()}: {advice}")
     while True:
-        descriptor = os.open(path, flags | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -310,6 +310,7 @@ REMEDIES = {
     errno.ENOENT: "check the path",
     errno.ENOTDIR: "check the path: a part of it is a file",
     errno.EISDIR: "name a file, not a folder",
+    errno.ELOOP: "it is a link: put what it leads to in its place, or choose another place",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.ESTALE: "mount the file system again, then go on with ckpt=last",
     errno.EIO: "check the disk or the mount, then go on with ckpt=last",

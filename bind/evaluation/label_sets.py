@@ -69,7 +69,7 @@ class LabelSet:
     @property
     def prompts(self) -> list[list[str]]:
         """The texts of each class: every template with every phrase."""
-        return [[t.format(phrase) for t in self.templates for phrase in p] for p in self.classes.values()]
+        return [[t.replace("{}", phrase) for t in self.templates for phrase in p] for p in self.classes.values()]
 
     @property
     def fingerprint(self) -> str:

@@ -144,7 +144,7 @@ def _open_soundfile(clip: Clip) -> Iterator[Any]:
     except (soundfile.SoundFileError, OSError) as error:
         reason = str(error).replace(f"Error opening {str(clip.path)!r}: ", "")
         raise ValueError(
-            f"{clip.path}: not readable as sound ({reason}). Replace the file, convert it (ffmpeg -i FILE NEW.flac), or "
+            f"{clip.path}: not readable as sound ({reason}). Replace the file, convert it (ffmpeg -i FILE NEW.flac) or "
             "drop its row"
         ) from error
     with file:

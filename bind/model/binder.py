@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from bind.build import build, locate_class
 from bind.data.collate import collate_clips
-from bind.files import open_folder_atomically, write_text
+from bind.files import open_folder_atomically, require_regular_file, write_text
 from bind.fusion.inputs import fused_name
 from bind.model.chunks import encode_in_chunks
 from bind.model.clips import average_clips
@@ -29,6 +29,7 @@ from bind.model.description import (
     describe_with_anchor,
     read_description,
 )
+from bind.model.size import SizeLimit, read_shapes
 from bind.model.trunks import share_trunks
 from bind.terminal import printable_errors
 from bind.types import Batch, Clip, Embeddings, Inputs, Modality, Transform
@@ -313,8 +314,11 @@ class Binder(nn.Module):
         folder = _locate(path_or_hub_id)
         config, about = read_description(folder, trust)
         where = folder / CONFIG_NAME
+        require_regular_file(folder / WEIGHTS_NAME)
+        shapes = read_shapes(folder / WEIGHTS_NAME)
         try:
-            binder = cls.from_config(config, trust=trust)
+            with SizeLimit(shapes):
+                binder = cls.from_config(config, trust=trust)
         except ValueError as error:
             raise ValueError(f"{where}: {error}{'' if about.is_as_saved else f'. The file {NOT_AS_SAVED}'}") from error
         except Exception as error:  # whatever a constructor makes of numbers that it was never given

@@ -15,6 +15,7 @@ from typing import Any
 
 from bind.checksums import checksum_of_file, checksum_of_values
 from bind.files import require_regular_file
+from bind.model.size import require_bounded_numbers
 from bind.plain_data import Kind, read_json, require_each, require_kinds
 
 CONFIG_NAME = "binder.json"
@@ -28,7 +29,10 @@ ANCHOR_SUFFIXES = (".json", ".safetensors", ".txt", ".model")
 """Of what `save_pretrained` writes; no pickle among them."""
 PATTERNS = [CONFIG_NAME, WEIGHTS_NAME, *(f"{ANCHOR_FOLDER}/*{suffix}" for suffix in ANCHOR_SUFFIXES)]
 """What is downloaded of a binder on the hub."""
+ANCHOR_CONFIG = "config.json"
 MAX_BYTES = 2**24
+MAX_ANCHOR_BYTES = 2**27
+"""Of a JSON file of an anchor: vocabularies of a quarter of a million words have 35 MB."""
 NOT_AS_SAVED = (
     f"is not as it was saved, its checksum is another one: copy or download the folder again (where you have changed "
     f'it yourself, take "checksums" out of {CONFIG_NAME})'
@@ -98,6 +102,8 @@ def read_description(folder: Path, trust: Sequence[str]) -> tuple[dict[str, Any]
     for part in ("encoder", "transform"):
         options = config[part].values()
         require_each(options, lambda value: isinstance(value, dict | None), str(path), f"the options of a {part}")
+    for part in ("anchor", "modalities", "encoder", "head", "transform", "fusion"):
+        require_bounded_numbers(config.get(part), str(path), part)
     checksums = config.pop("checksums", {})
     is_as_saved = checksums.get(CONFIG_NAME, checksum := checksum_of_values(config)) == checksum
     about = About(config.pop("anchor_fingerprint"), config.pop("anchor_name", None), checksums, is_as_saved)
@@ -113,6 +119,10 @@ def _with_place(anchor: Mapping[str, Any], folder: Path, fingerprint: str, trust
         enclosed = folder / ANCHOR_FOLDER
         if enclosed.is_symlink() or not enclosed.is_dir():
             raise ValueError(f"{enclosed}: the anchor's folder is missing or a link; copy the whole binder again")
+        for file in sorted(enclosed.glob("*.json")):
+            about = read_json(file, max_bytes=MAX_ANCHOR_BYTES)
+            if file.name == ANCHOR_CONFIG:
+                require_bounded_numbers(about, str(file))
         return {**anchor, "pretrained": str(enclosed.resolve())}
     if isinstance(pretrained, str) and HUB_ID.fullmatch(pretrained) and not Path(pretrained).exists():
         return dict(anchor)

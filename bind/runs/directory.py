@@ -15,6 +15,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from bind.data.sources.shards.patterns import absolute_shards
 from bind.files import FolderInUseError, lock_folder
 from bind.plain_data import Kind, require_kinds, require_plain_yaml
+from bind.runs.ownership import refuse_links
 from bind.terminal import printable_errors
 from bind.training.hydra_private import current_job, is_multirun, output_dir, set_run_dir
 from bind.training.lightning_private import is_first_process
@@ -56,6 +57,7 @@ def owned_run_dir(cfg: DictConfig) -> Iterator[None]:
     is_by_time = "${now:" in str(unresolved["run_dir"]) and not is_multirun()
     folder = Path(output_dir() or cfg.run_dir).resolve()
     advice = "choose another run_dir, or wait until it has ended"
+    refuse_links(folder)
     with ExitStack() as stack:
         for number in count(1):
             numbered = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")

@@ -25,6 +25,7 @@ from bind.report.values import SplitValues
 from bind.runs.directory import suffix_of
 from bind.runs.figures import robustness_figures
 from bind.runs.leakage import audit_run, without_leaked
+from bind.runs.ownership import unmarked
 from bind.runs.parts import Parts
 from bind.runs.stopwatch import Stopwatch
 from bind.training.resume import invocation
@@ -120,7 +121,7 @@ def write_pictures(
         pngs,
         media,
         fused=fused,
-        config_yaml=(run_dir / "config.yaml").read_text(encoding="utf-8"),
+        config_yaml=unmarked((run_dir / "config.yaml").read_text(encoding="utf-8")),
         seed=config["seed"],
         command=invocation(),
         versions=versions(),

@@ -26,6 +26,7 @@ from bind.report.tables import print_cells
 from bind.runs.captions import warn_of_cut_captions
 from bind.runs.directory import open_run, owned_results, owned_run_dir, prepare_run_dir, suffix_of
 from bind.runs.evaluation import evaluate_run
+from bind.runs.ownership import marked
 from bind.runs.parts import Parts
 from bind.runs.stopwatch import Stopwatch
 from bind.training.checkpoints import find_checkpoint, init_weights, last_checkpoint
@@ -162,7 +163,7 @@ def begin_run_dir(training: Training) -> None:
     if training.checkpoint and (run_dir / "config.yaml").is_file():
         for change in changes(open_run(str(run_dir))[1], config):
             log.warning("going on with another setting than before: %s", change)
-    write_text(run_dir / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(dict(config))))
+    write_text(run_dir / "config.yaml", marked(OmegaConf.to_yaml(OmegaConf.create(dict(config)))))
     if training.checkpoint is None:
         (run_dir / "logs" / "metrics.csv").unlink(missing_ok=True)
         if (earlier := last_checkpoint(run_dir)).is_file():  # ckpt=last would go on with another run

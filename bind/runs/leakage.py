@@ -26,6 +26,7 @@ from bind.evaluation.embedded import EmbeddedSplit
 from bind.media.pictures import open_image
 from bind.metrics.bootstrap import bootstrap_ci
 from bind.runs.directory import open_run
+from bind.runs.ownership import confined, is_own, is_trusted_place
 from bind.runs.parts import Parts, make_sources
 from bind.types import FactorSource, Modality
 
@@ -132,9 +133,14 @@ def earlier_parts(
     parts: list[SourceSplit] = []
     notes: list[str] = []
     seen = {run_dir.resolve()}
-    starts = _starts(config)
+    starts = _starts(config, run_dir)
     while starts:
-        start = starts.pop()
+        start, is_named_by_own = starts.pop()
+        if not (is_named_by_own or is_trusted_place(start, trust)):
+            notes.append(
+                f"what {start} was trained on: a run that this account has not written names it; trust=[{start}]"
+            )
+            continue
         path = Path(start)
         folder = next((p for p in (path, *list(path.parents)[:2]) if (p / "config.yaml").is_file()), None)
         if folder is None or not path.exists():
@@ -143,7 +149,7 @@ def earlier_parts(
             seen.add(folder.resolve())
             try:
                 _, its = open_run(str(folder))
-                sources = make_sources(its, trust)
+                sources = make_sources(confined(its, folder, trust), trust)
                 weights = source_weights(list(sources), its["data"]["weights"])
                 for (name, source), weight in zip(sources.items(), weights, strict=True):
                     if weight and source.samples("train"):
@@ -151,14 +157,15 @@ def earlier_parts(
             except (ValueError, OSError, KeyError) as error:
                 notes.append(f"what {start} was trained on: {error}")
             else:
-                starts += _starts(its)
+                starts += _starts(its, folder)
     return parts, notes
 
 
-def _starts(config: Mapping[str, Any]) -> list[str]:
-    """Where a run took weights from: `init_from`, a checkpoint, and the anchor."""
+def _starts(config: Mapping[str, Any], run_dir: Path) -> list[tuple[str, bool]]:
+    """Where a run took weights from: `init_from`, a checkpoint, and the anchor; and whether the run is one's own."""
+    is_ours = not (run_dir / "config.yaml").is_file() or is_own(run_dir)
     found = [config.get("init_from"), config.get("ckpt"), config["anchor"].get("pretrained")]
-    return [str(start) for start in found if start and start not in ("last", "auto")]
+    return [(str(start), is_ours) for start in found if start and start not in ("last", "auto")]
 
 
 def _embedded_pictures(embedded: EmbeddedSplit, keys: Sequence[str]) -> Sequence[Tensor] | None:

@@ -23,6 +23,7 @@ from bind.data.sources.manifest import ManifestSource
 from bind.data.sources.shards.remote import limit_waiting
 from bind.evaluation.queries import retrieval_key
 from bind.model.binder import Binder
+from bind.runs.ownership import confined
 from bind.types import Modality, Pair, Source
 
 log = logging.getLogger("bind")
@@ -64,7 +65,15 @@ class Parts:
     def load(
         cls, run_dir: Path, config: Mapping[str, Any], *, trust: Sequence[str], device: str | torch.device = "cpu"
     ) -> Self:
-        """The parts of a finished run; ValueError where it holds no Binder or its data can't be read any more."""
+        """The parts of a finished run, whose config is followed as far as `confined` says.
+
+        Args:
+            trust: packages besides bind whose classes the config may name, and places that a run of others may read.
+
+        Raises:
+            ValueError: where it holds no Binder, or its data can't be read any more or is not trusted.
+        """
+        config = confined(config, run_dir, trust)
         return cls.build(config, Binder.load(run_dir, trust=trust).to(device), trust=trust)
 
     @property

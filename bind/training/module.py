@@ -148,7 +148,7 @@ class BindingModule(L.LightningModule):
         if (self.global_step + 1) % every and not self.trainer.is_last_batch:
             return  # loggers would drop it, for a third of a millisecond each and, among processes, an exchange
         # A source that lacks a pair has no loss of it in this step, whatever the step before had.
-        forget_logged_values(self.trainer, "on_before_optimizer_step")  # type: ignore[arg-type]
+        forget_logged_values(self.trainer, "on_before_optimizer_step")
         for name, losses in of_step.items():
             mean = torch.stack(losses).mean() if len(losses) > 1 else losses[0]
             self.log(name, mean, prog_bar=name == "train/loss", sync_dist=True)

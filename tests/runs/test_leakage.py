@@ -54,8 +54,8 @@ def mixture(tables, folder, run_dir, **values):
     return config("data=mixture", **RECORDED | paths | {"run_dir": str(run_dir), "trainer.max_epochs": 1} | values)
 
 
-def load_parts(run_dir):
-    return Parts.load(run_dir, open_run(str(run_dir))[1], trust=())
+def load_parts(run_dir, trust=()):
+    return Parts.load(run_dir, open_run(str(run_dir))[1], trust=trust)
 
 
 def figures(run_dir, name="metrics.json"):
@@ -181,7 +181,9 @@ def test_training_data_that_is_gone_costs_the_audit_and_not_the_figures(clean_ru
     run_dir = tmp_path / "moved" / "run"
     text = (run_dir / "config.yaml").read_text().replace(str(clean_run.parent), str(tmp_path / "moved"))
     (run_dir / "config.yaml").write_text(text)
-    parts = load_parts(run_dir)
+    with pytest.raises(ValueError, match="not written by a training of this account, or changed since"):
+        load_parts(run_dir)
+    parts = load_parts(run_dir, trust=[str(tmp_path)])
     (tmp_path / "moved" / "train0.wav").unlink()
     found = audit_run(parts, run_dir, "test", trust=()).figures()
     assert (found["leaked"], found["checked"]) == (0, {})
