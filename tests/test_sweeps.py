@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import datetime
 
 import pytest
 import yaml
@@ -19,6 +20,7 @@ from support import rank_config, runs
 from support.runs import assigned
 
 from bind.commands.cli import CONFIG_DIR, SWEEP_PLUGINS, TRAIN_SCRIPT, main, run_as_train_script
+from bind.files import lock_folder
 from bind.runs.jobs import train
 from bind.studies.sweeps.jobs import read_jobs, run_recorded
 
@@ -125,6 +127,36 @@ def test_jobs_of_a_sweep_have_their_own_folders_and_logs(recordings, tmp_path, a
     assert f"run directory: {tmp_path / 'sweep' / '1'}" in capfd.readouterr().out
     assert not (tmp_path / "runs").exists()
     assert "LOCAL_RANK" not in os.environ
+
+
+@pytest.mark.slow
+def test_a_sweep_that_starts_when_another_has_its_name_by_the_time_takes_the_next(
+    recordings, tmp_path, as_command, capfd, no_pictures
+):
+    values = runs.RECORDED | {"data.manifest": str(recordings), "trainer.max_steps": 1}
+    by_time = "hydra.sweep.dir=sweeps/${now:%Y}/lr\\=1"  # the same for all sweeps of a year
+    choices = ["-m", "data=manifest", by_time, "seed=0,1", *assigned(values)]
+    first = tmp_path / "sweeps" / f"{datetime.now():%Y}" / "lr=1"
+    with lock_folder(first, "wait"):  # as another sweep does
+        (first / "0").mkdir()
+        assert as_command(main, "train", *choices) == 0
+        assert [path.name for path in first.iterdir() if path.is_dir()] == ["0"]
+        assert not list(first.glob("*/*"))
+    second = first.with_name("lr=1-2")
+    assert capfd.readouterr().out.endswith(f"sweep directory: {second}\n")
+    assert all((second / job / "metrics.json").is_file() for job in ("0", "1"))
+    assert [row["status"] for row in table(second)] == ["done", "done"]
+
+
+@pytest.mark.slow
+def test_a_run_directory_may_have_an_equals_sign(recordings, tmp_path, as_command, capfd, no_pictures):
+    values = runs.RECORDED | {"data.manifest": str(recordings), "trainer.max_steps": 1}
+    assert as_command(main, "train", "data=manifest", "run_dir=runs/lr=1", *assigned(values)) == 0
+    run_dir = tmp_path / "runs" / "lr=1"
+    assert capfd.readouterr().out.endswith(f"run directory: {run_dir}\n")
+    assert (run_dir / "metrics.json").is_file()
+    assert as_command(main, "evaluate", "run=runs/lr=1", "split=val") == 0
+    assert (run_dir / "metrics_val.json").is_file()
 
 
 @pytest.mark.slow

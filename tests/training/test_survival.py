@@ -1,5 +1,6 @@
 """Runs that are stopped, killed, starved of disk or poisoned: what is left of them, what they say, how they go on."""
 
+import csv
 import logging
 import os
 import resource
@@ -53,6 +54,11 @@ def assert_the_same_run(run_dir, other):
     assert (run_dir / "logs" / "metrics.csv").read_text() == (other / "logs" / "metrics.csv").read_text()
 
 
+def logged_rows(run_dir):
+    with (run_dir / "logs" / "metrics.csv").open(newline="") as file:
+        return [{name: value for name, value in row.items() if value} for row in csv.DictReader(file)]
+
+
 # Killed
 
 
@@ -84,6 +90,26 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(
     train(config(recordings, tmp_path, values, {"ckpt": "auto"}))
     assert_the_same_run(tmp_path, recorded_run)
     assert not list(tmp_path.rglob("*.partial"))
+
+
+@pytest.mark.parametrize(
+    ("values", "hook", "time"),
+    [
+        ({"trainer.val_check_interval": 2}, "on_train_batch_start", 4),
+        # Between the two batches of the second step; then in that step, and after it.
+        ({"trainer.val_check_interval": 3, "trainer.accumulate_grad_batches": 2}, "on_train_batch_start", 4),
+        ({"trainer.val_check_interval": 3, "trainer.accumulate_grad_batches": 2}, "on_train_batch_start", 6),
+    ],
+)
+def test_a_validation_in_mid_epoch_stands_in_the_log_once(values, hook, time, recordings, tmp_path, no_pictures):
+    values = {**values, "data.batch_size": 2, "trainer.max_epochs": 1}
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    train(config(recordings, whole, values))
+    with pytest.raises(runs.PulledPlugError):
+        train(config(recordings, killed, values, at("kill", hook=hook, time=time)))
+    train(config(recordings, killed, values, {"ckpt": "auto"}))
+    assert_the_same_run(killed, whole)
+    assert sum("val/mean_R@1" in row for row in logged_rows(whole)) == 2 + (values["trainer.val_check_interval"] == 2)
 
 
 def test_a_checkpoint_in_mid_epoch_holds_what_ends_the_step(recordings, tmp_path):

@@ -24,7 +24,8 @@ class LastCheckpoint(Checkpoint):
     """Writes `last.ckpt` after every epoch, every so many steps if asked, and when a signal stops the run.
 
     Lightning's own callback saves before a step is over, without the clamped temperatures and the row of the log that
-    end it: a run that goes on from there is not the run that was interrupted.
+    end it: a run that goes on from there is not the run that was interrupted. Nor is one from between the batches of a
+    step, whose gradients are in no checkpoint: after a validation there it is saved when the step is over.
 
     Args:
         dirpath: folder of the checkpoint.
@@ -38,6 +39,8 @@ class LastCheckpoint(Checkpoint):
         self.every_n_train_steps = every_n_train_steps
         self.signals = StopSignals()
         self._saved_step = 0
+        self._is_within_step = False  # of several batches, after the one that is being worked on
+        self._is_due = False
 
     def setup(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
         resume_after_whole_epochs(trainer)
@@ -49,11 +52,12 @@ class LastCheckpoint(Checkpoint):
         self.signals.listen()
 
     def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, batch: Any, batch_idx: int) -> None:
+        self._is_within_step = (batch_idx + 1) % trainer.accumulate_grad_batches > 0
         if batch_idx % trainer.accumulate_grad_batches:
             return
         stop = self.signals.agreed(trainer)
         is_due = self.every_n_train_steps and trainer.global_step % self.every_n_train_steps == 0
-        if (stop or is_due) and trainer.global_step > self._saved_step:
+        if (stop or is_due or self._is_due) and trainer.global_step > self._saved_step:
             with before_the_batch(trainer):
                 self.save(trainer)
         if stop:
@@ -62,13 +66,18 @@ class LastCheckpoint(Checkpoint):
     def on_validation_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
         # Processes have different numbers of batches here: several end their validation first, then stop together.
         # An early validation is short, and no run goes on from within one.
-        if trainer.world_size == 1 and self.signals.asked and not trainer.sanity_checking and not is_early(trainer):
+        can_stop = trainer.world_size == 1 and not is_early(trainer) and not self._is_between_batches(trainer)
+        if self.signals.asked and can_stop and not trainer.sanity_checking:
             with before_the_validation(trainer):
                 self.save(trainer)
             raise TrainingStopped(self.signals.asked, trainer.global_step)
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        if not trainer.sanity_checking and not is_at_last_batch(trainer) and not is_early(trainer):
+        if trainer.sanity_checking or is_at_last_batch(trainer) or is_early(trainer):
+            return
+        if self._is_between_batches(trainer):
+            self._is_due = True
+        else:
             self.save(trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
@@ -81,6 +90,11 @@ class LastCheckpoint(Checkpoint):
     def save(self, trainer: L.Trainer) -> None:
         trainer.save_checkpoint(self.path, weights_only=False)
         self._saved_step = trainer.global_step
+        self._is_due = False
+
+    def _is_between_batches(self, trainer: L.Trainer) -> bool:
+        """Whether a validation that runs now is between two batches of one step."""
+        return self._is_within_step and not is_at_last_batch(trainer)
 
     def on_save_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint["num_log_rows"] = [logger.num_rows_before(trainer.global_step) for logger in csv_logs(trainer)]
