@@ -75,7 +75,10 @@ class PrefetchLoader(DataLoader[Any]):
         if self.persistent_workers and self._workers:
             return self._iterate_ahead(None)
         others = multiprocessing.active_children()
-        batches = super().__iter__()
+        try:
+            batches = super().__iter__()
+        except BrokenPipeError as error:  # it died before it had read what it is to load
+            raise ValueError(death_message(error)) from error
         self._workers = [process for process in multiprocessing.active_children() if process not in others]
         return self._iterate_ahead(batches)
 

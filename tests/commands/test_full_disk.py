@@ -29,7 +29,6 @@ TRAIN = ["data=manifest", "data.manifest={manifest}", "run_dir={out}/run", *assi
 COMMANDS = {
     "train": (TRAIN, "run/config.yaml"),
     "evaluate": (["run={run}"], "{run}/metrics.json"),
-    "leakage": (["run={run}"], "{run}/leakage.json"),
     "probe": (["run={run}", "k=[1]", "draws=1"], "{run}/probe.json"),
     "embed": (["run={run}", "manifest={manifest}", "out={out}/a.parquet"], "a.parquet"),
     "compare": (["{run}", "{run}", "--out", "{out}/a.json"], "a.json"),
