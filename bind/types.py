@@ -364,7 +364,10 @@ class Source(Protocol):
         """What samples of this source may carry."""
 
     def samples(self, split: str) -> Sequence[Sample]:
-        """The metadata of a split, in a fixed order; `values` may still be empty lists per modality."""
+        """The metadata of a split, in a fixed order, nothing where the source has no such split.
+
+        `values` may still be empty lists per modality.
+        """
 
     def content_hash(self, split: str, modality: Modality) -> str:
         """A hash of keys and values of `modality` in their order: equal only where every value is still the same.

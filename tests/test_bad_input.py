@@ -138,12 +138,12 @@ def test_a_spoilt_sensor_file_is_named(spoil, said, own_recordings, tmp_path, re
         ),
         pytest.param(
             lambda row: row["split"] != "val",
-            ["manifest.jsonl: no rows with split 'val'; rows per split: train 12, test 6"],
+            ["no samples of the split 'val': ", "manifest.jsonl has train 12, test 6. ", "limit_val_batches=0"],
             id="no validation",
         ),
         pytest.param(
             lambda row: row["split"] != "test",
-            ["manifest.jsonl: no rows with split 'test'; rows per split: train 12, val 6"],
+            ["no samples of the split 'test': ", "manifest.jsonl has train 12, val 6. Set evaluation.split"],
             id="nothing to evaluate on",
         ),
         pytest.param(
@@ -186,7 +186,7 @@ def test_pairs_that_never_meet_in_a_row(own_recordings, tmp_path, refused):
         ({"fusion.inputs": ["audio"]}, ["fusion.inputs needs at least two modalities"]),
         ({"evaluation.modalities": ["audio", "imgae"]}, ["evaluation.modalities: imgae", "'image', 'text', 'audio'"]),
         ({"evaluation.modalities": ["text", "imu"]}, ["evaluation.modalities=['text', 'imu'] holds both sides of no"]),
-        ({"evaluation.split": "tset"}, ["no rows with split 'tset'", "train 12, val 6, test 6"]),
+        ({"evaluation.split": "tset"}, ["no samples of the split 'tset'", "train 12, val 6, test 6"]),
         ({"pairs.audio-imgae": {"weight": 1.0}}, ["pairs.audio-imgae: nothing embeds 'imgae'; did you mean 'image'?"]),
         ({"pairs.audio-image": {"wieght": 1.0}}, ["pairs.audio-image: give weight, temperature", "'wieght'"]),
         ({"pairs.audio": {"weight": 1.0}}, ["pairs.audio: name a pair A-B"]),
@@ -264,7 +264,7 @@ def test_a_checkpoint_of_another_architecture_is_refused(key, recordings, record
     [
         ({"run": "gone"}, "run=gone: no config.yaml there; pass a run directory"),
         ({"run": "???"}, "not set: run; pass run=VALUE"),
-        ({"split": "tset"}, "no rows with split 'tset'"),
+        ({"split": "tset"}, "no samples of the split 'tset'"),
     ],
 )
 def test_evaluate_refuses(values, said, recorded_run, refused):

@@ -16,6 +16,7 @@ from bind.cache.fill import EmbeddingJob, Engine
 from bind.cache.lookup import AnchorCache, Place
 from bind.cache.store import CacheFolder, RowsInFiles
 from bind.commands.on_ray import connected, spread
+from bind.data.sources.splits import require_split
 from bind.report.tables import Cells, print_cells
 from bind.runs.directory import as_list
 from bind.runs.parts import make_sources
@@ -38,6 +39,8 @@ def cache(cfg: DictConfig) -> None:
     sources = list(make_sources(config, ANY_CLASS).values())
     anchor = build(config["anchor"], trust=ANY_CLASS)
     splits = as_list(config["split"])
+    for split in splits:
+        require_split(sources, split, "Choose splits that a source has, such as split=[train]")
     wanted = as_list(config["modalities"]) or anchor.modalities
     places = [
         (position, split, modality)

@@ -13,6 +13,7 @@ from rich.progress import track
 from bind.commands.on_ray import connected, spread
 from bind.data.sources.manifest import ManifestSource
 from bind.data.sources.shards.writer import ShardPlan, is_written, plan_shards, write_listing, write_shard
+from bind.data.sources.splits import require_split
 from bind.files import lock_folder, remove_partial_files
 from bind.runs.directory import as_list
 
@@ -29,6 +30,8 @@ def pack(cfg: DictConfig) -> None:
         raise ValueError(f"shard_megabytes={cfg.shard_megabytes}: give a size above 0")
     source = ManifestSource(cfg.manifest, known=as_list(cfg.known))
     splits = [cfg.split] if cfg.split else source.splits
+    for split in splits:
+        require_split([source], split, "Choose a split that it has, or leave split= out for all of them")
     folder = Path(cfg.out)
     with lock_folder(folder, "wait until it has packed, or choose another out="):
         pack_into(folder, source, splits, cfg)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 
-from bind.types import FileSource, Modality, Source
+from bind.data.sources.splits import name_source
+from bind.types import Modality, Source
 
 Side = Sequence[Modality]
 """The modalities of which a sample needs at least one to be on this side of a pair: several for a fusion."""
@@ -21,9 +22,7 @@ def require_pairs(sources: Sequence[Source], split: str, pairs: Mapping[str, tup
     """
     modalities_of_samples = [frozenset(sample.values) for source in sources for sample in source.samples(split)]
     carried = sorted(frozenset().union(*modalities_of_samples))
-    where = f"split {split!r} of " + ", ".join(
-        str(source.path if isinstance(source, FileSource) else source.name) for source in sources
-    )
+    where = f"split {split!r} of " + ", ".join(map(name_source, sources))
     for name, sides in pairs.items():
         for side in sides:
             if not set(side) & set(carried):

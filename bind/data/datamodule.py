@@ -14,8 +14,8 @@ from bind.data.identity import identify_samples
 from bind.data.mixture import source_weights
 from bind.data.plan import BatchPlan, EvaluationPlan, free_order
 from bind.data.same_values import ValueIds, equal_values
-from bind.data.sources.splits import refuse_shared_owners, refuse_shared_spans, samples_of_mixture
-from bind.types import Batch, EmbeddingCache, Modality, OrderedSource, Sample, Source, Transform
+from bind.data.sources.splits import refuse_shared_owners, refuse_shared_spans, require_split, samples_of_mixture
+from bind.types import Batch, EmbeddingCache, Modality, OrderedSource, Source, Transform
 from bind.workers import PrefetchLoader
 
 
@@ -32,7 +32,8 @@ class BindDataModule(L.LightningDataModule):
         num_workers: processes that load and transform; 0 loads in the training process.
         timeout_seconds: how long the training waits for a batch of theirs.
         alpha: sources are drawn in proportion to weight * size ** alpha.
-        weights: name of a source → how much more often it is drawn, 1 where it is not named; 0 keeps it to evaluation.
+        weights: name of a source → how much more often it is drawn, 1 where it is not named; 0 keeps it to evaluation,
+            as is a source without a training split.
         steps_per_epoch: None counts every sample once.
         seed: of the batch plan and of every sample's augmentation.
         known: modalities of which splits may share files: what is evaluated of them was trained on.
@@ -43,8 +44,8 @@ class BindDataModule(L.LightningDataModule):
 
     Raises:
         ValueError: for sizes that are no counts, weights of unknown sources or below 0, and sources of which one trains
-            on an owner or a stretch of a file that another evaluates on; later, where a split is empty, or a batch is
-            larger than the data.
+            on an owner or a stretch of a file that another evaluates on; later, where no source has a split, or a batch
+            is larger than the data.
 
     Examples:
         >>> from bind.data.sources.toy.world import ToySource
@@ -81,7 +82,7 @@ class BindDataModule(L.LightningDataModule):
             raise ValueError(f"data.num_workers={num_workers}: give a number of processes, 0 to load without any")
         self.sources = list(sources.values())
         self.source_names = list(sources)
-        self.weights = source_weights(self.source_names, weights or {})
+        self.weights = source_weights(sources, weights or {})
         if len(self.sources) > 1:  # each source alone has been checked by itself
             where = f"the mixture of {', '.join(self.source_names)}"
             refuse_shared_owners(samples_of_mixture(self.sources, self.weights), where)
@@ -114,12 +115,21 @@ class BindDataModule(L.LightningDataModule):
     def identity(self) -> dict[str, dict[str, Any]]:
         """What the training and validation data of each source are, see `identify_samples`."""
         return {
-            name: {split: identify_samples(_samples_of(source, split)) for split in ("train", "val")}
+            name: {split: identify_samples(source.samples(split)) for split in ("train", "val")}
             for name, source in zip(self.source_names, self.sources, strict=True)
         }
 
+    @property
+    def drawn_sources(self) -> list[Source]:
+        """The sources that a training draws from; ValueError where there is none."""
+        require_split(self.sources, "train", "A training needs a source that has it")
+        if drawn := [source for source, weight in zip(self.sources, self.weights, strict=True) if weight]:
+            return drawn
+        raise ValueError("data.weights: all are 0, so there is nothing to train on; give one source a weight")
+
     def train_plan(self, start_step: int = 0, rank: int = 0, world_size: int = 1) -> BatchPlan:
         """The batches of a training from `start_step` on, as the process `rank` of `world_size` takes them."""
+        assert self.drawn_sources
         return BatchPlan(
             [len(source.samples("train")) for source in self.sources],
             self.batch_size,
@@ -201,16 +211,10 @@ class BindDataModule(L.LightningDataModule):
 
     def evaluation_dataloader(self, split: str) -> DataLoader[Batch]:
         """The whole split in this process, whatever the trainer's other processes do; towers run, in full precision."""
+        require_split(self.sources, split, "Choose a split that a source has, or give rows this one")
         dataset = self.dataset(split, self.evaluation_modalities)
         return self._evaluation_loader(dataset, rank=0, world_size=1)
 
     def _evaluation_loader(self, dataset: BatchDataset, rank: int, world_size: int) -> DataLoader[Batch]:
         plan = EvaluationPlan(dataset.sizes, self.evaluation_batch_size, rank=rank, world_size=world_size)
         return DataLoader(dataset, sampler=plan, batch_size=None, num_workers=0)
-
-
-def _samples_of(source: Source, split: str) -> Sequence[Sample]:
-    try:
-        return source.samples(split)
-    except ValueError:  # it has no such rows; who needs them has said so by now
-        return []

@@ -11,6 +11,7 @@ import numpy as np
 
 from bind.data.coverage import Side
 from bind.data.plan import BatchPlan
+from bind.data.sources.splits import name_source
 from bind.types import Source
 
 
@@ -24,23 +25,27 @@ class SourceExposure:
     num_passes: float
 
 
-def source_weights(names: Sequence[str], weights: Mapping[str, float]) -> list[float]:
-    """One weight per source, 1 where none is given.
+def source_weights(sources: Mapping[str, Source], weights: Mapping[str, float]) -> list[float]:
+    """One weight per source: what is given, else 1, or 0 where the source has no training samples.
 
     Raises:
-        ValueError: a name that is no source's, a weight that is no number from 0 on, or nothing but zeros.
+        ValueError: a name that is no source's, a weight that is no number from 0 on, or one of a source that can't be
+            trained on.
     """
+    trained_on = {name for name, source in sources.items() if len(source.samples("train"))}
     for name, weight in weights.items():
-        if name not in names:
-            close = difflib.get_close_matches(name, names, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(names)}"
+        if name not in sources:
+            close = difflib.get_close_matches(name, sources, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sources)}"
             raise ValueError(f"data.weights.{name}: no source has this name; {hint}")
         if not isinstance(weight, int | float) or not 0 <= weight < math.inf:
             raise ValueError(f"data.weights.{name}={weight}: give a number from 0 (never drawn in training) on")
-    of_sources = [float(weights.get(name, 1.0)) for name in names]
-    if of_sources and not any(of_sources):
-        raise ValueError("data.weights: all are 0, so there is nothing to train on; give one source a weight")
-    return of_sources
+        if weight and name not in trained_on:
+            raise ValueError(
+                f"data.weights.{name}={weight}, but {name_source(sources[name])} has no samples of the split 'train'; "
+                "give it some, or leave the weight out: it is only evaluated"
+            )
+    return [float(weights.get(name, name in trained_on)) for name in sources]
 
 
 def source_exposures(

@@ -52,10 +52,7 @@ def warn_of_cut_captions(data: BindDataModule, splits: Iterable[str]) -> None:
 
 def _captions(source: Source, split: str) -> Iterator[tuple[str, str]]:
     """Keys and captions; of a source that has them in files, of evenly drawn samples."""
-    try:
-        samples = source.samples(split)
-    except ValueError:  # it has no such split, which is for others to say
-        return
+    samples = source.samples(split)
     places = [i for i, sample in enumerate(samples) if "text" in sample.values and not sample.values["text"]]
     drawn = [places[i] for i in np.linspace(0, len(places) - 1, min(MAX_FETCHED, len(places))).astype(int)]
     for i, row in zip(drawn, source.fetch(split, drawn, ["text"], None) if drawn else [], strict=True):

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from bind.build import ANY_CLASS, build
 from bind.cache.build import CacheOptions
 from bind.data.mixture import pair_exposures, source_exposures
+from bind.data.sources.splits import require_split
 from bind.evaluation.embed import best_device
 from bind.evaluation.figures import read_metrics
 from bind.files import write_text
@@ -125,8 +126,8 @@ def prepare(config: dict[str, Any], run_dir: Path, callbacks: Sequence[L.Callbac
     module = make_module(parts)
     splits = ("train",) if config["trainer"]["limit_val_batches"] == 0 else ("train", "val")
     parts.require_data(splits)
-    for source in parts.datamodule.sources:
-        source.samples(config["evaluation"]["split"])
+    split = config["evaluation"]["split"]
+    require_split(parts.datamodule.sources, split, "Set evaluation.split to what is to be evaluated in the end")
     if checkpoint:
         refuse_changed_data(checkpoint, parts.datamodule, allow=config["allow_changed_data"])
     if start := checkpoint or config["init_from"]:  # of a checkpoint, the rest is the trainer's to restore
@@ -135,7 +136,7 @@ def prepare(config: dict[str, Any], run_dir: Path, callbacks: Sequence[L.Callbac
     if training.trainer.is_global_zero:
         begin_run_dir(training)
         print_mixture_table(training.trainer, parts)
-        warn_of_cut_captions(parts.datamodule, dict.fromkeys((*splits, config["evaluation"]["split"])))
+        warn_of_cut_captions(parts.datamodule, dict.fromkeys((*splits, split)))
     return training
 
 

@@ -21,6 +21,7 @@ from bind.cache.build import CacheOptions, build_cache, cacheable_modalities
 from bind.cache.fill import Engine
 from bind.data.leakage.audit import Audit, Leak, SourceSplit, exact_audit
 from bind.data.mixture import source_weights
+from bind.data.sources.splits import require_split
 from bind.evaluation import QueryResults
 from bind.evaluation.embedded import EmbeddedSplit
 from bind.media.pictures import open_image
@@ -80,11 +81,16 @@ def _audit(
     thorough: bool,
 ) -> Audit:
     config, datamodule = parts.config, parts.datamodule
+    require_split(datamodule.sources, split_name, "Choose a split that a source has")
     earlier, unknown = earlier_parts(config, run_dir, trust)
     names = zip(datamodule.source_names, datamodule.sources, datamodule.weights, strict=True)
     own = [(SourceSplit(name, source, "train", datamodule.train_modalities), weight) for name, source, weight in names]
     trained = [part for part, weight in own if weight] + earlier
-    evaluated = [replace(part, split=split_name, modalities=datamodule.evaluation_modalities) for part, _ in own]
+    evaluated = [
+        replace(part, split=split_name, modalities=datamodule.evaluation_modalities)
+        for part, _ in own
+        if len(part.source.samples(split_name))
+    ]
     known = datamodule.known
     evaluated, trained = ([_without(part, known) for part in parts] for parts in (evaluated, trained))
     limit = config["evaluation"].get("leakage_gb", 1.0)
@@ -150,9 +156,9 @@ def earlier_parts(
             try:
                 _, its = open_run(str(folder))
                 sources = make_sources(confined(its, folder, trust), trust)
-                weights = source_weights(list(sources), its["data"]["weights"])
+                weights = source_weights(sources, its["data"]["weights"])
                 for (name, source), weight in zip(sources.items(), weights, strict=True):
-                    if weight and source.samples("train"):
+                    if weight:
                         parts.append(SourceSplit(f"{folder}: {name}", source, "train", source.modalities()))
             except (ValueError, OSError, KeyError) as error:
                 notes.append(f"what {start} was trained on: {error}")

@@ -21,6 +21,7 @@ from bind.data.coverage import Side, require_pairs
 from bind.data.datamodule import BindDataModule
 from bind.data.sources.manifest import ManifestSource
 from bind.data.sources.shards.remote import limit_waiting
+from bind.data.sources.splits import require_split
 from bind.evaluation.queries import retrieval_key
 from bind.model.binder import Binder
 from bind.runs.ownership import confined
@@ -83,9 +84,12 @@ class Parts:
 
     def require_data(self, splits: Sequence[str]) -> None:
         """Raise ValueError, before any work is done, where a split lacks a pair or a batch is larger than the data."""
+        data = self.datamodule
         for split in splits:
-            require_pairs(self.datamodule.sources, split, self.sides)
-        self.datamodule.train_plan()
+            if split != "train":
+                require_split(data.sources, split, "Set trainer.limit_val_batches=0 to train without it")
+            require_pairs(data.drawn_sources if split == "train" else data.sources, split, self.sides)
+        data.train_plan()
 
     def fill_cache(self, splits: Sequence[str], options: CacheOptions, *, show: bool = True) -> AnchorCache:
         """Embed what the frozen towers would see again and again, once; see `build_cache`."""

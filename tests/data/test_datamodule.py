@@ -49,6 +49,11 @@ def test_ranks_share_validation_but_not_the_evaluation_of_one_process():
     assert half == list(range(50, 92))
 
 
+def test_weights_of_nothing_but_0_are_refused_in_training():
+    with pytest.raises(ValueError, match=r"data\.weights: all are 0"):
+        datamodule(weights={"toy": 0}).train_plan()
+
+
 def test_what_nothing_carries_is_not_evaluated():
     assert datamodule().evaluation_modalities == ("text",)
 

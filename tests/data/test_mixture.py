@@ -63,8 +63,19 @@ def test_a_pair_is_seen_where_a_sample_has_both_sides():
     assert fused.num_passes == pytest.approx((2 * audio.num_passes + 4 * imu.num_passes) / 6)
 
 
+def named(**sizes):
+    """Sources with so many training samples."""
+    return {n: SimpleNamespace(name=n, samples=lambda split, size=size: range(size)) for n, size in sizes.items()}
+
+
 def test_weights_are_one_where_none_is_given():
-    assert source_weights(["a", "b", "c"], {"b": 0, "c": 2.5}) == [1.0, 0.0, 2.5]
+    assert source_weights(named(a=1, b=1, c=1), {"b": 0, "c": 2.5}) == [1.0, 0.0, 2.5]
+
+
+def test_what_has_no_training_samples_is_not_drawn():
+    assert source_weights(named(a=1, b=0), {}) == [1.0, 0.0]
+    assert source_weights(named(a=1, b=0), {"b": 0}) == [1.0, 0.0]
+    assert source_weights(named(a=0), {}) == [0.0]  # of data that is only embedded
 
 
 @pytest.mark.parametrize(
@@ -74,9 +85,9 @@ def test_weights_are_one_where_none_is_given():
         ({"toy": -1}, r"data\.weights\.toy=-1: give a number"),
         ({"toy": float("inf")}, "give a number"),
         ({"toy": "much"}, "give a number"),
-        ({"toy": 0, "more": 0}, "all are 0"),
+        ({"more": 2}, r"data\.weights\.more=2, but more has no samples of the split 'train'"),
     ],
 )
 def test_weights_that_cannot_be_are_refused(weights, message):
     with pytest.raises(ValueError, match=message):
-        source_weights(["toy", "more"], weights)
+        source_weights(named(toy=1, more=0), weights)

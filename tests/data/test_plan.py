@@ -149,3 +149,13 @@ def test_evaluation_covers_everything_once_and_in_order(sizes, batch_size, world
     assert all(request.seeds is None and len(request.indices) <= batch_size for plan in plans for request in plan)
     assert max(map(len, plans)) - min(map(len, plans)) <= 1
     assert min(map(len, plans)) >= 1 or sum(sizes) < world_size  # a rank without any would not meet the others
+
+
+def test_sources_without_a_split_take_no_part_in_it():
+    plan = BatchPlan([0, 8, 0], 2, seed=0, alpha=0.0, weights=[0.0, 1.0, 0.0])
+    assert (len(plan), {request.source for request in plan}) == (4, {1})
+    ranks = [list(EvaluationPlan([0, 3, 0, 4], 2, rank=rank, world_size=2)) for rank in (0, 1)]
+    assert [[(r.source, *r.indices) for r in requests] for requests in ranks] == [
+        [(1, 0, 1), (1, 2)],
+        [(3, 0, 1), (3, 2, 3)],
+    ]

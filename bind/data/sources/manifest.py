@@ -15,14 +15,13 @@ import numpy as np
 
 from bind.data.sources.content import hash_files
 from bind.data.sources.rows import csv_delimiter, read_rows
-from bind.data.sources.splits import list_some, refuse_shared_owners, refuse_shared_spans
+from bind.data.sources.splits import SPLITS, list_some, refuse_shared_owners, refuse_shared_spans
 from bind.media.text import read_caption
 from bind.terminal import printable_errors
 from bind.types import Clip, Modality, Sample
 
 logger = logging.getLogger("bind.data")
 
-SPLITS = ("train", "val", "test")
 SAMPLE_COLUMNS = ("key", "split", "group", "owner", "label")
 SPAN_SUFFIXES = ("_start_seconds", "_end_seconds")
 CLOCK_SUFFIX = "_clock"
@@ -101,14 +100,8 @@ class ManifestSource:
         return tuple(m for m in self._columns if m in carried)
 
     def samples(self, split: str) -> Sequence[Sample]:
-        """The samples of `split` in the order of the table; ValueError where it has none."""
-        if not self._samples.get(split):
-            num_rows = Counter({name: len(samples) for name, samples in self._samples.items()}) + self._other_splits
-            raise ValueError(
-                f"{self.path}: no rows with split {split!r}; rows per split: {_format_counts(num_rows)}. "
-                f"The splits that are read are {', '.join(SPLITS)}"
-            )
-        return self._samples[split]
+        """The samples of `split` in the order of the table."""
+        return self._samples.get(split, [])
 
     def content_hash(self, split: str, modality: Modality) -> str:
         """See `bind.data.sources.content.hash_files`; the manifest may lie elsewhere, with its files."""

@@ -1,18 +1,34 @@
-"""Checks that splits share nothing: no owner, and no stretch of one file, is in two of them."""
+"""Checks of splits: some source has the one that is asked for, and no owner or stretch of a file is in two of them."""
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from bind.types import Clip, Modality, Sample, Source
+from bind.types import Clip, FileSource, Modality, Sample, Source
 
 OVERLAP_TOLERANCE_SECONDS = 1e-6
 NUM_NAMED = 5
+SPLITS = ("train", "val", "test")
+
+
+def name_source(source: Source) -> str:
+    """Where a source is read from; the name of one that is made."""
+    return str(source.path if isinstance(source, FileSource) else source.name)
+
+
+def require_split(sources: Sequence[Source], split: str, fix: str) -> None:
+    """Raise ValueError, with the splits that each source has and the `fix`, unless one has samples of `split`."""
+    if any(len(source.samples(split)) for source in sources):
+        return
+    others = []
+    for source in sources:
+        sizes = [f"{name} {num_samples}" for name in SPLITS if (num_samples := len(source.samples(name)))]
+        others.append(f"{name_source(source)} has {', '.join(sizes) or 'none of train, val and test'}")
+    raise ValueError(f"no samples of the split {split!r}: {'; '.join(others)}. {fix}")
 
 
 def list_some(items: list[str]) -> str:
@@ -49,8 +65,7 @@ def samples_of_mixture(sources: Iterable[Source], weights: Iterable[float]) -> I
     """The samples of every split of every source but the training samples of sources that are not trained on."""
     for source, weight in zip(sources, weights, strict=True):
         for split in ("train", "val", "test") if weight else ("val", "test"):
-            with contextlib.suppress(ValueError):  # a source need not have every split; who needs one asks again
-                yield from source.samples(split)
+            yield from source.samples(split)
 
 
 def shared_spans(samples: Iterable[Sample], known: Collection[Modality] = ()) -> list[tuple[str, dict[str, str]]]:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bind.data.sources.manifest import SPLITS
+from bind.data.sources.splits import SPLITS
 from bind.report.tables import Cells, print_cells
 from bind.studies.doctor.findings import Diagnosis, Finding, Problem
 from bind.studies.doctor.overview import overview_rows

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from bind.cache.build import CacheOptions
 from bind.data.plan import BatchRequest, EvaluationPlan
+from bind.data.sources.splits import require_split
 from bind.model.binder import Binder
 from bind.runs.parts import Parts
 from bind.types import Batch, Modality, Pair
@@ -46,7 +47,12 @@ class StudiedRun(Parts):
         return cls(parts.config, parts.binder, parts.pairs, parts.datamodule, trust)
 
     def fill_anchor_cache(self) -> None:
-        """Fill the cache with the anchor's vectors of training and validation, or read them where they are cached."""
+        """Fill the cache with the anchor's vectors of training and validation, or read them where they are cached.
+
+        Raises:
+            ValueError: where no source has a validation split.
+        """
+        require_split(self.datamodule.sources, SPLIT, "Learned is from train, measured is on val: give some samples it")
         options = CacheOptions.from_config(self.config["cache"])
         self.datamodule.cache = self.fill_cache(("train", SPLIT), options)
 

@@ -1,10 +1,11 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bind.data.sources.splits import refuse_shared_owners, refuse_shared_spans
+from bind.data.sources.splits import refuse_shared_owners, refuse_shared_spans, require_split, samples_of_mixture
 from bind.types import Clip, Sample
 
 
@@ -63,3 +64,24 @@ def test_overlaps_are_those_that_comparing_all_pairs_finds(spans):
             refuse_shared_spans(samples, "m.csv")
     else:
         refuse_shared_spans(samples, "m.csv")
+
+
+def in_splits(name, **sizes):
+    """A source of that many samples."""
+    samples = {split: [sample(f"{name}{split}{i}", split) for i in range(size)] for split, size in sizes.items()}
+    return SimpleNamespace(name=name, samples=lambda split: samples.get(split, []))
+
+
+def test_one_source_with_a_split_is_enough():
+    require_split([in_splits("a", train=2), in_splits("b", test=1)], "test", "")
+
+
+def test_what_each_source_has_is_said_where_none_has_the_split():
+    said = "no samples of the split 'test': a has train 2, val 1; b has none of train, val and test. Do this"
+    with pytest.raises(ValueError, match=f"^{said}$"):
+        require_split([in_splits("a", train=2, val=1), in_splits("b", spare=3)], "test", "Do this")
+
+
+def test_training_samples_of_what_is_not_trained_on_are_left_out():
+    sources = [in_splits("a", train=1, val=1), in_splits("b", train=2), in_splits("c", test=1)]
+    assert [s.key for s in samples_of_mixture(sources, [1.0, 0.0, 0.0])] == ["atrain0", "aval0", "ctest0"]

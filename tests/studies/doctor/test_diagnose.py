@@ -359,6 +359,15 @@ def test_what_is_forgiven_in_one_is_an_error_in_many(world):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_table_need_not_have_every_split(split, world):
+    world.edit_rows(lambda rows: rows.__setitem__(slice(None), [row for row in rows if row["split"] == split]))
+    diagnosis = diagnose(world.manifest)
+    assert problems_of(diagnosis) == {}
+    assert [*diagnosis.overview["audio"]["splits"]] == [split]
+
+
+@pytest.mark.slow
 def test_a_file_that_several_rows_use_is_no_duplicate_and_is_counted_once(world):
     world.edit_picture(FIRST, lambda x: np.full_like(x, 9))
     world.edit_rows(lambda rows: rows[SECOND].update(image=rows[FIRST]["image"]))

@@ -19,13 +19,12 @@ from bind.data.sources.shards.patterns import Shards, find_shards
 from bind.data.sources.shards.remote import is_in_object_store, read_range, shown
 from bind.data.sources.shards.tar_index import TarIndex
 from bind.data.sources.shards.values import Member, sample_values
-from bind.data.sources.splits import refuse_shared_owners
+from bind.data.sources.splits import SPLITS, refuse_shared_owners
 from bind.terminal import printable_errors
 from bind.types import Modality, Sample, StoredFile
 
 logger = logging.getLogger("bind.data")
 
-SPLITS = ("train", "val", "test")
 CACHE_DIR = "~/.cache/bindspace/shards"
 USUAL_MODALITIES = ("image", "text", "audio", "imu", "depth", "thermal", "video")
 
@@ -184,13 +183,8 @@ class IndexedShardSource:
         return tuple(self._modalities)
 
     def samples(self, split: str) -> Sequence[Sample]:
-        """The samples of `split` in the order of the shards; ValueError where there are none."""
-        if not self._samples.get(split):
-            raise ValueError(
-                f"{self.path}: no samples of the split {split!r}; there are {', '.join(self.splits)}. Pack a manifest "
-                "that has it, or say which shards are: data.shards={train: PATTERN, val: PATTERN, test: PATTERN}"
-            )
-        return self._samples[split]
+        """The samples of `split` in the order of the shards."""
+        return self._samples.get(split, [])
 
     def training_order(self, rng: np.random.Generator, size: int) -> np.ndarray:
         """A permutation (size,) int64 of blocks of `block_samples` neighbours.

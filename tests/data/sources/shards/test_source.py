@@ -189,8 +189,12 @@ def test_a_shard_listed_under_another_split_is_refused(packed):
         IndexedShardSource({"train": str(packed / "val-000000.tar")})
 
 
-def test_a_split_without_samples_is_refused(packed):
-    with pytest.raises(ValueError, match=r"no samples of the split 'test'; there are train, val"):
-        IndexedShardSource(str(packed)).samples("test")
+def test_a_split_without_samples_is_empty(packed):
+    source = IndexedShardSource(str(packed))
+    assert source.splits == ("train", "val")
+    assert len(source.samples("test")) == 0
+
+
+def test_blocks_of_no_samples_are_refused(packed):
     with pytest.raises(ValueError, match=r"data\.block_samples=0"):
         IndexedShardSource(str(packed), block_samples=0)
