@@ -58,9 +58,7 @@ def open_audio(value: Clip | Waveform) -> Iterator[Recording]:
     if isinstance(value, Waveform):
         name = "a waveform in memory"
         samples_TC = _checked_samples(name, value)
-        recording = recording_in_memory(name, samples_TC, value.sample_rate_hz)
-        read = recording.read
-        yield Recording(name, value.sample_rate_hz, recording.num_frames, lambda a, b: _checked_peak(read(a, b), name))
+        yield recording_in_memory(name, samples_TC, value.sample_rate_hz, check=_checked_frames)
         return
     if not isinstance(value, Clip):
         raise ValueError(f"audio is a Clip (a file) or a Waveform, not {type(value).__name__}")
@@ -69,7 +67,7 @@ def open_audio(value: Clip | Waveform) -> Iterator[Recording]:
 
         def read_part(begin: int, end: int) -> np.ndarray:
             frames_TC = sound.read(first + begin, first + end)
-            return _checked_peak(checked_finite(frames_TC, str(value)), str(value))
+            return _checked_frames(frames_TC, str(value))
 
         yield Recording(str(value), sound.sample_rate_hz, last - first, read_part)
 
@@ -230,10 +228,11 @@ def _checked_samples(name: str, waveform: Waveform) -> np.ndarray:
     return samples if samples.ndim == 2 else samples[:, None]
 
 
-def _checked_peak(frames_TC: np.ndarray, name: str) -> np.ndarray:
-    """`frames_TC`; ValueError where they exceed full scale by more than any recording does."""
-    peak = float(np.abs(frames_TC).max(initial=0.0))
-    if peak > MAX_PEAK:
+def _checked_frames(frames_TC: np.ndarray, name: str) -> np.ndarray:
+    """`frames_TC`; ValueError where they are not finite, or exceed full scale by more than any recording does."""
+    peak = max(float(frames_TC.max(initial=0.0)), -float(frames_TC.min(initial=0.0)))
+    if not peak <= MAX_PEAK:  # NaN compares false
+        checked_finite(frames_TC, name)
         raise ValueError(
             f"{name}: its values reach {peak:g}, where sound lies in [-1, 1]. They look like integers that were called "
             "floats: divide by 32768 (16 bits) or 2147483648 (32 bits) and write it again"

@@ -59,8 +59,9 @@ def span_frames(
 
 def checked_finite(values: np.ndarray, name: str) -> np.ndarray:
     """`values`; ValueError, naming the recording and counting the values, where any is NaN or infinite."""
-    num_bad = values.size - int(np.isfinite(values).sum())
-    if num_bad:
+    is_finite = np.isfinite(values)
+    if not is_finite.all():
+        num_bad = values.size - int(is_finite.sum())
         raise ValueError(f"{name}: {num_bad} of {values.size} values are NaN or infinite. Repair the file or drop it")
     return values
 
@@ -72,12 +73,13 @@ def recording_in_memory(
     *,
     channels: tuple[str, ...] = (),
     units: tuple[str, ...] = (),
+    check: Callable[[np.ndarray, str], np.ndarray] = checked_finite,
 ) -> Recording:
-    """A recording of `values_TC`, which are checked where they are read; ValueError where there is no frame."""
+    """A recording of `values_TC`, which `check` checks where they are read; ValueError where there is no frame."""
     if not len(values_TC):
         raise ValueError(f"{name}: there are no samples in it")
 
     def read(first: int, last: int) -> np.ndarray:
-        return checked_finite(np.asarray(values_TC[first:last], dtype=np.float32), name)
+        return check(np.asarray(values_TC[first:last], dtype=np.float32), name)
 
     return Recording(name, sample_rate_hz, len(values_TC), read, channels=channels, units=units)

@@ -26,15 +26,32 @@ def rate_ratio(target_hz: float, source_hz: float, name: str) -> Fraction:
     Raises:
         ValueError: with the `name` of the recording, where the rates are more than 1000-fold apart.
     """
-    ratio = Fraction(target_hz) / Fraction(source_hz)
-    if not Fraction(1, 1000) <= ratio <= 1000:
+    if (ratio := _ratio(target_hz, source_hz)) is None:
         raise ValueError(
             f"{name}: cannot resample {source_hz:g} Hz to {target_hz:g} Hz. Is the rate in the file wrong? Repair "
             "it, or change the transform's sample_rate_hz"
         )
+    return ratio
+
+
+@lru_cache(maxsize=1024)
+def _ratio(target_hz: float, source_hz: float) -> Fraction | None:
+    ratio = Fraction(target_hz) / Fraction(source_hz)
+    if not Fraction(1, 1000) <= ratio <= 1000:
+        return None
     if ratio.numerator + ratio.denominator <= 2000:
         return ratio
     return ratio.limit_denominator(1000) if ratio <= 1 else 1 / (1 / ratio).limit_denominator(1000)
+
+
+def frames_at(ratio: Fraction, num_frames: int) -> int:
+    """ceil(num_frames * ratio), in whole numbers: a window's share of fractions takes longer than its copy.
+
+    Examples:
+        >>> frames_at(Fraction(1, 3), 10), frames_at(1 / Fraction(1, 3), 4)
+        (4, 12)
+    """
+    return -(-num_frames * ratio.numerator // ratio.denominator)
 
 
 def resample(x_TC: np.ndarray, ratio: Fraction, edges: Edges = "constant") -> np.ndarray:

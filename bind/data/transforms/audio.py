@@ -13,7 +13,7 @@ from bind.data.transforms.options import Range, checked_range
 from bind.media.audio import open_audio
 from bind.media.notices import warn_once
 from bind.media.recording import Recording
-from bind.media.resample import rate_ratio, read_resampled
+from bind.media.resample import frames_at, rate_ratio, read_resampled
 from bind.media.windows import checked_num_clips, window_starts
 from bind.types import Clip, Waveform
 
@@ -75,9 +75,9 @@ class AudioTransform:
             if rng is not None:
                 return torch.from_numpy(self._augment(self._random_window(recording, rng), rng))
             ratio = rate_ratio(self.sample_rate_hz, recording.sample_rate_hz, recording.name)
-            starts = window_starts(recording.num_frames, math.ceil(self.num_samples / ratio), self.num_clips)
+            starts = window_starts(recording.num_frames, frames_at(1 / ratio, self.num_samples), self.num_clips)
             windows = [self._read(recording, int(start), ratio) for start in starts]
-        clips = [torch.from_numpy(np.pad(x_T, (0, self.num_samples - len(x_T)))) for x_T in windows]
+        clips = [torch.from_numpy(_padded(x_T, 0, self.num_samples - len(x_T))) for x_T in windows]
         return clips if len(clips) > 1 else clips[0]
 
     def collate(self, items: list[Tensor]) -> Tensor:
@@ -87,7 +87,7 @@ class AudioTransform:
     def _random_window(self, recording: Recording, rng: np.random.Generator) -> np.ndarray:
         speed = _draw_speed(self.speed_range, rng)
         ratio = rate_ratio(self.sample_rate_hz / speed, recording.sample_rate_hz, recording.name)
-        spare = recording.num_frames - math.ceil(self.num_samples / ratio)
+        spare = recording.num_frames - frames_at(1 / ratio, self.num_samples)
         return self._read(recording, int(rng.integers(spare + 1)) if spare > 0 else 0, ratio)
 
     def _read(self, recording: Recording, start: int, ratio: Fraction) -> np.ndarray:
@@ -105,14 +105,22 @@ class AudioTransform:
             x_T = _tilt(x_T, rng.uniform(*self.tilt_db_range), self.sample_rate_hz)
         if any(self.gain_db_range):
             x_T = x_T * np.float32(10 ** (rng.uniform(*self.gain_db_range) / 20))
-        rms = np.sqrt(np.mean(np.square(x_T)))
         spare = self.num_samples - len(x_T)
         before = int(rng.integers(spare + 1))
-        x_T = np.pad(x_T, (before, spare - before))
-        if self.noise_snr_db_range is not None:
-            level = rms * np.float32(10 ** (-rng.uniform(*self.noise_snr_db_range) / 20))
-            x_T = x_T + level * rng.standard_normal(len(x_T), dtype=np.float32)
-        return x_T
+        padded_T = _padded(x_T, before, spare - before)
+        if self.noise_snr_db_range is None:
+            return padded_T
+        rms = np.sqrt(np.mean(np.square(x_T)))
+        level = rms * np.float32(10 ** (-rng.uniform(*self.noise_snr_db_range) / 20))
+        noisy_T: np.ndarray = padded_T + level * rng.standard_normal(len(padded_T), dtype=np.float32)
+        return noisy_T
+
+
+def _padded(x_T: np.ndarray, before: int, after: int) -> np.ndarray:
+    """A copy of `x_T` between zeros: `np.pad` without what it takes to be asked anything else."""
+    padded_T = np.zeros(before + len(x_T) + after, dtype=x_T.dtype)
+    padded_T[before : before + len(x_T)] = x_T
+    return padded_T
 
 
 def _draw_speed(speed_range: Range, rng: np.random.Generator) -> float:

@@ -12,7 +12,7 @@ from torch import Tensor
 from bind.data.transforms.options import Range, checked_range
 from bind.media.notices import warn_once
 from bind.media.recording import Recording
-from bind.media.resample import rate_ratio, read_resampled
+from bind.media.resample import frames_at, rate_ratio, read_resampled
 from bind.media.sensor import open_sensor
 from bind.types import Clip, SensorRecording
 
@@ -80,6 +80,7 @@ class ImuTransform:
         self.scale_range = checked_range("scale_range", scale_range, above=0.0)
         self.noise_std_C = np.broadcast_to(np.asarray(noise_std, dtype=np.float32), (len(self.channels),))
         self._triads = _triads(self.channels)
+        self._selections: dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[list[int], np.ndarray]] = {}
         if rotation_degrees and not self._triads:
             raise ValueError("rotation_degrees needs the channels acc_x, acc_y, acc_z or gyro_x, …; set it to 0")
 
@@ -98,6 +99,13 @@ class ImuTransform:
         return torch.stack(items)
 
     def _selection(self, recording: Recording) -> tuple[list[int], np.ndarray]:
+        """The columns of the recording that become the channels, and what each is multiplied by; found once."""
+        layout = (recording.channels, recording.units)
+        if layout not in self._selections:
+            self._selections[layout] = self._select(recording)
+        return self._selections[layout]
+
+    def _select(self, recording: Recording) -> tuple[list[int], np.ndarray]:
         missing = [channel for channel in self.channels if channel not in recording.channels]
         if missing:
             raise ValueError(
@@ -116,13 +124,12 @@ class ImuTransform:
         ratio = rate_ratio(self.sample_rate_hz, recording.sample_rate_hz, recording.name)
         if ratio != 1:
             warn_once(f"{recording.sample_rate_hz:g} Hz is resampled to {self.sample_rate_hz:g} Hz", recording.name)
-        available = math.ceil(recording.num_frames * ratio)
-        if available < self.num_frames:
+        if frames_at(ratio, recording.num_frames) < self.num_frames:
             raise ValueError(
                 f"{recording.name}: {recording.num_frames / recording.sample_rate_hz:g} s are shorter than the window "
                 f"of {self.window_seconds:g} s. Widen the span or lower window_seconds"
             )
-        spare = max(0, recording.num_frames - math.ceil(self.num_frames / ratio))
+        spare = max(0, recording.num_frames - frames_at(1 / ratio, self.num_frames))
         start = spare // 2 if rng is None else int(rng.integers(spare + 1))
         # Gravity does not stop at the ends of a recording: extend along a line, not with zeros.
         return read_resampled(recording, start, self.num_frames, ratio, edges="line")

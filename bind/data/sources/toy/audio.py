@@ -41,18 +41,26 @@ def render_audio(
     amplitude = amplitude * (0.7 + 0.3 * u[:, 3 : 3 + num_modes + 2])
     ring_BT = damped_modes(hz, decay, amplitude, phase_turns=u[:, 10 : 10 + num_modes + 2])
 
+    # Row by row and in place: a row stays in the processor's cache, where a batch of them would not.
+    tilt = (1.6 * u[:, 20] - 0.8).astype(np.float32)
+    noise_level = (3.46 * 10 ** (-(28 + 20 * u[:, 21]) / 20)).astype(np.float32)
+    gain = (0.9 * 10 ** (-14 * u[:, 22] / 20)).astype(np.float32)
     sound_BT = np.zeros_like(ring_BT)
-    for ring, sound, kind, rng in zip(ring_BT, sound_BT, motion, rngs, strict=True):
-        for start, strength in zip(*_contacts(int(kind), rng), strict=True):
-            sound[start:] += np.float32(strength) * ring[: NUM_SAMPLES - start]
-    sound_BT /= np.abs(sound_BT).max(axis=1, keepdims=True)
-
-    noise_BT = np.stack([rng.random(NUM_SAMPLES + 1, dtype=np.float32) for rng in rngs]) - np.float32(0.5)
-    tilt = (1.6 * u[:, 20:21] - 0.8).astype(np.float32)
-    noise_BT = noise_BT[:, 1:] + tilt * noise_BT[:, :-1]
-    noise_level = (3.46 * 10 ** (-(28 + 20 * u[:, 21:22]) / 20)).astype(np.float32)
-    gain = (0.9 * 10 ** (-14 * u[:, 22:23] / 20)).astype(np.float32)
-    return np.clip((sound_BT + noise_level * noise_BT) * gain, -1, 1)
+    hit_T, white = np.empty(NUM_SAMPLES, dtype=np.float32), np.empty(NUM_SAMPLES + 1, dtype=np.float32)
+    for row, (sound, ring, rng) in enumerate(zip(sound_BT, ring_BT, rngs, strict=True)):
+        starts, strengths = _contacts(int(motion[row]), rng)
+        for start, strength in zip(starts.tolist(), strengths.astype(np.float32), strict=True):
+            num_left = NUM_SAMPLES - start
+            sound[start:] += np.multiply(ring[:num_left], strength, out=hit_T[:num_left])
+        sound /= max(sound.max(), -sound.min())
+        rng.random(out=white, dtype=np.float32)
+        white -= np.float32(0.5)
+        noise = np.multiply(white[:-1], tilt[row], out=hit_T)
+        noise += white[1:]
+        noise *= noise_level[row]
+        sound += noise
+        sound *= gain[row]
+    return np.clip(sound_BT, -1, 1, out=sound_BT)
 
 
 def damped_modes(
