@@ -166,7 +166,7 @@ UNGUARDED = """
 import multiprocessing
 import bind
 
-if multiprocessing.parent_process() is None:
+if __name__ == "__main__":
     process = multiprocessing.get_context("spawn").Process(target=print)  # as a loader's processes are started
     process.start()
     process.join()

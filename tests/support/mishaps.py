@@ -89,5 +89,6 @@ ACTS: dict[str, Callable[[L.Trainer], None]] = {
     "overshoot": overshoot,
     "fill_disk": fill_disk,
     "lack_space": lack_space,
+    "stop_worker": lambda trainer: os.kill(multiprocessing.active_children()[0].pid, signal.SIGSTOP),
     "kill_worker": lambda trainer: os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL),
 }

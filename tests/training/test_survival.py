@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import multiprocessing
 import os
 import resource
 import shlex
@@ -294,6 +295,15 @@ def test_weights_that_are_not_finite_are_not_saved(recordings, tmp_path):
 def test_a_loader_process_that_dies_ends_the_run(recordings, tmp_path):
     with pytest.raises(ValueError, match=r"a data worker has died: .*Lower data\.num_workers"):
         train(config(recordings, tmp_path, {"data.num_workers": 1}, at("kill_worker")))
+
+
+def test_a_loader_process_that_is_stopped_ends_the_run_in_time(recordings, tmp_path):
+    values = {"data.num_workers": 1, "timeout_seconds": 3}
+    with pytest.raises(
+        ValueError, match=r"within timeout_seconds=3: worker 0 \(\d+\) is stopped: find what has stopped"
+    ):
+        train(config(recordings, tmp_path, values, at("stop_worker", time=2)))
+    assert not [process for process in multiprocessing.active_children() if process.daemon]
 
 
 # Several processes

@@ -15,6 +15,7 @@ from pathlib import Path
 from subprocess import Popen, TimeoutExpired
 from typing import Any
 
+from bind.files import write_text
 from bind.processes import describe_processes, is_stopped
 from bind.training.callbacks.stop import TrainingStopped
 from bind.training.lightning_private import other_processes, stop_watching_children
@@ -67,9 +68,9 @@ def _first_process(
     def failure() -> str:
         """What ended another process; "" while none has failed."""
         for number, process in enumerate(processes(), start=1):
+            if (folder / str(number)).is_file():  # it may take its time to end
+                return f"process {number}: {(folder / str(number)).read_text(encoding='utf-8')}"
             if status := process.poll():
-                if (folder / str(number)).is_file():
-                    return f"process {number}: {(folder / str(number)).read_text(encoding='utf-8')}"
                 how = (
                     f"was killed by {signal.Signals(-status).name}"
                     if status < 0
@@ -137,7 +138,7 @@ def _another_process(folder: Path, number: str) -> Iterator[None]:
         except ValueError as error:
             if is_late := isinstance(error, ProcessTimeoutError) and is_stopped(parent):
                 error = ProcessTimeoutError(f"{error}: {describe_processes({'process 0': parent})}")
-            (folder / number).write_text(str(error))
+            write_text(folder / number, str(error))
             if is_late:  # the first process would not say this, nor end
                 print(f"error: process {number}: {error}", file=sys.stderr, flush=True)
                 os.kill(parent, signal.SIGCONT)

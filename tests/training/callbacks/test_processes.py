@@ -54,12 +54,18 @@ def hint():
             f"import os, pathlib; pathlib.Path(os.environ['{FOLDER}'], '2').write_text('a file'); exit(1)",
             "process 2: a file",
         ),
+        (  # one that takes long to end
+            f"import os, pathlib, time; pathlib.Path(os.environ['{FOLDER}'], '2').write_text('a file'); time.sleep(99)",
+            "process 2: a file",
+        ),
     ],
 )
 def test_the_error_of_another_process_is_raised_and_not_its_echo(code, message, launcher):
     def train():
         launcher.start(code)
-        lost(launcher.procs[1])
+        while launcher.procs[1].poll() is None and not os.listdir(os.environ[FOLDER]):
+            time.sleep(0.02)
+        raise RuntimeError("connection closed by peer")
 
     with pytest.raises(ValueError, match=message), stop_all_ranks_together(launcher, hint):
         train()
