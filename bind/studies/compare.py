@@ -15,11 +15,14 @@ import numpy as np
 from bind.evaluation import QueryResults
 from bind.files import write_text
 from bind.metrics.bootstrap import MIN_CLUSTERS, interval, resampled_means, resampled_medians
+from bind.report.cells import Cells
 from bind.report.queries import read_queries
-from bind.report.tables import Cells, print_cells
+from bind.report.terminal_table import print_cells
 
 ZERO_SHOT = "zero_shot/"
 LOWER_IS_BETTER = ("median_rank", "mean_rank")
+DEFAULT_FIGURES = ("R@1", "R@10", "map", "top1")
+"""The rows of the table, of those that there are: a classification has `top1` alone."""
 
 
 @dataclass(frozen=True)
@@ -73,15 +76,16 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("run_a", type=Path, metavar="RUN_A", help="a run directory")
     parser.add_argument("run_b", type=Path, metavar="RUN_B", help="another one")
     parser.add_argument("--split", help="the split to compare on (the one that both were evaluated on last)")
-    parser.add_argument("--figures", default="R@1,R@10,map,top1", help="rows of the table (%(default)s)")
+    rows = ",".join(DEFAULT_FIGURES)
+    parser.add_argument("--figures", help=f"rows of the table (those there are of {rows})")
     parser.add_argument("--out", type=Path, metavar="FILE", help="all figures as .json or .csv")
     options = parser.parse_args(arguments)
     if options.out is not None and options.out.suffix not in (".json", ".csv"):
         raise ValueError(f"--out {options.out}: choose a name that ends in .json or .csv")
     comparison = compare_runs(options.run_a, options.run_b, options.split)
-    chosen = options.figures.split(",")
+    chosen = DEFAULT_FIGURES if options.figures is None else options.figures.split(",")
     known = list(dict.fromkeys(d.figure for d in comparison.differences))
-    if unknown := [name for name in chosen if name not in {*known, "top1", "top5"}]:
+    if options.figures is not None and (unknown := [name for name in chosen if name not in known]):
         raise ValueError(f"--figures: no figure {', '.join(unknown)}; there are {', '.join(known)}")
     print(f"A: {options.run_a}\nB: {options.run_b}\n")
     same = equal_tasks(comparison.differences)

@@ -188,6 +188,20 @@ def test_a_run_compared_with_itself_has_no_table(tmp_path, capsys):
     assert capsys.readouterr().out == f"A: {a}\nB: {a}\n\nthe same in A and B, query by query: x → y\n"
 
 
+def test_runs_that_share_nothing_but_a_classification_are_compared(tmp_path, capsys):
+    a = run(tmp_path / "a", {"zero_shot/audio": results(0.3), "x_to_y": results(0.5)})
+    b = run(tmp_path / "b", {"zero_shot/audio": results(0.9, seed=1), "x_to_y": results(0.5, pool=(9, "x"))})
+    main([str(a), str(b)])
+    text = capsys.readouterr().out
+    assert [line.strip() for line in text.splitlines() if line.strip() in ("top1", "R@1")] == ["top1"]
+    assert "1 of 1 differences are real" in text
+    assert "not compared: x_to_y: the pool has 10 items" in text
+    main([str(a), str(b), "--figures", "top5,top1"])
+    assert "top5" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="no figure R@1; there are top1, top5"):
+        main([str(a), str(b), "--figures", "R@1"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [(["--out", "table.txt"], r"\.json or \.csv"), (["--figures", "R@1,r@7"], "no figure r@7; there are R@1, R@5")],
