@@ -13,12 +13,16 @@ class AudioViT(nn.Module):
     """Kaldi filter bank in overlapping patches: (B, T) mono samples in [-1, 1] at `sample_rate_hz` → (B, width).
 
     The defaults are ImageBind's: 16 kHz, 2 s clips, 128 bands, patch 16 with stride 10, 12 layers × 768 × 12 heads.
-    `num_frames` (10 ms each) sizes the grid of positions: 204 is ImageBind's, 12 × 19 patches, which 2 s fill
-    (198 frames, no padding needed). A shorter clip uses the first positions in time. Source: Gong et al. 2021 (AST),
+    `window_seconds` sizes the grid of positions: 2 s are 198 frames of 10 ms, 12 × 19 patches, as many as ImageBind's
+    204 padded frames. A shorter clip uses the first positions in time. Source: Gong et al. 2021 (AST),
     Girdhar et al. 2023 (ImageBind). Not loadable from ImageBind's checkpoint, whose attention has an extra key bias.
 
+    Args:
+        window_seconds: longest clip.
+        num_frames: the same in frames, in place of `window_seconds`.
+
     Raises:
-        ValueError: the clip is longer than `num_frames`, or shorter than one patch.
+        ValueError: the clip is longer than the window, or shorter than one patch.
     """
 
     def __init__(
@@ -26,7 +30,8 @@ class AudioViT(nn.Module):
         *,
         sample_rate_hz: int = 16000,
         num_mels: int = 128,
-        num_frames: int = 204,
+        window_seconds: float = 2.0,
+        num_frames: int | None = None,
         patch: int = 16,
         stride: int = 10,
         width: int = 768,
@@ -43,10 +48,15 @@ class AudioViT(nn.Module):
         max_mel_share: float = 0.1,
     ) -> None:
         super().__init__()
-        if min(num_mels, num_frames) < patch:
-            raise ValueError(f"patch={patch} does not fit into num_mels={num_mels} × num_frames={num_frames}")
         self.num_features = width
         self.fbank = KaldiFbank(sample_rate_hz, num_mels=num_mels, mean=mean, std=std)
+        if num_frames is None:
+            num_frames = self.fbank.num_frames(round(sample_rate_hz * window_seconds))
+        if min(num_mels, num_frames) < patch:
+            raise ValueError(
+                f"patch={patch} does not fit into num_mels={num_mels} × {num_frames} frames of 10 ms; lower it, or "
+                "widen the window"
+            )
         self.augment = SpecAugment(
             num_time_masks=num_time_masks,
             max_time_share=max_time_share,
@@ -78,7 +88,7 @@ class AudioViT(nn.Module):
         if not self.patch <= num_frames <= self.num_frames:
             raise ValueError(
                 f"a clip of {wave_BT.shape[1]} samples gives {num_frames} frames, this encoder takes {self.patch} to "
-                f"{self.num_frames}: set encoder.audio.num_frames={num_frames} or cut other windows"
+                f"{self.num_frames}: cut other windows, or give it another window_seconds"
             )
         patches_BLW: Tensor = self.stem(mel_BMT)
         return patches_BLW

@@ -11,20 +11,27 @@ from bind.layers import TransformerTrunk
 class ImuTransformer(nn.Module):
     """Pieces of `kernel` steps become tokens: (B, num_channels, T) sensor windows → (B, width).
 
-    The defaults are ImageBind's: 6 channels (accelerometer, gyroscope), 2000 steps for 5 s (400 Hz), kernel 8, so
+    The defaults are ImageBind's: 6 channels (accelerometer, gyroscope), 5 s at 400 Hz (2000 steps), kernel 8, so
     48 values → 512, 6 layers × 8 heads, drop path 0.7, dropout 0.5 on the features. A shorter window (T a multiple
     of `kernel`) uses the first positions. Source: Girdhar et al. 2023 (ImageBind). Not loadable from its checkpoint,
     whose attention has an extra key bias.
 
+    Args:
+        window_seconds: longest window, at `sample_rate_hz`.
+        num_steps: the same in steps, in place of both.
+
     Raises:
-        ValueError: a wrong number of channels, T beyond `num_steps` or not a multiple of `kernel`.
+        ValueError: a window that is no multiple of `kernel`; a wrong number of channels, or T beyond the window or not
+            a multiple of `kernel`.
     """
 
     def __init__(
         self,
         *,
         num_channels: int = 6,
-        num_steps: int = 2000,
+        sample_rate_hz: float = 400.0,
+        window_seconds: float = 5.0,
+        num_steps: int | None = None,
         kernel: int = 8,
         width: int = 512,
         num_layers: int = 6,
@@ -34,6 +41,14 @@ class ImuTransformer(nn.Module):
         feature_dropout: float = 0.5,
     ) -> None:
         super().__init__()
+        if num_steps is None:
+            num_steps = round(sample_rate_hz * window_seconds)
+            if num_steps % kernel or num_steps < kernel:
+                fitting = max(kernel, num_steps // kernel * kernel) / sample_rate_hz
+                raise ValueError(
+                    f"a window of {window_seconds:g} s at {sample_rate_hz:g} Hz has {num_steps} steps, which kernel="
+                    f"{kernel} does not divide: set window_seconds={fitting:g}, or another kernel"
+                )
         self.num_channels = num_channels
         self.num_steps = num_steps
         self.kernel = kernel
@@ -57,7 +72,7 @@ class ImuTransformer(nn.Module):
         if num_channels != self.num_channels or num_steps % self.kernel or not 0 < num_steps <= self.num_steps:
             raise ValueError(
                 f"expected sensor windows (B, {self.num_channels}, T) with T a multiple of {self.kernel} up to "
-                f"{self.num_steps}, got {tuple(x_BCT.shape)}: set encoder.imu.num_steps or cut other windows"
+                f"{self.num_steps}, got {tuple(x_BCT.shape)}: cut other windows, or give it another window_seconds"
             )
         pieces_BLW: Tensor = self.stem(x_BCT)
         return pieces_BLW

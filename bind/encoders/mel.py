@@ -107,6 +107,10 @@ class KaldiFbank(nn.Module):
         self.mean = mean
         self.std = std
 
+    def num_frames(self, num_samples: int) -> int:
+        """How many frames a waveform of `num_samples` gives; 0 where it is shorter than one window."""
+        return max(0, 1 + (num_samples - self.window) // self.hop)
+
     def forward(self, wave_BT: Tensor) -> Tensor:
         _check_waveform(wave_BT, minimum=self.window)
         with torch.autocast(wave_BT.device.type, enabled=False):

@@ -24,5 +24,5 @@ def test_the_order_of_sounds_is_seen():
 @pytest.mark.parametrize("num_samples", [2000, 16000])
 def test_a_clip_that_does_not_fit_the_positions_is_refused(num_samples):
     encoder = AudioViT(num_frames=64, width=24, num_layers=1, num_heads=2)
-    with pytest.raises(ValueError, match=r"encoder\.audio\.num_frames"):
+    with pytest.raises(ValueError, match="cut other windows"):
         encoder(torch.zeros(1, num_samples))

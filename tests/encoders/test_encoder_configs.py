@@ -2,10 +2,17 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
+from support.runs import config
+
+from bind.build import build
+from bind.encoders.audio_vit import AudioViT
+from bind.encoders.imu_transformer import ImuTransformer
+from bind.types import SensorRecording, Waveform
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "encoder"
 WINDOWS = {
@@ -20,10 +27,55 @@ WINDOWS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}={path.stem}")
 def test_the_config_makes_an_encoder_that_takes_the_toy_windows(path):
-    windows = {"audio": {"sample_rate_hz": 16000}, "depth": {"size_px": 64}, "thermal": {"size_px": 64}}
+    windows = {
+        "audio": {"sample_rate_hz": 16000, "window_seconds": 1.0},
+        "imu": {"sample_rate_hz": 100, "window_seconds": 2.0},
+        "depth": {"size_px": 64},
+        "thermal": {"size_px": 64},
+    }
     config = OmegaConf.merge({"transform": windows}, {"encoder": OmegaConf.load(path)})
     with torch.random.fork_rng():
         assert config.encoder.pop("share") is None, "it is for the Binder to see"
         encoder = instantiate(config.encoder).eval()
     with torch.no_grad():
         assert encoder(torch.zeros(1, *WINDOWS[path.parent.name])).shape == (1, encoder.num_features)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("window_seconds", [0.2, 0.64, 3.0, 5.6])
+@pytest.mark.parametrize("modality", ["audio", "imu"])
+def test_the_window_alone_decides_how_long_a_clip_a_transformer_takes(modality, window_seconds):
+    changed = {f"transform.{modality}.window_seconds": window_seconds, "transform.imu.sample_rate_hz": 200}
+    options = OmegaConf.to_container(config(f"encoder/{modality}=transformer", **changed), resolve=True)
+    options["encoder"][modality].pop("share")
+    encoder = build(options["encoder"][modality], "encoder").eval()
+    window = build(options["transform"][modality], "transform")
+    rng = np.random.default_rng(0)
+    if modality == "audio":
+        value = Waveform(rng.standard_normal(200_000).astype(np.float32) * 0.1, 16_000)
+    else:
+        names = (tuple(options["transform"]["imu"][name]) for name in ("channels", "units"))
+        value = SensorRecording(rng.standard_normal((2000, 6)).astype(np.float32), 200.0, *names)
+    with torch.no_grad():
+        assert encoder(window(value, None)[None]).shape == (1, encoder.num_features)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "options", "same"),
+    [
+        (AudioViT, {"num_mels": 16}, ({"num_frames": 204}, {"window_seconds": 2.0})),
+        (AudioViT, {"num_mels": 16}, ({"num_frames": 98}, {"window_seconds": 1.0})),
+        (ImuTransformer, {}, ({"num_steps": 200}, {"window_seconds": 2.0, "sample_rate_hz": 100.0})),
+    ],
+)
+def test_binders_that_were_saved_with_a_number_of_frames_have_the_same_weights(encoder, options, same):
+    with torch.device("meta"):
+        saved, now = (encoder(width=8, num_layers=1, num_heads=1, **options, **length) for length in same)
+    assert {name: x.shape for name, x in saved.state_dict().items()} == {
+        name: x.shape for name, x in now.state_dict().items()
+    }
+
+
+def test_a_window_that_pieces_do_not_fill_is_refused_with_the_nearest_one():
+    with pytest.raises(ValueError, match=r"125 steps, which kernel=8 does not divide: set window_seconds=2.4"):
+        ImuTransformer(sample_rate_hz=50, window_seconds=2.5)

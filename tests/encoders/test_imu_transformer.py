@@ -23,7 +23,7 @@ def test_a_piece_holds_all_channels_of_its_steps():
 
 @pytest.mark.parametrize("shape", [(1, 6, 12), (1, 6, 72), (1, 3, 64), (1, 64, 6)])
 def test_windows_that_do_not_fit_are_refused(shape):
-    with pytest.raises(ValueError, match=r"encoder\.imu\.num_steps"):
+    with pytest.raises(ValueError, match="cut other windows"):
         ImuTransformer(num_steps=64, width=24, num_layers=1, num_heads=2)(torch.zeros(shape))
 
 
