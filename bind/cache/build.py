@@ -149,14 +149,15 @@ def build_cache(
 def _report_unusable(folder: CacheFolder, options: CacheOptions, show: bool) -> None:
     """Log why `folder` is to be filled although others are there; with `build=False` raise it as ValueError."""
     assert options.dir is not None
-    other = _closest_other(options.dir, folder.origin)
     if not options.build:
+        other = _closest_other(options.dir, folder.origin)
         raise ValueError(
             f"cache.build=false, but {options.dir} has no finished vectors of {folder.origin.modality} of "
             f"{folder.origin.split}{f': {other}' if other else ''}. Run bindspace cache with this anchor and data, or "
             "set cache.build=true"
         )
-    if other and show:
+    # That another anchor has other vectors is no news.
+    if show and (other := _closest_other(options.dir, folder.origin, anchor=folder.origin.anchor)):
         log.info("anchor cache: %s; it stays there, unused", other)
 
 
@@ -231,12 +232,16 @@ class _PlaceFiller:
         )
 
 
-def _closest_other(root: Path, origin: Origin) -> str:
-    """What the closest folder of a source of this name, split and modality was made from; "" where there is none."""
+def _closest_other(root: Path, origin: Origin, anchor: str | None = None) -> str:
+    """What the closest folder of a source of this name, split and modality was made from; "" where there is none.
+
+    With `anchor`, of those of an anchor of this name.
+    """
     others = []
     for about in root.glob(f"*/{origin.split}-{origin.modality}-*/about.json"):
         described = require_kinds(read_json(about), {}, str(about))
-        if about.parent != root / origin.folder_name and described.get("source") == origin.source:
+        is_alike = described.get("source") == origin.source and anchor in (None, described.get("anchor"))
+        if about.parent != root / origin.folder_name and is_alike:
             others.append((origin.differences(described), about.parent))
     if not others:
         return ""

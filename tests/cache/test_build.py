@@ -219,6 +219,17 @@ def test_a_run_that_must_not_build_fails_with_what_differs(anchor, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_new_anchor_is_not_greeted_by_what_another_one_has_cached(anchor, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "bind")
+    fill(anchor, tmp_path / "cache")
+    other = str(tiny.write_anchor(tmp_path / "other", seed=1))
+    fill(other, tmp_path / "cache")
+    assert "was made from" not in caplog.text
+    fill(anchor, tmp_path / "cache", World(seed=1))  # other data under the same name are worth a line
+    assert caplog.text.count("was made from another state of the data") == 1
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["anchor_fingerprint", "content", "num_samples", "dim", "format"])
 def test_a_foreign_folder_in_the_place_of_ones_own_is_refused(anchor, tmp_path, key):
     fill(anchor, tmp_path)
