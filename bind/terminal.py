@@ -7,10 +7,12 @@ where they leave the readers of such files.
 
 from __future__ import annotations
 
+import atexit
 import codecs
 import contextlib
 import io
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -53,14 +55,26 @@ def printable_errors() -> Iterator[None]:
         raise ValueError(shown) from None
 
 
+class ReaderGone(SystemExit):
+    """The end of a command whose output nobody reads any more, as behind `| head`; its status is that of SIGPIPE."""
+
+    def __init__(self) -> None:
+        super().__init__(128 + 13)
+
+
 class PrintableStream(io.TextIOBase):
-    """A text stream that makes printable what is written to it; `stream` takes what may hold colours."""
+    """A text stream that makes printable what is written to it; `stream` takes what may hold colours.
+
+    Raises:
+        ReaderGone: where it is a pipe that nobody reads any more; what is written from then on goes nowhere.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
 
     def write(self, text: str) -> int:
-        self.stream.write(printable(text))
+        with self._ending_without_reader():
+            self.stream.write(printable(text))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:  # type: ignore[override]
@@ -68,7 +82,18 @@ class PrintableStream(io.TextIOBase):
             self.write(line)
 
     def flush(self) -> None:
-        self.stream.flush()
+        with self._ending_without_reader():
+            self.stream.flush()
+
+    @contextlib.contextmanager
+    def _ending_without_reader(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            # What is still in the buffer would be tried again when Python ends, with a message for each try.
+            with contextlib.suppress(OSError), open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), self.stream.fileno())
+            raise ReaderGone from None
 
     def isatty(self) -> bool:
         return self.stream.isatty()
@@ -125,8 +150,15 @@ def prepare_terminal() -> None:
             stream.reconfigure(errors="bind.spell_out")
         if stream is not None and not isinstance(stream, PrintableStream):
             setattr(sys, name, PrintableStream(stream))
+    atexit.register(_flush_quietly)  # what is left in the buffers, before Python does it and complains
     logging.setLogRecordFactory(PrintableRecord)
     get_console().__class__ = PrintableConsole  # rich's own, which progress bars share and set up anew
+
+
+def _flush_quietly() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(ReaderGone):
+            stream.flush()
 
 
 def _spell_out(error: UnicodeError) -> tuple[str, int]:

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 import subprocess
 import sys
 
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from bind.report.tables import Cells, print_cells
+from bind.report.cells import Cells
+from bind.report.terminal_table import print_cells
 from bind.terminal import PrintableConsole, PrintableRecord, PrintableStream, printable, printable_errors
 
 HOSTILE = "\x1b]0;PWNED\x07\x1b[2J\x1b[1;1Hall good\r\x08\x9b2J\u202e\x7f"
@@ -72,12 +74,39 @@ def test_rich_colours_its_own_text_on_a_printable_stream(monkeypatch):
     assert "\x1b]0" not in file.getvalue()
 
 
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_a_command_without_a_reader_ends_quietly(size, capsys):
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as pipe:
+        stream = PrintableStream(pipe)
+        os.close(reader)
+        with pytest.raises(SystemExit) as ended:
+            print("x" * size, file=stream, flush=True)
+        assert ended.value.code == 141
+        print("y" * size, file=stream, flush=True)  # goes nowhere, without another error
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("both", ["", "2>&1"])
+@pytest.mark.parametrize("program", ["for i in range(99999): print(i)", "print(1); print(2)", "logging.warning('x')"])
+def test_head_gets_its_line_and_nothing_else_is_said(program, both):
+    code = f"import logging; from bind.terminal import prepare_terminal; prepare_terminal(); {program}"
+    code = code.replace("; for", "\nfor")
+    command = f'{sys.executable} -c "{code}" {both} | head -n 1'
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": ":".join(sys.path)}
+    ended = subprocess.run(command, shell=True, env=environment, capture_output=True, text=True, check=True)
+    assert ended.stderr in ("", "WARNING:root:x\n")
+    assert len(ended.stdout.splitlines()) <= 1
+
+
 PROGRAM = """
 import sys, logging
 from bind.terminal import prepare_terminal
 prepare_terminal()
 prepare_terminal()
-from bind.report.tables import Cells, print_cells
+from bind.report.cells import Cells
+from bind.report.terminal_table import print_cells
 print_cells(Cells("× ─ → naïve 猫 \\x1b[2J", "", ("class", "n"), {"": [("kot \\udcff", "1")]}))
 logging.warning("→ %s", "\\x1b[2J")
 print("half–done …", file=sys.stderr)
