@@ -247,6 +247,43 @@ def lock_folder(folder: Path, advice: str, *, files: str = "") -> Iterator[None]
         os.close(descriptor)
 
 
+FILES_OF_A_START = ("config.yaml", "*.log")
+"""What a training writes before its first step."""
+
+
+@contextlib.contextmanager
+def remove_failed_start(folder: Path) -> Iterator[None]:
+    """Delete `folder` where the block fails before anything is in it but `FILES_OF_A_START`.
+
+    Empty folders above it go too, up to the current one. What was in it before is never deleted, nor is the current
+    folder or one above it.
+
+    Examples:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp(), "runs", "mine")
+        >>> with contextlib.suppress(ValueError), remove_failed_start(folder):
+        ...     folder.mkdir(parents=True)
+        ...     raise ValueError("no such file")
+        >>> folder.exists()
+        False
+    """
+    folder = folder.absolute()
+    is_new = not any(path.is_file() and path.stat().st_size for path in folder.rglob("*"))
+    try:
+        yield
+    except Exception:
+        is_new = is_new and folder not in (Path.cwd(), *Path.cwd().parents)
+        files = [path for path in folder.rglob("*") if not path.is_dir()]
+        if is_new and folder.is_dir() and all(any(map(path.match, FILES_OF_A_START)) for path in files):
+            shutil.rmtree(folder, ignore_errors=True)
+            for parent in folder.parents:
+                if Path.cwd() not in parent.parents:
+                    break
+                with contextlib.suppress(OSError):  # not empty
+                    parent.rmdir()
+        raise
+
+
 _HELD: set[Path] = set()
 """Locks of this process, which the kernel would grant it again, and end when the second of them is closed."""
 

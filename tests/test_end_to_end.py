@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from support import runs
 from support.finished import assert_equal, figures_of, metrics_of, weights_of
 
+import bind
 from bind.commands.cli import main
 from bind.commands.embed import embed
 from bind.data.sources.manifest import ManifestSource
@@ -196,6 +197,94 @@ def test_embed_takes_the_modalities_that_are_asked_for(recordings, recorded_run,
     assert pq.read_table(out)["modality"].unique().to_pylist() == ["audio_and_imu"]
     with pytest.raises(ValueError, match=r"audoi unknown to .*it embeds image, text, video, audio, imu, audio_and_imu"):
         embed(runs.config(name="embed", **asked, modalities=["audoi"]))
+
+
+def test_files_are_embedded_without_a_table(recordings, recorded_run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(recordings.parent)
+    out = tmp_path / "vectors.parquet"
+    asked = {"run": str(recorded_run), "out": str(out)}
+    embed(runs.config(name="embed", **asked, files=["**/train*.wav", "test0.png", str(recordings.parent / "val1.npy")]))
+    rows = pq.read_table(out).to_pylist()
+    sounds = sorted(path.name for path in recordings.parent.glob("train*.wav"))
+    npy = str(recordings.parent / "val1.npy")
+    assert [(row["key"], row["modality"]) for row in rows] == [
+        *((name, "audio") for name in sounds),
+        ("test0.png", "image"),
+        (npy, "imu"),
+    ]
+    assert {row["split"] for row in rows} == {None}
+    z = Binder.load(recorded_run).embed("audio", sounds)
+    np.testing.assert_array_equal(np.array([row["embedding"] for row in rows[: len(sounds)]], np.float32), z.numpy())
+    embed(runs.config(name="embed", **asked, files="train0.wav", modalities=["audio"]))
+    assert pq.read_table(out).num_rows == 1
+    for wrong, message in [
+        ({"files": "*.mp3"}, r"files=\*\.mp3: no such file"),
+        ({"files": "."}, r"for all files below it, files='\./\*\*/\*'"),
+        ({"files": "manifest.jsonl"}, r"manifest\.jsonl: a sensor file ends in"),
+        ({"files": "test0.png", "modalities": ["audio", "image"]}, "name one modality"),
+        ({"files": "test0.png", "modalities": ["smell"]}, "smell unknown to the run"),
+        ({"files": "test0.png", "manifest": str(recordings)}, "pass either manifest=FILE or files="),
+        ({}, "pass either manifest=FILE or files="),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            embed(runs.config(name="embed", **asked, **wrong))
+
+
+def write_other_table(recordings, folder, **changes):
+    """The training samples of `recordings` as the test samples of another table in another folder."""
+    rows = [row for row in runs.read_manifest(recordings) if row["split"] == "train"]
+    for row in rows:
+        row |= {"split": "test"} | {name: change(row) for name, change in changes.items()}
+        for modality in {"audio", "image"} & row.keys():
+            row[modality] = str(recordings.parent / row[modality])
+        row.pop("imu", None)
+    folder.mkdir()
+    return runs.write_manifest(folder / "manifest.jsonl", rows)
+
+
+def test_a_finished_run_is_evaluated_on_another_table(recordings, recorded_run, tmp_path, capsys, no_pictures):
+    run_dir = shutil.copytree(recorded_run, tmp_path / "run")
+    before = {path.name: path.read_bytes() for path in run_dir.iterdir() if path.is_file()}
+    table = write_other_table(recordings, tmp_path / "kitchen", owner=lambda row: f"cook:{row['key']}")
+    evaluate(runs.config(name="evaluate", run=str(run_dir), manifest=str(table)))
+    assert f"run directory: {run_dir}" in capsys.readouterr().out
+    now = {path.name: path.read_bytes() for path in run_dir.iterdir() if path.is_file()}
+    assert {name: now[name] for name in before} == before
+    names = {"metrics_kitchen_test.json", "queries_kitchen_test.parquet", "report_kitchen_test.html"}
+    assert names <= now.keys() - before.keys()
+    figures = figures_of(run_dir, "metrics_kitchen_test.json")
+    assert (figures["split"], figures["manifest"]) == ("test", str(table))
+    assert figures["retrieval"]["text_to_audio"]["pool"] == 10
+    assert "audio_to_imu" not in figures["retrieval"]
+    assert figures["zero_shot"]["audio"]["num_classes"] == 2
+    assert figures["leakage"]["kinds"]["files"]["samples"] == 12, "these are the files that it was trained on"
+    assert any(str(run_dir) in name for name in figures["leakage"]["trained_on"])
+    assert bind.Run(run_dir).evaluate(manifest=table) == metrics_of(run_dir, "metrics_kitchen_test.json")
+    with pytest.raises(ValueError, match=r"no rows with split 'val'; rows per split: test 12"):
+        bind.Run(run_dir).evaluate("val", manifest=table)
+
+
+def test_classes_and_groups_of_a_run_stay_where_another_table_has_them(recordings, tmp_path, caplog, no_pictures):
+    classes = {"mine": {"modalities": ["audio"], "templates": ["a {}"], "classes": ["label 0", "label 1"]}}
+    values = {"data.zero_shot": classes, "data.one_per_group": True, "trainer.max_epochs": 1}
+    rows = runs.read_manifest(recordings)
+    grouped = [row | {"group": f"{row['split']}{i // 2}"} for i, row in enumerate(rows)]
+    for row in grouped:
+        row |= {m: str(recordings.parent / row[m]) for m in ("audio", "imu", "image") if m in row}
+    own = runs.write_manifest(tmp_path / "own.jsonl", grouped)
+    values |= {"data.manifest": str(own), "run_dir": str(tmp_path / "run")}
+    train(runs.config("data=manifest", **runs.RECORDED | values))
+    run = bind.Run(tmp_path / "run")
+    same = write_other_table(recordings, tmp_path / "same")
+    assert set(run.evaluate(manifest=same)["zero_shot"]) == {"audio"}
+    other = write_other_table(recordings, tmp_path / "other", label=lambda row: row["label"].replace("label", "kind"))
+    figures = run.evaluate(manifest=other)
+    assert "no sample of a class of mine" in caplog.text
+    assert set(figures["zero_shot"]) == {"image", "audio"}
+    assert figures["retrieval"]["audio_to_image"]["queries"] == 8, "without groups every sample with both is a query"
+    lonely = runs.write_manifest(tmp_path / "lonely.jsonl", [{"key": "a", "split": "test", "smell": "own.jsonl"}])
+    with pytest.raises(ValueError, match=r"it has smell, and .* embeds image, text"):
+        run.evaluate(manifest=lonely)
 
 
 # Starting from weights, and going on

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from bind.files import (
     open_atomically,
     open_folder_atomically,
     reading,
+    remove_failed_start,
     remove_partial_files,
     write_bytes,
     write_text,
@@ -169,3 +171,49 @@ def test_what_is_no_regular_file_is_refused_before_it_is_opened(tmp_path):
         message = f"^{re.escape(str(path))}: {problem}"
         with pytest.raises(ValueError, match=message), reading(path, "broken"):
             raise AssertionError("the block must not begin")
+
+
+@pytest.mark.parametrize("left", [[], ["config.yaml", "train.log"], ["logs/"], ["config.yaml", "logs/deep/"]])
+def test_a_failed_start_leaves_no_folder(tmp_path, monkeypatch, left):
+    monkeypatch.chdir(tmp_path)
+    folder = Path("runs/deep/mine")
+
+    @remove_failed_start(folder)
+    def start():
+        folder.mkdir(parents=True)
+        for name in left:
+            (folder / name).mkdir(parents=True) if name.endswith("/") else (folder / name).touch()
+        raise ValueError("no such file")
+
+    with pytest.raises(ValueError, match="no such"):
+        start()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_what_holds_anything_stays_where_a_start_fails(tmp_path, when):
+    folder = tmp_path / "runs" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text("an earlier run's") if when == "before" else None
+
+    @remove_failed_start(folder)
+    def start():
+        (folder / "last.ckpt").touch() if when == "meanwhile" else None
+        raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        start()
+    assert len(list(folder.iterdir())) == 1
+
+
+def test_the_current_folder_stays_and_so_do_those_above_it(tmp_path, monkeypatch):
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    monkeypatch.chdir(inner)
+    for folder in (Path(), inner, tmp_path / "a"):
+        with pytest.raises(ValueError, match="x"), remove_failed_start(folder):
+            raise ValueError("x")
+    assert inner.is_dir()
+    with remove_failed_start(inner / "c"):  # nothing failed
+        (inner / "c").mkdir()
+    assert (inner / "c").is_dir()

@@ -17,7 +17,8 @@ from bind.cache.lookup import AnchorCache, Place
 from bind.cache.store import CacheFolder, RowsInFiles
 from bind.commands.on_ray import connected, spread
 from bind.data.sources.splits import require_split
-from bind.report.tables import Cells, print_cells
+from bind.report.cells import Cells
+from bind.report.terminal_table import print_cells
 from bind.runs.directory import as_list
 from bind.runs.parts import make_sources
 from bind.training.lightning_private import is_first_process

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from bind.commands.overrides import flat, reset_used_keys, suggestions, unread
-from bind.files import explain_os_error
+from bind.files import explain_os_error, remove_failed_start
 from bind.terminal import prepare_terminal
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -41,7 +41,7 @@ class Command:
 
 
 COMMANDS = {
-    "evaluate": Command("bind.runs.jobs:evaluate", "run=PATH [split=test] [prompts=NAME]", "evaluate a run again"),
+    "evaluate": Command("bind.runs.jobs:evaluate", "run=PATH [split=test] [manifest=FILE]", "evaluate a run again"),
     "probe": Command(
         "bind.studies.probe.command:probe",
         "run=PATH [k=[1,2,4,8,16]] [draws=5]",
@@ -59,8 +59,8 @@ COMMANDS = {
     ),
     "embed": Command(
         "bind.commands.embed:embed",
-        "run=PATH manifest=FILE out=FILE.parquet [modalities=[audio]]",
-        "write vectors of a manifest's samples",
+        "run=PATH manifest=FILE|files=PATTERN out=FILE.parquet",
+        "write vectors of a manifest's samples, or of files",
     ),
     "cache": Command(
         "bind.commands.cache:cache",
@@ -136,11 +136,14 @@ def run_job(job: Callable[[Any], Any], cfg: Any) -> Any:
 
     Under `-m` the other jobs of the sweep still run. HYDRA_FULL_ERROR=1 shows the frames.
     """
+    from bind.training.hydra_private import output_dir
+
     try:
-        refuse_unset(cfg)
-        require_multirun_for_sweep(cfg)
-        warn_unused_overrides()
-        return job(cfg)
+        with remove_failed_start(output_dir() or Path()):  # Hydra has made it
+            refuse_unset(cfg)
+            require_multirun_for_sweep(cfg)
+            warn_unused_overrides()
+            return job(cfg)
     except (ValueError, OSError) as error:
         if os.environ.get("HYDRA_FULL_ERROR", "0") == "1":
             raise

@@ -80,6 +80,10 @@ class LabelSet:
         """One unit vector per class (K, D) on the CPU; see `bind.metrics.class_embeddings`."""
         return class_embeddings([embed_text(prompts).cpu() for prompts in self.prompts])
 
+    def has_class_of(self, label: str | None) -> bool:
+        """Whether a sample's label names one of the classes."""
+        return any(single in self.classes for single in split_labels(label, self.multi_label))
+
     def members(self, labels: Sequence[str | None]) -> Tensor:
         """Bool (N, K): the classes that each sample is of.
 

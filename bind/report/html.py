@@ -1,4 +1,4 @@
-"""The page of a run, a single file: outcome, tables, figures, embeddings, gallery, config and versions."""
+"""The page of a run, a single file: outcome, data, gallery, tables, embeddings, figures, config and versions."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from typing import Any
 
 from bind.evaluation.fused import NO_FUSION, FusedModalities
 from bind.files import write_text
+from bind.report.cells import Cells
 from bind.report.outcome import outcome_sentences
-from bind.report.tables import Cells, tables
+from bind.report.plots import TRAINING
+from bind.report.tables import tables
 
 _PAGE = Path(__file__).parent / "page"
 _SCRIPTS = ("media.js", "plane.js", "scatter.js", "gallery.js", "tables.js", "main.js")
@@ -28,6 +30,8 @@ def write_report(
     pngs: Mapping[str, Path],
     media: Mapping[str, Any],
     *,
+    title: str = "",
+    data: Cells | None = None,
     fused: FusedModalities = NO_FUSION,
     config_yaml: str = "",
     seed: int = 0,
@@ -42,34 +46,40 @@ def write_report(
         metrics: those of `evaluate_split`, whose retrieval stands under (query, pool).
         pngs: caption of a figure → its file.
         media: what `bind.report.page_media` made.
+        title: of the page; empty: the name of the run directory.
+        data: the table of the run's data, see `bind.report.data_table`.
         fused: fused modality → the modalities that it is made of.
         versions: package → its version.
     """
     name = path.resolve().parent.name
     anchor = metrics.get("anchor") or {}
     facts = [
+        f"run directory: {name}" if title else "",
+        f"table: {metrics['manifest']}" if "manifest" in metrics else "",
         f"split: {metrics['split']}" if "split" in metrics else "",
         f"anchor: {anchor['name']} ({anchor['fingerprint'][:12]})" if anchor else "",
         f"seed: {seed}",
         *(f"{stage}: {seconds:.1f} s" for stage, seconds in (metrics.get("seconds") or {}).items()),
     ]
+    unfolded = [caption for caption in pngs if caption != TRAINING][:_MAX_OPEN_FIGURES]
     sections = {
-        "Figures": "".join(_figure(*figure, unfolded=i < _MAX_OPEN_FIGURES) for i, figure in enumerate(pngs.items())),
-        "Embeddings": _scatter(media["scatter"]) if media["scatter"] else "",
+        "Data": _table(data) if data else "",
         "Gallery": _GALLERY if media["galleries"] else "",
+        "Tables": "\n".join(f"<h3>{escape(cells.title)}</h3>\n{_table(cells)}" for cells in tables(metrics, fused)),
+        "Embeddings": _scatter(media["scatter"]) if media["scatter"] else "",
+        "Figures": "".join(_figure(caption, png, unfolded=caption in unfolded) for caption, png in pngs.items()),
         "Run": f"<h3>Command</h3><pre>{escape(command)}</pre>"
         f"<details><summary>Config</summary><pre>{escape(config_yaml)}</pre></details>"
         f"<details><summary>Versions</summary><pre>{escape(_lines(versions or {}))}</pre></details>",
     }
-    shown = {title: content for title, content in sections.items() if content}
-    links = "".join(f'<a href="#{title.lower()}">{title}</a>' for title in shown)
+    shown = {heading: content for heading, content in sections.items() if content}
+    links = "".join(f'<a href="#{heading.lower()}">{heading}</a>' for heading in shown)
     parts = [
-        f"<h1>{escape(name)}</h1>",
-        f'<p class="note">{escape(" · ".join(fact for fact in facts if fact))}</p>',
+        f"<h1>{escape(title or name)}</h1>",
         _outcome(outcome_sentences(metrics, fused)),
+        f'<p class="note">{escape(" · ".join(fact for fact in facts if fact))}</p>',
         f"<nav>{links}</nav>",
-        *(_table(cells) for cells in tables(metrics, fused)),
-        *(f'<h2 id="{title.lower()}">{title}</h2>\n{content}' for title, content in shown.items()),
+        *(f'<h2 id="{heading.lower()}">{heading}</h2>\n{content}' for heading, content in shown.items()),
     ]
     style = (_PAGE / "page.css").read_text(encoding="utf-8")
     script = _script()
@@ -81,7 +91,7 @@ def write_report(
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        f"<title>{escape(name)} · bind report</title>\n<style>{style}</style>\n</head>\n<body>\n"
+        f"<title>{escape(title or name)} · bind report</title>\n<style>{style}</style>\n</head>\n<body>\n"
         + "\n".join(parts)
         + f'\n<script type="application/json" id="page-data">{_json(media)}</script>\n'
         + f"<script>{script}</script>\n</body>\n</html>\n"
@@ -90,7 +100,10 @@ def write_report(
 
 
 def _outcome(sentences: Sequence[str]) -> str:
-    return f'<p class="outcome">{"<br>".join(map(escape, sentences))}</p>' if sentences else ""
+    if not sentences:
+        return ""
+    first, *others = map(escape, sentences)
+    return f'<p class="outcome">{"<br>".join([f"<b>{first}</b>", *others])}</p>'
 
 
 def _script() -> str:
@@ -112,7 +125,7 @@ def _table(cells: Cells) -> str:
     bodies = []
     for heading, rows in cells.sections.items():
         section = f'<tr class="section"><th colspan="{len(cells.headers)}">{escape(heading)}</th></tr>\n'
-        lines = ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows]
+        lines = [f"<tr>{_cells(cells.headers, row)}</tr>" for row in rows]
         bodies.append("<tbody>\n" + (section if heading else "") + "\n".join(lines) + "\n</tbody>")
     table = (
         f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n'
@@ -120,8 +133,13 @@ def _table(cells: Cells) -> str:
         + f'\n</table></div>\n<p class="note">{escape(cells.caption)}</p>'
     )
     num_rows = sum(map(len, cells.sections.values()))
-    folded = f"<details><summary>{num_rows} rows</summary>\n{table}</details>" if num_rows > _MAX_OPEN_ROWS else table
-    return f"<h2>{escape(cells.title)}</h2>\n{folded}"
+    return f"<details><summary>{num_rows} rows</summary>\n{table}</details>" if num_rows > _MAX_OPEN_ROWS else table
+
+
+def _cells(headers: Sequence[str], row: Sequence[str]) -> str:
+    """Cells that name their column, for phones: there a row is a card."""
+    names = (escape(" ".join(header.split())) for header in headers)
+    return "".join(f'<td data-column="{name}">{escape(cell)}</td>' for name, cell in zip(names, row, strict=True))
 
 
 def _figure(caption: str, png: Path, *, unfolded: bool) -> str:

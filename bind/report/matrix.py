@@ -13,8 +13,8 @@ from matplotlib.colors import Normalize
 from matplotlib.patches import Patch, Rectangle
 
 from bind.evaluation.fused import NO_FUSION, FusedModalities, modality_title
+from bind.report.retrieval_table import summary_note
 from bind.report.style import ACCENT, HEAT, INK, figure
-from bind.report.tables import summary_note
 from bind.types import Modality
 
 _MAX_LEVEL_TITLE = 13

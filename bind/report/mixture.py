@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bind.data.mixture import SourceExposure
-from bind.report.tables import Cells
+from bind.report.cells import Cells
 
 
 def mixture_cells(sources: Sequence[SourceExposure], pairs: Sequence[SourceExposure], batch_size: int) -> Cells:

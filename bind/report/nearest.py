@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from bind.evaluation.embedded import EmbeddedSplit
 from bind.metrics import top_k
@@ -34,11 +35,12 @@ class GalleryQuery:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Some queries of one modality to the pool of another."""
+    """Some queries of one modality to the pool of another; with `words` these are the pool, and hits are of them."""
 
     query: Modality
     pool: Modality
     rows: Sequence[GalleryQuery]
+    words: Sequence[str] = ()
 
 
 def galleries(
@@ -80,8 +82,7 @@ def _nearest(
     split: EmbeddedSplit, query: Modality, pool: Modality, num_queries: int, one_per_group: bool
 ) -> list[GalleryQuery]:
     query_rows, pool_rows = split.query_and_pool_rows(query, pool, one_per_group=one_per_group)
-    evenly = torch.linspace(0, len(query_rows) - 1, min(num_queries, len(query_rows))).round().long()
-    drawn = query_rows[torch.unique(evenly)]
+    drawn = spread_evenly(query_rows, num_queries)
     scores, nearest = top_k(split.z[query][drawn], split.z[pool][pool_rows], min(NUM_RESULTS, len(pool_rows)))
     positions = pool_rows[nearest]
     groups_of_hits = [[split.groups_of(pool, i) for i in of_query] for of_query in positions.tolist()]
@@ -89,8 +90,23 @@ def _nearest(
         [bool(split.groups_of(query, i) & groups) for groups in of_query]
         for i, of_query in zip(drawn.tolist(), groups_of_hits, strict=True)
     ]
-    columns = (drawn.tolist(), positions.tolist(), scores.tolist(), relevant)
+    return gallery_queries(drawn.tolist(), positions.tolist(), scores.tolist(), relevant)
+
+
+def spread_evenly(rows: Tensor, num: int) -> Tensor:
+    """`num` of these rows at most, from the first to the last at equal distances."""
+    evenly = torch.linspace(0, len(rows) - 1, min(num, len(rows))).round().long()
+    return rows[torch.unique(evenly)]
+
+
+def gallery_queries(
+    drawn: Sequence[int],
+    positions: Sequence[Sequence[int]],
+    scores: Sequence[Sequence[float]],
+    relevant: Sequence[Sequence[bool]],
+) -> list[GalleryQuery]:
+    """The queries at `drawn`, each with the hits whose positions, cosines and relevance stand in one row."""
     return [
         GalleryQuery(position, [Hit(*hit) for hit in zip(*hits, strict=True)])
-        for position, *hits in zip(*columns, strict=True)
+        for position, *hits in zip(drawn, positions, scores, relevant, strict=True)
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bind.evaluation.fused import NO_FUSION, FusedModalities, plain_sum
@@ -25,7 +25,8 @@ MAX_TRIES = 100
 def outcome_sentences(metrics: Mapping[str, Any], fused: FusedModalities = NO_FUSION) -> list[str]:
     """A sentence for each of the two trained pairs that find each other best, and for the best emergent pair.
 
-    `metrics` are those of `evaluate_split`. Of a trained pair the direction from the newer modality to the older one
+    Where the data have no captions, another one says how often the right class in words is found. `metrics` are those
+    of `evaluate_split`. Of a trained pair the direction from the newer modality to the older one
     counts; the plain sum of a fusion's inputs, and fused modalities in emergent pairs, are left to the tables.
 
     Examples:
@@ -56,6 +57,8 @@ def outcome_sentences(metrics: Mapping[str, Any], fused: FusedModalities = NO_FU
     if emergent:
         best = max(emergent, key=above_chance)
         sentences.append(f"the best pair that was never trained: {_outcome(*best, retrieval[best], fused)}")
+    if not any("text" in pair for pair in retrieval):
+        sentences += _words_outcome(metrics.get("zero_shot") or {})
     if tasks := (metrics.get("anchor") or {}).get("at_chance"):
         sentences.insert(
             0,
@@ -65,14 +68,40 @@ def outcome_sentences(metrics: Mapping[str, Any], fused: FusedModalities = NO_FU
     return [f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences]
 
 
+def _words_outcome(zero_shot: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A sentence about the classification by words, other than the anchor's own, that is furthest above chance."""
+    known = {key: entry for key, entry in zero_shot.items() if "top1" in entry and entry.get("kind") != "anchor"}
+    if not known:
+        return []
+    key = max(known, key=lambda each: known[each]["top1"] - known[each]["chance"])
+    entry = known[key]
+    tries = min(entry["queries"], MAX_TRIES)
+    hits, chance = (_number(entry[figure] * tries) for figure in ("top1", "chance"))
+    modality = key.partition("/")[0]
+    subject = WORDS.get(modality, modality)
+    return [
+        f"{_article(subject)} {subject} finds its class among {entry['num_classes']} in words in {hits} of {tries} "
+        f"tries, by chance {chance}{_doubt(entry.get('ci95_top1'), entry['chance'])}"
+    ]
+
+
+def _doubt(ci95: Sequence[float] | None, chance: float) -> str:
+    """What to say of a figure whose 95 % interval holds what chance gives."""
+    return " (no real difference)" if ci95 is not None and ci95[0] <= chance <= ci95[1] else ""
+
+
+def _article(word: str) -> str:
+    return "an" if word[0] in "aeiou" else "a"
+
+
 def _outcome(query: Modality, pool: Modality, entry: Mapping[str, Any], fused: FusedModalities) -> str:
     tries = min(entry["queries"], MAX_TRIES)
     hits, chance = (_number(entry[figure] * tries) for figure in ("R@1", "chance_R@1"))
     subject = _words(query, fused)
-    article = "an" if subject[0] in "aeiou" else "a"
     among = f" ({entry['label']})" if "label" in entry else ""
     outcome = (
-        f"{article} {subject} finds its {_words(pool, fused)}{among} in {hits} of {tries} tries, by chance {chance}"
+        f"{_article(subject)} {subject} finds its {_words(pool, fused)}{among} in {hits} of {tries} tries, by chance "
+        f"{chance}{_doubt(entry.get('ci95_R@1'), entry['chance_R@1'])}"
     )
     if "ceiling_R@1" not in entry:
         return outcome

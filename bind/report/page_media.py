@@ -36,6 +36,11 @@ class Media:
             self.num_bytes += len(str(self.items[-1]))
         return [self._numbers[modality, p] for p in positions]
 
+    def add_text(self, text: str) -> int:
+        """The place in `items` of a text that is no sample's."""
+        self.items.append(as_media(text))
+        return len(self.items) - 1
+
 
 def page_media(
     values: SplitValues,
@@ -69,13 +74,18 @@ def _gallery(gallery: Gallery, values: SplitValues, media: Media) -> dict[str, A
             "media": media.numbers(modality, [position])[0],
         }
 
+    def word(position: int) -> dict[str, Any]:
+        return {"key": gallery.words[position], "caption": "", "media": media.add_text(gallery.words[position])}
+
     media.numbers(gallery.query, [query.position for query in gallery.rows])
-    media.numbers(gallery.pool, [hit.position for query in gallery.rows for hit in query.hits])
+    if not gallery.words:
+        media.numbers(gallery.pool, [hit.position for query in gallery.rows for hit in query.hits])
     rows = [
         {
             "query": cell(gallery.query, query.position),
             "hits": [
-                cell(gallery.pool, hit.position) | {"score": round(hit.score, 4), "relevant": hit.relevant}
+                (word(hit.position) if gallery.words else cell(gallery.pool, hit.position))
+                | {"score": round(hit.score, 4), "relevant": hit.relevant}
                 for hit in query.hits
             ],
         }

@@ -16,6 +16,9 @@ from bind.report.nearest import NUM_RESULTS, Gallery, GalleryQuery
 from bind.report.values import SplitValues
 from bind.types import Modality
 
+TRAINING = "Training"
+"""Caption of the curves."""
+
 
 def draw_run(
     run_dir: Path,
@@ -32,7 +35,7 @@ def draw_run(
         pngs["R@1 between modalities"] = plot_matrix(metrics, run_dir / f"matrix{suffix}.png", fused)
     log = run_dir / "logs" / "metrics.csv"
     if log.is_file():
-        pngs["Training"] = plot_curves(log, run_dir / "curves.png", log_titles(metrics["retrieval"], fused))
+        pngs[TRAINING] = plot_curves(log, run_dir / "curves.png", log_titles(metrics["retrieval"], fused))
     for key, entry in metrics["zero_shot"].items():
         if "top1" in entry:
             png = run_dir / f"confusion_{key.replace('/', '_')}{suffix}.png"
@@ -61,10 +64,13 @@ def log_titles(pairs: Iterable[tuple[Modality, Modality]], fused: FusedModalitie
 
 def _with_values(query: GalleryQuery, gallery: Gallery, values: SplitValues) -> Query:
     rows = values.split.rows
-    hit_values = values.fetch(gallery.pool, [hit.position for hit in query.hits])
-    results = [
-        Result(value, hit.score, hit.relevant, values.caption(int(rows[gallery.pool][hit.position])))
-        for hit, value in zip(query.hits, hit_values, strict=True)
-    ]
+    if gallery.words:
+        results = [Result(gallery.words[hit.position], hit.score, hit.relevant) for hit in query.hits]
+    else:
+        hit_values = values.fetch(gallery.pool, [hit.position for hit in query.hits])
+        results = [
+            Result(value, hit.score, hit.relevant, values.caption(int(rows[gallery.pool][hit.position])))
+            for hit, value in zip(query.hits, hit_values, strict=True)
+        ]
     [value] = values.fetch(gallery.query, [query.position])
     return Query(value, results, values.caption(int(rows[gallery.query][query.position])))

@@ -13,7 +13,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from bind.data.sources.shards.patterns import absolute_shards
-from bind.files import FolderInUseError, lock_folder
+from bind.files import FolderInUseError, lock_folder, remove_failed_start
 from bind.plain_data import Kind, require_kinds, require_plain_yaml
 from bind.runs.ownership import refuse_links
 from bind.terminal import printable_errors
@@ -45,7 +45,8 @@ LISTS_OF_NAMES = (("evaluation", "modalities"), ("evaluation", "known"), ("fusio
 def owned_run_dir(cfg: DictConfig) -> Iterator[None]:
     """Own the run directory of a training until it ends; a name by the time that is taken gets a number behind it.
 
-    Its other processes, on this node or others, write where the first one does, and belong to it.
+    Its other processes, on this node or others, write where the first one does, and belong to it. Where the training
+    fails before its first step, a folder that was not there before is not there afterwards.
 
     Raises:
         ValueError: where another process writes there, or the folder holds a finished run that nothing asks to change.
@@ -61,11 +62,13 @@ def owned_run_dir(cfg: DictConfig) -> Iterator[None]:
     with ExitStack() as stack:
         for number in count(1):
             numbered = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+            stack.enter_context(remove_failed_start(numbered))
             try:
                 stack.enter_context(lock_folder(numbered, advice))
             except FolderInUseError:
                 if not is_by_time:
                     raise
+                stack.close()
                 continue
             if is_finished(numbered) and not (cfg.ckpt or cfg.overwrite):
                 if is_by_time:
@@ -169,8 +172,14 @@ def writes_results(name: str, *, of_split: bool = False) -> Callable[[Callable[[
     return decorate
 
 
-def suffix_of(split: str | None, config: Mapping[str, Any]) -> str:
-    """What names of files of a split end in: "" for the one that the run was made for, which None stands for."""
+def suffix_of(split: str | None, config: Mapping[str, Any], table: str = "") -> str:
+    """What names of files of a split end in: "" for the one that the run was made for, which None stands for.
+
+    Args:
+        table: the name of another table, in the place of the run's data.
+    """
+    if table:
+        return f"_{table}_{split}"
     return f"_{split}" if split and split != config["evaluation"]["split"] else ""
 
 

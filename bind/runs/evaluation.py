@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import platform
 from collections.abc import Sequence
@@ -10,11 +11,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from bind.data.counts import count_samples
 from bind.data.same_values import values_in_both
 from bind.evaluation import QueryResults, as_json, evaluate_split, fused_modalities
 from bind.evaluation.embed import embed_split
 from bind.evaluation.embedded import EmbeddedSplit
 from bind.files import write_text
+from bind.report.data_table import data_cells
 from bind.report.html import write_report
 from bind.report.nearest import galleries
 from bind.report.page_media import page_media
@@ -22,6 +25,7 @@ from bind.report.plots import draw_run
 from bind.report.queries import write_queries
 from bind.report.tables import print_tables
 from bind.report.values import SplitValues
+from bind.report.words import word_galleries
 from bind.runs.directory import suffix_of
 from bind.runs.figures import robustness_figures
 from bind.runs.leakage import audit_run, without_leaked
@@ -51,8 +55,11 @@ def evaluate_run(
         split = embed_split(parts.datamodule, parts.binder, split_name)
         metrics, queries = figures_of(parts, run_dir, split, split_name, trust=trust)
     metrics["seconds"] = watch.seconds()
-    # The split a run was made for has the plain names; others stand beside it.
+    # The split a run was made for has the plain names; others and other tables stand beside it.
     suffix = suffix_of(split_name, parts.config)
+    if not parts.is_own_data:
+        [(name, metrics["manifest"])] = parts.config["data"]["manifests"].items()
+        suffix = suffix_of(split_name, parts.config, name)
     write_text(run_dir / f"metrics{suffix}.json", json.dumps(as_json(metrics), indent=2) + "\n")
     write_queries(run_dir / f"queries{suffix}.parquet", split_name, queries)
     write_pictures(parts, run_dir, split, metrics, suffix=suffix)
@@ -86,6 +93,8 @@ def figures_of(
 def trained_values(parts: Parts, split_name: str) -> dict[Modality, set[tuple[str, int]]]:
     """Modality of `evaluation.known` → the values of the split that are trained on: key of the sample, and which."""
     datamodule = parts.datamodule
+    if not parts.is_own_data:
+        return {}
     trained = [source for source, weight in zip(datamodule.sources, datamodule.weights, strict=True) if weight]
     return {
         modality: values_in_both(
@@ -112,7 +121,16 @@ def write_pictures(
         fused=fused,
     )
     values = SplitValues(split, parts.datamodule.sources, metrics["split"], binder.transforms)
+    shown += word_galleries(
+        split,
+        list(binder.encoders),
+        [values.sample(row).label for row in range(len(split.keys))],
+        config["data"]["zero_shot"],
+        embed_text=functools.partial(binder.embed, "text"),
+        num_queries=options["num_gallery_queries"],
+    )
     pngs = draw_run(run_dir, metrics, shown, values, suffix, fused=fused) | robustness_figures(run_dir, suffix)
+    splits = dict.fromkeys(("train", "val", options["split"], metrics["split"]))
     modalities = [m for m in dict.fromkeys((*binder.modalities, *split.z)) if m in split.z]
     media = page_media(values, modalities, shown, options["num_scatter_samples"], fused=fused)
     write_report(
@@ -120,6 +138,8 @@ def write_pictures(
         metrics,
         pngs,
         media,
+        title=config.get("title") or "",
+        data=data_cells(count_samples(parts.datamodule.sources, splits), tuple(modalities)),
         fused=fused,
         config_yaml=unmarked((run_dir / "config.yaml").read_text(encoding="utf-8")),
         seed=config["seed"],

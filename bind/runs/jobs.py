@@ -23,10 +23,11 @@ from bind.evaluation.embed import best_device
 from bind.evaluation.figures import read_metrics
 from bind.files import write_text
 from bind.report.mixture import mixture_cells
-from bind.report.tables import print_cells
+from bind.report.terminal_table import print_cells
 from bind.runs.captions import warn_of_cut_captions
 from bind.runs.directory import open_run, owned_results, owned_run_dir, prepare_run_dir, suffix_of
 from bind.runs.evaluation import evaluate_run
+from bind.runs.other_table import load_with_table, table_name
 from bind.runs.ownership import marked
 from bind.runs.parts import Parts
 from bind.runs.stopwatch import Stopwatch
@@ -212,7 +213,7 @@ def print_mixture_table(trainer: L.Trainer, parts: Parts) -> None:
 
 
 def evaluate(cfg: DictConfig) -> None:
-    """Evaluate a run directory again, on other label sets if any are given: `bindspace evaluate run=PATH`.
+    """Evaluate a run directory again, on other label sets or another table if given: `bindspace evaluate run=PATH`.
 
     Raises:
         ValueError: where the run directory is incomplete, or the data has changed so that it can't be read.
@@ -220,20 +221,25 @@ def evaluate(cfg: DictConfig) -> None:
     run_dir, config = open_run(cfg.run)
     if cfg.data.zero_shot:
         config["data"]["zero_shot"] = OmegaConf.to_container(cfg.data.zero_shot, resolve=True)
-    evaluate_again(run_dir, config, cfg.split, trust=list(cfg.trust))
+    manifest = None if cfg.manifest is None else Path(cfg.manifest)
+    evaluate_again(run_dir, config, cfg.split, trust=list(cfg.trust), manifest=manifest)
 
 
 def evaluate_again(
-    run_dir: Path, config: Mapping[str, Any], split_name: str, *, trust: Sequence[str]
+    run_dir: Path, config: Mapping[str, Any], split_name: str, *, trust: Sequence[str], manifest: Path | None = None
 ) -> dict[str, Any]:
-    """Evaluate the Binder of a finished run; what `metrics.json` holds then.
+    """Evaluate the Binder of a finished run, on the table `manifest` if given; what `metrics.json` holds then.
 
     Raises:
         ValueError: also where another process trains in the run's folder, or evaluates the same split of it.
     """
-    suffix = suffix_of(split_name, config)
+    suffix = suffix_of(split_name, config, "" if manifest is None else table_name(manifest))
     with owned_results(run_dir, "metrics", suffix):
-        parts = Parts.load(run_dir, config, trust=trust, device=best_device())
+        device = best_device()
+        if manifest is None:
+            parts = Parts.load(run_dir, config, trust=trust, device=device)
+        else:
+            parts = load_with_table(run_dir, config, manifest, split_name, trust=trust, device=device)
         warn_of_cut_captions(parts.datamodule, [split_name])
         main_file = run_dir / "metrics.json"
         earlier: dict[str, float] = {}

@@ -82,10 +82,13 @@ def _audit(
 ) -> Audit:
     config, datamodule = parts.config, parts.datamodule
     require_split(datamodule.sources, split_name, "Choose a split that a source has")
-    earlier, unknown = earlier_parts(config, run_dir, trust)
+    if parts.is_own_data:
+        earlier, unknown = earlier_parts(config, run_dir, trust)
+    else:
+        earlier, unknown = earlier_parts({"init_from": str(run_dir), "anchor": {}}, None, trust)
     names = zip(datamodule.source_names, datamodule.sources, datamodule.weights, strict=True)
     own = [(SourceSplit(name, source, "train", datamodule.train_modalities), weight) for name, source, weight in names]
-    trained = [part for part, weight in own if weight] + earlier
+    trained = [part for part, weight in own if weight and parts.is_own_data] + earlier
     evaluated = [
         replace(part, split=split_name, modalities=datamodule.evaluation_modalities)
         for part, _ in own
@@ -133,12 +136,15 @@ def _vectors_of(
 
 
 def earlier_parts(
-    config: Mapping[str, Any], run_dir: Path, trust: Sequence[str]
+    config: Mapping[str, Any], run_dir: Path | None, trust: Sequence[str]
 ) -> tuple[list[SourceSplit], list[str]]:
-    """The training data of the runs that weights or anchor were taken from, and of those before; what can't be told."""
+    """The training data of the runs that weights or anchor were taken from, and of those before; what can't be told.
+
+    `run_dir` is the run itself, which is none of them.
+    """
     parts: list[SourceSplit] = []
     notes: list[str] = []
-    seen = {run_dir.resolve()}
+    seen = set() if run_dir is None else {run_dir.resolve()}
     starts = _starts(config, run_dir)
     while starts:
         start, is_named_by_own = starts.pop()
@@ -167,9 +173,9 @@ def earlier_parts(
     return parts, notes
 
 
-def _starts(config: Mapping[str, Any], run_dir: Path) -> list[tuple[str, bool]]:
+def _starts(config: Mapping[str, Any], run_dir: Path | None) -> list[tuple[str, bool]]:
     """Where a run took weights from: `init_from`, a checkpoint, and the anchor; and whether the run is one's own."""
-    is_ours = not (run_dir / "config.yaml").is_file() or is_own(run_dir)
+    is_ours = run_dir is None or not (run_dir / "config.yaml").is_file() or is_own(run_dir)
     found = [config.get("init_from"), config.get("ckpt"), config["anchor"].get("pretrained")]
     return [(str(start), is_ours) for start in found if start and start not in ("last", "auto")]
 

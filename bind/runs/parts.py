@@ -39,12 +39,14 @@ class Parts:
         binder: anchor, encoders, heads and fusion.
         pairs: what the loss pulls together.
         datamodule: the sources, and batches of them for training and evaluation.
+        is_own_data: whether the run trains on these data; False for a table that a finished run is evaluated on.
     """
 
     config: Mapping[str, Any]
     binder: Binder
     pairs: Sequence[Pair]
     datamodule: BindDataModule
+    is_own_data: bool = True
 
     @classmethod
     def build(cls, config: Mapping[str, Any], binder: Binder | None = None, *, trust: Sequence[str]) -> Self:

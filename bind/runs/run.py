@@ -48,8 +48,11 @@ class Run:
         """The trained Binder, loaded once; ValueError where the training has not finished."""
         return Binder.load(self.path, trust=self.trust)
 
-    def evaluate(self, split: str | None = None) -> dict[str, Any]:
+    def evaluate(self, split: str | None = None, *, manifest: str | Path | None = None) -> dict[str, Any]:
         """Evaluate again, `split` or the held-out one, as `bindspace evaluate` does: figures, plots, page, tables.
+
+        Args:
+            manifest: another table, in the place of the run's data.
 
         Returns:
             The figures, as in `metrics.json`.
@@ -58,7 +61,8 @@ class Run:
             ValueError: where the training has not finished, or its data can't be read any more.
         """
         name = split or self.config["evaluation"]["split"]
-        return evaluate_again(self.path, self.config, name, trust=self.trust)
+        table = None if manifest is None else Path(manifest)
+        return evaluate_again(self.path, self.config, name, trust=self.trust, manifest=table)
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"

@@ -8,8 +8,9 @@ from omegaconf import DictConfig
 
 from bind.evaluation.embed import best_device
 from bind.files import write_text
+from bind.report.leakage_table import leakage_cells, leakage_note
 from bind.report.queries import read_queries
-from bind.report.tables import leakage_cells, leakage_note, print_cells
+from bind.report.terminal_table import print_cells
 from bind.runs.directory import open_run, suffix_of, writes_results
 from bind.runs.leakage import audit_run, without_leaked
 from bind.runs.parts import Parts

@@ -13,7 +13,7 @@ from support import runs
 from support.runs import assigned
 
 import bind
-from bind.commands.cli import CONFIG_DIR
+from bind.commands.cli import CONFIG_DIR, main
 
 
 class StepCounter(L.Callback):
@@ -90,6 +90,35 @@ def test_the_command_and_the_function_train_the_same(trained, recordings, tmp_pa
 def test_what_the_command_would_print_is_raised(arguments, message):
     with pytest.raises(ValueError, match=message):
         bind.train(arguments)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wrong", ["a missing table", "a missing file", "a picture that is none"])
+def test_a_start_that_fails_leaves_no_folder(recordings, tmp_path, monkeypatch, wrong):
+    monkeypatch.chdir(tmp_path)
+    rows = runs.read_manifest(recordings)
+    for row in rows:
+        row |= {m: str(recordings.parent / row[m]) for m in ("audio", "imu", "image") if m in row}
+    if wrong == "a missing file":
+        rows[3]["image"] = "nowhere.png"
+    if wrong == "a picture that is none":
+        rows[3]["image"] = str(recordings)
+    table = runs.write_manifest(tmp_path / "table.jsonl", rows)
+    if wrong == "a missing table":
+        table = tmp_path / "nowhere.jsonl"
+    with pytest.raises(ValueError, match=r"nowhere|manifest"):
+        bind.train(overrides(table, "runs/deep/mine"))
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "arguments", [[], ["data.manifest=nowhere.csv"], ["data.manifest=nowhere.csv", "run_dir=mine"]]
+)
+def test_a_command_that_fails_at_the_start_leaves_no_folder(tmp_path, as_command, arguments, capfd):
+    assert as_command(main, "train", "data=manifest", *arguments) == 1
+    assert "error: " in capfd.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_no_run_is_refused(tmp_path):

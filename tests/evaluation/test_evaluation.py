@@ -12,7 +12,8 @@ from bind.evaluation.embedded import EmbeddedSplit
 from bind.fusion.late import LateFusion
 from bind.metrics import retrieval
 from bind.model.binder import Binder
-from bind.report.tables import tables, zero_shot_cells
+from bind.report.tables import tables
+from bind.report.zero_shot_table import zero_shot_cells
 from bind.types import Pair, Sample
 
 CAPTIONS = ("a person {}", "someone is {}")

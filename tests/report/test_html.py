@@ -7,7 +7,9 @@ from io import BytesIO
 
 from PIL import Image
 
+from bind.report.cells import Cells
 from bind.report.html import write_report
+from bind.report.plots import TRAINING
 
 METRICS = {
     "split": "test",
@@ -21,7 +23,7 @@ METRICS = {
     "zero_shot": {"imu": {"top1": 0.9, "num_classes": 6, "chance": 1 / 6, "queries": 60}},
     "seconds": {"train": 12.34},
 }  # fmt: skip
-VOID = {"meta", "img"}
+VOID = {"meta", "img", "br"}
 
 
 class Page(HTMLParser):
@@ -55,13 +57,16 @@ class Page(HTMLParser):
 NOTHING = {"scatter": None, "galleries": [], "media": []}
 
 
-def report(tmp_path, config="modalities: [audio]\n", media=NOTHING):
+DATA = Cells("Data", "", ("split, modality", "samples"), {"train": [("all", "9"), ("<b>", "8")]})
+
+
+def report(tmp_path, config="modalities: [audio]\n", media=NOTHING, **more):
     png = tmp_path / "curves.png"
     Image.new("RGB", (3, 2), "red").save(png)
     path = tmp_path / "report.html"
     pngs, command = {"Loss & scale <curves>": png}, "python train.py x='<y>'"
     made_with = {"config_yaml": config, "seed": 7, "command": command, "versions": {"torch": "2.14.1"}}
-    write_report(path, METRICS, pngs, media, **made_with)
+    write_report(path, METRICS, pngs, media, **made_with, **more)
     return path.read_text(encoding="utf-8")
 
 
@@ -71,6 +76,36 @@ def test_holds_tables_figures_config_command_and_versions(tmp_path):
     for text in [*expected, "modalities: [audio]", "torch 2.14.1", "train: 12.3 s", "seed: 7", "<toy> (0123456789ab)"]:
         assert text in page.text
     assert page.tags.count("table") == 2
+
+
+def test_opens_with_what_came_out_then_data_gallery_and_tables(tmp_path):
+    page = Page(report(tmp_path, data=DATA, media=NOTHING | {"galleries": [{}]}, title="Kitchen <sounds>"))
+    places = [
+        page.text.index(text)
+        for text in (
+            "Kitchen <sounds>",
+            "A sound finds its <i> in 10 of 20 tries, by chance 2",
+            f"run directory: {tmp_path.name}",
+            "split, modality",
+            "Each query with its nearest",
+            "Retrieval, test split",
+            "Loss & scale <curves>",
+            "Command",
+        )
+    ]
+    assert places == sorted(places)
+    assert "Kitchen <sounds> · bind report" in page.text
+    assert Page(report(tmp_path)).text.split("finds its")[0].count(tmp_path.name) == 2, "as title and heading"
+
+
+def test_technical_curves_are_folded(tmp_path):
+    png = tmp_path / "x.png"
+    Image.new("RGB", (3, 2), "red").save(png)
+    path = tmp_path / "report.html"
+    write_report(path, METRICS, {"R@1 between modalities": png, TRAINING: png, "Classes": png}, NOTHING)
+    text = path.read_text()
+    assert f"<details><summary>{TRAINING}</summary>" in text
+    assert text.count("<figcaption>") == 2
 
 
 def test_needs_nothing_beside_it(tmp_path):

@@ -70,3 +70,30 @@ def test_a_modality_without_a_word_keeps_its_name():
 
 def test_nothing_is_said_without_retrieval():
     assert outcome_sentences({"retrieval": {}}) == outcome_sentences({}) == []
+
+
+@pytest.mark.parametrize(("low", "high", "doubt"), [(0.0, 0.3, " (no real difference)"), (0.15, 0.3, "")])
+def test_what_may_be_chance_is_said_to_be(low, high, doubt):
+    figures = entry(0.2, queries=50, chance=0.1, best=0.5) | {"ci95_R@1": [low, high]}
+    assert outcome((("audio", "image"), figures)) == [
+        f"A sound finds its picture in 10 of 50 tries, by chance 5{doubt}; the best possible is 25."
+    ]
+
+
+def test_classes_in_words_have_a_sentence_where_there_are_no_captions():
+    def of_words(top1, kind="emergent", **more):
+        return {"top1": top1, "chance": 0.25, "num_classes": 4, "queries": 200, "kind": kind, **more}
+
+    zero_shot = {
+        "image": of_words(1.0, "anchor"),
+        "audio/animals": of_words(0.8),
+        "imu": of_words(0.3, ci95_top1=[0.2, 0.4]),
+        "video": {"map": 0.9, "chance": 0.1},
+    }
+    retrieval = {("audio", "image"): entry(0.2)}
+    *_, sentence = outcome_sentences({"retrieval": retrieval, "zero_shot": zero_shot})
+    assert sentence == "A sound finds its class among 4 in words in 80 of 100 tries, by chance 25."
+    [sentence] = outcome_sentences({"zero_shot": {"imu": zero_shot["imu"]}})
+    assert sentence.endswith("in 30 of 100 tries, by chance 25 (no real difference).")
+    with_captions = {"retrieval": retrieval | {("audio", "text"): entry(0.1, "emergent")}, "zero_shot": zero_shot}
+    assert not any("class" in sentence for sentence in outcome_sentences(with_captions))

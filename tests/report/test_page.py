@@ -12,6 +12,7 @@ from support import browser as chromium
 from support import pages, runs
 
 from bind.data.sources.manifest import ManifestSource
+from bind.data.sources.toy.world import ToySource
 
 NASTY = '</script><script>document.title = "broken"</script><img src=x onerror=document.title="broken">'
 
@@ -267,6 +268,44 @@ def test_a_finger_chooses_on_a_phone_and_nothing_is_wider_than_it(browser, toy):
         wide = browser.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
         assert wide == [360, 360]
         browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
+
+
+WIDER_THAN_THEIR_PLACE = """
+  return [...document.querySelectorAll("body *")]
+    .filter((e) => getComputedStyle(e).display !== "inline" && e.clientWidth && e.scrollWidth > e.clientWidth + 1)
+    .map((e) => `${e.tagName}.${e.className}: ${e.scrollWidth} > ${e.clientWidth}`)"""
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_nothing_scrolls_sideways_on_a_phone(browser, tmp_path, recordings, dark):
+    wide = tmp_path / "wide.png"
+    Image.new("RGB", (2000, 300), "white").save(wide)
+    rows = pages.nasty_manifest(recordings, tmp_path, "a_name_without_any_place_to_break_it_" * 3)
+    page = pages.write_page(
+        tmp_path,
+        ManifestSource(rows),
+        20,
+        config="run_dir: " + "a/very/long/path" * 20,
+        words=["the sound of a dog", "the_sound_of_" * 9],
+        pngs={"R@1 between modalities": wide, "Training": wide},
+        with_data=True,
+    )
+    with a_quiet_page(browser, page, width=390, height=844, dark=dark):
+        browser.execute_script("document.querySelectorAll('details').forEach((each) => { each.open = true })")
+        assert browser.execute_script("return document.scrollingElement.scrollWidth") <= 390
+        assert browser.execute_script(WIDER_THAN_THEIR_PLACE) == []
+        shown_names = "return getComputedStyle(document.querySelector('td:nth-child(2)'), '::before').content"
+        assert "samples" in browser.execute_script(shown_names), "a card names what stands in it"
+
+
+def test_a_sound_has_the_words_of_its_classes(browser, tmp_path):
+    words = ["the sound of a dog", "the sound of rain", "the sound of a bell"]
+    page = pages.write_page(tmp_path, ToySource(num_test_queries=1), 0, pairs=(), words=words)
+    with a_quiet_page(browser, page):
+        assert one(browser, "#galleries h3").text == "audio → words"
+        assert [quote.text for quote in browser.find_elements("css selector", "#galleries blockquote")] == words
+        assert one(browser, "#galleries .right blockquote").text == words[1]
+        assert one(browser, "#galleries .asked > .cell button.sound").is_displayed()
 
 
 @pytest.mark.parametrize("dark", [False, True])

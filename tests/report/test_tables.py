@@ -3,7 +3,9 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from bind.report.tables import class_cells, print_tables, retrieval_cells, summary_note, zero_shot_cells
+from bind.report.retrieval_table import retrieval_cells, summary_note
+from bind.report.tables import print_tables
+from bind.report.zero_shot_table import class_cells, zero_shot_cells
 
 
 def entry(r1=0.5, *, trained=True, **more):

@@ -1,16 +1,20 @@
 """Report pages of splits with made-up embeddings: real sources and transforms, no training."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch.nn.functional import normalize
 
+from bind.data.counts import count_samples
 from bind.data.sources.toy.world import ToySource
 from bind.data.transforms.audio import AudioTransform
 from bind.data.transforms.imu import ImuTransform
 from bind.evaluation.embedded import EmbeddedSplit
+from bind.report.data_table import data_cells
 from bind.report.html import write_report
 from bind.report.nearest import Gallery, GalleryQuery, Hit
 from bind.report.page_media import page_media
@@ -60,16 +64,28 @@ def one_gallery(split: EmbeddedSplit, query: str, pool: str) -> Gallery:
 
 
 def write_page(
-    folder: Path, source: Any, num_samples: int, *, config: str = "", pairs: Any = (("audio", "image"), ("imu", "text"))
+    folder: Path,
+    source: Any,
+    num_samples: int,
+    *,
+    config: str = "",
+    pairs: Any = (("audio", "image"), ("imu", "text")),
+    words: Sequence[str] = (),
+    pngs: Mapping[str, Path] = MappingProxyType({}),
+    with_data: bool = False,
 ) -> Path:
-    """A page with a gallery for each of `pairs`."""
+    """A page with a gallery for each of `pairs`, and one of `words` for a sound; `with_data` the table of the data."""
     values = values_of(source)
     galleries = [one_gallery(values.split, *pair) for pair in pairs]
+    if words:
+        hits = [Hit(k, 0.5 - 0.1 * k, k == 1) for k in range(len(words))]
+        galleries.append(Gallery("audio", "words", [GalleryQuery(0, hits)], words))
     path = folder / "a run" / "report.html"
     path.parent.mkdir(exist_ok=True)
     media = page_media(values, source.modalities(), galleries, num_samples)
     made_with = {"config_yaml": config, "seed": 7, "command": "python train.py", "versions": {"torch": "2"}}
-    write_report(path, METRICS, {}, media, **made_with)
+    data = data_cells(count_samples([source], ["train", "test"]), source.modalities()) if with_data else None
+    write_report(path, METRICS, pngs, media, data=data, **made_with)
     return path
 
 

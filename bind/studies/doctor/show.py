@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from bind.data.sources.splits import SPLITS
-from bind.report.tables import Cells, print_cells
+from bind.report.cells import Cells
+from bind.report.terminal_table import print_cells
 from bind.studies.doctor.findings import Diagnosis, Finding, Problem
 from bind.studies.doctor.overview import overview_rows
 from bind.terminal import PrintableConsole, printable

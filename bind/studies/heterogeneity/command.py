@@ -15,7 +15,7 @@ from rich.progress import Progress
 from bind.evaluation.embed import best_device
 from bind.files import write_text
 from bind.metrics.heterogeneity import Heterogeneity, find_clusters
-from bind.report.tables import print_cells
+from bind.report.terminal_table import print_cells
 from bind.runs.directory import as_list, open_run, writes_results
 from bind.runs.parts import Parts
 from bind.studies.heterogeneity.advice import write_advice

@@ -13,8 +13,8 @@ from matplotlib.colors import Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from bind.report.cells import Cells
 from bind.report.style import ACCENT, HEAT, INK, figure
-from bind.report.tables import Cells
 
 GAINS = "PuOr"
 

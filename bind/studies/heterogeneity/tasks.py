@@ -44,7 +44,7 @@ class StudiedRun(Parts):
 
     @classmethod
     def of(cls, parts: Parts, trust: Sequence[str]) -> Self:
-        return cls(parts.config, parts.binder, parts.pairs, parts.datamodule, trust)
+        return cls(parts.config, parts.binder, parts.pairs, parts.datamodule, trust=trust)
 
     def fill_anchor_cache(self) -> None:
         """Fill the cache with the anchor's vectors of training and validation, or read them where they are cached.

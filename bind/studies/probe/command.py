@@ -25,7 +25,7 @@ from bind.evaluation.label_sets import LabelSet
 from bind.files import write_text
 from bind.metrics import bootstrap_ci, class_embeddings
 from bind.metrics.zero_shot import rank_classes, zero_shot
-from bind.report.tables import print_cells
+from bind.report.terminal_table import print_cells
 from bind.runs.directory import as_list, open_run, writes_results
 from bind.runs.parts import Parts
 from bind.studies.probe.show import plot_probe, probe_cells

@@ -9,8 +9,9 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from bind.report.cells import Cells, format_interval, format_score
+from bind.report.retrieval_table import resampled_note
 from bind.report.style import FAINT, LINES, figure
-from bind.report.tables import Cells, format_interval, format_score, resampled_note
 
 _LAST_HEADERS = ("linear", "95 % CI", "classes", "queries")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bind.report.tables import Cells
+from bind.report.cells import Cells
 from bind.studies.robustness.show import PLAIN_SUM, Curve, main_tasks
 
 

@@ -15,7 +15,7 @@ from bind.evaluation import Evaluation
 from bind.evaluation.embed import best_device, embed_split
 from bind.files import write_text
 from bind.model.binder import Binder
-from bind.report.tables import print_cells
+from bind.report.terminal_table import print_cells
 from bind.runs.directory import as_list, open_run, suffix_of, writes_results
 from bind.runs.parts import Parts
 from bind.studies.robustness.cells import fusion_cells, noise_cells

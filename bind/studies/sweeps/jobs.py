@@ -12,7 +12,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from statistics import fmean
@@ -80,6 +80,7 @@ class SweepJob:
     split: str | None = None
     seconds: float | None = None
     error: str = ""
+    figures: dict[str, float] = field(default_factory=dict)  # of the held-out split, by what tables call them
 
 
 def run_recorded(job: Callable[[], float], monitor: str) -> float | None:
@@ -158,4 +159,9 @@ def _held_out(metrics: dict[str, Any]) -> dict[str, Any]:
     for entry in metrics["retrieval"].values():
         recalls[entry["kind"]].append(entry["R@1"])
     means = {kind: fmean(recalls[kind]) if recalls[kind] else None for kind in ("trained", "emergent")}
-    return {"split": metrics["split"], **means}
+    figures = {f"R@1 {key}": entry["R@1"] for key, entry in metrics["retrieval"].items()}
+    for key, entry in metrics.get("zero_shot", {}).items():
+        figures |= {
+            f"{title} {key}": entry[name] for name, title in (("top1", "top-1"), ("map", "mAP")) if name in entry
+        }
+    return {"split": metrics["split"], "figures": figures, **means}

@@ -9,8 +9,14 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from bind.files import write_text
-from bind.report.tables import MISSING, Cells, format_score, print_cells
+from bind.report.cells import MISSING, Cells, format_score
+from bind.report.terminal_table import print_cells
 from bind.studies.sweeps.jobs import SweepJob, read_jobs, swept_keys
+
+FOLD = "data.manifest"
+"""The key that differs between the folds of a cross-validation: each fold is a table of its own."""
+REPEATED = {"seed": "seeds", FOLD: "folds"}
+"""Keys whose values are repetitions of one setting → what these are called."""
 
 
 def main(arguments: list[str]) -> None:
@@ -32,8 +38,10 @@ def report_sweep(folder: Path) -> None:
     jobs = read_jobs(folder)
     write_csv(jobs, folder / "sweep.csv")
     print_cells(job_cells(jobs))
-    if any(job.overrides.get("seed") != jobs[0].overrides.get("seed") for job in jobs):
+    if set(REPEATED) & set(swept_keys(jobs)):
         print_cells(setting_cells(jobs))
+    if FOLD in swept_keys(jobs) and any(job.figures for job in jobs):
+        print_cells(fold_cells(jobs))
     for job in jobs:
         if job.error:
             print(f"job {job.name} failed: {job.error}")
@@ -71,24 +79,63 @@ def job_cells(jobs: list[SweepJob]) -> Cells:
 
 
 def setting_cells(jobs: list[SweepJob]) -> Cells:
-    """One row per setting that differs in more than the seed: mean ± standard deviation over its seeds."""
-    keys = [key for key in swept_keys(jobs) if key != "seed"]
-    settings: dict[tuple[str, ...], list[SweepJob]] = {}
-    for job in jobs:
-        settings.setdefault(tuple(_short(job.overrides.get(key)) for key in keys), []).append(job)
+    """One row per setting that differs in more than seed and fold: mean ± standard deviation over these."""
+    keys = setting_keys(jobs)
     rows = {}
-    for values, group in settings.items():
+    for values, group in settings_of(jobs).items():
         scored = [job for job in group if job.score is not None]
         figures = [[getattr(job, name) for job in scored] for name in ("score", "trained", "emergent")]
         count = f"{len(scored)}" if len(scored) == len(group) else f"{len(scored)} of {len(group)}"
         rows[values] = (_mean(figures[0]), (*(values or ("all jobs",)), *map(_mean_std, figures), count))
     ordered = sorted(rows.values(), key=lambda row: -1.0 if row[0] is None else row[0], reverse=True)
     return Cells(
-        title="Mean ± standard deviation over seeds, best first",
+        title=f"Mean ± standard deviation over {repetitions(jobs)}, best first",
         caption="n: jobs that are done",
         headers=(*(map(_header, keys) if keys else ("setting",)), *_figure_headers(jobs), "n"),
         sections={"": [row for _, row in ordered]},
     )
+
+
+def fold_cells(jobs: list[SweepJob]) -> Cells:
+    """One row per figure of the held-out splits: mean ± standard deviation over the folds, least and most."""
+    sections: dict[str, list[tuple[str, ...]]] = {}
+    for values, group in settings_of(jobs).items():
+        heading = ", ".join(f"{key}={value}" for key, value in zip(setting_keys(jobs), values, strict=True))
+        for name in dict.fromkeys(name for job in group for name in job.figures):
+            figures = [job.figures.get(name) for job in group]
+            known = [figure for figure in figures if figure is not None]
+            row = (name, _mean_std(figures), format_score(min(known)), format_score(max(known)), f"{len(known)}")
+            sections.setdefault(heading, []).append(row)
+    num_left_out = sum(not job.figures for job in jobs)
+    left_out = f"; {num_left_out} of {len(jobs)} jobs have no figures" if num_left_out else ""
+    return Cells(
+        title=f"Held-out figures, mean ± standard deviation over {repetitions(jobs)}",
+        caption="± is the spread between them, which is not the interval of a fold: metrics.json of each has that; a "
+        f"sample's R@1 is ranked in the pool of its own fold{left_out}",
+        headers=(f"{_split(jobs)} split", "mean ± std", "least", "most", "n"),
+        sections=sections,
+    )
+
+
+def setting_keys(jobs: list[SweepJob]) -> list[str]:
+    """The keys that make a setting: those that changed, without what repeats it."""
+    return [key for key in swept_keys(jobs) if key not in REPEATED]
+
+
+def settings_of(jobs: list[SweepJob]) -> dict[tuple[str, ...], list[SweepJob]]:
+    """The jobs of each setting, by its values of `setting_keys`."""
+    settings: dict[tuple[str, ...], list[SweepJob]] = {}
+    for job in jobs:
+        values = tuple(_short(job.overrides.get(key)) for key in setting_keys(jobs))
+        settings.setdefault(values, []).append(job)
+    return settings
+
+
+def repetitions(jobs: list[SweepJob]) -> str:
+    """What a setting is repeated over, such as "4 folds" or "3 seeds and folds"."""
+    keys = [key for key in REPEATED if key in swept_keys(jobs)]
+    num_values = len({job.overrides.get(keys[0]) for job in jobs}) if len(keys) == 1 else 0
+    return f"{num_values} {REPEATED[keys[0]]}" if num_values else " and ".join(REPEATED[key] for key in keys)
 
 
 def write_csv(jobs: list[SweepJob], path: Path) -> None:

@@ -12,7 +12,7 @@ from bind.build import build
 from bind.commands.cli import main
 from bind.data.sources.toy.world import CARRIES, ToySource
 from bind.metrics.heterogeneity import Heterogeneity
-from bind.report.tables import print_cells
+from bind.report.terminal_table import print_cells
 from bind.runs.directory import open_run
 from bind.runs.jobs import train
 from bind.runs.parts import Parts

@@ -15,7 +15,7 @@ from bind.commands.cli import main
 from bind.studies.sweeps import plot as sweep_plot
 from bind.studies.sweeps.jobs import RECORD, read_jobs, starting_order, swept_keys
 from bind.studies.sweeps.plot import plot_sweep
-from bind.studies.sweeps.report import job_cells, report_sweep, setting_cells
+from bind.studies.sweeps.report import fold_cells, job_cells, report_sweep, setting_cells
 
 MONITOR = "val/mean_R@1"
 RETRIEVAL = {
@@ -26,14 +26,16 @@ RETRIEVAL = {
 }
 
 
-def write_job(folder, name, overrides, score=None, status="done", retrieval=RETRIEVAL, **more):
+def write_job(folder, name, overrides, score=None, status="done", retrieval=RETRIEVAL, zero_shot=None, **more):
     job = folder / str(name)
     job.mkdir(parents=True)
     assigned = [f"{key}={value}" for key, value in overrides.items()]
     record = {"overrides": assigned, "monitor": MONITOR, "host": socket.gethostname(), "pid": os.getpid()}
     record |= {"status": status} | ({"score": score, "seconds": 61.4} if status == "done" else {}) | more
     (job / RECORD).write_text(json.dumps(record))
-    (job / "metrics.json").write_text(json.dumps({"split": "test", "retrieval": retrieval}))
+    (job / "metrics.json").write_text(
+        json.dumps({"split": "test", "retrieval": retrieval, "zero_shot": zero_shot or {}})
+    )
 
 
 def grid(**values):
@@ -118,6 +120,39 @@ def test_a_sweep_over_seeds_alone_is_one_setting(tmp_path):
         write_job(tmp_path, seed, {"seed": seed}, score)
     (row,) = setting_cells(read_jobs(tmp_path)).sections[""]
     assert row == ("all jobs", "0.300 ± 0.141", "0.250 ± 0.000", "0.100 ± 0.000", "2")
+
+
+def test_folds_end_with_the_mean_of_every_figure(tmp_path, capsys):
+    for number, score in enumerate((0.2, 0.4, 0.9)):
+        zero_shot = {"audio": {"top1": score}, "image": {"map": 0.5 + score / 10}}
+        pairs = {"audio_to_image": {"R@1": 0.5 - score / 2, "kind": "trained"}}
+        overrides = {"data.manifest": f"fold{number}.csv", "data": "manifest"}
+        write_job(tmp_path, number, overrides, score, retrieval=pairs, zero_shot=zero_shot)
+    write_job(tmp_path, 3, {"data.manifest": "fold3.csv", "data": "manifest"}, status="failed", error="no such file")
+    cells = fold_cells(read_jobs(tmp_path))
+    scores = np.array([0.2, 0.4, 0.9])
+    expected = {"R@1 audio_to_image": 0.5 - scores / 2, "top-1 audio": scores, "mAP image": 0.5 + scores / 10}
+    assert [row[0] for row in cells.sections[""]] == list(expected)
+    for row in cells.sections[""]:
+        x = expected[row[0]]
+        assert row[1:] == (f"{x.mean():.3f} ± {x.std(ddof=1):.3f}", f"{x.min():.3f}", f"{x.max():.3f}", "3")
+    assert "over 4 folds" in cells.title
+    assert "1 of 4 jobs have no figures" in cells.caption
+    report_sweep(tmp_path)
+    printed = capsys.readouterr().out
+    assert printed.index("Sweep, 4 tried") < printed.index("Held-out figures, mean") < printed.index("job 3 failed")
+
+
+def test_folds_of_several_settings_are_averaged_apart(tmp_path):
+    values = {"data.manifest": ["a.csv", "b.csv"], "optimizer.lr": [0.1, 0.2], "seed": [0, 1]}
+    for number, overrides in enumerate(grid(**values)):
+        write_job(tmp_path, number, overrides, number / 10, zero_shot={"audio": {"top1": number / 10}})
+    jobs = read_jobs(tmp_path)
+    cells = fold_cells(jobs)
+    assert sorted(cells.sections) == ["optimizer.lr=0.1", "optimizer.lr=0.2"]
+    assert next(row for row in cells.sections["optimizer.lr=0.1"] if row[0] == "top-1 audio")[-1] == "4"
+    assert cells.title.endswith("over seeds and folds")
+    assert [row[-1] for row in setting_cells(jobs).sections[""]] == ["4", "4"]
 
 
 def test_the_report_is_made_again_from_the_command_line(sweep, as_command, capsys):

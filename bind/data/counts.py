@@ -1,0 +1,66 @@
+"""Counts of a run's data: samples, classes, owners and groups of each split and modality."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from bind.types import Modality, Sample, Source
+
+MAX_COUNTED = 1_000_000
+"""Samples of a split that are looked at one by one; of larger ones only the number is given."""
+
+
+@dataclass
+class Counts:
+    """What the samples of a split that have a modality are: how many, and of which classes, owners and groups."""
+
+    num_samples: int = 0
+    labels: set[str] = field(default_factory=set)
+    owners: set[str] = field(default_factory=set)
+    groups: set[str] = field(default_factory=set)
+
+    def add(self, sample: Sample) -> None:
+        """Count one more sample."""
+        self.num_samples += 1
+        self.owners.update(sample.owners)
+        if sample.label:
+            self.labels.add(sample.label)
+        if sample.group:
+            self.groups.add(sample.group)
+
+
+def count_samples(sources: Sequence[Source], splits: Iterable[str]) -> dict[str, dict[Modality | None, Counts]]:
+    """Split → modality → its counts; None stands for all samples, whatever they have, and is alone in a large split.
+
+    Examples:
+        >>> from bind.data.sources.toy.world import ToySource
+        >>> toy = ToySource(num_train=64, num_test_queries=1, modalities=["image", "audio"])
+        >>> counts = count_samples([toy], ["train", "test"])
+        >>> {modality: c.num_samples for modality, c in counts["train"].items()}
+        {None: 64, 'image': 64, 'audio': 64}
+        >>> len(counts["test"]["audio"].labels), len(counts["test"]["audio"].groups)
+        (4, 115)
+    """
+    counts: dict[str, dict[Modality | None, Counts]] = {}
+    for split in splits:
+        of_split = [samples for source in sources if (samples := _samples_of(source, split))]
+        if not of_split:
+            continue
+        total = counts.setdefault(split, {None: Counts()})[None]
+        if sum(map(len, of_split)) > MAX_COUNTED:
+            total.num_samples = sum(map(len, of_split))
+            continue
+        for samples in of_split:
+            for sample in samples:
+                total.add(sample)
+                for modality in sample.values:
+                    counts[split].setdefault(modality, Counts()).add(sample)
+    return counts
+
+
+def _samples_of(source: Source, split: str) -> Sequence[Sample]:
+    try:
+        return source.samples(split)
+    except ValueError:  # it has no such split
+        return []
