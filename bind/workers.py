@@ -95,7 +95,7 @@ class PrefetchLoader(DataLoader[Any]):
                     self._next_batch = thread.submit(next, batches, _END)
                     yield batch
         finally:
-            if self._next_batch is not None and not wait([self._next_batch], self.timeout_seconds).done:
+            if self._next_batch is not None and not comes_in_time(self._next_batch, self.timeout_seconds):
                 kill(workers)
             thread.shutdown(wait=False)
 
@@ -105,7 +105,7 @@ class PrefetchLoader(DataLoader[Any]):
         return super().__iter__()
 
     def _in_time(self, future: Future[Any], workers: Sequence[BaseProcess]) -> Any:
-        if wait([future], self.timeout_seconds).done:
+        if comes_in_time(future, self.timeout_seconds):
             try:
                 return future.result()
             except (OSError, RuntimeError, EOFError) as error:
@@ -118,6 +118,15 @@ class PrefetchLoader(DataLoader[Any]):
         raise ValueError(
             f"no batch came from the data workers within timeout_seconds={self.timeout_seconds:g}: {doing}"
         )
+
+
+def comes_in_time(future: Future[Any], seconds: float) -> bool:
+    """Wait for it; seconds in which this process itself was stopped, as by Ctrl-Z, do not count."""
+    while seconds > 0:
+        if wait([future], min(seconds, 1.0)).done:
+            return True
+        seconds -= 1.0
+    return False
 
 
 def kill(workers: Iterable[BaseProcess]) -> None:

@@ -199,7 +199,7 @@ class _PlaceFiller:
         left = self.num_bytes * len(folder.missing_parts()) // len(folder.sizes)
         with self._started(str(folder.path)) as keys, folder.open_for_writing(left):
             seen: dict[int, dict[str, Any]] = {}
-            since = time.monotonic()
+            waited_seconds = 0.0
             while missing := folder.missing_parts():
                 num_done = sum(folder.sizes) - sum(folder.sizes[part] for part in missing)
                 assert self.task is not None
@@ -208,10 +208,11 @@ class _PlaceFiller:
                     continue
                 # What is missing is being made by other processes.
                 if (now := {part: folder.signs_of_life(part) for part in missing}) != seen:
-                    seen, since = now, time.monotonic()
-                elif time.monotonic() - since > self.engine.timeout_seconds:
+                    seen, waited_seconds = now, 0.0
+                elif waited_seconds > self.engine.timeout_seconds:
                     raise ValueError(self._reason_of_delay(folder, seen))
                 time.sleep(POLL_SECONDS)
+                waited_seconds += POLL_SECONDS  # not by the clock: this process may have been stopped itself
             if self.job.source.content_hash(self.job.split, self.job.modality) != folder.origin.content:
                 folder.discard()
                 raise ValueError(
