@@ -33,6 +33,7 @@ COMMANDS = {
     "embed": (["run={run}", "manifest={manifest}", "out={out}/a.parquet"], "a.parquet"),
     "compare": (["{run}", "{run}", "--out", "{out}/a.json"], "a.json"),
     "pack": (["manifest={manifest}", "out={out}/shards"], "shards/train-000000.tar"),
+    "sensor-import": (["wisdm", "{out}/walk.txt", "--out", "{out}"], "walk.parquet"),
     "doctor": (["{manifest}", "--anchor", "none", "--json", "{out}/a.json"], "a.json"),
 }
 
@@ -48,6 +49,8 @@ def test_a_command_names_the_file_that_it_could_not_write(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     arguments, file = COMMANDS[name]
+    lines = [f"3,Walking,{20_000_000 * (1 + i)},{i % 7},{9 + i % 2},1;" for i in range(300)]
+    (tmp_path / "walk.txt").write_text("\n".join(lines) + "\n")
     run = shutil.copytree(recorded_run, tmp_path / "copy")
     places = {"manifest": recordings, "out": tmp_path, "run": run}
     monkeypatch.setattr(os, "fsync", fail)

@@ -10,7 +10,7 @@ import numpy as np
 
 from bind.commands.sensor_import.layouts import LAYOUTS
 from bind.commands.sensor_import.streams import ImportedRecording, merge_streams
-from bind.files import open_atomically
+from bind.files import explain_os_error, open_atomically
 from bind.media.sensor import SensorFile, load_sensor_file
 from bind.types import Clip
 
@@ -45,7 +45,8 @@ def main(arguments: list[str]) -> int:
             recordings = list(LAYOUTS[options.layout](path, options.rate_hz))
         except (ValueError, OSError) as error:
             num_refused += 1
-            print(f"{path}: not imported: {str(error).removeprefix(f'{path}: ')}")
+            reason = explain_os_error(error) if isinstance(error, OSError) else str(error)
+            print(f"{path}: not imported: {reason.removeprefix(f'{path}: ')}")
             continue
         for recording in recordings:
             try:
