@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from bind.files import reading
+from bind.media import decoded
 from bind.media.decoded import Blocks, Sound, decoded_sound
+from bind.media.mp3_index import Mp3Index, index_mp3, indexed_sound
 from bind.media.recording import EDGE_SECONDS, Recording, checked_finite, recording_in_memory, span_frames
 from bind.media.soundtrack import (
     CONTAINER_SUFFIXES,
@@ -36,6 +38,7 @@ UNKNOWN_FRAMES = 1 << 36
 MAX_PEAK = 16.0
 """24 dB above full scale, which noise that is added on purpose may reach, and integers called floats exceed."""
 BLOCK_FRAMES = 1 << 16
+MIN_MP3_BITS_PER_SECOND, MIN_MP3_RATE_HZ, BYTES_PER_SAMPLE = 8000, 8000, 4
 FileIdentity = tuple[Path, int, int]
 """Path, time of change in ns, and size in bytes: a file that was written again is read again."""
 
@@ -97,7 +100,10 @@ def _open_by_kind(file_clip: Clip, opened: ExitStack) -> Sound:
     if file_clip.path.suffix.lower() in CONTAINER_SUFFIXES or is_container(file_clip):
         return decoded_sound(name, lambda: decode_soundtrack(file_clip), identity)
     if is_mp3(file_clip):
-        return decoded_sound(name, lambda: decode_mp3(file_clip), identity)
+        index = _index_long_mp3(identity) if identity else None
+        return (
+            indexed_sound(file_clip, index) if index else decoded_sound(name, lambda: decode_mp3(file_clip), identity)
+        )
     file = opened.enter_context(_open_soundfile(file_clip))
     if file.format == "MP3":  # behind a tag, in a file that is called otherwise
         return decoded_sound(name, lambda: decode_mp3(file_clip), identity)
@@ -130,6 +136,21 @@ def _identify(path: Any) -> FileIdentity | None:
 @lru_cache(maxsize=4096)
 def _require_whole_once(path: Path, modified_ns: int, num_bytes: int) -> None:
     require_whole_file(path, str(path))
+
+
+def _index_long_mp3(identity: FileIdentity) -> Mp3Index | None:
+    """The index of an MP3 that is too long to be kept decoded; None of any other."""
+    longest_seconds = identity[2] * 8 / MIN_MP3_BITS_PER_SECOND
+    if longest_seconds * MIN_MP3_RATE_HZ * BYTES_PER_SAMPLE <= decoded.MAX_KEPT_BYTES:
+        return None
+    index = _index_mp3_once(*identity)
+    is_long = index and index.num_frames * index.num_channels * BYTES_PER_SAMPLE > decoded.MAX_KEPT_BYTES
+    return index if is_long else None
+
+
+@lru_cache(maxsize=256)
+def _index_mp3_once(path: Path, modified_ns: int, num_bytes: int) -> Mp3Index | None:
+    return index_mp3(Clip(path))
 
 
 @contextmanager

@@ -46,18 +46,18 @@ def decode_mp3(clip: Clip) -> Blocks:
     for frame, packet in _frames_of_format(clip, "mp3"):
         if packet is not last_packet:
             num_packets, last_packet = num_packets + 1, packet
-        yield frame.sample_rate, _samples(frame)
-    stated = _stated_mp3_frames(clip)
+        yield frame.sample_rate, samples_of(frame)
+    stated = stated_mp3_frames(clip)
     if stated is not None and num_packets < stated - 1:
         raise ValueError(f"{clip.path}: cut short: {num_packets} of the {stated} frames that it states. {CUT_SHORT}")
-    if len(last_packet) < _frame_bytes(last_packet[:6]):
+    if len(last_packet) < frame_bytes(last_packet[:6]):
         raise ValueError(f"{clip.path}: cut short: it ends within a frame. {CUT_SHORT}")
 
 
 def decode_format(clip: Clip, format_name: str) -> Blocks:
     """The whole of an Ogg (`ogg`) or FLAC (`flac`) file, frame after frame; ValueError where it can't be decoded."""
     for frame, _ in _frames_of_format(clip, format_name):
-        yield frame.sample_rate, _samples(frame)
+        yield frame.sample_rate, samples_of(frame)
 
 
 def _frames_of_format(clip: Clip, format_name: str) -> Iterator[tuple[Any, bytes]]:
@@ -87,7 +87,7 @@ def decode_soundtrack(clip: Clip) -> Blocks:
         position, last_packet = 0, b""
         for frame, packet in _decoded_frames(container, stream, clip):
             last_packet = packet
-            x_TC, rate_hz = _samples(frame), frame.sample_rate
+            x_TC, rate_hz = samples_of(frame), frame.sample_rate
             ticks = None if is_raw_aac else frame.pts if frame.pts is not None else frame.dts
             if ticks is not None:
                 by_clock = round(float(ticks * frame.time_base - clock_start) * rate_hz)
@@ -103,7 +103,7 @@ def decode_soundtrack(clip: Clip) -> Blocks:
                 position += len(x_TC)
         if position == 0:
             raise ValueError(f"{clip.path}: there is no sound in its sound track. Leave its cell empty")
-        if is_raw_aac and len(last_packet) < _frame_bytes(last_packet[:6]):
+        if is_raw_aac and len(last_packet) < frame_bytes(last_packet[:6]):
             raise ValueError(f"{clip.path}: cut short: it ends within a frame. {CUT_SHORT}")
 
 
@@ -132,7 +132,7 @@ def _decoded_frames(container: Any, stream: Any, clip: Clip) -> Iterator[tuple[A
             try:
                 frames = packet.decode()
             except av.InvalidDataError:
-                if stream.codec_context.name != MP3_DECODER or _frame_bytes(content[:6]):
+                if stream.codec_context.name != MP3_DECODER or frame_bytes(content[:6]):
                     raise
                 # No frame of sound: a tag, or what somebody wrote after the last frame.
                 junk_seconds = None if content.startswith(TAG_STARTS) else num_frames / rate_hz
@@ -152,7 +152,7 @@ def _decoded_frames(container: Any, stream: Any, clip: Clip) -> Iterator[tuple[A
         ) from error
 
 
-def _samples(frame: Any) -> np.ndarray:
+def samples_of(frame: Any) -> np.ndarray:
     """A frame's samples (T, C) float32; integers are divided by the size of their range."""
     if frame.format.name == "fltp":
         channels_CT = [np.frombuffer(plane, dtype=np.float32, count=frame.samples) for plane in frame.planes]
@@ -165,7 +165,7 @@ def _samples(frame: Any) -> np.ndarray:
     return np.asarray((stored_TC.astype(np.float64) - zero) / size, dtype=np.float32)
 
 
-def _frame_bytes(head: bytes) -> int:
+def frame_bytes(head: bytes) -> int:
     """Length of an MP3 or ADTS frame by its first bytes; 0 where that is not known."""
     if len(head) < 6 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return 0
@@ -185,26 +185,27 @@ def _frame_bytes(head: bytes) -> int:
 
 def is_mp3(clip: Clip) -> bool:
     """Whether a file starts with a frame of MPEG audio, or is called .mp3 and starts with a tag."""
-    with _opened(clip) as file:
+    with open_content(clip) as file:
         head = file.read(6)
-    is_frame = _frame_bytes(head) > 0 and head[1] >> 1 & 3 != 0  # 0 is ADTS
+    is_frame = frame_bytes(head) > 0 and head[1] >> 1 & 3 != 0  # 0 is ADTS
     return is_frame or (head[:3] == b"ID3" and clip.path.suffix.lower() in MP3_SUFFIXES)
 
 
 def is_container(clip: Clip) -> bool:
     """Whether a file is MP4 or a relative of it, Matroska, AVI or WMA, whatever it is called."""
-    with _opened(clip) as file:
+    with open_content(clip) as file:
         head = file.read(16)
     return head[4:8] == b"ftyp" or head[:4] == EBML or head == ASF_HEADER or (head[:4], head[8:11]) == (b"RIFF", b"AVI")
 
 
-def _stated_mp3_frames(clip: Clip) -> int | None:
+def stated_mp3_frames(clip: Clip) -> int | None:
     """The number of frames that the head of an MP3 states (Xing, Info or VBRI), if it does."""
-    with _opened(clip) as file:
+    with open_content(clip) as file:
         return _stated_frames(file)
 
 
-def _opened(clip: Clip) -> BinaryIO:
+def open_content(clip: Clip) -> BinaryIO:
+    """The content of a file on disk or in a shard, from its first byte on."""
     file = clip.file
     return file.open("rb") if isinstance(file, Path) else file
 
@@ -216,7 +217,7 @@ def _stated_frames(file: BinaryIO) -> int | None:
         start = 10 + (head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9])
     file.seek(start)
     content = file.read(4096)
-    sync = next((i for i in range(len(content) - 6) if _frame_bytes(content[i : i + 6])), None)
+    sync = next((i for i in range(len(content) - 6) if frame_bytes(content[i : i + 6])), None)
     if sync is None:
         return None
     frame = content[sync : sync + MAX_TAG_BYTES]

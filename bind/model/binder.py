@@ -335,6 +335,10 @@ class Binder(nn.Module):
             state = load_file(folder / WEIGHTS_NAME)
         except (OSError, SafetensorError) as error:
             raise ValueError(f"{folder / WEIGHTS_NAME} can't be read ({error}): copy the folder again") from error
+        if broken := [name for name, x in state.items() if not torch.isfinite(x).all()]:
+            raise ValueError(
+                f"{folder / WEIGHTS_NAME}: {broken[0]} holds NaN or infinite values: copy the folder again"
+            )
         try:
             binder.load_own_state_dict(state)
         except ValueError as error:

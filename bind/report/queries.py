@@ -17,7 +17,7 @@ import numpy as np
 
 from bind.evaluation import QueryResults
 from bind.files import open_atomically, reading
-from bind.plain_data import parse_json
+from bind.plain_data import parse_json, require_kinds
 
 _FACTS = b"bind"
 _COLUMN_NAMES = {"mean_rank": "rank"}
@@ -56,7 +56,8 @@ def read_queries(path: Path) -> tuple[str, dict[str, QueryResults]]:
         columns = {name: table[name].to_numpy() for name in table.column_names}
     names = {column: figure for figure, column in _COLUMN_NAMES.items()}
     figures = [name for name in columns if name not in ("task", "key", "value", "cluster")]
-    try:
+    remedy = f"`bindspace evaluate run={path.parent}` writes it anew"
+    with reading(path, "was not written by this version of bind", remedy):
         facts: dict[str, Any] = parse_json((table.schema.metadata or {})[_FACTS], str(path))
         tasks = {}
         for task, about in facts["tasks"].items():
@@ -70,8 +71,5 @@ def read_queries(path: Path) -> tuple[str, dict[str, QueryResults]]:
                 resampled=about["resampled"],
                 pool=(about["pool"][0], about["pool"][1]),
             )
-    except KeyError as error:
-        raise ValueError(
-            f"{path} was not written by this version of bind: `bindspace evaluate run={path.parent}` writes it anew"
-        ) from error
-    return facts["split"], tasks
+        split: str = require_kinds(facts, {"split": str}, str(path))["split"]
+    return split, tasks

@@ -77,7 +77,16 @@ class Parts:
             ValueError: where it holds no Binder, or its data can't be read any more or is not trusted.
         """
         config = confined(config, run_dir, trust)
-        return cls.build(config, Binder.load(run_dir, trust=trust).to(device), trust=trust)
+        binder = Binder.load(run_dir, trust=trust).to(device)
+        try:
+            return cls.build(config, binder, trust=trust)
+        except ValueError:
+            raise
+        except Exception as error:  # whatever constructors make of values that they were never given
+            reason = f"{type(error).__name__}: {error}"
+            raise ValueError(
+                f"{run_dir / 'config.yaml'}: a part of it can't be built ({reason}); copy it again"
+            ) from error
 
     @property
     def sides(self) -> dict[str, tuple[Side, Side]]:

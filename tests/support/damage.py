@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import shutil
 import tarfile
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +17,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import soundfile
+from omegaconf import OmegaConf
 from PIL import Image
 
 from bind.data.sources.manifest import ManifestSource
@@ -23,12 +27,21 @@ from bind.data.sources.shards.stream import StreamingShardSource
 from bind.data.sources.shards.tar_index import TarIndex, index_tar
 from bind.data.transforms.depth import DepthTransform
 from bind.data.transforms.thermal import ThermalTransform
+from bind.evaluation import QueryResults
+from bind.evaluation.figures import read_metrics
 from bind.media.audio import open_audio
 from bind.media.pictures import open_image, read_picture_size, read_pixels
 from bind.media.sensor import open_sensor
 from bind.media.video import open_video
+from bind.model.binder import Binder
+from bind.model.description import CONFIG_NAME, WEIGHTS_NAME
+from bind.report.queries import read_queries, write_queries
+from bind.runs.directory import open_run, prepare_run_dir
+from bind.runs.ownership import confined
+from bind.runs.parts import Parts, binder_config
+from bind.studies.compare import compare_runs
 from bind.types import Clip, PackedFile
-from support import videos
+from support import runs, videos
 
 RNG = np.random.default_rng(0)
 SMOOTH = np.linspace(0, 255, 24 * 32).reshape(24, 32)
@@ -198,6 +211,104 @@ def _read_listing(path: Path) -> object:
     return read_listing(path.read_bytes(), str(path))
 
 
+@contextlib.contextmanager
+def _in_folder(path: Path, name: str, others: Mapping[str, Path]) -> Iterator[Path]:
+    """A folder, named after `path`, that has its content as the file `name` and links to `others`."""
+    with tempfile.TemporaryDirectory(prefix=f"{path.stem}-", dir=path.parent) as folder:
+        for other, source in {**others, name: path}.items():
+            target = Path(folder) / other
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+        yield Path(folder)
+
+
+def _reads_in_folder(name: str, others: Mapping[str, Path], read: Read) -> Read:
+    def read_there(path: Path) -> object:
+        with _in_folder(path, name, others) as folder:
+            return read(folder)
+
+    read_there.__name__ = f"{read.__name__} of {name}"
+    return read_there
+
+
+def _embed_by_binder(folder: Path) -> object:
+    return Binder.load(folder).embed("depth", [np.full((8, 8), 2.0, np.float32)]).numpy()
+
+
+def _read_config(folder: Path) -> object:
+    run_dir, config = open_run(str(folder))
+    return confined(config, run_dir, [])["modalities"]
+
+
+def _read_parts_of_a_run(folder: Path) -> object:
+    run_dir, config = open_run(str(folder))
+    parts = Parts.load(run_dir, config, trust=[])
+    return [len(source.samples("val")) for source in parts.datamodule.sources]
+
+
+def _read_metrics(path: Path) -> object:
+    return read_metrics(path)
+
+
+def _read_queries(path: Path) -> object:
+    split, tasks = read_queries(path)
+    return [split, *((name, task.keys, task.pool) for name, task in tasks.items())]
+
+
+def _compare(folder: Path) -> object:
+    return compare_runs(folder, folder, "test").differences
+
+
+def _of_a_run(folder: Path) -> dict[str, Kind]:
+    """What a training leaves: a binder, its config, figures and the results of queries."""
+    parts = {
+        "modalities": ["depth"],
+        "encoder.depth": {"_target_": "bind.encoders.map_cnn.MapCNN", "width": 4, "num_layers": 2},
+        "data.num_train": 64,
+        "data.num_val_queries": 1,
+        "data.num_test_queries": 1,
+    }
+    cfg = runs.config("debug=tiny", run_dir=str(folder / "run"), **parts)
+    _, config = prepare_run_dir(cfg)
+    (folder / "run" / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(config)))
+    binder = Binder.from_config(binder_config(config)).save(folder / "run" / "binder")
+    description = json.loads((binder / CONFIG_NAME).read_text())
+    description.pop("checksums")  # who changes a file on purpose can change them too
+    (binder / CONFIG_NAME).write_text(json.dumps(description))
+    results = QueryResults(
+        title="depth → image",
+        keys=[f"k{i}" for i in range(20)],
+        values_Q=np.zeros(20, np.int64),
+        clusters_Q=np.arange(20),
+        per_query={"R@1": RNG.integers(0, 2, 20).astype(float), "mean_rank": RNG.uniform(1, 9, 20)},
+        resampled="samples",
+        pool=(20, "f" * 16),
+    )
+    write_queries(folder / "run" / "queries.parquet", "test", {"depth_to_image": results})
+    figures = {"R@1": 0.5, "ci95_R@1": [0.4, 0.6], "queries": 20, "pool": 20}
+    metrics = {"split": "test", "anchor": {"name": "toy"}, "retrieval": {"depth_to_image": figures}, "seconds": {}}
+    of_binder = {f"binder/{name}": binder / name for name in (CONFIG_NAME, WEIGHTS_NAME)}
+    config_file, queries = folder / "run" / "config.yaml", folder / "run" / "queries.parquet"
+
+    def reads(name: str, *readers: Read) -> tuple[Read, ...]:
+        others = {**of_binder, "config.yaml": config_file}
+        return tuple(_reads_in_folder(name, others, read) for read in readers)
+
+    return {
+        "binder.json": Kind(
+            "json", (binder / CONFIG_NAME).read_bytes(), reads(f"binder/{CONFIG_NAME}", _embed_by_binder)
+        ),
+        "model.safetensors": Kind(
+            "safetensors", (binder / WEIGHTS_NAME).read_bytes(), reads(f"binder/{WEIGHTS_NAME}", _embed_by_binder)
+        ),
+        "config.yaml": Kind(
+            "yaml", config_file.read_bytes(), reads("config.yaml", _read_config, _read_parts_of_a_run), whole=False
+        ),
+        "metrics.json": Kind("json", json.dumps(metrics).encode(), (_read_metrics,)),
+        "queries.parquet": Kind("parquet", queries.read_bytes(), (_read_queries, *reads("queries.parquet", _compare))),
+    }
+
+
 def kinds(folder: Path) -> dict[str, Kind]:
     """Every kind of file that the package reads; `folder` is for what can only be made on disk."""
     (folder / "a.tar").write_bytes(_tar())
@@ -229,13 +340,18 @@ def kinds(folder: Path) -> dict[str, Kind]:
     made["depth.npy"] = Kind("npy", _array((DEPTH_MM / 1000).astype(np.float32)), (_read_depth, _read_packed_depth))
     made["thermal.npy"] = Kind("npy", _array(SMOOTH.astype(np.float32) / 5), (_read_thermal,))
     made["thermal.tif"] = Kind("tif", _picture("TIFF", SMOOTH.astype(np.uint8)), (_read_thermal,))
-    for name, subtype in {"wav": "PCM_16", "flac": "PCM_16", "ogg": "VORBIS", "mp3": "MPEG_LAYER_III"}.items():
-        made[f"sound.{name}"] = Kind(
-            name, _sound(name.upper(), subtype), (_read_sound, _read_part_of_sound), whole=False
-        )
-    made["float sound"] = Kind("wav", _sound("WAV", "FLOAT"), (_read_sound,), whole=False)
-    made["video.mp4"] = Kind("mp4", mp4.read_bytes(), (_read_video, _read_shown, _read_sound), whole=False)
-    made["video.avi"] = Kind("avi", avi.read_bytes(), (_read_video, _read_sound), whole=False)
+    by_sound = {
+        "wav": "PCM_16", "flac": "PCM_16", "ogg": "VORBIS", "mp3": "MPEG_LAYER_III", "aiff": "PCM_16",
+        "caf": "PCM_16", "w64": "PCM_16", "nist": "PCM_16",
+    }  # fmt: skip
+    for name, subtype in by_sound.items():
+        made[f"sound.{name}"] = Kind(name, _sound(name.upper(), subtype), (_read_sound, _read_part_of_sound))
+    made["opus"] = Kind("opus", _sound("OGG", "OPUS"), (_read_sound,))
+    made["float sound"] = Kind("wav", _sound("WAV", "FLOAT"), (_read_sound,))
+    made["sound track of mp4"] = Kind("mp4", mp4.read_bytes(), (_read_sound,))
+    made["sound track of avi"] = Kind("avi", avi.read_bytes(), (_read_sound,))
+    made["video.mp4"] = Kind("mp4", mp4.read_bytes(), (_read_video, _read_shown), whole=False)
+    made["video.avi"] = Kind("avi", avi.read_bytes(), (_read_video,), whole=False)
     made["sensor.npy"] = Kind(
         "npy", _array(MOTION), (_read_sensor, _read_packed_sensor), {".json": ABOUT_MOTION.encode()}
     )
@@ -249,6 +365,7 @@ def kinds(folder: Path) -> dict[str, Kind]:
     made["manifest.parquet"] = Kind("parquet", _parquet(rows), (_read_manifest,))
     made["shard"] = Kind("tar", _tar(), (_read_tar, _read_shard, _read_stream), whole=False)
     made["index of a shard"] = Kind("index.parquet", index.to_bytes(), (_read_index,))
+    made |= _of_a_run(folder)
     made["list of shards"] = Kind("json", b'{"shards": ["train-000000.tar", "val-000000.tar"]}', (_read_listing,))
     return made
 
