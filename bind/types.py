@@ -5,11 +5,12 @@ Shapes: B rows of a batch, B_m items of modality m in it, N pool, T time, C chan
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import unicodedata
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -155,8 +156,8 @@ class Batch:
         group_ids_B: int64 (B,).
         inputs: modality → (B_m, …), for towers and encoders.
         cached: anchor modality → (B_m, D) embeddings that need no tower any more.
-        rows: modality → int64 (B_m,), the row of the batch that each item belongs to. A row may be absent (missing
-            modality) or, in evaluation, occur several times (five captions). This is the presence mask.
+        rows: modality → int64 (B_m,) on the CPU, the row of the batch that each item belongs to. A row may be absent
+            (missing modality) or, in evaluation, occur several times (five captions). This is the presence mask.
         source: name of the dataset inside the mixture.
         modalities: what the source carries: the same on every rank, also when no row of this batch has it.
         num_clips: modality → int64 (B_m,), where items are several clips of one recording: `inputs` then holds the
@@ -205,7 +206,7 @@ class Batch:
         self.num_clips = {m: torch.as_tensor(x) for m, x in state["num_clips"].items()}
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
-        """The same batch with every tensor on `device` (Lightning calls this)."""
+        """The same batch on `device`, but for `rows`: which rows belong together is decided without waiting for it."""
 
         def move(value: Inputs) -> Inputs:
             if isinstance(value, dict):
@@ -216,11 +217,27 @@ class Batch:
             keys=self.keys,
             group_ids_B=self.group_ids_B.to(device, non_blocking=non_blocking),
             inputs={m: move(x) for m, x in self.inputs.items()},
-            rows={m: x.to(device, non_blocking=non_blocking) for m, x in self.rows.items()},
+            rows=self.rows,
             cached={m: x.to(device, non_blocking=non_blocking) for m, x in self.cached.items()},
             source=self.source,
             modalities=self.modalities,
             num_clips={m: x.to(device, non_blocking=non_blocking) for m, x in self.num_clips.items()},
+        )
+
+    def pin_memory(self) -> Batch:
+        """The same batch in memory from which a GPU copies while the step goes on (data loaders call this)."""
+
+        def pin(value: Inputs) -> Inputs:
+            if isinstance(value, dict):
+                return {name: tensor.pin_memory() for name, tensor in value.items()}
+            return value.pin_memory()
+
+        return replace(
+            self,
+            group_ids_B=self.group_ids_B.pin_memory(),
+            inputs={m: pin(x) for m, x in self.inputs.items()},
+            cached={m: x.pin_memory() for m, x in self.cached.items()},
+            num_clips={m: x.pin_memory() for m, x in self.num_clips.items()},
         )
 
 
@@ -230,7 +247,7 @@ def _as_array(x: Tensor) -> Tensor | np.ndarray:
 
 @dataclass
 class Embeddings:
-    """Unit vectors of a batch: `z[m]` (B_m, D) with `rows[m]` (B_m,) naming the batch row of each."""
+    """Unit vectors of a batch: `z[m]` (B_m, D) with `rows[m]` (B_m,), on the CPU, naming the batch row of each."""
 
     z: dict[Modality, Tensor]
     rows: dict[Modality, Tensor]
@@ -239,21 +256,17 @@ class Embeddings:
     def aligned(self, modalities: Sequence[Modality]) -> tuple[list[Tensor], Tensor]:
         """The rows that have all of `modalities`: one (R, D) tensor each, in the same order, and their rows (R,).
 
-        A row with several values of one modality counts with its first.
+        A row with several values of one modality counts with its first. Nothing is asked of the vectors' device.
         """
-        rows, *others = (self.rows[m] for m in modalities)
-        if all(torch.equal(rows, other) for other in others) and bool((rows[1:] > rows[:-1]).all()):
-            return [self.z[m] for m in modalities], rows  # one value each of the same rows: nothing to copy
-        first = [self._first_item_of_row(m) for m in modalities]
-        common = torch.stack([position >= 0 for position in first]).all(dim=0).nonzero().flatten()
-        return [self.z[m][position[common]] for m, position in zip(modalities, first, strict=True)], common
-
-    def _first_item_of_row(self, modality: Modality) -> Tensor:
-        rows = self.rows[modality]
-        absent = len(rows)
-        position = torch.full((self.num_rows,), absent, dtype=torch.long, device=rows.device)
-        position.scatter_reduce_(0, rows, torch.arange(len(rows), device=rows.device), "amin")
-        return position.masked_fill(position == absent, -1)
+        first, *others = numbers = [self.rows[m].numpy() for m in modalities]
+        if all(np.array_equal(first, other) for other in others) and bool((first[1:] > first[:-1]).all()):
+            return [self.z[m] for m in modalities], self.rows[modalities[0]]  # the same rows: nothing to copy
+        uniques = [np.unique(rows, return_index=True) for rows in numbers]
+        common = functools.reduce(np.intersect1d, [rows for rows, _ in uniques])
+        places = [torch.from_numpy(positions[np.searchsorted(rows, common)]) for rows, positions in uniques]
+        vectors = [self.z[m] for m in modalities]
+        aligned = [z[place.to(z.device, non_blocking=True)] for z, place in zip(vectors, places, strict=True)]
+        return aligned, torch.from_numpy(common)
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ def test_aligned_without_a_common_row_keeps_the_graph():
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])
-def test_a_batch_moves_whole(device):
+def test_a_batch_moves_whole_but_for_its_row_numbers(device):
     batch = Batch(
         keys=["k"],
         group_ids_B=torch.tensor([1]),
@@ -74,8 +74,9 @@ def test_a_batch_moves_whole(device):
     )
     moved = batch.to(device)
     tensors = [moved.group_ids_B, *moved.inputs["text"].values(), moved.inputs["imu"]]
-    tensors += [*moved.rows.values(), *moved.cached.values()]
+    tensors += [*moved.cached.values()]
     assert {tensor.device.type for tensor in tensors} == {device}
+    assert {rows.device.type for rows in moved.rows.values()} == {"cpu"}
     assert (moved.keys, moved.source, moved.modalities) == (batch.keys, batch.source, batch.modalities)
     assert len(moved) == 1
 

@@ -63,6 +63,7 @@ class Anchor(nn.Module):
         if unknown:
             raise ValueError(f"anchor.train={list(train)}: {unknown} are not towers; choose from {(*TOWER_PREFIXES,)}")
         self.name = name
+        self._fingerprint: tuple[Any, str] | None = None
         self.model: Any = model
         self.tokenizer = tokenizer
         self.image_processor = image_processor
@@ -130,7 +131,18 @@ class Anchor(nn.Module):
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the weights and of the preprocessing: two anchors that share it give the same vectors."""
+        """A hash of the weights and of the preprocessing: two anchors that share it give the same vectors.
+
+        It is computed again only where a weight has been written since; moving them to a device writes none.
+        """
+        weights = [(name, id(p), p.dtype, p._version) for name, p in self.model.named_parameters()]
+        buffers = [(name, x.dtype, tuple(x.shape)) for name, x in self.model.named_buffers()]
+        state = (weights, buffers, self.image_processor.to_json_string(), self.text_transform.fingerprint_parts())
+        if self._fingerprint is None or self._fingerprint[0] != state:
+            self._fingerprint = state, self._hash()
+        return self._fingerprint[1]
+
+    def _hash(self) -> str:
         digest = hashlib.blake2b(digest_size=16)
         for name, tensor in sorted(self.model.state_dict().items()):
             digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import lightning as L
+import torch
 from torch.utils.data import DataLoader
 
 from bind.data.dataset import BatchDataset
@@ -29,7 +30,7 @@ class BindDataModule(L.LightningDataModule):
         evaluation_modalities: what is measured.
         batch_size: rows per process and step.
         evaluation_batch_size: rows per process in evaluation; None takes `batch_size`.
-        num_workers: processes that load and transform; 0 loads in the training process.
+        num_workers: processes that load and transform, for training and evaluation each; 0 loads in this process.
         timeout_seconds: how long the training waits for a batch of theirs.
         alpha: sources are drawn in proportion to weight * size ** alpha.
         weights: name of a source → how much more often it is drawn, 1 where it is not named; 0 keeps it to evaluation,
@@ -177,14 +178,25 @@ class BindDataModule(L.LightningDataModule):
         self._steps_per_epoch = len(plan)
         self.start = self._place_in_plan(len(plan))
         plan.start_step = plan.step = self.start[0] * len(plan) + self.start[1]
+        dataset = self.dataset("train", self.train_modalities, self.cache)
+        return self._loader(dataset, plan, self.num_workers, stays=True)
+
+    def _loader(
+        self, dataset: BatchDataset, plan: BatchPlan | EvaluationPlan, num_workers: int, *, stays: bool
+    ) -> PrefetchLoader:
+        """The batches of a plan; with `stays` the workers serve all iterations of a training."""
         return PrefetchLoader(
-            self.dataset("train", self.train_modalities, self.cache),
+            dataset,
             plan,
             sources=self.sources,
-            num_workers=self.num_workers,
+            num_workers=num_workers,
             timeout_seconds=self.timeout_seconds,
-            persistent_workers=self.num_workers > 0,
+            persistent_workers=stays and num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
         )
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        return batch.to(device, non_blocking=True)
 
     def _place_in_plan(self, batches_per_epoch: int) -> tuple[int, int]:
         """The epoch and the batch in it to begin with, which follows as many samples as there were before."""
@@ -207,7 +219,7 @@ class BindDataModule(L.LightningDataModule):
     def val_dataloader(self) -> DataLoader[Batch]:
         assert self.trainer is not None
         dataset = self.dataset("val", self.evaluation_modalities, self.cache)
-        return self._evaluation_loader(dataset, self.trainer.global_rank, self.trainer.world_size)
+        return self._evaluation_loader(dataset, self.trainer.global_rank, self.trainer.world_size, stays=True)
 
     def evaluation_dataloader(self, split: str) -> DataLoader[Batch]:
         """The whole split in this process, whatever the trainer's other processes do; towers run, in full precision."""
@@ -215,6 +227,9 @@ class BindDataModule(L.LightningDataModule):
         dataset = self.dataset(split, self.evaluation_modalities)
         return self._evaluation_loader(dataset, rank=0, world_size=1)
 
-    def _evaluation_loader(self, dataset: BatchDataset, rank: int, world_size: int) -> DataLoader[Batch]:
+    def _evaluation_loader(
+        self, dataset: BatchDataset, rank: int, world_size: int, *, stays: bool = False
+    ) -> PrefetchLoader:
         plan = EvaluationPlan(dataset.sizes, self.evaluation_batch_size, rank=rank, world_size=world_size)
-        return DataLoader(dataset, sampler=plan, batch_size=None, num_workers=0)
+        # A worker that is started for a batch each would take longer than the batches; one alone needs none.
+        return self._loader(dataset, plan, min(self.num_workers, max(0, len(plan) - 1)), stays=stays)

@@ -26,8 +26,8 @@ def embed_split(datamodule: BindDataModule, binder: Binder, split_name: str) -> 
     parts = []
     with torch.inference_mode():
         for batch in track(loader, f"embed {split_name}", len(loader), transient=True, disable=not sys.stdout.isatty()):
-            embeddings = binder(batch.to(device))
+            embeddings = binder(batch.to(device, non_blocking=True))
             parts.append(
                 (batch, Embeddings({m: z.cpu() for m, z in embeddings.z.items()}, embeddings.rows, len(batch)))
             )
-    return EmbeddedSplit.collect(parts)
+    return EmbeddedSplit.collect(parts, device)

@@ -41,9 +41,9 @@ def rank_pair(evaluation: Evaluation, query: Modality, pool: Modality) -> tuple[
     query_groups, pool_groups, entry_items = relevance_ids(
         split.holders(query, query_rows), split.holders(pool, pool_rows, one_per_group=evaluation.one_per_group)
     )
-    z_query, z_pool = split.z[query][query_rows], split.z[pool][pool_rows]
+    z_query, z_pool = split.vectors(query, query_rows), split.vectors(pool, pool_rows)
     ranking = rank_by_cosine(z_query, z_pool, query_groups, pool_groups, pool_items=entry_items)
-    return ranking, query_side, pool_side
+    return ranking.cpu(), query_side, pool_side
 
 
 def rank_late(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -15,6 +16,8 @@ from bind.losses.temperature import Temperature
 # In fp32, a sum of 1e8 terms exp(60) is finite, and to a sum above the floor, terms flushed to zero are nothing.
 MAX_EXPONENT = 60.0
 FLOOR = 1e-25
+SAFE_SCALE = 50.0
+"""Up to it the sums of unit vectors stay between FLOOR and the largest number of fp32: no device has to be asked."""
 
 
 class InfoNCE(nn.Module):
@@ -44,7 +47,8 @@ class InfoNCE(nn.Module):
         self.same_group: SameGroup = same_group
 
     def forward(self, z_a: Tensor, z_b: Tensor, groups: Tensor) -> Tensor:
-        return info_nce(z_a, z_b, self.temperature(), groups=groups, same_group=self.same_group)
+        known = self.temperature.take_known()
+        return info_nce(z_a, z_b, self.temperature(), groups=groups, same_group=self.same_group, known_scale=known)
 
     def logged(self) -> dict[str, Tensor]:
         """What is worth watching besides the loss, as 0-d tensors."""
@@ -62,6 +66,7 @@ def info_nce(
     *,
     groups: Tensor | None = None,
     same_group: SameGroup = "ignore",
+    known_scale: float | None = None,
 ) -> Tensor:
     """Cross-entropy of finding b among all b given a, and a among all a given b, averaged.
 
@@ -90,6 +95,7 @@ def info_nce(
         groups: int64 (B,); rows with equal ids mean the same thing. None: every row means its own.
         same_group: `ignore` leaves other rows of the group out of the denominator; `positive` makes them positives
             too, each row's term being the mean over its positives.
+        known_scale: the scale as a number, so that no device is waited for; None asks for it.
 
     Returns:
         A scalar in fp32 (fp64 for fp64 vectors); 0 where no rank has a row.
@@ -110,14 +116,19 @@ def info_nce(
         >>> info_nce(z_a[:2], z_b[1:], 10.0, groups=torch.tensor([7, 7])).item()  # one group: no negatives are left
         0.0
     """
-    return loss_over_pairs(_info_nce, z_a, z_b, scalars=(scale,), groups=groups, same_group=same_group)
+    kernel = functools.partial(_info_nce, known_scale=known_scale)
+    return loss_over_pairs(kernel, z_a, z_b, scalars=(scale,), groups=groups, same_group=same_group)
 
 
-def _info_nce(grid: Grid, scalars: Sequence[Tensor], gradients: Gradients | None) -> Tensor:
+def _info_nce(
+    grid: Grid, scalars: Sequence[Tensor], gradients: Gradients | None, *, known_scale: float | None
+) -> Tensor:
     (scale,) = scalars
-    softmax = _Softmax(grid, scale, scale.dtype)
-    if not softmax.is_in_range():
-        softmax = _Softmax(grid, scale, torch.float64)
+    is_safe = known_scale is not None and abs(known_scale) <= SAFE_SCALE
+    size = abs(scale.item() if known_scale is None else known_scale)
+    softmax = _Softmax(grid, scale, size, scale.dtype)
+    if not is_safe and not softmax.is_in_range():
+        softmax = _Softmax(grid, scale, size, torch.float64)
     # -log p of the match, and p - 1, from the odds against it: precise also where p is nearly 1.
     total = nn.functional.softplus(softmax.log_odds_2B).sum() / 2
     match_grad_B = -softmax.log_odds_2B.sigmoid().mean(dim=0)
@@ -153,9 +164,9 @@ class _Softmax:
     of fp32 (a scale near 100 and a row that resembles nothing), fp64 has room.
     """
 
-    def __init__(self, grid: Grid, scale: Tensor, dtype: torch.dtype) -> None:
+    def __init__(self, grid: Grid, scale: Tensor, size: float, dtype: torch.dtype) -> None:
         self.grid, self.scale, self.dtype = grid, scale, dtype
-        self.shift = max(0.0, abs(scale.item()) - MAX_EXPONENT)
+        self.shift = max(0.0, size - MAX_EXPONENT)  # `size` is that of the scale
         self.tiles = grid.tiles()
         self.last: Tensor | None = None
         others_G = scale.new_zeros(len(grid.columns_GD), dtype=dtype)

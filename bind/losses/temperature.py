@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 MAX_LOG_SCALE = math.log(100.0)
 
@@ -39,6 +41,12 @@ class Temperature(nn.Module):
             raise ValueError(f"temperature={temperature}: choose a value from 0.01 to 1 (a scale from 100 to 1)")
         # One element rather than zero dimensions: sharding strategies refuse 0-d parameters.
         self.log_scale = nn.Parameter(torch.tensor([-math.log(temperature)]), requires_grad=learn)
+        self._known: float | None = None
+
+    def take_known(self) -> float | None:
+        """The scale that `read_scales` has read since this was last asked for; None where it has not."""
+        known, self._known = self._known, None
+        return known
 
     @torch.no_grad()
     def clamp_(self) -> None:
@@ -50,3 +58,13 @@ class Temperature(nn.Module):
         clamped = log_scale.detach().clamp(0.0, MAX_LOG_SCALE)
         # The gradient of clamp is zero at the bounds too: a temperature that once touched one would never leave it.
         return torch.where(log_scale == clamped, log_scale, clamped).exp()
+
+
+@torch.no_grad()
+def read_scales(losses: Iterable[nn.Module]) -> None:
+    """Read the scales of the temperatures in `losses` from their device at once, for one use of each."""
+    parts = [part for loss in losses for part in loss.modules()]
+    temperatures = [t for t in parts if isinstance(t, Temperature) and not isinstance(t.log_scale, DTensor)]
+    if temperatures:
+        for temperature, scale in zip(temperatures, torch.cat([t() for t in temperatures]).tolist(), strict=True):
+            temperature._known = scale

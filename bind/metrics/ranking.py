@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,11 @@ class Ranking:
     num_relevant_Q: Tensor
     num_pool_Q: Tensor
     num_queries: int
+
+    def cpu(self) -> Ranking:
+        """The same ranking, its tensors on the CPU."""
+        tensors: dict[str, Any] = {name: x.cpu() for name, x in vars(self).items() if isinstance(x, Tensor)}
+        return replace(self, **tensors)
 
     def hits(self, k: int) -> np.ndarray:
         """float64 (Q,): 1 where a relevant item stands among the first `k`, else 0."""
@@ -71,6 +76,7 @@ class Ranking:
         """The figures of `metrics.json`, plain numbers: each with chance or its 95 % bootstrap interval beside it.
 
         `clusters` (num_queries,), of any type: queries of one cluster are resampled together; without it each alone.
+        Without resamples there are no intervals.
         With k at or beyond the pool size R@k is 1 by definition, and `chance_R@k` beside it is 1 as well.
         """
         per_query = self.per_query()
@@ -78,16 +84,18 @@ class Ranking:
         names_Q = np.arange(len(ranks)) if clusters is None else np.asarray(clusters)[self.queries_Q.cpu().numpy()]
         names, cluster_Q = np.unique(names_Q, return_inverse=True)
         draws = {"num_clusters": len(names), "num_resamples": num_resamples, "seed": seed}
-        means_BM = resampled_means(np.stack(list(per_query.values()), axis=1), cluster_Q, **draws)
         figures: dict[str, Any] = {name: float(values.mean()) for name, values in per_query.items()}
-        by_definition = {f"{kind}@{k}" for kind in ("R", "recall") for k in self.ks if k >= self.num_pool_Q.max()}
-        bounds = {
-            name: interval(draws_B, len(names))
-            if name == "mean_rank" or name in by_definition
-            else share_interval(draws_B, figures[name], len(ranks), len(names))
-            for name, draws_B in zip(per_query, means_BM.T, strict=True)
-        }
-        bounds["median_rank"] = interval(resampled_medians(ranks, cluster_Q, **draws), len(names))
+        bounds: dict[str, tuple[float, float]] = {}
+        if num_resamples:
+            means_BM = resampled_means(np.stack(list(per_query.values()), axis=1), cluster_Q, **draws)
+            by_definition = {f"{kind}@{k}" for kind in ("R", "recall") for k in self.ks if k >= self.num_pool_Q.max()}
+            bounds = {
+                name: interval(draws_B, len(names))
+                if name == "mean_rank" or name in by_definition
+                else share_interval(draws_B, figures[name], len(ranks), len(names))
+                for name, draws_B in zip(per_query, means_BM.T, strict=True)
+            }
+            bounds["median_rank"] = interval(resampled_medians(ranks, cluster_Q, **draws), len(names))
         figures |= {
             "median_rank": float(np.median(ranks)),
             "queries": len(ranks),

@@ -190,7 +190,7 @@ class Binder(nn.Module):
                 # Other ranks may have rows: the collectives of the loss, backward too, must still be met here.
                 device = batch.group_ids_B.device
                 z[modality] = torch.zeros(0, self.dim, device=device, requires_grad=self.is_trainable(modality))
-            rows[modality] = batch.rows.get(modality, batch.group_ids_B.new_zeros(0))
+            rows[modality] = batch.rows.get(modality, torch.zeros(0, dtype=torch.long))
         embeddings = Embeddings(z, rows, len(batch))
         if isinstance(self.fusion, nn.Module):  # late fusion combines scores and has no embedding
             self._fuse(embeddings)
@@ -205,14 +205,18 @@ class Binder(nn.Module):
         z_full, present = {}, {}
         for modality in inputs:
             (z_RD,), rows_R = embeddings.aligned([modality])
-            z_full[modality] = z_RD.new_zeros(embeddings.num_rows, self.dim).index_copy(0, rows_R, z_RD)
-            present[modality] = torch.zeros(embeddings.num_rows, dtype=torch.bool, device=z_RD.device)
+            device = z_RD.device
+            places = rows_R.to(device, non_blocking=True)
+            z_full[modality] = z_RD.new_zeros(embeddings.num_rows, self.dim).index_copy(0, places, z_RD)
+            present[modality] = torch.zeros(embeddings.num_rows, dtype=torch.bool)
             present[modality][rows_R] = True
-        any_R = torch.stack(list(present.values())).any(dim=0).nonzero().flatten()
+        rows = torch.stack(list(present.values())).any(dim=0).nonzero().flatten()
+        any_R = rows.to(device, non_blocking=True)
         embeddings.z[self.fused_modality] = self.fusion(
-            {m: z[any_R] for m, z in z_full.items()}, {m: p[any_R] for m, p in present.items()}
+            {m: z[any_R] for m, z in z_full.items()},
+            {m: p[rows].to(device, non_blocking=True) for m, p in present.items()},
         )
-        embeddings.rows[self.fused_modality] = any_R
+        embeddings.rows[self.fused_modality] = rows
 
     @torch.no_grad()
     @printable_errors()

@@ -6,11 +6,12 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from support import tiny
+from support import runs, tiny
 from transformers import AutoTokenizer, BertConfig, BertModel, Siglip2ImageProcessorPil
 
 from bind.anchors.dual_encoder import Anchor, PretrainedAnchor
 from bind.anchors.scratch import byte_level_tokenizer
+from bind.runs.jobs import train
 
 RNG = np.random.default_rng(0)
 PICTURES = [Image.fromarray(RNG.integers(0, 256, (20, 24, 3), dtype=np.uint8)) for _ in range(3)]
@@ -248,3 +249,30 @@ def test_a_model_without_two_towers_is_refused(folders, tmp_path):
 def test_an_unknown_tower_is_refused(folders):
     with pytest.raises(ValueError, match=r"anchor\.train=\['audio'\]"):
         PretrainedAnchor(str(folders("clip")), train=["audio"])
+
+
+@pytest.fixture
+def num_hashed(monkeypatch):
+    """How often the weights of any anchor have been hashed."""
+    hashed, compute = [], Anchor._hash
+    monkeypatch.setattr(Anchor, "_hash", lambda anchor: hashed.append(anchor.name) or compute(anchor))
+    return lambda: len(hashed)
+
+
+def test_weights_are_hashed_again_only_where_they_were_written(folder, num_hashed):
+    anchor = PretrainedAnchor(str(folder))
+    fingerprint = anchor.fingerprint
+    assert (anchor.eval().to("cpu").fingerprint, num_hashed()) == (fingerprint, 1)
+    with torch.no_grad():
+        next(anchor.model.parameters()).add_(1.0)
+    changed = anchor.fingerprint
+    assert (changed != fingerprint, num_hashed()) == (True, 2)
+    anchor.model.load_state_dict({name: x.clone() for name, x in anchor.model.state_dict().items()})
+    assert (anchor.fingerprint, num_hashed()) == (changed, 3)
+    assert anchor.half().fingerprint != changed
+
+
+@pytest.mark.slow
+def test_a_run_hashes_its_anchor_once(num_hashed, tmp_path, no_pictures):
+    train(runs.config("debug=tiny", **runs.QUICK | {"run_dir": str(tmp_path), "callbacks.last.every_n_train_steps": 1}))
+    assert num_hashed() == 1

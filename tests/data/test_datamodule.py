@@ -1,10 +1,12 @@
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from bind.data.datamodule import BindDataModule
 from bind.data.sources.manifest import ManifestSource
 from bind.data.sources.toy.world import ToySource
+from bind.data.transforms.imu import ImuTransform
 
 
 def datamodule(**options):
@@ -47,6 +49,23 @@ def test_ranks_share_validation_but_not_the_evaluation_of_one_process():
     )
     assert whole == list(range(92))
     assert half == list(range(50, 92))
+
+
+@pytest.mark.slow
+def test_evaluation_of_several_batches_is_loaded_by_workers():
+    source = ToySource(num_train=12, num_val_queries=1, num_test_queries=1, modalities=["imu"])
+
+    def loader(batch_size, num_workers):
+        options = {"evaluation_batch_size": batch_size, "num_workers": num_workers}
+        data = BindDataModule({"toy": source}, {"imu": ImuTransform()}, ["imu"], ["imu"], batch_size=4, **options)
+        return data.evaluation_dataloader("val")
+
+    there, here = loader(40, 1), loader(40, 0)
+    assert (len(there), there.num_workers) == (3, 1)
+    for a, b in zip(there, here, strict=True):
+        assert a.keys == b.keys
+        assert torch.equal(a.inputs["imu"], b.inputs["imu"])
+    assert loader(92, 1).num_workers == 0
 
 
 def test_weights_of_nothing_but_0_are_refused_in_training():

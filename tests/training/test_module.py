@@ -4,10 +4,11 @@ from support import tiny
 from support.batches import attention, make_batch
 from torch import nn
 
+from bind.evaluation.embedded import EmbeddedSplit
 from bind.losses import Temperature, info_nce
 from bind.model.binder import Binder
 from bind.training.module import BindingModule, parameter_groups
-from bind.types import Batch, Pair
+from bind.types import Batch, Embeddings, Pair
 
 IMU_IMAGE = Pair("imu", "image", temperature=0.1)
 DEPTH_IMAGE = Pair("depth", "image", weight=2.0, temperature=0.5, learn_temperature=False)
@@ -191,3 +192,47 @@ def test_a_fused_pair_trains_the_fusion(anchor_folder):
     module.training_step(batch, 0).backward()
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in binder.fusion.parameters())
     assert any(p.grad is not None for p in binder.encoders["depth"].parameters())
+
+
+SYNCS = {"aten::_local_scalar_dense", "aten::is_nonzero", "aten::equal", "aten::nonzero", "aten::masked_select"}
+"""What waits for a GPU, whose numbers it gives to Python."""
+
+
+@pytest.mark.parametrize("depth", [(1, 2), (0, 1, 2, 3), ()])
+def test_a_step_waits_for_its_device_once_for_all_pairs(depth, binder, monkeypatch):
+    num_lists = 0
+    to_list = torch.Tensor.tolist
+
+    def counted(x):
+        nonlocal num_lists
+        num_lists += 1
+        return to_list(x)
+
+    module = quiet(BindingModule(binder, [IMU_IMAGE, DEPTH_IMAGE, Pair("imu", "depth")]))
+    batch = make_batch(binder, depth=depth)
+    monkeypatch.setattr(torch.Tensor, "tolist", counted)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        module.training_step(batch, 0).backward()
+    waited = [event.name for event in profile.events() if event.name in SYNCS]
+    assert (waited, num_lists) == ([], 1)
+
+
+def test_a_large_scale_is_still_looked_after(binder):
+    """Where fp32 could lose terms, the sums are looked at: fp64 takes their place."""
+    sharp = Pair("imu", "image", temperature=0.01, learn_temperature=False)
+    module = BindingModule(binder, [sharp])
+    far_B4 = torch.eye(4)
+    batch = Batch([*"abcd"], torch.arange(4), {}, {}, modalities=("imu", "image"))
+    rows = {"imu": torch.arange(4), "image": torch.arange(4)}
+    loss = module.losses(batch, Embeddings({"imu": far_B4, "image": -far_B4}, rows, 4))["imu-image"]
+    torch.testing.assert_close(loss, torch.tensor(100.0 + torch.log(torch.tensor(3.0)).item()))
+
+
+def test_the_figures_of_a_validation_are_those_with_intervals_but_for_them(binder):
+    z = torch.nn.functional.normalize(torch.randn(40, 4, generator=torch.Generator().manual_seed(0)), dim=-1)
+    rows = {"a": torch.arange(20), "b": torch.arange(20)}
+    split = EmbeddedSplit([str(i) for i in range(20)], torch.arange(20), {"a": z[:20], "b": z[20:]}, rows)
+    plain = split.retrieval("a", "b", one_per_group=False, num_resamples=0)
+    full = split.retrieval("a", "b", one_per_group=False)
+    assert plain == {name: value for name, value in full.items() if not name.startswith("ci95")}
+    assert len(full) > len(plain)

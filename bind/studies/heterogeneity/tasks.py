@@ -84,12 +84,11 @@ class StudiedRun(Parts):
         return self._loader(SPLIT, modalities, list(EvaluationPlan(sizes, self.datamodule.evaluation_batch_size)))
 
     def _loader(self, split: str, modalities: Sequence[Modality], requests: list[BatchRequest]) -> DataLoader[Batch]:
-        num_workers = self.datamodule.num_workers if split == "train" else 0
         return PrefetchLoader(
             self.datamodule.dataset(split, modalities, self.datamodule.cache),
             requests,
             sources=self.datamodule.sources,
-            num_workers=num_workers,
+            num_workers=self.datamodule.num_workers,
             timeout_seconds=self.datamodule.timeout_seconds,
         )
 
