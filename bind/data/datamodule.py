@@ -15,7 +15,14 @@ from bind.data.identity import identify_samples
 from bind.data.mixture import source_weights
 from bind.data.plan import BatchPlan, EvaluationPlan, free_order
 from bind.data.same_values import ValueIds, equal_values
-from bind.data.sources.splits import refuse_shared_owners, refuse_shared_spans, require_split, samples_of_mixture
+from bind.data.sources.splits import (
+    owner_suspects,
+    parts_of_mixture,
+    refuse_shared_owners,
+    refuse_shared_spans,
+    require_split,
+    samples_for_spans,
+)
 from bind.types import Batch, EmbeddingCache, Modality, OrderedSource, Source, Transform
 from bind.workers import PrefetchLoader
 
@@ -86,8 +93,9 @@ class BindDataModule(L.LightningDataModule):
         self.weights = source_weights(sources, weights or {})
         if len(self.sources) > 1:  # each source alone has been checked by itself
             where = f"the mixture of {', '.join(self.source_names)}"
-            refuse_shared_owners(samples_of_mixture(self.sources, self.weights), where)
-            refuse_shared_spans(samples_of_mixture(self.sources, self.weights), where, known)
+            parts = list(parts_of_mixture(self.sources, self.weights))
+            refuse_shared_owners(owner_suspects(parts), where)
+            refuse_shared_spans(samples_for_spans(parts, known), where, known)
         self.transforms = dict(transforms)
         self.train_modalities = tuple(train_modalities)
         self.evaluation_modalities = tuple(

@@ -194,7 +194,11 @@ def make_sources(config: Mapping[str, Any], trust: Sequence[str]) -> dict[str, S
     limit_waiting(timeout_of(config))
     sources = {name: build(options, "source", trust=trust) for name, options in data["sources"].items() if options}
     known = config.get("evaluation", {}).get("known")  # commands that evaluate nothing have no such part
-    sources |= {name: ManifestSource(path, name=name, known=known) for name, path in data.get("manifests", {}).items()}
+    cache_dir = config.get("cache", {}).get("dir")
+    sources |= {
+        name: ManifestSource(path, name=name, known=known, cache_dir=cache_dir)
+        for name, path in data.get("manifests", {}).items()
+    }
     if not sources:
         raise ValueError("no data: name a table with +data.manifests.NAME=FILE, or choose another data=")
     return sources

@@ -9,7 +9,7 @@ import json
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ Row = tuple[str, dict[str, Any]]
 
 PANDAS_INDEX = re.compile(r"(unnamed: [0-9]+(_level_[0-9]+)?|__index_level_[0-9]+__|)")
 """Names under which pandas writes the numbers of its rows."""
+HEAD_BYTES = 2**20
+BATCH_ROWS = 1024
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 
@@ -36,28 +38,49 @@ def read_rows(path: Path) -> tuple[list[str], list[Row]]:
     Raises:
         ValueError: no such file, an unknown extension, or a file that cannot be parsed (names file and line).
     """
-    readers: dict[str, Callable[[Path], list[Row]]] = {
+    rows = list(_iterate_cells(path))
+    columns = list(dict.fromkeys(column for _, cells in rows for column in cells))
+    names = plain_names(path, columns)
+    return list(names.values()), [(place, rename_cells(cells, names)) for place, cells in rows]
+
+
+def iterate_rows(path: Path, names: Mapping[str, str]) -> Iterator[Row]:
+    """The rows of `read_rows` one by one; `names` are the `plain_names` of the file's columns."""
+    for place, cells in _iterate_cells(path):
+        yield place, rename_cells(cells, names)
+
+
+def rename_cells(cells: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """The cells of a row under the `plain_names` of its columns."""
+    return {names[column]: cell for column, cell in cells.items() if column in names}
+
+
+def _iterate_cells(path: Path) -> Iterator[Row]:
+    readers: dict[str, Callable[[Path], Iterator[Row]]] = {
         ".csv": _read_manifest_csv,
         ".tsv": _read_manifest_csv,
         ".jsonl": _read_jsonl,
         ".parquet": _read_parquet,
     }
-    if path.suffix.lower() not in readers:
+    require_table(path)
+    has_rows = False
+    with reading(path, "not readable as a table", "Write it again, or check its path"):
+        for row in readers[path.suffix.lower()](path):
+            has_rows = True
+            yield row
+    if not has_rows:
+        raise ValueError(f"{path}: the manifest has no rows")
+
+
+def require_table(path: Path) -> None:
+    """Raise ValueError unless `path` is there and named as a table is."""
+    if path.suffix.lower() not in (".csv", ".tsv", ".jsonl", ".parquet"):
         raise ValueError(f"{path}: a manifest ends in .csv, .tsv, .jsonl or .parquet")
     if not path.exists():
         raise ValueError(f"{path}: no such manifest; check the path or write it with one of the data scripts")
-    with reading(path, "not readable as a table", "Write it again, or check its path"):
-        rows = readers[path.suffix.lower()](path)
-    if not rows:
-        raise ValueError(f"{path}: the manifest has no rows")
-    columns = list(dict.fromkeys(column for _, cells in rows for column in cells))
-    names = _plain_names(path, columns)
-    if names != {column: column for column in columns}:
-        rows = [(place, {names[c]: cell for c, cell in cells.items() if c in names}) for place, cells in rows]
-    return list(names.values()), rows
 
 
-def _plain_names(path: Path, columns: Sequence[str]) -> dict[str, str]:
+def plain_names(path: Path, columns: Sequence[str]) -> dict[str, str]:
     """Column → its name in lower case, without columns of pandas' row numbers, which the log names."""
     names = {column: column.strip().lower() for column in columns}
     if left_out := [column for column, name in names.items() if PANDAS_INDEX.fullmatch(name)]:
@@ -71,7 +94,7 @@ def _plain_names(path: Path, columns: Sequence[str]) -> dict[str, str]:
 
 def csv_delimiter(path: Path) -> str:
     """What stands between the cells of a manifest: what makes `key` and `split` of its first line, or a comma."""
-    header = _decode(path).lstrip("\r\n").partition("\n")[0]
+    header = _decode_head(path).lstrip("\r\n").partition("\n")[0]
     for delimiter in DELIMITERS:
         names = [name.strip().strip('"').lower() for name in header.split(delimiter)]
         if {"key", "split"} <= set(names):
@@ -79,7 +102,14 @@ def csv_delimiter(path: Path) -> str:
     return ","
 
 
-def _read_manifest_csv(path: Path) -> list[Row]:
+def _decode_head(path: Path) -> str:
+    """The first megabyte of a file in UTF-8 or UTF-16, which holds its header."""
+    with path.open("rb") as file:
+        content = file.read(HEAD_BYTES)
+    return content.decode(encoding_of(content), errors="replace")
+
+
+def _read_manifest_csv(path: Path) -> Iterator[Row]:
     return _rows_of(path, io.StringIO(_decode(path), newline=""), csv_delimiter(path))
 
 
@@ -90,9 +120,8 @@ def _decode(path: Path) -> str:
         ValueError: naming file and line, where it is neither.
     """
     content = path.read_bytes()
-    encoding = "utf-16" if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
-    if encoding != "utf-16" and b"\0" in content[:64]:
-        raise ValueError(f"{path}: it looks like UTF-16 without a byte order mark; save it as UTF-8")
+    encoding = encoding_of(content)
+    refuse_unmarked_utf16(path, content)
     try:
         return content.decode(encoding)
     except UnicodeDecodeError as error:
@@ -100,6 +129,17 @@ def _decode(path: Path) -> str:
         raise ValueError(
             f"{path} line {line}: not UTF-8 (byte 0x{content[error.start]:02x}), perhaps Latin-1; save it as UTF-8"
         ) from error
+
+
+def refuse_unmarked_utf16(path: Path, content: bytes) -> None:
+    """Raise ValueError where the first bytes of a file hold zeros, as UTF-16 does, and no mark that says so."""
+    if encoding_of(content) != "utf-16" and b"\0" in content[:64]:
+        raise ValueError(f"{path}: it looks like UTF-16 without a byte order mark; save it as UTF-8")
+
+
+def encoding_of(content: bytes) -> str:
+    """UTF-16 where the first bytes of a file say so, else UTF-8 with or without a mark."""
+    return "utf-16" if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
 
 
 def read_csv(
@@ -124,7 +164,8 @@ def read_csv(
     """
     with path.open(encoding=encoding, newline="") as file:
         lines = (line for line in file if comment is None or not line.startswith(comment))
-        return _rows_of(path, lines, ",", columns=columns, spaces=spaces, charset=encoding.removesuffix("-sig").upper())
+        charset = encoding.removesuffix("-sig").upper()
+        return list(_rows_of(path, lines, ",", columns=columns, spaces=spaces, charset=charset))
 
 
 def _rows_of(
@@ -135,8 +176,7 @@ def _rows_of(
     columns: Sequence[str] | None = None,
     spaces: bool = False,
     charset: str = "UTF-8",
-) -> list[Row]:
-    rows: list[Row] = []
+) -> Iterator[Row]:
     reader = csv.reader(lines, strict=True, skipinitialspace=spaces, delimiter=delimiter)
     try:
         header = [column.strip() for column in next(reader, [])] if columns is None else list(columns)
@@ -150,14 +190,12 @@ def _rows_of(
                     f"{path} line {reader.line_num}: {len(cells)} cells under {len(header)} column names; "
                     f"put text that contains {DELIMITERS[delimiter]} in double quotes"
                 )
-            rows.append((f"line {reader.line_num}", dict(zip(header, cells, strict=True))))
+            yield f"line {reader.line_num}", dict(zip(header, cells, strict=True))
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f"{path} line {reader.line_num}: not readable as {charset} CSV: {error}") from error
-    return rows
 
 
-def _read_jsonl(path: Path) -> list[Row]:
-    rows: list[Row] = []
+def _read_jsonl(path: Path) -> Iterator[Row]:
     for number, line in enumerate(_decode(path).split("\n"), start=1):  # other ends of lines may stand in texts
         if not line.strip():
             continue
@@ -167,13 +205,16 @@ def _read_jsonl(path: Path) -> list[Row]:
             raise ValueError(f"{path} line {number}: not a JSON object on one line: {error}") from error
         if not isinstance(cells, dict):
             raise ValueError(f"{path} line {number}: expected a JSON object, got {type(cells).__name__}")
-        rows.append((f"line {number}", cells))
-    return rows
+        yield f"line {number}", cells
 
 
-def _read_parquet(path: Path) -> list[Row]:
+def _read_parquet(path: Path) -> Iterator[Row]:
     import pyarrow.parquet
 
     with reading(path, "not readable as Parquet", "Write it again"):
         table = pyarrow.parquet.read_table(path)
-    return [(f"row {number}", cells) for number, cells in enumerate(table.to_pylist(), start=1)]
+    number = 0
+    for batch in table.to_batches(max_chunksize=BATCH_ROWS):
+        for cells in batch.to_pylist():
+            number += 1
+            yield f"row {number}", cells

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
+from bind.data.hashes import shared_hashes
+from bind.data.sources.sample_table import (
+    SPLITS,
+    file_hashes,
+    join_arrays,
+    modalities_of,
+    owner_hashes,
+    split_codes,
+)
 from bind.types import Clip, FileSource, Modality, Sample, Source
 
 OVERLAP_TOLERANCE_SECONDS = 1e-6
 NUM_NAMED = 5
-SPLITS = ("train", "val", "test")
+MAX_SAMPLES = 100_000
 
 
 def name_source(source: Source) -> str:
@@ -61,11 +73,53 @@ def refuse_shared_owners(samples: Iterable[Sample], where: str) -> None:
         )
 
 
-def samples_of_mixture(sources: Iterable[Source], weights: Iterable[float]) -> Iterator[Sample]:
+def owner_suspects(parts: Iterable[Sequence[Sample]]) -> Iterator[Sample]:
+    """The samples with an owner that occurs in several splits, and perhaps a few others: found by hashes of columns."""
+    parts = list(parts)
+    hashed = [owner_hashes(part) for part in parts]
+    yield from _suspects(parts, hashed)
+
+
+def span_suspects(parts: Iterable[Sequence[Sample]], known: Collection[Modality] = ()) -> Iterator[Sample]:
+    """The samples with a file that several splits use, and perhaps a few others: found by hashes of columns.
+
+    Links to folders are followed, links to files are not.
+    """
+    parts = list(parts)
+    hashed = []
+    for part in parts:
+        of_modalities = [file_hashes(part, modality) for modality in modalities_of(part) if modality not in known]
+        places, hashes = zip(*of_modalities, strict=True) if of_modalities else ((), ())
+        hashed.append((join_arrays(places, np.int64), join_arrays(hashes, np.uint64)))
+    yield from _suspects(parts, hashed)
+
+
+def samples_for_spans(parts: Sequence[Sequence[Sample]], known: Collection[Modality]) -> Iterator[Sample]:
+    """The samples to compare by `shared_spans`: all, so that every link is followed, or of very many the suspects."""
+    if sum(map(len, parts)) > MAX_SAMPLES:
+        return span_suspects(parts, known)
+    return itertools.chain.from_iterable(parts)
+
+
+def _suspects(parts: Sequence[Sequence[Sample]], hashed: Sequence[tuple[np.ndarray, np.ndarray]]) -> Iterator[Sample]:
+    """The samples, in their order, of which a hash occurs in several splits; `hashed` has their places and hashes."""
+    of_split: dict[int, list[np.ndarray]] = defaultdict(list)
+    for part, (places, hashes) in zip(parts, hashed, strict=True):
+        codes = split_codes(part)[places]
+        for code in np.unique(codes).tolist():
+            of_split[code].append(hashes[codes == code])
+    shared = shared_hashes([np.concatenate(arrays) for arrays in of_split.values()])
+    if len(shared):
+        for part, (places, hashes) in zip(parts, hashed, strict=True):
+            for place in np.unique(places[np.isin(hashes, shared)]).tolist():
+                yield part[place]
+
+
+def parts_of_mixture(sources: Iterable[Source], weights: Iterable[float]) -> Iterator[Sequence[Sample]]:
     """The samples of every split of every source but the training samples of sources that are not trained on."""
     for source, weight in zip(sources, weights, strict=True):
         for split in ("train", "val", "test") if weight else ("val", "test"):
-            yield from source.samples(split)
+            yield source.samples(split)
 
 
 def shared_spans(samples: Iterable[Sample], known: Collection[Modality] = ()) -> list[tuple[str, dict[str, str]]]:

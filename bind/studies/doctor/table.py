@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from bind.data.sources.manifest import RowReader, modality_columns
+from bind.data.sources.cells import RowReader
 from bind.data.sources.rows import read_rows
 from bind.data.sources.splits import SPLITS, shared_owners, shared_spans
 from bind.studies.doctor.duplicates import name_in_manifest
@@ -43,7 +43,7 @@ def read_samples(manifest: Path) -> tuple[list[Sample], list[Finding]]:
         ValueError: a file that is no table, or whose columns are not those of a manifest.
     """
     columns, rows = read_rows(manifest)
-    reader = RowReader(manifest, modality_columns(manifest, columns))
+    reader = RowReader(manifest, columns)
     samples, findings = [], []
     for place, cells in rows:
         try:

@@ -1,0 +1,312 @@
+"""Table of samples: columns in Arrow, in memory or mapped; a row becomes a `Sample` when it is asked for."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Protocol, overload
+
+import numpy as np
+import pyarrow as pa
+
+from bind.data.hashes import hash_strings
+from bind.data.sources.file_identities import FileIdentities
+from bind.types import Clip, Modality, Sample, stable_id
+
+SPLITS = ("train", "val", "test")
+OTHER_SPLIT = len(SPLITS)
+"""In the column `split`, which holds places in `SPLITS`: of a split that is never loaded."""
+START, END, CLOCK = "_start_seconds", "_end_seconds", "_clock"
+
+
+def sample_schema(modalities: Iterable[Modality], extra: Iterable[str] = ()) -> pa.Schema:
+    """The columns of samples: their metadata, and per modality a list of texts or paths, null where it is missing.
+
+    Args:
+        modalities: in the order in which samples have them.
+        extra: columns of spans and clocks that there are, `{modality}_start_seconds` and so on. Spans are lists as
+            long as that of the files, NaN where there is no time; a clock is whether spans count from the first row.
+    """
+    text = pa.string()
+    fields = [("key", text), ("split", pa.int8()), ("group", text), ("owner", pa.list_(text)), ("label", text)]
+    fields += [(modality, pa.list_(text)) for modality in modalities]
+    fields += [(name, pa.bool_() if name.endswith(CLOCK) else pa.list_(pa.float64())) for name in extra]
+    return pa.schema(fields)
+
+
+def batch_of_samples(samples: Sequence[Sample], schema: pa.Schema, paths: Callable[[Any], str]) -> pa.RecordBatch:
+    """Columns of samples; `paths` gives the text of a clip's path."""
+    columns: dict[str, list[Any]] = {name: [] for name in schema.names}
+    for sample in samples:
+        columns["key"].append(sample.key)
+        columns["split"].append(SPLITS.index(sample.split) if sample.split in SPLITS else OTHER_SPLIT)
+        columns["group"].append(sample.group)
+        columns["owner"].append(list(sample.owners))
+        columns["label"].append(sample.label)
+        for name in schema.names[5:]:
+            modality = name.removesuffix(START).removesuffix(END).removesuffix(CLOCK)
+            values = sample.values.get(name if name in sample.values else modality)
+            if values is None:
+                columns[name].append(None)
+            elif name in sample.values:
+                columns[name].append([paths(v.path) if isinstance(v, Clip) else v for v in values])
+            elif name.endswith(CLOCK):
+                columns[name].append(any(clip.from_first_row for clip in values))
+            else:
+                times = [clip.start_seconds if name.endswith(START) else clip.end_seconds for clip in values]
+                columns[name].append([np.nan if time is None else time for time in times])
+    return pa.record_batch([pa.array(columns[field.name], field.type) for field in schema], schema=schema)
+
+
+class SampleColumns(Protocol):
+    """Record batches of `sample_schema`; those of batch i are the rows from `starts[i]` to `starts[i + 1]`."""
+
+    schema: pa.Schema
+    starts: Sequence[int]
+
+    def batch(self, number: int) -> pa.RecordBatch:
+        """A batch; ValueError naming the file where it is damaged."""
+
+
+class ColumnsInMemory:
+    """`SampleColumns` of a list of batches."""
+
+    def __init__(self, batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> None:
+        self.batches, self.schema = list(batches), schema
+        self.starts = np.cumsum([0, *(batch.num_rows for batch in batches)]).tolist()
+
+    def batch(self, number: int) -> pa.RecordBatch:
+        """See `SampleColumns`."""
+        return self.batches[number]
+
+
+class SampleTable(Sequence[Sample]):
+    """Some rows of `SampleColumns`, in their order, as a sequence of samples.
+
+    What asks about all samples asks for columns (`parts`, `has`, …), which costs no Python per row.
+
+    Args:
+        columns: of all rows.
+        rows: numbers of the rows, ascending.
+        folder: what paths are relative to.
+        modalities: the columns of values.
+    """
+
+    def __init__(
+        self, columns: SampleColumns, rows: range | np.ndarray, folder: Path, modalities: Sequence[Modality]
+    ) -> None:
+        if isinstance(rows, np.ndarray) and len(rows) and rows[-1] - rows[0] == len(rows) - 1:
+            rows = range(int(rows[0]), int(rows[-1]) + 1)
+        self.columns, self.rows, self.folder, self.modalities = columns, rows, folder, tuple(modalities)
+        self._extra = frozenset(columns.schema.names[5:])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Sample | Sequence[Sample]:
+        if isinstance(index, slice):
+            if index.step not in (None, 1):
+                return [self[place] for place in range(*index.indices(len(self)))]
+            return SampleTable(self.columns, self.rows[index], self.folder, self.modalities)
+        batch, row = self._place(index)
+        cells = {name: batch.column(i)[row].as_py() for i, name in enumerate(batch.schema.names)}
+        return self._sample(cells)
+
+    def __iter__(self) -> Iterator[Sample]:
+        for part in self.parts():
+            for start in range(0, part.num_rows, 1024):
+                yield from map(self._sample, part.slice(start, 1024).to_pylist())
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence):
+            return NotImplemented
+        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def _place(self, index: int) -> tuple[pa.RecordBatch, int]:
+        row = int(self.rows[index])
+        number = bisect_right(self.columns.starts, row) - 1
+        return self.columns.batch(number), row - self.columns.starts[number]
+
+    def _sample(self, cells: dict[str, Any]) -> Sample:
+        values = {m: self._values(m, cells) for m in self.modalities if cells[m] is not None}
+        split = SPLITS[cells["split"]]
+        return Sample(cells["key"], split, values, cells["group"], tuple(cells["owner"]), cells["label"])
+
+    def _values(self, modality: Modality, cells: dict[str, Any]) -> list[Any]:
+        items: list[str] = cells[modality]
+        if modality == "text":
+            return items
+        no_times = [np.nan] * len(items)
+        starts, ends = (cells.get(modality + name) or no_times for name in (START, END))
+        from_first_row = bool(cells.get(modality + CLOCK))
+        return [
+            Clip(self.folder / item, None if start != start else start, None if end != end else end, from_first_row)
+            for item, start, end in zip(items, starts, ends, strict=True)
+        ]
+
+    def values(self, index: int, modalities: Sequence[Modality]) -> dict[Modality, list[Any]]:
+        """The values of these modalities that a sample has."""
+        batch, row = self._place(index)
+        values = {}
+        for modality in modalities:
+            if modality in self.modalities and (items := batch.column(modality)[row]).is_valid:
+                names = [n for n in (modality + START, modality + END, modality + CLOCK) if n in self._extra]
+                cells = {name: batch.column(name)[row].as_py() for name in names}
+                values[modality] = self._values(modality, {modality: items.as_py(), **cells})
+        return values
+
+    def key(self, index: int) -> str:
+        """The key of a sample."""
+        batch, row = self._place(index)
+        key: str = batch.column(0)[row].as_py()
+        return key
+
+    def group_id(self, index: int) -> int:
+        """See `Sample.group_id`."""
+        batch, row = self._place(index)
+        group = batch.column(2)[row].as_py()
+        return stable_id("group:" + group) if group is not None else stable_id("key:" + self.key(index))
+
+    def parts(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """The samples in their order, as record batches of these columns, all by default."""
+        starts = self.columns.starts
+        for number, (start, stop) in enumerate(pairwise(starts)):
+            if isinstance(self.rows, range):
+                first, last = max(start, self.rows.start), min(stop, self.rows.stop)
+                if first >= last:
+                    continue
+                batch = self.columns.batch(number)
+                batch = (batch if columns is None else batch.select(columns)).slice(first - start, last - first)
+            else:
+                low, high = np.searchsorted(self.rows, [start, stop])
+                if low == high:
+                    continue
+                batch = self.columns.batch(number)
+                batch = (batch if columns is None else batch.select(columns)).take(
+                    pa.array(self.rows[low:high] - start)
+                )
+            yield batch
+
+    def has(self, modality: Modality) -> np.ndarray:
+        """Bool (N,): the samples that have a modality."""
+        if modality not in self.modalities:
+            return np.zeros(len(self), bool)
+        return join_arrays([validity(part.column(0)) for part in self.parts([modality])], bool)
+
+    def key_hashes(self) -> np.ndarray:
+        """The hashes (N,) uint64 of the keys."""
+        return join_arrays([hash_strings(part.column(0)) for part in self.parts(["key"])], np.uint64)
+
+    def owner_hashes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of every owner of every sample: the place of the sample, and the hash of the owner's name."""
+        places, hashes, done = [], [], 0
+        for part in self.parts(["owner"]):
+            rows, owners = flatten_lists(part.column(0))
+            places.append(rows + done)
+            hashes.append(hash_strings(owners))
+            done += part.num_rows
+        return join_arrays(places, np.int64), join_arrays(hashes, np.uint64)
+
+    def flat_values(self, modality: Modality) -> Iterator[tuple[np.ndarray, Any]]:
+        """Of every value of a modality: the place of its sample, and its text or the text of its path; in parts."""
+        done = 0
+        for part in self.parts([modality] if modality in self.modalities else ["key"]):
+            if modality in self.modalities:
+                rows, items = flatten_lists(part.column(0))
+                yield rows + done, items
+            done += part.num_rows
+
+
+def join_arrays(parts: Sequence[np.ndarray], kind: Any) -> np.ndarray:
+    """One array of several, of which there may be none."""
+    return np.concatenate(parts) if parts else np.zeros(0, kind)
+
+
+def validity(array: Any) -> np.ndarray:
+    """Bool (N,): the places of an Arrow array that are not null."""
+    if not array.null_count:
+        return np.ones(len(array), bool)
+    valid: np.ndarray = array.is_valid().to_numpy(zero_copy_only=False)
+    return valid
+
+
+def list_lengths(lists: Any) -> np.ndarray:
+    """The number of items (N,) int64 of every list of an Arrow array; 0 of a null."""
+    if not len(lists):
+        return np.zeros(0, np.int64)
+    lengths = np.diff(lists.offsets.to_numpy()).astype(np.int64)
+    return lengths if not lists.null_count else np.where(validity(lists), lengths, 0)
+
+
+def flatten_lists(lists: Any) -> tuple[np.ndarray, Any]:
+    """Place of its list (num_items,), and all items, of an Arrow array of lists."""
+    return np.repeat(np.arange(len(lists)), list_lengths(lists)), lists.flatten()
+
+
+def has_modality(samples: Sequence[Sample], modality: Modality) -> np.ndarray:
+    """Bool (N,): the samples that have a modality, be its values in memory or not."""
+    if isinstance(samples, SampleTable):
+        return samples.has(modality)
+    return np.fromiter((modality in sample.values for sample in samples), bool, len(samples))
+
+
+def keys_of(samples: Sequence[Sample]) -> list[str]:
+    """The keys of samples, in their order."""
+    if isinstance(samples, SampleTable):
+        return [key for part in samples.parts(["key"]) for key in part.column(0).to_pylist()]
+    return [sample.key for sample in samples]
+
+
+def key_hashes(samples: Sequence[Sample]) -> np.ndarray:
+    """The hashes (N,) uint64 of the keys."""
+    return samples.key_hashes() if isinstance(samples, SampleTable) else hash_strings(pa.array(keys_of(samples)))
+
+
+def owner_hashes(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray]:
+    """Of every owner of every sample: the place of the sample, and the hash of the owner's name."""
+    if isinstance(samples, SampleTable):
+        return samples.owner_hashes()
+    places = [place for place, sample in enumerate(samples) for _ in sample.owners]
+    names = [owner for sample in samples for owner in sample.owners]
+    return np.array(places, np.int64), hash_strings(pa.array(names, pa.string()))
+
+
+def file_hashes(samples: Sequence[Sample], modality: Modality) -> tuple[np.ndarray, np.ndarray]:
+    """Of every file that samples have of a modality: the place of the sample, and the `FileIdentities` of the file."""
+    if isinstance(samples, SampleTable):
+        if modality == "text":
+            return np.zeros(0, np.int64), np.zeros(0, np.uint64)
+        identities = FileIdentities(samples.folder)
+        parts = [(places, identities.of(paths)[0]) for places, paths in samples.flat_values(modality)]
+        places, hashes = zip(*parts, strict=True) if parts else ((), ())
+        return join_arrays(places, np.int64), join_arrays(hashes, np.uint64)
+    files = [
+        (place, str(value.path))
+        for place, sample in enumerate(samples)
+        for value in sample.values.get(modality, ())
+        if isinstance(value, Clip) and isinstance(value.path, Path)
+    ]
+    paths = pa.array([path for _, path in files], pa.string())
+    return np.array([place for place, _ in files], np.int64), FileIdentities(Path()).of(paths)[0]
+
+
+def modalities_of(samples: Sequence[Sample]) -> list[Modality]:
+    """The modalities that samples may have."""
+    if isinstance(samples, SampleTable):
+        return list(samples.modalities)
+    return list(dict.fromkeys(modality for sample in samples for modality in sample.values))
+
+
+def split_codes(samples: Sequence[Sample]) -> np.ndarray:
+    """The split (N,) of every sample, as a place in `SPLITS`."""
+    if isinstance(samples, SampleTable):
+        return join_arrays([part.column(0).to_numpy() for part in samples.parts(["split"])], np.int8)
+    return np.array([SPLITS.index(sample.split) for sample in samples], np.int8)
