@@ -365,6 +365,17 @@ class EmbeddingCache(Protocol):
         """
 
 
+@runtime_checkable
+class ColumnarSamples(Protocol):
+    """A sequence of samples that has facts of all of them in columns, where a loop over samples would take minutes."""
+
+    def keys(self) -> list[str]:
+        """The key of every sample, in their order."""
+
+    def count_values(self, modality: Modality) -> int:
+        """The number of values of a modality that all samples have together."""
+
+
 class Source(Protocol):
     """One dataset: samples whose metadata is known and whose values are made or opened on request.
 

@@ -30,7 +30,7 @@ from bind.media.readers import describe_readers
 from bind.media.views import VIEW_RECIPE
 from bind.plain_data import read_json, require_kinds
 from bind.processes import describe_processes
-from bind.types import FrozenTower, GeneratedSource, Modality, Source
+from bind.types import ColumnarSamples, FrozenTower, GeneratedSource, Modality, Source
 
 log = logging.getLogger("bind")
 
@@ -172,13 +172,18 @@ class _PlaceFiller:
     @property
     def num_bytes(self) -> int:
         """Of the vectors; a source that makes values on request counts with one per sample."""
-        num_values = sum(len(sample.values.get(self.job.modality, ())) for sample in self.samples)
+        samples, modality = self.samples, self.job.modality
+        if isinstance(samples, ColumnarSamples):
+            num_values = samples.count_values(modality)
+        else:
+            num_values = sum(len(sample.values.get(modality, ())) for sample in samples)
         return (num_values or len(self.samples)) * self.job.num_views * self.anchor.dim * 2
 
     @contextlib.contextmanager
     def _started(self, where: str) -> Iterator[list[str]]:
         """The keys of the samples; two with one hash are refused before any work."""
-        keys = [sample.key for sample in self.samples]
+        samples = self.samples
+        keys = samples.keys() if isinstance(samples, ColumnarSamples) else [sample.key for sample in samples]
         index_keys(keys, np.zeros(len(keys)))
         title = f"anchor: {self.job.modality} of {self.job.split}, {format_bytes(self.num_bytes)} → {where}"
         self.task = self.progress.add_task(title, total=len(keys))

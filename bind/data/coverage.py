@@ -5,11 +5,21 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
+from bind.data.sources.sample_table import has_modality, modalities_of
 from bind.data.sources.splits import name_source
-from bind.types import Modality, Source
+from bind.types import Modality, Sample, Source
 
 Side = Sequence[Modality]
 """The modalities of which a sample needs at least one to be on this side of a pair: several for a fusion."""
+
+
+def has_sides(samples: Sequence[Sample], sides: Sequence[Side]) -> np.ndarray:
+    """Bool (N,): the samples that have a modality of every side."""
+    has = {m: has_modality(samples, m) for m in {m for side in sides for m in side}}
+    has_all: np.ndarray = np.all([np.any([has[m] for m in side], axis=0) for side in sides], axis=0)
+    return has_all
 
 
 def require_pairs(sources: Sequence[Source], split: str, pairs: Mapping[str, tuple[Side, Side]]) -> None:
@@ -20,8 +30,9 @@ def require_pairs(sources: Sequence[Source], split: str, pairs: Mapping[str, tup
         split: which samples count.
         pairs: name of the pair → its two sides.
     """
-    modalities_of_samples = [frozenset(sample.values) for source in sources for sample in source.samples(split)]
-    carried = sorted(frozenset().union(*modalities_of_samples))
+    parts = [source.samples(split) for source in sources]
+    has = [{m: has_modality(part, m) for m in modalities_of(part)} for part in parts]
+    carried = sorted({m for of_part in has for m, has_N in of_part.items() if has_N.any()})
     where = f"split {split!r} of " + ", ".join(map(name_source, sources))
     for name, sides in pairs.items():
         for side in sides:
@@ -33,7 +44,7 @@ def require_pairs(sources: Sequence[Source], split: str, pairs: Mapping[str, tup
                     f"pairs.{name}: no sample in {where} has {missing}; {hint}They have {', '.join(carried)}. "
                     f"Add it to the data, or set pairs.{name}.weight=0"
                 )
-        if not any(all(set(side) & modalities for side in sides) for modalities in modalities_of_samples):
+        if not any(has_sides(part, sides).any() for part in parts):
             raise ValueError(
                 f"pairs.{name}: no sample in {where} has both {' and '.join(' or '.join(side) for side in sides)}; "
                 f"put what belongs together in one row, or set pairs.{name}.weight=0"

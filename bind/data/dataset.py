@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from bind.data.collate import collate_clips
+from bind.data.hashes import repeated_hashes
 from bind.data.plan import BatchRequest
+from bind.data.sources.sample_table import SampleTable, key_hashes, keys_and_group_ids, keys_of
 from bind.terminal import printable_errors
 from bind.types import Batch, EmbeddingCache, Modality, Source, Transform
 
@@ -49,15 +51,20 @@ class BatchDataset(torch.utils.data.Dataset[Batch]):
         self._refuse_shared_keys()
 
     def _refuse_shared_keys(self) -> None:
+        if len(self.samples) == 1 and isinstance(self.samples[0], SampleTable):
+            return  # a table was refused if any came twice
+        hashes = np.concatenate([key_hashes(samples) for samples in self.samples])
+        if not len(repeated_hashes(hashes)):
+            return
         source_of: dict[str, str] = {}
         for source, samples in zip(self.sources, self.samples, strict=True):
-            for sample in samples:
-                if sample.key in source_of:
+            for key in keys_of(samples):
+                if key in source_of:
                     raise ValueError(
-                        f"the key {sample.key!r} occurs twice in {self.split}, in {source_of[sample.key]} and "
+                        f"the key {key!r} occurs twice in {self.split}, in {source_of[key]} and "
                         f"{source.name}: caches and figures know samples by their keys, so give each another"
                     )
-                source_of[sample.key] = source.name
+                source_of[key] = source.name
 
     @property
     def sizes(self) -> list[int]:
@@ -67,9 +74,9 @@ class BatchDataset(torch.utils.data.Dataset[Batch]):
     @printable_errors()
     def __getitem__(self, request: BatchRequest) -> Batch:
         source = self.sources[request.source]
-        samples = [self.samples[request.source][index] for index in request.indices]
+        samples = self.samples[request.source]
         modalities = [m for m in self.modalities if m in source.modalities()]
-        keys = [sample.key for sample in samples]
+        keys, group_ids = keys_and_group_ids(samples, request.indices)
         rngs = None if request.seeds is None else [np.random.default_rng(seed) for seed in request.seeds]
 
         cached = {m: z for m in modalities if (z := self._look_up(m, keys, request.source, rngs)) is not None}
@@ -77,7 +84,7 @@ class BatchDataset(torch.utils.data.Dataset[Batch]):
 
         batch = Batch(
             keys=keys,
-            group_ids_B=torch.tensor([sample.group_id for sample in samples], dtype=torch.long),
+            group_ids_B=torch.tensor(group_ids, dtype=torch.long),
             inputs={},
             rows={},
             source=source.name,

@@ -8,8 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bind.data.sources.sample_table import SampleTable
 from bind.types import Clip, Sample
 
+MAX_ROWS = 100_000
 MAX_FILES = 4096
 """About so many files of a split, evenly spread, are asked for their size: millions would take minutes."""
 
@@ -17,7 +19,8 @@ MAX_FILES = 4096
 def identify_samples(samples: Sequence[Sample]) -> dict[str, Any]:
     """The number of samples, and a hash of their keys, groups, texts, spans and the names and sizes of their files.
 
-    Neither folders nor times count: data that was copied or moved is the same.
+    Neither folders nor times count: data that was copied or moved is the same. Of a table with more than 100,000
+    samples paths count as the table has them, by the hashes of its columns.
 
     Examples:
         >>> before = [Sample("a", "train", {"text": ["a dog barks"]}), Sample("b", "train", {})]
@@ -26,6 +29,12 @@ def identify_samples(samples: Sequence[Sample]) -> dict[str, Any]:
         (2, False)
     """
     digest = hashlib.blake2b(digest_size=8)
+    if isinstance(samples, SampleTable) and len(samples) > MAX_ROWS and samples.hashes:
+        digest.update(repr(sorted(samples.hashes.items())).encode())
+        for index in range(0, len(samples), len(samples) // MAX_FILES):
+            for modality, files in sorted(samples.values(index, samples.modalities).items()):
+                digest.update(repr((modality, [_describe(file, with_size=True) for file in files])).encode())
+        return {"num_samples": len(samples), "hash": digest.hexdigest()}
     every = max(1, len(samples) // MAX_FILES)
     for index, sample in enumerate(samples):
         digest.update(repr((sample.key, sample.group)).encode())

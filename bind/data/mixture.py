@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bind.data.coverage import Side
+from bind.data.coverage import Side, has_sides
 from bind.data.plan import BatchPlan
 from bind.data.sources.splits import name_source
 from bind.types import Source
@@ -82,7 +82,7 @@ def pair_exposures(
     for name, sides in pairs.items():
         num_samples, num_steps, num_rows = 0, 0, 0.0
         for source, exposure in zip(sources, exposures, strict=True):
-            num_both = sum(all(set(side) & set(s.values) for side in sides) for s in source.samples("train"))
+            num_both = int(has_sides(source.samples("train"), sides).sum())
             num_samples += num_both
             num_steps += exposure.num_steps if num_both else 0
             num_rows += num_both * exposure.num_passes

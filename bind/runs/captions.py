@@ -11,6 +11,7 @@ import numpy as np
 
 from bind.anchors.processors import TextTransform
 from bind.data.datamodule import BindDataModule
+from bind.data.sources.sample_table import SampleTable
 from bind.media.notices import mark_as_said
 from bind.types import Source
 
@@ -18,6 +19,8 @@ log = logging.getLogger("bind")
 
 MAX_FETCHED = 1000
 """Samples whose captions are fetched where a source does not have them in memory; drawn evenly from each split."""
+MAX_ROWS, MAX_DRAWN_ROWS = 100_000, 10_000
+"""Of a table with more rows than the first, so many are drawn evenly."""
 BATCH_SIZE = 1024
 EXAMPLE_LENGTH = 100
 
@@ -53,6 +56,11 @@ def warn_of_cut_captions(data: BindDataModule, splits: Iterable[str]) -> None:
 def _captions(source: Source, split: str) -> Iterator[tuple[str, str]]:
     """Keys and captions; of a source that has them in files, of evenly drawn samples."""
     samples = source.samples(split)
+    if isinstance(samples, SampleTable):
+        num_drawn = len(samples) if len(samples) <= MAX_ROWS else MAX_DRAWN_ROWS
+        for row in np.linspace(0, len(samples) - 1, num_drawn).astype(int).tolist():
+            yield from ((samples.key(row), text) for text in samples.values(row, ["text"]).get("text", ()))
+        return
     places = [i for i, sample in enumerate(samples) if "text" in sample.values and not sample.values["text"]]
     drawn = [places[i] for i in np.linspace(0, len(places) - 1, min(MAX_FETCHED, len(places))).astype(int)]
     for i, row in zip(drawn, source.fetch(split, drawn, ["text"], None) if drawn else [], strict=True):

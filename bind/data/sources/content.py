@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -42,15 +42,9 @@ def hash_files(samples: Sequence[Sample], modality: Modality, folder: Path) -> s
     return digest.hexdigest()
 
 
-def hash_many_files(table: SampleTable, modality: Modality, hashes: Mapping[str, str]) -> str:
-    """The same for more samples than files can be asked for: of columns, and of some files, evenly spread.
-
-    Args:
-        table: the samples.
-        modality: what is hashed.
-        hashes: column → the hash of its values.
-    """
-    columns = {name: hashed for name, hashed in sorted(hashes.items()) if name == "key" or _is_of(name, modality)}
+def hash_many_files(table: SampleTable, modality: Modality) -> str:
+    """The same for more samples than files can be asked for: of columns, and of some files, evenly spread."""
+    columns = {name: hashed for name, hashed in sorted(table.hashes.items()) if name == "key" or _is_of(name, modality)}
     digest = hashlib.blake2b(repr(columns).encode(), digest_size=16)
     facts: dict[Path, tuple[str, int, int]] = {}
     for row in range(0, len(table), max(1, len(table) // NUM_FILES)):

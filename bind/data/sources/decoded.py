@@ -145,6 +145,11 @@ class MappedColumns:
             batch = self._batches[number] = self._file.get_batch(number)
         return batch
 
+    def batch_unverified(self, number: int) -> pa.RecordBatch:
+        """See `SampleColumns`."""
+        batch = self._batches[number]
+        return self._file.get_batch(number) if batch is None else batch
+
     def __reduce__(self) -> Any:
         if isinstance(self._source, bytes):
             return MappedColumns, (self._source,)

@@ -16,7 +16,7 @@ import numpy as np
 
 from bind.data.sources.cells import SAMPLE_COLUMNS
 from bind.data.sources.content import hash_files, hash_many_files
-from bind.data.sources.decoded import MappedColumns
+from bind.data.sources.decoded import DamagedColumnsError, MappedColumns
 from bind.data.sources.open_table import open_table
 from bind.data.sources.sample_table import SPLITS, SampleTable
 from bind.data.sources.splits import (
@@ -93,7 +93,10 @@ class ManifestSource:
             )
         splits = _split_of_rows(columns)
         loaded = self._table(columns, np.flatnonzero(splits < len(SPLITS)))
-        self._samples = {split: self._table(columns, np.flatnonzero(splits == i)) for i, split in enumerate(SPLITS)}
+        self._samples = {
+            split: self._table(columns, np.flatnonzero(splits == i), facts["hashes"][split])
+            for i, split in enumerate(SPLITS)
+        }
         has_links = self._refuse_missing_files(columns)
         if facts["shares_owners"]:
             refuse_shared_owners(owner_suspects([loaded]), str(self.path))
@@ -105,8 +108,8 @@ class ManifestSource:
         if self._other_splits:
             logger.warning("%s: rows of other splits are not loaded: %s", self.path, _format_counts(self._other_splits))
 
-    def _table(self, columns: MappedColumns, rows: np.ndarray) -> SampleTable:
-        return SampleTable(columns, rows, self.path.parent, columns.facts["columns"])
+    def _table(self, columns: MappedColumns, rows: np.ndarray, hashes: Mapping[str, str] | None = None) -> SampleTable:
+        return SampleTable(columns, rows, self.path.parent, columns.facts["columns"], hashes)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -125,7 +128,7 @@ class ManifestSource:
         """See `bind.data.sources.content.hash_files`; the manifest may lie elsewhere, with its files."""
         samples = self.samples(split)
         if len(samples) > MAX_FILES:
-            return hash_many_files(self._samples[split], modality, self._facts["hashes"][split])
+            return hash_many_files(self._samples[split], modality)
         return hash_files(samples, modality, self.path.parent)
 
     @printable_errors()
@@ -185,7 +188,10 @@ class ManifestSource:
 def _split_of_rows(columns: MappedColumns) -> np.ndarray:
     """The split (N,) of every row, as a place in `SPLITS`, or `OTHER_SPLIT`."""
     batches = range(len(columns.starts) - 1)
-    return np.concatenate([columns.batch(number).column("split").to_numpy() for number in batches])
+    splits = np.concatenate([columns.batch_unverified(number).column("split").to_numpy() for number in batches])
+    if [int((splits == i).sum()) for i in range(len(SPLITS))] != [columns.facts["num_rows"][split] for split in SPLITS]:
+        raise DamagedColumnsError(f"{columns.name} is damaged (its splits are others): delete it, it is made again")
+    return splits
 
 
 def _is_link(path: Path) -> bool | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol, overload
@@ -69,6 +69,9 @@ class SampleColumns(Protocol):
     def batch(self, number: int) -> pa.RecordBatch:
         """A batch; ValueError naming the file where it is damaged."""
 
+    def batch_unverified(self, number: int) -> pa.RecordBatch:
+        """The same for a look at some of its bytes, which are not compared with a checksum."""
+
 
 class ColumnsInMemory:
     """`SampleColumns` of a list of batches."""
@@ -81,6 +84,8 @@ class ColumnsInMemory:
         """See `SampleColumns`."""
         return self.batches[number]
 
+    batch_unverified = batch
+
 
 class SampleTable(Sequence[Sample]):
     """Some rows of `SampleColumns`, in their order, as a sequence of samples.
@@ -92,14 +97,21 @@ class SampleTable(Sequence[Sample]):
         rows: numbers of the rows, ascending.
         folder: what paths are relative to.
         modalities: the columns of values.
+        hashes: column → a hash of all its values in these rows, where that is known.
     """
 
     def __init__(
-        self, columns: SampleColumns, rows: range | np.ndarray, folder: Path, modalities: Sequence[Modality]
+        self,
+        columns: SampleColumns,
+        rows: range | np.ndarray,
+        folder: Path,
+        modalities: Sequence[Modality],
+        hashes: Mapping[str, str] | None = None,
     ) -> None:
         if isinstance(rows, np.ndarray) and len(rows) and rows[-1] - rows[0] == len(rows) - 1:
             rows = range(int(rows[0]), int(rows[-1]) + 1)
         self.columns, self.rows, self.folder, self.modalities = columns, rows, folder, tuple(modalities)
+        self.hashes = hashes or {}
         self._extra = frozenset(columns.schema.names[5:])
 
     def __len__(self) -> int:
@@ -175,21 +187,22 @@ class SampleTable(Sequence[Sample]):
         group = batch.column(2)[row].as_py()
         return stable_id("group:" + group) if group is not None else stable_id("key:" + self.key(index))
 
-    def parts(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    def parts(self, columns: Sequence[str] | None = None, *, verify: bool = True) -> Iterator[pa.RecordBatch]:
         """The samples in their order, as record batches of these columns, all by default."""
+        read = self.columns.batch if verify else self.columns.batch_unverified
         starts = self.columns.starts
         for number, (start, stop) in enumerate(pairwise(starts)):
             if isinstance(self.rows, range):
                 first, last = max(start, self.rows.start), min(stop, self.rows.stop)
                 if first >= last:
                     continue
-                batch = self.columns.batch(number)
+                batch = read(number)
                 batch = (batch if columns is None else batch.select(columns)).slice(first - start, last - first)
             else:
                 low, high = np.searchsorted(self.rows, [start, stop])
                 if low == high:
                     continue
-                batch = self.columns.batch(number)
+                batch = read(number)
                 batch = (batch if columns is None else batch.select(columns)).take(
                     pa.array(self.rows[low:high] - start)
                 )
@@ -199,7 +212,16 @@ class SampleTable(Sequence[Sample]):
         """Bool (N,): the samples that have a modality."""
         if modality not in self.modalities:
             return np.zeros(len(self), bool)
-        return join_arrays([validity(part.column(0)) for part in self.parts([modality])], bool)
+        return join_arrays([validity(part.column(0)) for part in self.parts([modality], verify=False)], bool)
+
+    def keys(self) -> list[str]:
+        """The key of every sample, in their order."""
+        return [key for part in self.parts(["key"]) for key in part.column(0).to_pylist()]
+
+    def count_values(self, modality: Modality) -> int:
+        """The number of values of a modality that all samples have together."""
+        parts = self.parts([modality], verify=False) if modality in self.modalities else ()
+        return sum(int(list_lengths(part.column(0)).sum()) for part in parts)
 
     def key_hashes(self) -> np.ndarray:
         """The hashes (N,) uint64 of the keys."""
@@ -261,8 +283,16 @@ def has_modality(samples: Sequence[Sample], modality: Modality) -> np.ndarray:
 def keys_of(samples: Sequence[Sample]) -> list[str]:
     """The keys of samples, in their order."""
     if isinstance(samples, SampleTable):
-        return [key for part in samples.parts(["key"]) for key in part.column(0).to_pylist()]
+        return samples.keys()
     return [sample.key for sample in samples]
+
+
+def keys_and_group_ids(samples: Sequence[Sample], indices: Sequence[int]) -> tuple[list[str], list[int]]:
+    """The keys and the group ids of some samples."""
+    if isinstance(samples, SampleTable):
+        return [samples.key(i) for i in indices], [samples.group_id(i) for i in indices]
+    chosen = [samples[i] for i in indices]
+    return [sample.key for sample in chosen], [sample.group_id for sample in chosen]
 
 
 def key_hashes(samples: Sequence[Sample]) -> np.ndarray:
