@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bind.data.sources.sample_table import SampleTable
+from bind.data.sources.sample_table import SampleTable, entries_of
 from bind.types import Clip, Sample
 
 MAX_ROWS = 100_000
@@ -36,9 +36,9 @@ def identify_samples(samples: Sequence[Sample]) -> dict[str, Any]:
                 digest.update(repr((modality, [_describe(file, with_size=True) for file in files])).encode())
         return {"num_samples": len(samples), "hash": digest.hexdigest()}
     every = max(1, len(samples) // MAX_FILES)
-    for index, sample in enumerate(samples):
-        digest.update(repr((sample.key, sample.group)).encode())
-        for modality, values in sorted(sample.values.items()):
+    for index, (key, group, values_of_sample) in enumerate(entries_of(samples)):
+        digest.update(repr((key, group)).encode())
+        for modality, values in sorted(values_of_sample.items()):
             for value in values:
                 digest.update(repr((modality, *_describe(value, with_size=index % every == 0))).encode())
     return {"num_samples": len(samples), "hash": digest.hexdigest()}

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bind.data.sources.sample_table import SampleTable
+from bind.data.sources.sample_table import SampleTable, entries_of
 from bind.types import Clip, Modality, Sample, Source
 
 NUM_PROBES = 16
@@ -31,9 +31,9 @@ def hash_files(samples: Sequence[Sample], modality: Modality, folder: Path) -> s
     """
     digest = hashlib.blake2b(digest_size=16)
     facts: dict[Path, tuple[str, int, int]] = {}
-    for sample in samples:
-        digest.update(repr(sample.key).encode())
-        for value in sample.values.get(modality, ()):
+    for key, _, values in entries_of(samples, [modality]):
+        digest.update(repr(key).encode())
+        for value in values.get(modality, ()):
             if isinstance(value, Clip):
                 assert isinstance(value.path, Path)
                 clock = ("first_row",) if value.from_first_row else ()

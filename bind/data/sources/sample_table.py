@@ -175,6 +175,16 @@ class SampleTable(Sequence[Sample]):
                 values[modality] = self._values(modality, {modality: items.as_py(), **cells})
         return values
 
+    def entries(self, modalities: Sequence[Modality]) -> Iterator[tuple[str, str | None, dict[Modality, list[Any]]]]:
+        """Key, group, and values of these modalities of every sample, without what else it has."""
+        chosen = [modality for modality in modalities if modality in self.modalities]
+        spans = [m + name for m in chosen for name in (START, END, CLOCK) if m + name in self._extra]
+        for part in self.parts(["key", "group", *chosen, *spans]):
+            for start in range(0, part.num_rows, 1024):
+                for cells in part.slice(start, 1024).to_pylist():
+                    values = {m: self._values(m, cells) for m in chosen if cells[m] is not None}
+                    yield cells["key"], cells["group"], values
+
     def key(self, index: int) -> str:
         """The key of a sample."""
         batch, row = self._place(index)
@@ -340,3 +350,12 @@ def split_codes(samples: Sequence[Sample]) -> np.ndarray:
     if isinstance(samples, SampleTable):
         return join_arrays([part.column(0).to_numpy() for part in samples.parts(["split"])], np.int8)
     return np.array([SPLITS.index(sample.split) for sample in samples], np.int8)
+
+
+def entries_of(
+    samples: Sequence[Sample], modalities: Sequence[Modality] | None = None
+) -> Iterator[tuple[str, str | None, Mapping[Modality, Sequence[Any]]]]:
+    """Key, group, and values of these modalities, all by default, of every sample."""
+    if isinstance(samples, SampleTable):
+        return samples.entries(samples.modalities if modalities is None else modalities)
+    return ((sample.key, sample.group, sample.values) for sample in samples)

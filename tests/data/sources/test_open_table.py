@@ -80,14 +80,14 @@ def test_a_file_that_is_damaged_is_made_again_or_refused(table, cache, decoded, 
         content[int(place * len(content))] ^= 1
     file.write_bytes(content)
     try:
-        source = ManifestSource(table, cache_dir=cache)
-        assert keys(source) == ["a", "c"]
+        found = keys(ManifestSource(table, cache_dir=cache))
     except ValueError as error:  # of a batch that nothing was read of before
-        assert f"{file} is damaged" in str(error)
-        assert "delete it, it is made again" in str(error)
-        return
-    assert decoded == [table, table]
-    assert "is damaged" in caplog.text
+        found = str(error)
+    if found == ["a", "c"]:
+        assert decoded == [table, table]
+        assert "is damaged" in caplog.text
+    else:
+        assert found == f"{file} is damaged (its checksum is another one): delete it, it is made again"
 
 
 def test_bits_that_flip_in_the_samples_are_found_when_they_are_read(table, cache):
