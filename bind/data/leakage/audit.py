@@ -10,8 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
+from bind.data.hashes import distinct_hashes, hash_strings
 from bind.data.leakage.same_files import FileComparison, file_on_disk
+from bind.data.sources.sample_table import SampleTable, file_hashes, join_arrays, owner_hashes
 from bind.data.sources.splits import OVERLAP_TOLERANCE_SECONDS
+from bind.data.sources.table_facts import MAX_FILES
 from bind.types import Clip, FactorSource, Modality, Sample, Source, StoredFile, StoredSource
 
 NUM_NAMED = 3
@@ -126,31 +132,54 @@ def exact_audit(evaluated: Sequence[SourceSplit], trained: Sequence[SourceSplit]
 
 
 def _compare_owners(audit: Audit, evaluated: Sequence[SourceSplit], trained: Sequence[SourceSplit]) -> None:
+    evaluated_hashes = [owner_hashes(part.source.samples(part.split))[1] for part in evaluated]
+    trained_hashes = [owner_hashes(part.source.samples(part.split)) for part in trained]
+    num_trained = len(distinct_hashes(join_arrays([hashes for _, hashes in trained_hashes], np.uint64)))
+    # Of what was trained on only the samples whose owners may be those of evaluated ones are looked at one by one.
+    among = join_arrays(evaluated_hashes, np.uint64)
     trained_owners: dict[str, tuple[str, str]] = {}  # owner → source and key of its first sample
-    for part, sample in _samples(trained):
-        for owner in sample.owners:
-            trained_owners.setdefault(owner, (part.name, sample.key))
+    for part, (places, hashes) in zip(trained, trained_hashes, strict=True):
+        samples = part.source.samples(part.split)
+        for sample in (samples[i] for i in np.unique(places[np.isin(hashes, among)]).tolist()):
+            for owner in sample.owners:
+                trained_owners.setdefault(owner, (part.name, sample.key))
     owned = [sample for _, sample in _samples(evaluated) if sample.owners]
     for sample in owned:
         for owner in sample.owners:
             if owner in trained_owners:
                 audit.add("owners", Leak(sample.key, *trained_owners[owner], f"owner {owner!r}"))
-    if owned and trained_owners:
-        numbers = f"{len(owned)} evaluated samples against {len(trained_owners)}"
+    if owned and num_trained:
+        numbers = f"{len(owned)} evaluated samples against {num_trained}"
         audit.checked["owners"] = f"those of {numbers} that were trained on"
     if len(owned) < audit.num_samples:
         audit.not_checked.append(f"owners: {audit.num_samples - len(owned)} evaluated samples name none")
-    if owned and not trained_owners:
+    if owned and not num_trained:
         audit.not_checked.append("owners: what was trained on names none")
 
 
 def _compare_captions(audit: Audit, evaluated: Sequence[SourceSplit], trained: Sequence[SourceSplit]) -> None:
-    trained_captions = {text for _, sample in _samples(trained) for text in sample.values.get("text", ())}
+    evaluated_hashes = [hashes for part in evaluated for hashes, _ in _hashed_captions(part)]
+    among = distinct_hashes(join_arrays(evaluated_hashes, np.uint64))
+    trained_captions: set[str] = set()
+    for part in trained:
+        for hashes, texts in _hashed_captions(part):
+            trained_captions.update(texts.filter(pa.array(np.isin(hashes, among))).to_pylist())
     num_shared = sum(any(text in trained_captions for text in s.values.get("text", ())) for _, s in _samples(evaluated))
     if num_shared:
         audit.notes.append(
             f"captions: {num_shared} evaluated samples have one that was trained on too, which is no leakage by itself"
         )
+
+
+def _hashed_captions(part: SourceSplit) -> Iterator[tuple[np.ndarray, Any]]:
+    """The captions of a part that are in memory, as Arrow arrays, each with the hashes of its captions."""
+    samples = part.source.samples(part.split)
+    if isinstance(samples, SampleTable):
+        for _, texts in samples.flat_values("text"):
+            yield hash_strings(texts), texts
+        return
+    texts = pa.array([text for sample in samples for text in sample.values.get("text", ())], pa.string())
+    yield hash_strings(texts), texts
 
 
 def _samples(parts: Sequence[SourceSplit]) -> Iterator[tuple[SourceSplit, Sample]]:
@@ -207,7 +236,8 @@ def _compare_files(
     sizes = {uses_of_file[0].file.num_bytes for uses_of_file in uses.values()}
     trained_uses: dict[Any, list[_FileUse]] = defaultdict(list)
     trained_files = set()
-    for use in _uses(trained, audit):
+    among = None if max_bytes == math.inf else _file_hashes_of(evaluated)
+    for use in _uses(trained, audit, among):
         trained_files.add(use.file.identity)
         if use.file.identity in uses or use.file.num_bytes in sizes:
             trained_uses[use.file.identity].append(use)
@@ -246,8 +276,17 @@ class _Stretches:
         return None
 
 
-def _uses(parts: Sequence[SourceSplit], audit: Audit) -> Iterator[_FileUse]:
-    """Every stored file that a part reads. A generated or streamed source has none, which the audit notes."""
+def _file_hashes_of(parts: Sequence[SourceSplit]) -> np.ndarray:
+    """The `FileIdentities` of all files that the parts read."""
+    hashes = [file_hashes(part.source.samples(part.split), m)[1] for part in parts for m in part.modalities]
+    return distinct_hashes(join_arrays(hashes, np.uint64))
+
+
+def _uses(parts: Sequence[SourceSplit], audit: Audit, among: np.ndarray | None = None) -> Iterator[_FileUse]:
+    """Every stored file that a part reads. A generated or streamed source has none, which the audit notes.
+
+    Of a table with very many files only those `among` these, by their paths, where that is given; the audit notes it.
+    """
     files: dict[Path, StoredFile] = {}
     for part in parts:
         samples = part.source.samples(part.split)
@@ -255,6 +294,18 @@ def _uses(parts: Sequence[SourceSplit], audit: Audit) -> Iterator[_FileUse]:
             for row, file, start, end in part.source.stored(part.split, part.modalities):
                 yield _FileUse(start or 0.0, math.inf if end is None else end, part.name, samples[row].key, file)
             continue
+        if isinstance(samples, SampleTable) and among is not None:
+            num_files = sum(samples.count_values(m) for m in part.modalities if m != "text")
+            if num_files > MAX_FILES:
+                found = [file_hashes(samples, m) for m in part.modalities]
+                places = [rows[np.isin(hashes, among)] for rows, hashes in found]
+                samples = [samples[i] for i in np.unique(join_arrays(places, np.int64)).tolist()]
+                audit.not_checked.append(
+                    f"copies of {num_files} files of {part.name}: so many are compared by their paths only; "
+                    "bindspace leakage compares all"
+                )
+                if not samples:
+                    continue
         if not any(sample.values.get(m) for sample in samples for m in part.modalities):
             reason = "it is generated" if isinstance(part.source, FactorSource) else "it is not stored as files"
             note = f"files of {part.name}: {reason}"
