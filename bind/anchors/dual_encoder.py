@@ -135,7 +135,9 @@ class Anchor(nn.Module):
 
         It is computed again only where a weight has been written since; moving them to a device writes none.
         """
-        weights = [(name, id(p), p.dtype, p._version) for name, p in self.model.named_parameters()]
+        weights = [
+            (name, id(p), p.dtype, 0 if p.is_inference() else p._version) for name, p in self.model.named_parameters()
+        ]
         buffers = [(name, x.dtype, tuple(x.shape)) for name, x in self.model.named_buffers()]
         state = (weights, buffers, self.image_processor.to_json_string(), self.text_transform.fingerprint_parts())
         if self._fingerprint is None or self._fingerprint[0] != state:

@@ -91,7 +91,7 @@ def _lie_behind_one_another(clip: Clip, starts_N: np.ndarray, sizes_N: np.ndarra
     with open_content(clip) as file:
         file.seek(int(starts_N[0]))
         head = file.read(6)
-    return frame_bytes(head) == sizes_N[0]
+    return frame_bytes(head) == int(sizes_N[0])
 
 
 def indexed_sound(clip: Clip, index: Mp3Index) -> Sound:
@@ -114,7 +114,7 @@ def _decode_frames(clip: Clip, index: Mp3Index, begin: int, end: int) -> Iterato
     """The samples (`frame_samples`, C) of each of the frames from `begin` to `end`, as if they were a file's first."""
     import av
 
-    decoder = av.CodecContext.create(MP3_DECODER, "r")
+    decoder: Any = av.CodecContext.create(MP3_DECODER, "r")
     with open_content(clip) as file:
         for start, size in zip(index.starts_N[begin:end].tolist(), index.sizes_N[begin:end].tolist(), strict=True):
             file.seek(start)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bind.data.sources.splits import SPLITS
+from bind.data.sources.sample_table import SPLITS
 from bind.studies.doctor.examine import FileTask
 from bind.studies.doctor.findings import FileFacts
 from bind.types import Modality, Sample

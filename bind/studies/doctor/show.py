@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bind.data.sources.splits import SPLITS
+from bind.data.sources.sample_table import SPLITS
 from bind.report.cells import Cells
 from bind.report.terminal_table import print_cells
 from bind.studies.doctor.findings import Diagnosis, Finding, Problem

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from bind.data.sources.cells import RowReader
 from bind.data.sources.rows import read_rows
-from bind.data.sources.splits import SPLITS, shared_owners, shared_spans
+from bind.data.sources.sample_table import SPLITS
+from bind.data.sources.splits import shared_owners, shared_spans
 from bind.studies.doctor.duplicates import name_in_manifest
 from bind.studies.doctor.findings import Finding, FindingKind
 from bind.types import Clip, Modality, Sample

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from bind.data.sources.sample_table import SPLITS
 from bind.data.sources.shards.indexed import load_indices
 from bind.data.sources.shards.members import Members
 from bind.data.sources.shards.names import MODALITY_OF_EXTENSION, refuse_dotted_keys
@@ -19,7 +20,7 @@ from bind.data.sources.shards.patterns import Shards, find_shards
 from bind.data.sources.shards.remote import is_in_object_store, read_range, shown
 from bind.data.sources.shards.tar_index import TarIndex
 from bind.data.sources.shards.values import Member, sample_values
-from bind.data.sources.splits import SPLITS, refuse_shared_owners
+from bind.data.sources.splits import refuse_shared_owners
 from bind.terminal import printable_errors
 from bind.types import Modality, Sample, StoredFile
 
