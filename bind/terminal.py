@@ -62,11 +62,11 @@ class ReaderGone(SystemExit):
         super().__init__(128 + 13)
 
 
-class PrintableStream(io.TextIOBase):
-    """A text stream that makes printable what is written to it; `stream` takes what may hold colours.
+class PipedStream(io.TextIOBase):
+    """A text stream that ends the command where it is a pipe that nobody reads any more.
 
     Raises:
-        ReaderGone: where it is a pipe that nobody reads any more; what is written from then on goes nowhere.
+        ReaderGone: at the first write that nobody reads; what is written from then on goes nowhere.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -74,7 +74,7 @@ class PrintableStream(io.TextIOBase):
 
     def write(self, text: str) -> int:
         with self._ending_without_reader():
-            self.stream.write(printable(text))
+            self.stream.write(text)
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:  # type: ignore[override]
@@ -119,6 +119,18 @@ class PrintableStream(io.TextIOBase):
         return getattr(self.stream, name)
 
 
+class PrintableStream(PipedStream):
+    """A text stream that makes printable what is written to it; `piped` takes what may hold colours."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self.piped = PipedStream(stream)
+
+    def write(self, text: str) -> int:
+        super().write(printable(text))
+        return len(text)
+
+
 class PrintableConsole(Console):
     """A rich console whose text is printable; the colours and the cursor's moves are rich's own."""
 
@@ -129,7 +141,7 @@ class PrintableConsole(Console):
 
     def _file_for_colours(self) -> Any:
         file = Console.file.fget(self)  # type: ignore[attr-defined]
-        return file.stream if isinstance(file, PrintableStream) else file
+        return file.piped if isinstance(file, PrintableStream) else file
 
     file = property(_file_for_colours, Console.file.fset)  # type: ignore[attr-defined]
 

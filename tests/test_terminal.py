@@ -84,6 +84,20 @@ def test_a_command_without_a_reader_ends_quietly(size, capsys):
             print("x" * size, file=stream, flush=True)
         assert ended.value.code == 141
         print("y" * size, file=stream, flush=True)  # goes nowhere, without another error
+        stream.piped.write("z")
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_table_without_a_reader_ends_quietly(monkeypatch, capsys, terminal):
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as pipe:
+        monkeypatch.setattr("sys.stdout", PrintableStream(pipe))
+        os.close(reader)
+        cells = Cells("title", "", ("name", "n"), {"": [("x" * 100, "1")] * 2000})
+        with pytest.raises(SystemExit) as ended:
+            print_cells(cells, PrintableConsole(force_terminal=terminal, width=200))
+        assert ended.value.code == 141
     assert capsys.readouterr().err == ""
 
 

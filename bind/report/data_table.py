@@ -20,7 +20,9 @@ def data_cells(counts: Mapping[str, Mapping[Modality | None, Counts]], modalitie
         for modality in (m for m in modalities if m in of_split):
             names.setdefault(_numbers(of_split[modality]), []).append(modality)
         sections[split] = [(", ".join(of_row) or "all", *numbers) for numbers, of_row in names.items()]
-    notes = ["classes: different labels; owners: where samples come from, none is in two splits"]
+    notes = ["classes: different labels"]
+    if any(c.owners for of_split in counts.values() for c in of_split.values()):
+        notes.append("owners: where samples come from, none is in two splits")
     if any(of_split[None].num_samples > MAX_COUNTED for of_split in counts.values()):
         notes.append(f"of a split of more than {MAX_COUNTED:,} samples only their number")
     cells = Cells("Data", "; ".join(notes), ("split, modality", "samples", "classes", "owners", "groups"), sections)

@@ -60,8 +60,7 @@ def outcome_sentences(metrics: Mapping[str, Any], fused: FusedModalities = NO_FU
     if not any("text" in pair for pair in retrieval):
         sentences += _words_outcome(metrics.get("zero_shot") or {})
     if tasks := (metrics.get("anchor") or {}).get("at_chance"):
-        sentences.insert(
-            0,
+        sentences.append(
             f"the anchor {metrics['anchor']['name']} does not know these data, it is at chance itself "
             f"({', '.join(tasks)}): untrained words can't work with it; choose another anchor, or train with text",
         )

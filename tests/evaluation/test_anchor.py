@@ -36,7 +36,9 @@ def test_one_task_above_chance_is_enough():
     assert anchor_tasks_at_chance({("audio", "text"): low | {"kind": "trained"}}, {}) == []
 
 
-def test_it_is_the_first_sentence():
-    metrics = {"anchor": {"name": "toy", "at_chance": ["image → text"]}, "retrieval": {}}
-    (sentence,) = outcome_sentences(metrics)
+def test_it_is_said_after_what_came_out():
+    found = {"R@1": 0.5, "chance_R@1": 0.1, "queries": 20, "kind": "trained"}
+    metrics = {"anchor": {"name": "toy", "at_chance": ["image → text"]}, "retrieval": {("audio", "image"): found}}
+    first, sentence = outcome_sentences(metrics)
+    assert first.startswith("A sound finds its picture in 10 of 20 tries")
     assert sentence.startswith("The anchor toy does not know these data, it is at chance itself (image → text): ")
