@@ -22,7 +22,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from open_clip.loss import ClipLoss
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -37,8 +36,15 @@ def formula(z_a: Tensor, z_b: Tensor, scale: Tensor) -> Tensor:
     return (F.cross_entropy(logits_NN, own) + F.cross_entropy(logits_NN.T, own)) / 2
 
 
+def clip_loss(z_a: Tensor, z_b: Tensor, scale: Tensor) -> Tensor:
+    from open_clip.loss import ClipLoss
+
+    loss: Tensor = ClipLoss()(z_a, z_b, scale)
+    return loss
+
+
 LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    "ClipLoss": ClipLoss(),
+    "ClipLoss": clip_loss,
     "formula": formula,
     "tiles": info_nce,
 }

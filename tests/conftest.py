@@ -10,7 +10,7 @@ from hypothesis import settings
 settings.register_profile("any machine", deadline=None)  # how long an example takes is no matter of the code alone
 settings.load_profile("any machine")
 
-SLOW_BY_KIND = ("ranks", "browser", "real_data", "long")
+SLOW_BY_KIND = ("ranks", "browser", "real_data", "gpu", "long")
 SLOW_BY_FIXTURE = {
     "toy_run": "slow",
     "recorded_run": "slow",
