@@ -143,7 +143,6 @@ class ManifestSource:
 
         `rngs` is not used: what is on disk does not vary.
         """
-        self.samples(split)
         table = self._samples[split]
         return [table.values(index, modalities) for index in indices]
 

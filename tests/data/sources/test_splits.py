@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bind.data.sources.splits import refuse_shared_owners, refuse_shared_spans, require_split, samples_of_mixture
+from bind.data.sources.splits import parts_of_mixture, refuse_shared_owners, refuse_shared_spans, require_split
 from bind.types import Clip, Sample
 
 
@@ -84,4 +84,8 @@ def test_what_each_source_has_is_said_where_none_has_the_split():
 
 def test_training_samples_of_what_is_not_trained_on_are_left_out():
     sources = [in_splits("a", train=1, val=1), in_splits("b", train=2), in_splits("c", test=1)]
-    assert [s.key for s in samples_of_mixture(sources, [1.0, 0.0, 0.0])] == ["atrain0", "aval0", "ctest0"]
+    assert [s.key for part in parts_of_mixture(sources, [1.0, 0.0, 0.0]) for s in part] == [
+        "atrain0",
+        "aval0",
+        "ctest0",
+    ]
