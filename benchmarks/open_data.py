@@ -33,8 +33,10 @@ def main() -> None:
             for kind in kinds:
                 for suffix in formats:
                     table = write_table(Path(folder), num_rows, kind, suffix)
-                    cells = [measure(what, table) for what in ("arrow", "open", "open", "batch")]
-                    print(num_rows, kind, suffix, *cells, sep=" | ", flush=True)
+                    print(num_rows, kind, suffix, sep=" | ", end="", flush=True)
+                    for what in ("arrow", "open", "open", "batch"):
+                        print(" |", measure(what, table), end="", flush=True)
+                    print()
                     table.unlink()
 
 
