@@ -44,8 +44,8 @@ def count_samples(sources: Sequence[Source], splits: Iterable[str]) -> dict[str,
     """
     counts: dict[str, dict[Modality | None, Counts]] = {}
     for split in splits:
-        of_split = [samples for source in sources if (samples := _samples_of(source, split))]
-        if not of_split:
+        of_split = [source.samples(split) for source in sources]
+        if not any(map(len, of_split)):
             continue
         total = counts.setdefault(split, {None: Counts()})[None]
         if sum(map(len, of_split)) > MAX_COUNTED:
@@ -57,10 +57,3 @@ def count_samples(sources: Sequence[Source], splits: Iterable[str]) -> dict[str,
                 for modality in sample.values:
                     counts[split].setdefault(modality, Counts()).add(sample)
     return counts
-
-
-def _samples_of(source: Source, split: str) -> Sequence[Sample]:
-    try:
-        return source.samples(split)
-    except ValueError:  # it has no such split
-        return []

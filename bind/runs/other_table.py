@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from bind.data.sources.splits import require_split
 from bind.evaluation.label_sets import LabelSet
 from bind.runs.parts import Parts
 from bind.types import Sample
@@ -41,6 +42,7 @@ def load_with_table(
     trust = [*trust, str(manifest)]  # the user has named it, whoever has made the run
     parts = Parts.load(run_dir, {**config, "evaluation": evaluation, "data": data}, trust=trust, device=device)
     [source] = parts.datamodule.sources
+    require_split([source], split_name, "Name another with split=")
     samples = source.samples(split_name)
     if not parts.datamodule.evaluation_modalities:
         raise ValueError(
