@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -261,7 +262,7 @@ def _compare(folder: Path) -> object:
 
 def _of_a_run(folder: Path) -> dict[str, Kind]:
     """What a training leaves: a binder, its config, figures and the results of queries."""
-    parts = {
+    parts: dict[str, Any] = {
         "modalities": ["depth"],
         "encoder.depth": {"_target_": "bind.encoders.map_cnn.MapCNN", "width": 4, "num_layers": 2},
         "data.num_train": 64,
