@@ -204,12 +204,19 @@ def _read_table(clip: Clip) -> Any:
 
     with reading(clip.path, "not readable as a table of numbers"):
         if clip.path.suffix.lower() == ".parquet":
-            return pyarrow.parquet.read_table(clip.file)
+            return _with_readable_names(pyarrow.parquet.read_table(clip.file))
         content = clip.path.read_bytes() if isinstance(clip.path, Path) else clip.path.content
         if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             content = content.decode("utf-16").encode()
         parsing, converting = csv_options(content[:65536])
-        return pyarrow.csv.read_csv(io.BytesIO(content), parse_options=parsing, convert_options=converting)
+        options = {"parse_options": parsing, "convert_options": converting}
+        return _with_readable_names(pyarrow.csv.read_csv(io.BytesIO(content), **options))
+
+
+def _with_readable_names(table: Any) -> Any:
+    """`table`, whose names are decoded here: Arrow takes any bytes for them."""
+    _ = table.column_names
+    return table
 
 
 def csv_options(head: bytes) -> tuple[Any, Any]:

@@ -90,7 +90,9 @@ def open_container(clip: Clip, format_name: str | None = None) -> Iterator[Any]:
     file = clip.file
     try:
         place = str(file) if isinstance(file, Path) else file
-        with av.open(place, format=format_name, options={"format_whitelist": FORMATS}) as container:
+        with av.open(
+            place, format=format_name, options={"format_whitelist": FORMATS}, metadata_errors="replace"
+        ) as container:
             yield container
     except av.FFmpegError as error:
         raise ValueError(f"{clip.path}: not readable as video or sound ({error}). Replace or drop it") from error

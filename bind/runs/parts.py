@@ -80,8 +80,10 @@ class Parts:
         binder = Binder.load(run_dir, trust=trust).to(device)
         try:
             return cls.build(config, binder, trust=trust)
-        except ValueError:
-            raise
+        except ValueError as error:
+            if str(run_dir) in str(error):
+                raise
+            raise ValueError(f"{run_dir / 'config.yaml'}: {error}") from error
         except Exception as error:  # whatever constructors make of values that they were never given
             reason = f"{type(error).__name__}: {error}"
             raise ValueError(

@@ -260,6 +260,12 @@ def test_a_ramp_that_holds_its_own_time_keeps_it_on_the_grid(rate_hz, start, jit
     assert even.num_frames >= sum(len(values_TC) for _, values_TC in even.stretches) - 1
 
 
+def test_names_of_columns_that_are_no_text_are_refused_by_the_file(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"time_seconds,acc_\xe9 [g]\n0.0,1\n0.1,2\n")
+    with pytest.raises(ValueError, match=r"a\.csv: not readable as a table"):
+        open_sensor(Clip(tmp_path / "a.csv"))
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
 def test_tables_in_utf_16_are_read(tmp_path, encoding):
     rows = "".join(f"{n / 100},{n % 7}\n" for n in range(50))
