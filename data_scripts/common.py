@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bind.data.sources.rows import read_csv as rows_of_csv
-from bind.files import write_text
+from bind.files.writing import write_text
 
 MAX_BAD_SHARE = 0.01
 NUM_NAMED = 5

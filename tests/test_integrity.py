@@ -16,8 +16,8 @@ from support import cache_cases, tiny
 
 from bind.cache.build import build_cache
 from bind.cache.store import CacheFolder, Origin
-from bind.checksums import TRAILER_BYTES
 from bind.data.sources.shards.tar_index import MEMBER_TYPES, TarIndex
+from bind.files.checksums import TRAILER_BYTES
 from bind.model.binder import Binder
 from bind.model.description import CONFIG_NAME, WEIGHTS_NAME, read_description
 from bind.training.checkpoints import read_checkpoint

@@ -20,7 +20,7 @@ from support import rank_config, runs
 from support.runs import assigned
 
 from bind.commands.cli import CONFIG_DIR, SWEEP_PLUGINS, TRAIN_SCRIPT, main, run_as_train_script
-from bind.files import lock_folder
+from bind.files.locks import lock_folder
 from bind.runs.jobs import train
 from bind.studies.sweeps.jobs import read_jobs, run_recorded
 

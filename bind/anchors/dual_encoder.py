@@ -18,7 +18,7 @@ from transformers.utils import logging as transformers_logging
 from transformers.utils.hub import cached_file
 
 from bind.anchors.processors import NUM_VIDEO_FRAMES, FramesTransform, ImageTransform, TextTransform
-from bind.files import open_folder_atomically
+from bind.files.writing import open_folder_atomically
 from bind.types import Inputs, Modality, Transform
 
 TOY = "toy"

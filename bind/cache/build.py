@@ -26,10 +26,10 @@ from rich.progress import (
 from bind.cache.fill import EmbeddingJob, Engine
 from bind.cache.lookup import AnchorCache, CachedEmbeddings, Place, RowsInMemory, index_keys
 from bind.cache.store import PART_SIZE, CacheFolder, Origin
+from bind.files.plain_data import read_json, require_kinds
 from bind.media.readers import describe_readers
 from bind.media.views import VIEW_RECIPE
-from bind.plain_data import read_json, require_kinds
-from bind.processes import describe_processes
+from bind.processes.states import describe_processes
 from bind.types import ColumnarSamples, FrozenTower, GeneratedSource, Modality, Source
 
 log = logging.getLogger("bind")

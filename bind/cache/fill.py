@@ -14,8 +14,8 @@ from torch.utils.data import Dataset
 from bind.cache.store import CacheFolder
 from bind.media.pictures import open_image
 from bind.media.views import random_view
+from bind.processes.workers import PrefetchLoader, explained_worker_death
 from bind.types import FrozenTower, Inputs, Modality, Source, Transform, stable_id
-from bind.workers import PrefetchLoader, explained_worker_death
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,9 +30,10 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from bind.cache.lookup import CachedEmbeddings, index_keys
-from bind.checksums import TRAILER_BYTES, has_right_trailer, matches_trailer, trailer_of
-from bind.files import open_atomically, remove_partial_files, require_regular_file, write_text
-from bind.plain_data import read_json
+from bind.files.checksums import TRAILER_BYTES, has_right_trailer, matches_trailer, trailer_of
+from bind.files.plain_data import read_json
+from bind.files.reading import require_regular_file
+from bind.files.writing import open_atomically, remove_partial_files, write_text
 from bind.types import Modality
 
 FORMAT = 1

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from bind.plain_data import read_json
+from bind.files.plain_data import read_json
 from bind.report.cells import Cells
 from bind.report.terminal_table import print_cells
 from bind.runs.directory import as_list

@@ -16,7 +16,8 @@ from types import TracebackType
 from typing import Any
 
 from bind.commands.overrides import flat, reset_used_keys, suggestions, unread
-from bind.files import explain_os_error, remove_failed_start
+from bind.files.reading import explain_os_error
+from bind.files.writing import remove_failed_start
 from bind.terminal import prepare_terminal
 
 PACKAGE = Path(__file__).resolve().parents[1]

@@ -20,7 +20,7 @@ from bind.data.sources.manifest import ManifestSource
 from bind.data.sources.splits import list_some
 from bind.evaluation import fusion_inputs
 from bind.evaluation.embed import best_device, embed_split
-from bind.files import open_atomically
+from bind.files.writing import open_atomically
 from bind.media.kinds import readable_modalities
 from bind.model.binder import Binder
 from bind.runs.captions import warn_of_cut_captions

@@ -14,7 +14,8 @@ from bind.commands.on_ray import connected, spread
 from bind.data.sources.manifest import ManifestSource
 from bind.data.sources.shards.writer import ShardPlan, is_written, plan_shards, write_listing, write_shard
 from bind.data.sources.splits import require_split
-from bind.files import lock_folder, remove_partial_files
+from bind.files.locks import lock_folder
+from bind.files.writing import remove_partial_files
 from bind.runs.directory import as_list
 
 MEGABYTE = 1_000_000

@@ -23,8 +23,8 @@ from bind.data.sources.splits import (
     require_split,
     samples_for_spans,
 )
+from bind.processes.workers import PrefetchLoader
 from bind.types import Batch, EmbeddingCache, Modality, OrderedSource, Source, Transform
-from bind.workers import PrefetchLoader
 
 
 class BindDataModule(L.LightningDataModule):

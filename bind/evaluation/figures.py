@@ -13,10 +13,10 @@ from bind.evaluation.queries import QueryResults, retrieval_key
 from bind.evaluation.retrieval import retrieval_figures
 from bind.evaluation.split import NO_TRAINED_VALUES, Evaluation, TrainedValues
 from bind.evaluation.zero_shot import as_pair, zero_shot_figures
+from bind.files.plain_data import Kind, read_json, require_each, require_kinds
 from bind.metrics.geometry import space
 from bind.metrics.transfer import transfer
 from bind.model.binder import Binder
-from bind.plain_data import Kind, read_json, require_each, require_kinds
 from bind.types import Embeddings, Pair, Source
 
 KINDS: dict[str, Kind] = {"split": str, "retrieval": dict}

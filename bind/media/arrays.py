@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bind.files import reading
+from bind.files.reading import reading
 from bind.types import Clip
 
 ARRAY_REMEDY = "Write it with numpy.save, or drop its row"

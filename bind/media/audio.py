@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bind.files import reading
+from bind.files.reading import reading
 from bind.media import decoded
 from bind.media.decoded import Blocks, Sound, decoded_sound
 from bind.media.mp3_index import Mp3Index, index_mp3, indexed_sound

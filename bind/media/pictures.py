@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
-from bind.files import reading
+from bind.files.reading import reading
 from bind.media.arrays import read_array
 from bind.media.notices import warn_once
 from bind.media.video import VIDEO_SUFFIXES, open_video

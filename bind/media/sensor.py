@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from bind.files import reading, require_regular_file
+from bind.files.plain_data import parse_json, read_json
+from bind.files.reading import reading, require_regular_file
 from bind.media.arrays import read_array
 from bind.media.notices import warn_once
 from bind.media.recording import EDGE_SECONDS, MAX_FRAMES, Recording, checked_finite, recording_in_memory
 from bind.media.sensor_time import TIME_UNITS, EvenValues, lay_on_grid, read_time, require_plausible_rate
-from bind.plain_data import parse_json, read_json
 from bind.types import Clip, PackedFile, SensorRecording
 
 READER_VERSION = 2

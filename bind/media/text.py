@@ -6,7 +6,7 @@ import codecs
 import html
 import re
 
-from bind.files import reading
+from bind.files.reading import reading
 
 READER_VERSION = 1
 """Raised where the same text would be read or cleaned otherwise: part of the key of caches."""

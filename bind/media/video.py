@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bind.files import reading, require_regular_file
+from bind.files.reading import reading, require_regular_file
 from bind.types import Clip
 
 READER_VERSION = 1

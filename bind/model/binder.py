@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from bind.build import build, locate_class
 from bind.data.collate import collate_clips
-from bind.files import open_folder_atomically, require_regular_file, write_text
+from bind.files.reading import require_regular_file
+from bind.files.writing import open_folder_atomically, write_text
 from bind.fusion.inputs import fused_name
 from bind.model.chunks import encode_in_chunks
 from bind.model.clips import average_clips

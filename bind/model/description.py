@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bind.checksums import checksum_of_file, checksum_of_values
-from bind.files import require_regular_file
+from bind.files.checksums import checksum_of_file, checksum_of_values
+from bind.files.plain_data import Kind, read_json, require_each, require_kinds
+from bind.files.reading import require_regular_file
 from bind.model.size import require_bounded_numbers
-from bind.plain_data import Kind, read_json, require_each, require_kinds
 
 CONFIG_NAME = "binder.json"
 WEIGHTS_NAME = "model.safetensors"

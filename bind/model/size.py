@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bind.files import reading
-from bind.plain_data import parse_json, require_kinds
+from bind.files.plain_data import parse_json, require_kinds
+from bind.files.reading import reading
 
 MAX_HEADER_BYTES = 10**8
 """Of a safetensors file, as its own reader has it."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bind.evaluation.fused import NO_FUSION, FusedModalities
-from bind.files import write_text
+from bind.files.writing import write_text
 from bind.report.cells import Cells
 from bind.report.outcome import outcome_sentences
 from bind.report.plots import TRAINING

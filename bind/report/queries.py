@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from bind.evaluation import QueryResults
-from bind.files import open_atomically, reading
-from bind.plain_data import parse_json, require_kinds
+from bind.files.plain_data import parse_json, require_kinds
+from bind.files.reading import reading
+from bind.files.writing import open_atomically
 
 _FACTS = b"bind"
 _COLUMN_NAMES = {"mean_rank": "rank"}

@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from bind.files import open_atomically
+from bind.files.writing import open_atomically
 
 INK = "#222222"
 FAINT = "#8a8a8a"

@@ -13,8 +13,9 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from bind.data.sources.shards.patterns import absolute_shards
-from bind.files import FolderInUseError, lock_folder, remove_failed_start
-from bind.plain_data import Kind, require_kinds, require_plain_yaml
+from bind.files.locks import FolderInUseError, lock_folder
+from bind.files.plain_data import Kind, require_kinds, require_plain_yaml
+from bind.files.writing import remove_failed_start
 from bind.runs.ownership import refuse_links
 from bind.terminal import printable_errors
 from bind.training.hydra_private import current_job, is_multirun, output_dir, set_run_dir

@@ -16,7 +16,7 @@ from bind.data.same_values import values_in_both
 from bind.evaluation import QueryResults, as_json, evaluate_split, fused_modalities
 from bind.evaluation.embed import embed_split
 from bind.evaluation.embedded import EmbeddedSplit
-from bind.files import write_text
+from bind.files.writing import write_text
 from bind.report.data_table import data_cells
 from bind.report.html import write_report
 from bind.report.nearest import galleries

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bind.plain_data import read_json, require_each, require_kinds
+from bind.files.plain_data import read_json, require_each, require_kinds
 
 
 def robustness_figures(run_dir: Path, suffix: str = "") -> dict[str, Path]:

@@ -21,7 +21,7 @@ from bind.data.mixture import pair_exposures, source_exposures
 from bind.data.sources.splits import require_split
 from bind.evaluation.embed import best_device
 from bind.evaluation.figures import read_metrics
-from bind.files import write_text
+from bind.files.writing import write_text
 from bind.report.mixture import mixture_cells
 from bind.report.terminal_table import print_cells
 from bind.runs.captions import warn_of_cut_captions

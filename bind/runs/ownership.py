@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from bind.build import ANY_CLASS
-from bind.files import LOCK, read_bytes
-from bind.plain_data import MAX_BYTES
+from bind.files.locks import LOCK
+from bind.files.plain_data import MAX_BYTES
+from bind.files.reading import read_bytes
 
 log = logging.getLogger("bind")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from bind.evaluation import QueryResults
-from bind.files import write_text
+from bind.files.writing import write_text
 from bind.metrics.bootstrap import MIN_CLUSTERS, interval, resampled_means, resampled_medians
 from bind.report.cells import Cells
 from bind.report.queries import read_queries

@@ -7,7 +7,7 @@ import json
 from omegaconf import DictConfig
 
 from bind.evaluation.embed import best_device
-from bind.files import write_text
+from bind.files.writing import write_text
 from bind.report.leakage_table import leakage_cells, leakage_note
 from bind.report.queries import read_queries
 from bind.report.terminal_table import print_cells

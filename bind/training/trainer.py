@@ -23,7 +23,8 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from bind.build import ANY_CLASS, build
 from bind.data.datamodule import BindDataModule
-from bind.files import explain_os_error
+from bind.files.reading import explain_os_error
+from bind.processes.workers import explained_worker_death
 from bind.training.callbacks.best import BestCheckpoint
 from bind.training.callbacks.checkpoint_io import AtomicCheckpointIO
 from bind.training.callbacks.processes import NO_ANSWER, ProcessTimeoutError, stop_all_ranks_together
@@ -32,7 +33,6 @@ from bind.training.checkpoints import own_weights
 from bind.training.hydra_private import is_multirun, job_arguments, set_run_dir
 from bind.training.module import BindingModule
 from bind.training.resume import quoted, resume_hint
-from bind.workers import explained_worker_death
 
 log = logging.getLogger("bind")
 

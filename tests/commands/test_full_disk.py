@@ -11,7 +11,8 @@ from support import runs
 from support.runs import assigned
 
 from bind.commands.cli import main
-from bind.files import REMEDIES, explain_os_error, write_text
+from bind.files.reading import REMEDIES, explain_os_error
+from bind.files.writing import write_text
 from bind.model.binder import Binder
 
 

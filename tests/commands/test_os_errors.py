@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from bind.commands import cli
 from bind.commands.overrides import advice
-from bind.files import REMEDIES
+from bind.files.reading import REMEDIES
 
 
 @pytest.mark.parametrize("number", sorted(REMEDIES))

@@ -6,7 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 from support import runs
 
-from bind.files import lock_folder
+from bind.files.locks import lock_folder
 from bind.runs.directory import owned_results, prepare_run_dir
 from bind.runs.jobs import evaluate
 from bind.studies.heterogeneity.command import heterogeneity

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bind.files import LOCK, lock_folder
+from bind.files.locks import LOCK, lock_folder
 from bind.runs import ownership
 from bind.runs.ownership import confined, is_own, is_trusted_place, marked, refuse_links, unmarked
 

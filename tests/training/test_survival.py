@@ -20,7 +20,7 @@ from support.finished import assert_equal, figures_of, weights_of
 from support.runs import assigned
 
 from bind.commands.cli import main
-from bind.files import LOCK, lock_folder
+from bind.files.locks import LOCK, lock_folder
 from bind.losses.temperature import MAX_LOG_SCALE
 from bind.runs.directory import is_finished
 from bind.runs.jobs import train

@@ -10,7 +10,8 @@ import numpy as np
 
 from bind.commands.sensor_import.layouts import LAYOUTS
 from bind.commands.sensor_import.streams import ImportedRecording, merge_streams
-from bind.files import explain_os_error, open_atomically
+from bind.files.reading import explain_os_error
+from bind.files.writing import open_atomically
 from bind.media.sensor import SensorFile, load_sensor_file
 from bind.types import Clip
 

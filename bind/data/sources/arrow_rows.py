@@ -30,7 +30,7 @@ from bind.data.sources.rows import (
     refuse_unmarked_utf16,
     require_table,
 )
-from bind.files import reading
+from bind.files.reading import reading
 
 BATCH_ROWS = 32_768
 BLOCK_BYTES = 2**23

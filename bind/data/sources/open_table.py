@@ -26,7 +26,8 @@ from bind.data.sources.decoded import DamagedColumnsError, MappedColumns, identi
 from bind.data.sources.rows import iterate_rows, require_table
 from bind.data.sources.splits import list_some
 from bind.data.sources.table_facts import FactsCollector
-from bind.files import open_atomically, reading
+from bind.files.reading import reading
+from bind.files.writing import open_atomically
 
 logger = logging.getLogger("bind.data")
 

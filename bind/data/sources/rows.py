@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bind.files import reading
+from bind.files.reading import reading
 
 logger = logging.getLogger("bind.data")
 

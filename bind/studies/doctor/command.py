@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from bind.files import write_text
+from bind.files.writing import write_text
 from bind.studies.doctor.diagnose import diagnose
 from bind.studies.doctor.doors import training_transforms
 from bind.studies.doctor.show import print_diagnosis

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from rich.progress import Progress
 
 from bind.evaluation.embed import best_device
-from bind.files import write_text
+from bind.files.writing import write_text
 from bind.metrics.heterogeneity import Heterogeneity, find_clusters
 from bind.report.terminal_table import print_cells
 from bind.runs.directory import as_list, open_run, writes_results

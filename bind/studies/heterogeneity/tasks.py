@@ -14,9 +14,9 @@ from bind.cache.build import CacheOptions
 from bind.data.plan import BatchRequest, EvaluationPlan
 from bind.data.sources.splits import require_split
 from bind.model.binder import Binder
+from bind.processes.workers import PrefetchLoader
 from bind.runs.parts import Parts
 from bind.types import Batch, Modality, Pair
-from bind.workers import PrefetchLoader
 
 log = logging.getLogger("bind")
 

@@ -22,7 +22,7 @@ from bind.evaluation.embed import best_device, embed_split
 from bind.evaluation.embedded import EmbeddedSplit
 from bind.evaluation.fused import modality_title
 from bind.evaluation.label_sets import LabelSet
-from bind.files import write_text
+from bind.files.writing import write_text
 from bind.metrics import bootstrap_ci, class_embeddings
 from bind.metrics.zero_shot import rank_classes, zero_shot
 from bind.report.terminal_table import print_cells

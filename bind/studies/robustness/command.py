@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from bind.evaluation import Evaluation
 from bind.evaluation.embed import best_device, embed_split
-from bind.files import write_text
+from bind.files.writing import write_text
 from bind.model.binder import Binder
 from bind.report.terminal_table import print_cells
 from bind.runs.directory import as_list, open_run, suffix_of, writes_results

@@ -21,9 +21,10 @@ from typing import Any, ClassVar
 from hydra.experimental.callback import Callback
 from omegaconf import OmegaConf
 
-from bind.files import FolderInUseError, lock_folder, write_text
-from bind.plain_data import Kind, read_json, require_kinds
-from bind.processes import is_process_alive
+from bind.files.locks import FolderInUseError, lock_folder
+from bind.files.plain_data import Kind, read_json, require_kinds
+from bind.files.writing import write_text
+from bind.processes.states import is_process_alive
 from bind.training.hydra_private import set_sweep_dir
 
 RECORD = "sweep_job.json"

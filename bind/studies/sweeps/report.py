@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from statistics import fmean, stdev
 
-from bind.files import write_text
+from bind.files.writing import write_text
 from bind.report.cells import MISSING, Cells, format_score
 from bind.report.terminal_table import print_cells
 from bind.studies.sweeps.jobs import SweepJob, read_jobs, swept_keys

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
-from bind.files import open_atomically
+from bind.files.writing import open_atomically
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

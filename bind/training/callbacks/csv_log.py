@@ -13,7 +13,7 @@ from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from bind.files import naming, remove_partial_files, write_bytes
+from bind.files.writing import naming, remove_partial_files, write_bytes
 
 FLUSH_EVERY_N_STEPS = 100
 

@@ -8,7 +8,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
 
-from bind.files import remove_partial_files
+from bind.files.writing import remove_partial_files
 from bind.training.callbacks.csv_log import ContinuedCSVLogger
 from bind.training.callbacks.early_validation import is_early
 from bind.training.callbacks.stop import StopSignals, TrainingStopped

@@ -15,8 +15,8 @@ from pathlib import Path
 from subprocess import Popen, TimeoutExpired
 from typing import Any
 
-from bind.files import write_text
-from bind.processes import describe_processes, is_stopped
+from bind.files.writing import write_text
+from bind.processes.states import describe_processes, is_stopped
 from bind.training.callbacks.stop import TrainingStopped
 from bind.training.lightning_private import other_processes, stop_watching_children
 

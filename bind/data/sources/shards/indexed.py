@@ -14,7 +14,7 @@ from rich.progress import track
 from bind.data.sources.shards.range_stream import open_stream
 from bind.data.sources.shards.remote import file_size, in_parallel, is_remote, read_whole, shown
 from bind.data.sources.shards.tar_index import TarIndex, index_tar
-from bind.files import write_bytes
+from bind.files.writing import write_bytes
 
 logger = logging.getLogger("bind.data")
 

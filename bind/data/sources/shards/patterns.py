@@ -19,7 +19,7 @@ from bind.data.sources.shards.remote import (
     require_known_scheme,
     shown,
 )
-from bind.plain_data import parse_json, require_kinds
+from bind.files.plain_data import parse_json, require_kinds
 
 Shards = str | Sequence[str]
 """A folder, a file, a URL, a pattern, or several of them; see `find_shards`."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from bind.data.sources.shards.remote import fetch, is_remote, shown
-from bind.files import reading
+from bind.files.reading import reading
 
 STREAM_BYTES = 2**23
 

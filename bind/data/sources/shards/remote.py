@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from bind.data.sources.shards import objects, web
 from bind.data.sources.shards.answers import Answer, TryAgainError
-from bind.files import reading
+from bind.files.reading import reading
 
 logger = logging.getLogger("bind.data")
 

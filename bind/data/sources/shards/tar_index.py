@@ -13,9 +13,9 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from bind.checksums import checksum_of_values
 from bind.data.sources.shards.names import META, escape, split_name
-from bind.files import reading
+from bind.files.checksums import checksum_of_values
+from bind.files.reading import reading
 
 VERSION = 1
 MAX_MEMBER_BYTES = 2**30

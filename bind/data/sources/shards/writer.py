@@ -18,7 +18,7 @@ from bind.data.sources.shards.indexed import SUFFIX
 from bind.data.sources.shards.names import META, escape, member_name
 from bind.data.sources.shards.patterns import LISTING, read_listing
 from bind.data.sources.shards.tar_index import MAX_MEMBER_BYTES, TarIndex, index_tar
-from bind.files import open_atomically, write_bytes, write_text
+from bind.files.writing import open_atomically, write_bytes, write_text
 from bind.types import Clip, Modality, Sample
 
 PACKING_VERSION = 2

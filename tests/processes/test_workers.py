@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from bind.workers import PrefetchLoader, ignore_stop_signals
+from bind.processes.workers import PrefetchLoader, ignore_stop_signals
 
 pytestmark = pytest.mark.slow  # processes are started
 

@@ -11,12 +11,12 @@ import sys
 
 import pytest
 
-from bind.files import LOCK, FolderInUseError, lock_folder
+from bind.files.locks import LOCK, FolderInUseError, lock_folder
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from bind.files import lock_folder
+from bind.files.locks import lock_folder
 with lock_folder(Path(sys.argv[1]), "wait", files=sys.argv[2]):
     print("held", flush=True)
     time.sleep(60)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from bind.files import (
+from bind.files.reading import reading
+from bind.files.writing import (
     open_atomically,
     open_folder_atomically,
-    reading,
     remove_failed_start,
     remove_partial_files,
     write_bytes,
@@ -23,7 +23,7 @@ from bind.files import (
 WRITE = """
 import sys
 from pathlib import Path
-from bind.files import open_folder_atomically, write_text
+from bind.files.writing import open_folder_atomically, write_text
 folder = Path(sys.argv[1])
 write_text(folder / "metrics.json", "{}")
 with open_folder_atomically(folder / "binder") as partial:
@@ -103,7 +103,7 @@ def test_of_concurrent_writers_one_wins_as_a_whole(tmp_path):
 
 def test_what_a_killed_process_left_is_deleted_by_name(tmp_path):
     killed = (
-        "import os, sys; from pathlib import Path; from bind.files import open_atomically\n"
+        "import os, sys; from pathlib import Path; from bind.files.writing import open_atomically\n"
         "with open_atomically(Path(sys.argv[1])) as file: os.kill(os.getpid(), 9)"
     )
     for name in ("a.npy", "b.npy"):

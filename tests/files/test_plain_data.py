@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from bind.files import read_bytes, require_regular_file
-from bind.plain_data import MAX_DEPTH, parse_json, read_json, require_kinds, require_plain_yaml
+from bind.files.plain_data import MAX_DEPTH, parse_json, read_json, require_kinds, require_plain_yaml
+from bind.files.reading import read_bytes, require_regular_file
 from bind.runs.directory import open_run
 from bind.runs.figures import robustness_figures
 

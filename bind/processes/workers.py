@@ -16,7 +16,7 @@ from typing import Any
 from torch.utils.data import DataLoader, Dataset
 
 from bind.distributed import loader_start_method
-from bind.processes import describe_processes
+from bind.processes.states import describe_processes
 from bind.types import Source
 
 _END = object()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bind.files import read_bytes
+from bind.files.reading import read_bytes
 
 MAX_BYTES = 2**26
 MAX_DEPTH = 64

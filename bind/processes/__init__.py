@@ -1,0 +1,1 @@
+"""Other processes of this host: what they are doing, and workers that load data."""
