@@ -130,9 +130,10 @@ PRIVATE_IN = {
 }
 """Where what is private of a library is touched, and nowhere else."""
 HYDRAS_INSIDES = ("hydra._internal", "hydra.core")
-ALLOWED_PRIVATE = {"_BatchNorm", "_exit", "_inheriting", "_on_queue_feeder_error"}
-"""Of torch (the class of all batch norms), os (an end without clean-up) and multiprocessing (a child that starts, and
-what becomes of a batch that a worker can't hand over: overridden, as its authors mean it to be)."""
+ALLOWED_PRIVATE = {"_BatchNorm", "_version", "_exit", "_inheriting", "_on_queue_feeder_error"}
+"""Of torch (the class of all batch norms, and how often a tensor was written), os (an end without clean-up) and
+multiprocessing (a child that starts, and what becomes of a batch that a worker can't hand over: overridden, as its
+authors mean it to be)."""
 
 
 def own_private_names(sources: Iterable[str]) -> set[str]:
