@@ -70,7 +70,7 @@ def test_a_corrupt_wav_names_the_file_also_from_a_worker(num_workers, own_record
     message = refused(bind.runs.jobs.train, config)
     assert "train" in message
     assert ".wav: not readable as sound" in message
-    assert "Replace the file or drop its row" in message
+    assert "Replace the file, convert it (ffmpeg -i FILE NEW.flac) or drop its row" in message
     assert "\n" not in message
 
 

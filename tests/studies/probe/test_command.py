@@ -97,8 +97,8 @@ def test_the_command_writes_a_table_a_file_and_a_plot(finished, as_command, caps
         ("draws=x", "draws=x: pass numbers of at least 1, such as k=[1,4,16] draws=5"),
     ],
 )
-def test_what_is_no_number_of_examples_is_refused(option, message, as_command, capsys):
-    assert as_command(main, "probe", "run=nowhere", option) == 1
+def test_what_is_no_number_of_examples_is_refused(option, message, finished, as_command, capsys):
+    assert as_command(main, "probe", f"run={finished / 'run'}", option) == 1
     assert message in capsys.readouterr().err
 
 
