@@ -134,7 +134,8 @@ def test_leakage_is_looked_for_between_the_tables(split_run):
 
 @pytest.mark.slow
 def test_the_cache_holds_the_splits_that_there_are(split_run):
-    places = {path.name.rsplit("-", 1)[0] for path in (split_run[0] / "cache").glob("*/*")}
+    towers = [path for path in (split_run[0] / "cache").iterdir() if path.name != "tables"]
+    places = {path.name.rsplit("-", 1)[0] for tower in towers for path in tower.iterdir()}
     assert places == {"train-image", "val-image"}
 
 

@@ -41,6 +41,7 @@ class SweepFolder(Callback):
     lock: ClassVar[ExitStack] = ExitStack()
 
     def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
+        SweepFolder.lock.close()  # of a sweep before this one in the same process, which a signal has stopped
         folder = Path(config.hydra.sweep.dir).absolute()
         unresolved: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
         is_by_time = "${now:" in str(unresolved["dir"])
