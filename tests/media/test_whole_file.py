@@ -35,6 +35,16 @@ def files(tmp_path_factory):
     return paths
 
 
+def aac_frame_ends(content):
+    """Of a stream of AAC frames with a head each (ADTS)."""
+    ends, position = set(), 0
+    while position < len(content):
+        head = content[position : position + 6]
+        position += (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
+        ends.add(position)
+    return ends
+
+
 @pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
@@ -42,7 +52,7 @@ def test_a_file_cut_off_anywhere_is_refused_or_as_long_as_the_whole(files, tmp_p
     name = data.draw(st.sampled_from(sorted(files)), label="format")
     whole = files[name].read_bytes()
     length = data.draw(st.integers(1, len(whole) - 1), label="bytes")
-    if name == ".ts" and length % 188 == 0:
+    if (name == ".ts" and length % 188 == 0) or (name == ".aac" and length in aac_frame_ends(whole)):
         return  # a stream of packets, of which no one says which is the last
     path = tmp_path_factory.mktemp("cut") / f"cut{files[name].suffix}"
     path.write_bytes(whole[:length])
