@@ -35,6 +35,9 @@ def files(tmp_path_factory):
     return paths
 
 
+AAC_HEAD_BYTES = 7
+
+
 def aac_frame_ends(content):
     """Of a stream of AAC frames with a head each (ADTS)."""
     ends, position = set(), 0
@@ -52,8 +55,10 @@ def test_a_file_cut_off_anywhere_is_refused_or_as_long_as_the_whole(files, tmp_p
     name = data.draw(st.sampled_from(sorted(files)), label="format")
     whole = files[name].read_bytes()
     length = data.draw(st.integers(1, len(whole) - 1), label="bytes")
-    if (name == ".ts" and length % 188 == 0) or (name == ".aac" and length in aac_frame_ends(whole)):
+    if name == ".ts" and length % 188 == 0:
         return  # a stream of packets, of which no one says which is the last
+    if name == ".aac" and any(0 <= length - end < AAC_HEAD_BYTES for end in aac_frame_ends(whole)):
+        return  # the same, and less than the head of a frame is read over
     path = tmp_path_factory.mktemp("cut") / f"cut{files[name].suffix}"
     path.write_bytes(whole[:length])
     try:
