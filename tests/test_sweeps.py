@@ -24,13 +24,6 @@ from bind.files.locks import lock_folder
 from bind.runs.jobs import train
 from bind.studies.sweeps.jobs import read_jobs, run_recorded
 
-UNMASKED = {
-    "encoder.audio.dropout": 0.0,
-    "encoder.audio.num_time_masks": 0,
-    "encoder.audio.num_mel_masks": 0,
-    "encoder.imu.dropout": 0.0,
-}
-
 
 def column(run_dir, name):
     with (run_dir / "logs" / "metrics.csv").open(newline="") as file:
@@ -57,7 +50,7 @@ def start(arguments, folder):
 
 @pytest.mark.ranks
 def test_two_processes_in_a_sweep_train_each_job_as_one_process_would(recordings, tmp_path, no_pictures):
-    values = runs.RECORDED | UNMASKED | {"data.manifest": str(recordings), "trainer.max_epochs": 1}
+    values = runs.RECORDED | runs.UNMASKED | {"data.manifest": str(recordings), "trainer.max_epochs": 1}
     choices = ["data=manifest", "trainer=ddp", "trainer.devices=2", "seed=0,1", f"hydra.sweep.dir={tmp_path}"]
     choices.append(rank_config.WriteConfig.override())
     status, out, err = start(["-m", *choices, *assigned(values), "data.batch_size=2"], tmp_path)

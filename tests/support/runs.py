@@ -42,6 +42,14 @@ RECORDED = {
 }
 """Overrides for `data=manifest` on what `write_recordings` wrote: three steps an epoch."""
 
+UNMASKED = {
+    "encoder.audio.dropout": 0.0,
+    "encoder.audio.num_time_masks": 0,
+    "encoder.audio.num_mel_masks": 0,
+    "encoder.imu.dropout": 0.0,
+}
+"""Overrides without which two trainings on the same data see other values."""
+
 
 @functools.cache
 def _composed(name: str, choices: tuple[str, ...]) -> DictConfig:

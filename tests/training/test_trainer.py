@@ -15,13 +15,6 @@ from bind.runs.jobs import train
 
 pytestmark = pytest.mark.slow
 
-UNMASKED = {
-    "encoder.audio.dropout": 0.0,
-    "encoder.audio.num_time_masks": 0,
-    "encoder.audio.num_mel_masks": 0,
-    "encoder.imu.dropout": 0.0,
-}
-
 
 def rows_of(run_dir, name):
     with (run_dir / "logs" / "metrics.csv").open(newline="") as file:
@@ -63,7 +56,7 @@ def test_the_loss_of_a_step_is_the_mean_of_its_batches(
 ):
     by_hand = LossesByHand()
     choices = {"data.batch_size": 2, "trainer.accumulate_grad_batches": accumulated, "trainer.max_epochs": 1}
-    values = runs.RECORDED | UNMASKED | choices | {"data.manifest": str(recordings), "run_dir": str(tmp_path)}
+    values = runs.RECORDED | runs.UNMASKED | choices | {"data.manifest": str(recordings), "run_dir": str(tmp_path)}
     train(runs.config("data=manifest", **values), callbacks=[by_hand])
     assert [len(of_step) for of_step in by_hand.losses.values()] == batches_of_steps
     logged = rows_of(tmp_path, "train/loss")
