@@ -13,7 +13,6 @@ PICTURE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".jp2", ".avif"}
 )
 ARRAY_SUFFIXES = frozenset({".npy"})
-TABLE_SUFFIXES = frozenset({".csv", ".parquet"})
 SUFFIXES_OF = {
     "audio": SOUND_SUFFIXES | CONTAINER_SUFFIXES,
     "video": VIDEO_SUFFIXES,
