@@ -95,7 +95,7 @@ def test_rooms_import_from_lower_floors_only():
     [
         ("losses.info_nce", "from bind.metrics import retrieval"),
         ("data.plan", "def f():\n    from bind.cache.lookup import InMemoryCache"),
-        ("types", "import bind.model.binder"),
+        ("types.parts", "import bind.model.binder"),
         ("model", "from bind.evaluation.embedded import EmbeddedSplit"),
         ("training.module", "from bind import runs"),
         ("losses.info_nce", "import lightning as L"),

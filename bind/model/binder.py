@@ -33,7 +33,7 @@ from bind.model.description import (
 from bind.model.size import SizeLimit, read_shapes
 from bind.model.trunks import share_trunks
 from bind.terminal import printable_errors
-from bind.types import Batch, Clip, Embeddings, Inputs, Modality, Transform
+from bind.types import Batch, Clip, Embeddings, Inputs, LoadedPart, Modality, Transform
 
 
 class Binder(nn.Module):
@@ -295,9 +295,22 @@ class Binder(nn.Module):
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.own_state_dict().items()}
         with open_folder_atomically(Path(folder)) as partial:
             save_file(state, partial / WEIGHTS_NAME)
-            described = describe_with_anchor(self.config, self.anchor, partial)
+            described = describe_with_anchor(self._saved_config(), self.anchor, partial)
             write_text(partial / CONFIG_NAME, json.dumps(described, indent=2) + "\n")
         return Path(folder)
+
+    def _saved_config(self) -> dict[str, Any]:
+        """The config, in which parts that were made of files are described without them."""
+        assert self.config is not None
+        parts = {"encoder": self.encoders, "transform": self.transforms}
+        saved = {
+            kind: {
+                m: options | parts[kind][m].saved_arguments() if isinstance(parts[kind][m], LoadedPart) else options
+                for m, options in self.config[kind].items()
+            }
+            for kind in parts
+        }
+        return {**self.config, **saved}
 
     @classmethod
     @printable_errors()

@@ -102,6 +102,13 @@ def read_description(folder: Path, trust: Sequence[str]) -> tuple[dict[str, Any]
     for part in ("encoder", "transform"):
         options = config[part].values()
         require_each(options, lambda value: isinstance(value, dict | None), str(path), f"the options of a {part}")
+        for modality, of_part in config[part].items():
+            is_ours = str((of_part or {}).get("_target_")).startswith("bind.")
+            if is_ours and of_part.get("pretrained") is not None:
+                raise ValueError(
+                    f"{path}: {part}.{modality}.pretrained is {of_part['pretrained']!r}: a saved binder holds its "
+                    f"encoders whole and opens no other place; save it again with Binder.save"
+                )
     for part in ("anchor", "modalities", "encoder", "head", "transform", "fusion"):
         require_bounded_numbers(config.get(part), str(path), part)
     checksums = config.pop("checksums", {})

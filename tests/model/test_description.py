@@ -59,7 +59,7 @@ SWAPPED = [
 def test_a_class_of_another_slot_is_refused(stranger, part, target, options, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     folder = stranger(lambda known: known | {part: {"depth": {"_target_": target, **options}}})
-    with pytest.raises(ValueError, match=r"outside the trusted packages|_target_") as refused:
+    with pytest.raises(ValueError, match=r"outside the trusted packages|_target_|opens no other place") as refused:
         Binder.load(folder)
     assert CONFIG_NAME in str(refused.value)
     assert "trust=['torch']" not in str(refused.value)
@@ -100,6 +100,17 @@ def test_an_anchor_elsewhere_is_not_opened(stranger, place, monkeypatch):
         Binder.load(folder)
     assert not opened
     assert "trust=['" not in str(refused.value)
+
+
+@pytest.mark.parametrize("part", ["encoder", "transform"])
+@pytest.mark.parametrize("place", ["/etc", "org/name", ["x"], 1])
+def test_a_part_of_a_binder_opens_no_other_place(stranger, part, place):
+    def name_a_place(known):
+        (modality, options), *_ = known[part].items()
+        return known | {part: known[part] | {modality: options | {"pretrained": place}}}
+
+    with pytest.raises(ValueError, match="opens no other place"):
+        Binder.load(stranger(name_a_place))
 
 
 def test_a_link_is_no_enclosed_anchor(stranger):
