@@ -19,7 +19,6 @@ QUIET_LOGGERS = (
     "lightning.pytorch.utilities.rank_zero",
     "lightning.pytorch.accelerators.cuda",
     "lightning.fabric",
-    "matplotlib",  # its list of fonts
 )
 IGNORED_REMARKS = (
     ".*isinstance.treespec, LeafSpec.*",
