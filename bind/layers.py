@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import conv2d, scaled_dot_product_attention
 
 CHANNELS_PER_GROUP = 8
 
@@ -16,12 +16,26 @@ def make_group_norm(width: int) -> nn.GroupNorm:
     return nn.GroupNorm(width // CHANNELS_PER_GROUP if width % CHANNELS_PER_GROUP == 0 else 1, width)
 
 
+class ChannelsLastConv2d(nn.Conv2d):
+    """A 2-D convolution whose input and weights are laid out with a place's channels side by side: faster on a CPU.
+
+    Its weights are kept in the usual layout; what it gives equals `nn.Conv2d`'s up to rounding.
+    """
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        if x_BCHW.shape[1] == 1:  # in both layouts at once: torch would take the usual one
+            x_BCHW = x_BCHW.clone(memory_format=torch.channels_last)
+        x_BCHW = x_BCHW.contiguous(memory_format=torch.channels_last)
+        weight = self.weight.contiguous(memory_format=torch.channels_last)
+        return conv2d(x_BCHW, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
 class ConvBlock2d(nn.Sequential):
     """3×3 convolution, GroupNorm, SiLU: (B, C, H, W) → (B, out_width, ⌈H/stride⌉, ⌈W/stride⌉)."""
 
     def __init__(self, in_width: int, out_width: int, stride: int | tuple[int, int] = 1) -> None:
         super().__init__(
-            nn.Conv2d(in_width, out_width, 3, stride=stride, padding=1, bias=False),
+            ChannelsLastConv2d(in_width, out_width, 3, stride=stride, padding=1, bias=False),
             make_group_norm(out_width),
             nn.SiLU(),
         )
