@@ -9,8 +9,10 @@ from support.batches import make_batch
 from torch.nn.functional import normalize
 
 from bind.evaluation.embedded import EmbeddedSplit
+from bind.fusion.late import LateFusion
 from bind.losses import info_nce, sigmoid_loss
 from bind.metrics import rank_by_cosine
+from bind.metrics.zero_shot import predicted_classes, rank_classes
 from bind.model.binder import Binder
 from bind.training.module import BindingModule
 from bind.types import Pair
@@ -62,6 +64,30 @@ def test_a_ranking_is_that_of_the_cpu(device):
     there = rank_by_cosine(z_query.to(device), z_pool.to(device), groups[:400], groups).cpu()
     assert torch.equal(here.ranks_Q, there.ranks_Q)
     assert torch.equal(here.num_found_QK, there.num_found_QK)
+
+
+def test_classes_are_ranked_on_the_device(device):
+    z_class, labels = unit(7, 8), torch.arange(300) % 7
+    z_query = normalize(z_class[labels] + unit(300, 8, seed=1), dim=-1)
+    predicted = []
+    for place in ("cpu", device):
+        z, classes = z_query.to(place), z_class.to(place)
+        ranking = rank_classes(z, labels, classes).cpu()
+        predicted.append(predicted_classes(ranking, z, labels, classes))
+    assert torch.equal(*predicted)
+
+
+def test_scores_of_a_late_fusion_are_those_of_the_cpu(device):
+    fusion = LateFusion(inputs=["imu", "depth"], method="rrf")
+    query, pool = {m: unit(9, 8, seed=i) for i, m in enumerate(("imu", "depth"))}, {"image": unit(50, 8, seed=2)}
+    scores = []
+    for place in ("cpu", device):
+        z_q, z_p = ({m: z.to(place) for m, z in side.items()} for side in (query, pool))
+        present_q, present_p = (
+            {m: torch.ones(len(z), dtype=torch.bool, device=place) for m, z in side.items()} for side in (z_q, z_p)
+        )
+        scores.append(fusion.scores(z_q, z_p, present_q, present_p).cpu())
+    torch.testing.assert_close(scores[1], scores[0], rtol=1e-4, atol=1e-5)
 
 
 def test_a_split_is_ranked_on_the_device(device):

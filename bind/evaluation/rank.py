@@ -58,10 +58,11 @@ def rank_late(
         if rows is None:
             z, present, sample_rows = stack_inputs(split, fusion.inputs, keep_N)
             items = Items(sample_rows.numpy(), np.zeros(len(sample_rows), dtype=np.int64))
+            z, present = ({m: x.to(split.device) for m, x in of_inputs.items()} for of_inputs in (z, present))
             return z, present, RankedSide(items, None), Holders.distinct(split.group_ids_N[sample_rows])
         return (
-            {modality: split.z[modality][rows]},
-            {modality: torch.ones(len(rows), dtype=torch.bool)},
+            {modality: split.vectors(modality, rows)},
+            {modality: torch.ones(len(rows), dtype=torch.bool, device=split.device)},
             RankedSide(items_at(split, modality, rows), rows),
             split.holders(modality, rows, one_per_group=one_per_group and is_pool),
         )
@@ -81,9 +82,9 @@ def rank_late(
     ranking = rank_by_scores(
         score_rows,
         len(query_groups),
-        query_groups,
-        pool_groups,
-        pool_items=entry_items,
+        query_groups.to(split.device),
+        pool_groups.to(split.device),
+        pool_items=None if entry_items is None else entry_items.to(split.device),
         tie_tolerance=COSINE_TIE_TOLERANCE if fusion.method == "sum" else 0.0,
     )
-    return ranking, query_side, pool_side
+    return ranking.cpu(), query_side, pool_side

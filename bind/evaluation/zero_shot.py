@@ -54,12 +54,12 @@ def zero_shot_figures(
     for name, options in label_sets.items():
         label_set = LabelSet.of(name, options, labels)
         members_NK, classes = label_set.members(labels), list(label_set.classes)
-        z_class = label_set.embed(lambda texts: binder.embed("text", texts))
+        z_class = label_set.embed(lambda texts: binder.embed("text", texts)).to(split.device)
         is_query_N = torch.tensor([bool(label) for label in labels]) if label_set.multi_label else members_NK.any(dim=1)
         fused = [m for m in split.z if m in evaluation.fused]
         for modality in [m for m in (*label_set.modalities, *([] if is_default else fused)) if m in split.z]:
             query_rows = is_query_N[split.rows[modality]].nonzero().flatten()
-            query_items, z_query = items_at(split, modality, query_rows), split.z[modality][query_rows]
+            query_items, z_query = items_at(split, modality, query_rows), split.vectors(modality, query_rows)
             members_QK = members_NK[query_items.rows]
             suffix = f"/{name}" if len(label_sets) > 1 and not is_default else ""
             key = modality + suffix
@@ -73,7 +73,7 @@ def zero_shot_figures(
                 entry = multi_label(z_query, members_QK, z_class, classes, clusters=clusters_Q)
             else:
                 target_Q = members_QK.int().argmax(dim=1)
-                ranking = rank_classes(z_query, target_Q, z_class)
+                ranking = rank_classes(z_query, target_Q, z_class).cpu()
                 entry = zero_shot_summary(ranking, clusters_Q)
                 draws[key] = resampled_means(ranking.hits(1)[:, None], clusters_Q, num_clusters=num_clusters)[:, 0]
                 predicted_Q = predicted_classes(ranking, z_query, target_Q, z_class)

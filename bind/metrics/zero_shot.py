@@ -102,8 +102,8 @@ def predicted_classes(ranking: Ranking, z_query: Tensor, labels: Tensor, z_class
     for start in range(0, len(z_query), _QUERIES_AT_ONCE):
         tile = slice(start, start + _QUERIES_AT_ONCE)
         scores = cosines(unit_fp32(z_query[tile]), z_class)
-        best.append(scores.scatter(1, labels[tile, None], -torch.inf).argmax(dim=1))
-    return torch.where(ranking.ranks_Q == 1, labels, torch.cat(best))
+        best.append(scores.scatter(1, labels[tile, None].to(scores.device), -torch.inf).argmax(dim=1))
+    return torch.where(ranking.ranks_Q == 1, labels, torch.cat(best).to(labels.device))
 
 
 def per_class(labels: Tensor, predicted: Tensor, names: Sequence[str]) -> dict[str, dict[str, Any]]:
