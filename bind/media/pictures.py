@@ -15,6 +15,7 @@ from PIL.ImageFile import ImageFile
 from bind.files.reading import reading
 from bind.media.arrays import read_array
 from bind.media.notices import warn_once
+from bind.media.stored_pixels import require_all_rows, require_stored_pixels
 from bind.media.video import VIDEO_SUFFIXES, open_video
 from bind.types import Clip
 
@@ -134,7 +135,9 @@ def _decoder(clip: Clip) -> Iterator[ImageFile]:
             raise ValueError(f"{image.width} x {image.height} pixels, up to {MAX_PIXELS:,} are read; scale it down")
         if image.width * image.height == 0:
             raise ValueError("it has no pixels")
+        require_stored_pixels(image, file)
         yield image
+        require_all_rows(image, file)
 
 
 @lru_cache(maxsize=1)
