@@ -5,19 +5,16 @@ from __future__ import annotations
 import contextlib
 import copy
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import HfApi
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import logging as transformers_logging
-from transformers.utils.hub import cached_file
 
 from bind.anchors.processors import NUM_VIDEO_FRAMES, FramesTransform, ImageTransform, TextTransform
+from bind.encoders.pretrained.sources import opened_source, silent_transformers
 from bind.files.writing import open_folder_atomically
 from bind.types import Inputs, Modality, Transform
 
@@ -28,11 +25,6 @@ TOWER_PREFIXES = {
     "text": ("text_model.", "text_projection."),
 }
 MAX_TEXT_TOKENS = 77
-_OPTIONAL_FILE = {
-    "_raise_exceptions_for_gated_repo": False,
-    "_raise_exceptions_for_missing_entries": False,
-    "_raise_exceptions_for_connection_errors": False,
-}
 
 
 class Anchor(nn.Module):
@@ -156,7 +148,7 @@ class Anchor(nn.Module):
 
     def save(self, folder: Path | str) -> None:
         """Write weights (safetensors, half precision), tokenizer and processor where `PretrainedAnchor` finds them."""
-        with open_folder_atomically(Path(folder)) as partial, _silent_transformers():
+        with open_folder_atomically(Path(folder)) as partial, silent_transformers():
             copy.deepcopy(self.model).half().save_pretrained(partial)
             self.tokenizer.save_pretrained(partial)
             self.image_processor.save_pretrained(partial)
@@ -185,22 +177,14 @@ class PretrainedAnchor(Anchor):
 
     def __init__(self, pretrained: str, *, train: Sequence[Modality] = (), max_text_tokens: int | None = None) -> None:
         source = str(TOY_FOLDER if pretrained == TOY else pretrained)
-        hub_error = None if Path(source).exists() else _hub_error(source)
-        options: dict[str, Any] = {
-            "local_files_only": Path(source).exists() or hub_error is not None,
-            "trust_remote_code": False,
-        }
-        try:
-            with _silent_transformers():
-                _refuse_adapter(source, options)
-                # The PIL backend gives the same pixels whether or not torchvision happens to be installed.
-                image_processor = AutoImageProcessor.from_pretrained(source, backend="pil", **options)
-                tokenizer = AutoTokenizer.from_pretrained(source, **options)
-                model, loading = AutoModel.from_pretrained(
-                    source, dtype=torch.float32, output_loading_info=True, use_safetensors=True, **options
-                )
-        except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-            raise ValueError(_how_to_load(pretrained, hub_error or error)) from error
+        files = "config.json, model.safetensors, the tokenizer's files and preprocessor_config.json"
+        with opened_source("anchor.pretrained", source, files=files) as options:
+            # The PIL backend gives the same pixels whether or not torchvision happens to be installed.
+            image_processor = AutoImageProcessor.from_pretrained(source, backend="pil", **options)
+            tokenizer = AutoTokenizer.from_pretrained(source, **options)
+            model, loading = AutoModel.from_pretrained(
+                source, dtype=torch.float32, output_loading_info=True, use_safetensors=True, **options
+            )
         absent = sorted({*loading["missing_keys"], *(str(key) for key in loading["mismatched_keys"])})
         if absent:
             raise ValueError(
@@ -213,63 +197,6 @@ class PretrainedAnchor(Anchor):
                 "text tower; choose a CLIP, SigLIP, AltCLIP, Chinese-CLIP or VisionTextDualEncoder model"
             )
         super().__init__(pretrained, model, tokenizer, image_processor, train=train, max_text_tokens=max_text_tokens)
-
-
-def _refuse_adapter(source: str, options: dict[str, Any]) -> None:
-    """Raise ValueError where `source` holds an adapter: transformers would load what it names, wherever that is."""
-    if cached_file(source, "adapter_config.json", **_OPTIONAL_FILE, **options) is not None:
-        raise ValueError("it holds an adapter of another model. Merge the two and save the model as a whole")
-
-
-def _hub_error(repo_id: str) -> Exception | None:
-    """Why the hub can't give `repo_id`, None where it can.
-
-    One request ahead: without network transformers tries every file again and again, minutes in all, before it looks
-    at what earlier downloads left on disk.
-    """
-    try:
-        HfApi().model_info(repo_id, timeout=10)
-    except Exception as error:  # the hub's client does not name its transport's errors
-        return error
-    return None
-
-
-@contextlib.contextmanager
-def _silent_transformers() -> Iterator[None]:
-    """No progress bars and warnings of transformers: what matters of them, missing weights, is an error here."""
-    has_progress_bar, level = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        if has_progress_bar:
-            transformers_logging.enable_progress_bar()
-
-
-def _how_to_load(pretrained: str, error: Exception) -> str:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if "trust_remote_code" in str(error):  # transformers advises to run it
-        reason = "it brings code of its own, which bind never runs"
-    elif list(Path(pretrained).glob("*.bin")) and not list(Path(pretrained).glob("*.safetensors")):
-        return (
-            f"anchor.pretrained={pretrained} has its weights as a pickle (.bin), which can hold commands and "
-            "is not read. Get the model with model.safetensors, or convert a folder that you trust yourself: "
-            "python -c "
-            f"\"import transformers as t; t.AutoModel.from_pretrained('{pretrained}').save_pretrained('"
-            f"{pretrained}')\""
-        )
-    if Path(pretrained).exists():
-        return (
-            f"anchor.pretrained={pretrained} could not be loaded: {reason}\nThe folder needs config.json, "
-            "model.safetensors, the tokenizer's files and preprocessor_config.json, as save_pretrained writes them."
-        )
-    return (
-        f"anchor.pretrained={pretrained} could not be loaded: it is neither a local folder nor reachable on the hub "
-        f"({reason})\nWithout network, copy the model folder here and pass it: anchor.pretrained=/path/to/folder "
-        f"(on a machine with network: hf download {pretrained} --local-dir folder)."
-    )
 
 
 def _text_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:

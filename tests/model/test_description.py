@@ -94,7 +94,7 @@ def test_a_class_of_another_slot_is_refused(stranger, part, target, options, mon
 )
 def test_an_anchor_elsewhere_is_not_opened(stranger, place, monkeypatch):
     opened = []
-    monkeypatch.setattr("bind.anchors.dual_encoder._hub_error", opened.append)
+    monkeypatch.setattr("bind.encoders.pretrained.sources.find_hub_error", opened.append)
     folder = stranger(lambda known: known | {"anchor": known["anchor"] | {"pretrained": place}})
     with pytest.raises(ValueError, match=r"bound to an anchor with fingerprint|missing or a link") as refused:
         Binder.load(folder)

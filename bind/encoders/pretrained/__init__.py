@@ -1,0 +1,1 @@
+"""Encoders whose weights come from transformers, one family of models per file."""
