@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from bind.encoders.mel import LogMel, SpecAugment
@@ -70,3 +72,7 @@ class AudioCNN(nn.Module):
         x_BCT = self.stem(mel_BMT[:, None].to(next(self.stem.parameters()).dtype))
         features_BF: Tensor = self.dropout(self.pool(self.trunk(x_BCT)))
         return features_BF
+
+    def layers(self) -> Sequence[nn.Module]:
+        """See `LayeredEncoder.layers`: the convolutions along time."""
+        return list(self.trunk)

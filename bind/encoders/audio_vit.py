@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -81,6 +83,10 @@ class AudioViT(nn.Module):
     def tokens(self, wave_BT: Tensor) -> tuple[Tensor, Tensor]:
         """See `TokenEncoder.tokens`: one token per patch, those of a band of all bands after the other."""
         return self.trunk.tokens(self._patches(wave_BT))
+
+    def layers(self) -> Sequence[nn.Module]:
+        """See `LayeredEncoder.layers`: the transformer's."""
+        return list(self.trunk.layers)
 
     def _patches(self, wave_BT: Tensor) -> Tensor:
         mel_BMT = self.augment(self.fbank(wave_BT))

@@ -81,3 +81,7 @@ class ImuCNN(nn.Module):
         x_BWT = self.trunk(self.stem(x_BCT.to(self.scales_C1.dtype)))
         pooled_BF = self.dropout(self.pool(x_BWT))
         return torch.cat([pooled_BF, mean_BC.to(pooled_BF), log_std_BC.to(pooled_BF)], dim=-1)
+
+    def layers(self) -> Sequence[nn.Module]:
+        """See `LayeredEncoder.layers`: the convolutions but the first."""
+        return list(self.trunk)

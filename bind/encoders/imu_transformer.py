@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -66,6 +68,10 @@ class ImuTransformer(nn.Module):
     def tokens(self, x_BCT: Tensor) -> tuple[Tensor, Tensor]:
         """See `TokenEncoder.tokens`: one token per piece of `kernel` steps, in order of time."""
         return self.trunk.tokens(self._pieces(x_BCT))
+
+    def layers(self) -> Sequence[nn.Module]:
+        """See `LayeredEncoder.layers`: the transformer's."""
+        return list(self.trunk.layers)
 
     def _pieces(self, x_BCT: Tensor) -> Tensor:
         num_channels, num_steps = x_BCT.shape[1:]

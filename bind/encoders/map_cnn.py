@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from bind.layers import ConvBlock2d, Pooling, make_pooling
@@ -38,3 +40,7 @@ class MapCNN(nn.Module):
         x_B1HW = x_B1HW.to(next(self.stem.parameters()).dtype)
         features_BF: Tensor = self.dropout(self.pool(self.trunk(self.stem(x_B1HW))))
         return features_BF
+
+    def layers(self) -> Sequence[nn.Module]:
+        """See `LayeredEncoder.layers`: the convolutions but the first."""
+        return list(self.trunk)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -52,6 +54,10 @@ class MapViT(nn.Module):
     def tokens(self, x_B1HW: Tensor) -> tuple[Tensor, Tensor]:
         """See `TokenEncoder.tokens`: one token per patch, row by row."""
         return self.trunk.tokens(self._patches(x_B1HW))
+
+    def layers(self) -> Sequence[nn.Module]:
+        """See `LayeredEncoder.layers`: the transformer's."""
+        return list(self.trunk.layers)
 
     def _patches(self, x_B1HW: Tensor) -> Tensor:
         if x_B1HW.shape[1:] != (1, self.size_px, self.size_px):

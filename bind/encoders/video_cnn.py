@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from bind.layers import Pooling, make_group_norm, make_pooling
@@ -38,3 +40,7 @@ class VideoCNN(nn.Module):
         x_BCTHW = (x_BTCHW.transpose(1, 2).float() / 127.5 - 1.0).to(next(self.stem.parameters()).dtype)
         features_BF: Tensor = self.dropout(self.pool(self.trunk(self.stem(x_BCTHW))))
         return features_BF
+
+    def layers(self) -> Sequence[nn.Module]:
+        """See `LayeredEncoder.layers`: the convolutions but the first, each with its norm."""
+        return [self.trunk[i : i + 3] for i in range(0, len(self.trunk), 3)]

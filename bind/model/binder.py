@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from bind.build import build, locate_class
 from bind.data.collate import collate_clips
+from bind.encoders.trainable import FULL, is_frozen, options_of_training, require_equal_parts, set_trained_part
 from bind.files.reading import require_regular_file
 from bind.files.writing import open_folder_atomically, write_text
 from bind.fusion.inputs import fused_name
@@ -47,9 +48,10 @@ class Binder(nn.Module):
         fusion: has `inputs`; a module makes one vector of several, late fusion combines scores only.
         config: the plain dict that `from_config` rebuilds this Binder from; needed by `save`.
         share: modality → the one whose encoder's trunk it uses from now on, see `share_trunks`.
+        train: modality → what of its encoder trains, see `set_trained_part`; all of it where it is not named.
 
     Raises:
-        ValueError: a trunk that can't be shared, or inputs of a fusion that nothing embeds.
+        ValueError: a trunk that can't be shared, `train` that names no part, or inputs of a fusion that nothing embeds.
 
     Examples:
         >>> import tempfile, numpy as np
@@ -80,6 +82,7 @@ class Binder(nn.Module):
         fusion: Any = None,
         config: dict[str, Any] | None = None,
         share: Mapping[Modality, Modality] | None = None,
+        train: Mapping[Modality, str] | None = None,
     ) -> None:
         super().__init__()
         self.anchor = anchor
@@ -87,6 +90,10 @@ class Binder(nn.Module):
         anchor.modalities = tuple(m for m in anchor.modalities if m not in encoders)
         self.share = dict(share or {})
         share_trunks(encoders, self.share)
+        self.trained_parts = dict.fromkeys(encoders, FULL) | dict(train or {})
+        require_equal_parts(self.trained_parts, self.share)
+        for modality, part in self.trained_parts.items():
+            set_trained_part(encoders[modality], part, f"encoder.{modality}")
         self.encoders = nn.ModuleDict(encoders)
         self.heads = nn.ModuleDict(heads)
         self.fusion = fusion
@@ -100,12 +107,12 @@ class Binder(nn.Module):
         """Build from `{"anchor", "modalities", "encoder", "head", "transform", "fusion"}` of plain dicts.
 
         Raises:
-            ValueError: where a chosen modality has no encoder or transform, a part can't be built, or a trunk can't be
-                shared.
+            ValueError: where a chosen modality has no encoder or transform, a part can't be built, a trunk can't be
+                shared, or `train` names no part of an encoder.
         """
         anchor = build(config["anchor"], "anchor", trust=trust)
         chosen = config["modalities"]
-        encoders, heads, transforms, share = {}, {}, {}, {}
+        encoders, heads, transforms, share, train = {}, {}, {}, {}, {}
         for modality in chosen:
             for part in ("encoder", "transform"):
                 if not config[part].get(modality):
@@ -119,6 +126,7 @@ class Binder(nn.Module):
             options = dict(config["encoder"][modality])
             if owner := options.pop("share", None):
                 share[modality] = owner
+            train[modality], _ = options_of_training(options)
             encoder = build(options, "encoder", trust=trust)
             encoders[modality] = encoder
             heads[modality] = build(
@@ -134,7 +142,7 @@ class Binder(nn.Module):
             fusion = build(fusion_config, "fusion", trust=trust, **({"dim": anchor.dim} if takes_dim else {}))
         of_chosen = {part: {m: config[part][m] for m in chosen} for part in ("encoder", "transform")}
         kept = {**config, **of_chosen, "version": CONFIG_VERSION}
-        return cls(anchor, encoders, heads, transforms, fusion=fusion, config=kept, share=share)
+        return cls(anchor, encoders, heads, transforms, fusion=fusion, config=kept, share=share, train=train)
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
@@ -170,6 +178,15 @@ class Binder(nn.Module):
             z_BD = self.anchor.embed(modality, inputs)
         return z_BD
 
+    def encode_batch(self, modality: Modality, inputs: Inputs, chunk_size: int | None) -> Tensor:
+        """As `encode`, with the activations of `chunk_size` rows in memory; a frozen encoder keeps none at all."""
+        if modality not in self.encoders or not is_frozen(self.encoders[modality]):
+            return encode_in_chunks(functools.partial(self.encode, modality), inputs, chunk_size)
+        with torch.no_grad():
+            features_BF = encode_in_chunks(self.encoders[modality], inputs, chunk_size)
+        z_BD: Tensor = self.heads[modality](features_BF)
+        return z_BD
+
     def forward(self, batch: Batch, chunk_size: int | None = None) -> Embeddings:
         """Embed what the batch holds; a modality its source carries but no row has gives (0, D).
 
@@ -184,8 +201,7 @@ class Binder(nn.Module):
                 num_clips = batch.num_clips.get(modality)
                 # At most as many clips as the batch has rows are in memory, however many clips a row has.
                 num_at_once = chunk_size if num_clips is None else chunk_size or len(batch)
-                encode = functools.partial(self.encode, modality)
-                z_m = average_clips(encode_in_chunks(encode, batch.inputs[modality], num_at_once), num_clips)
+                z_m = average_clips(self.encode_batch(modality, batch.inputs[modality], num_at_once), num_clips)
                 z[modality] = z_m[: len(batch.rows.get(modality, ()))]  # without a row that was borrowed
             else:
                 # Other ranks may have rows: the collectives of the loss, backward too, must still be met here.
@@ -243,7 +259,7 @@ class Binder(nn.Module):
                     transform, [transform(_as_value(modality, v), None) for v in values[start : start + batch_size]]
                 )
                 inputs = {k: x.to(device) for k, x in inputs.items()} if isinstance(inputs, dict) else inputs.to(device)
-                z = encode_in_chunks(functools.partial(self.encode, modality), inputs, batch_size)
+                z = self.encode_batch(modality, inputs, batch_size)
                 parts.append(average_clips(z, None if num_clips is None else num_clips.to(device)))
         finally:
             self.train(was_training)

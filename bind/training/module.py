@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from bind.data.datamodule import BindDataModule
 from bind.data.same_values import ValueIds
+from bind.encoders.trainable import FULL
 from bind.evaluation.embedded import EmbeddedSplit
 from bind.losses import InfoNCE
 from bind.losses.temperature import read_scales
@@ -267,6 +268,7 @@ class BindingModule(L.LightningModule):
             name: tensor for name, tensor in state.items() if not name.startswith("binder.") or name in own
         }
         checkpoint["anchor_fingerprint"] = self._frozen_fingerprint
+        checkpoint["trained_parts"] = dict(self.binder.trained_parts)
         if self.schedule is not None:
             checkpoint["num_samples"] = self.schedule.samples(checkpoint["global_step"])
 
@@ -281,6 +283,12 @@ class BindingModule(L.LightningModule):
                 f"this checkpoint belongs to an anchor with fingerprint {expected}, but {self.binder.anchor.name} has "
                 f"{self._frozen_fingerprint}: pass the same anchor.pretrained= as before"
             )
+        for modality, part in self.binder.trained_parts.items():
+            if (before := checkpoint.get("trained_parts", {}).get(modality, FULL)) != part:
+                raise ValueError(
+                    f"this checkpoint was trained with encoder.{modality}.train={before}, now it is {part}: set it as "
+                    "before, or take the weights alone with init_from="
+                )
         if states := checkpoint.get("callbacks"):
             forget_foreign_paths(self.trainer.callbacks, states)  # type: ignore[attr-defined]
         self._checkpoint = checkpoint

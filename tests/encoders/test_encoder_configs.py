@@ -35,7 +35,8 @@ def test_the_config_makes_an_encoder_that_takes_the_toy_windows(path):
     }
     config = OmegaConf.merge({"transform": windows}, {"encoder": OmegaConf.load(path)})
     with torch.random.fork_rng():
-        assert config.encoder.pop("share") is None, "it is for the Binder to see"
+        of_binder = [config.encoder.pop(name) for name in ("share", "train", "lora")]
+        assert of_binder[:2] == [None, "full"], "they are for the Binder to see"
         encoder = instantiate(config.encoder).eval()
     with torch.no_grad():
         assert encoder(torch.zeros(1, *WINDOWS[path.parent.name])).shape == (1, encoder.num_features)
@@ -47,7 +48,8 @@ def test_the_config_makes_an_encoder_that_takes_the_toy_windows(path):
 def test_the_window_alone_decides_how_long_a_clip_a_transformer_takes(modality, window_seconds):
     changed = {f"transform.{modality}.window_seconds": window_seconds, "transform.imu.sample_rate_hz": 200}
     options = OmegaConf.to_container(config(f"encoder/{modality}=transformer", **changed), resolve=True)
-    options["encoder"][modality].pop("share")
+    for name in ("share", "train", "lora"):
+        options["encoder"][modality].pop(name)
     encoder = build(options["encoder"][modality], "encoder").eval()
     window = build(options["transform"][modality], "transform")
     rng = np.random.default_rng(0)

@@ -207,7 +207,9 @@ def test_share_is_a_key_of_every_encoder():
 )
 def test_presets_of_one_name_have_one_trunk_to_share(preset, modalities):
     composed = runs.config(*(f"encoder/{m}={preset}" for m in modalities))
-    parts = {m: {k: v for k, v in composed.encoder[m].items() if k != "share"} for m in modalities}
+    parts = {
+        m: {k: v for k, v in composed.encoder[m].items() if k not in ("share", "train", "lora")} for m in modalities
+    }
     encoders = {m: build(part) for m, part in parts.items()}
     share_trunks(encoders, dict.fromkeys(modalities[1:], modalities[0]))
     assert len({encoder.trunk for encoder in encoders.values()}) == 1

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from bind.build import build
+from bind.encoders.trainable import options_of_training
 from bind.evaluation.embedded import EmbeddedSplit
 from bind.metrics.usable_information import UsableInformation, usable_information
 from bind.model.binder import Binder
@@ -28,10 +29,11 @@ def make_learner(parts: StudiedRun, task: TransferTask, seed: int) -> BindingMod
     """A new encoder, head and temperature for one task, by the run's config, over the run's anchor."""
     config, trust, binder = parts.config, parts.trust, parts.binder
     options = {key: value for key, value in config["encoder"][task.modality].items() if key != "share"}
+    train, _ = options_of_training(options)
     with random_state(seed, binder):
         encoder = build(options, "encoder", trust=trust)
         head = build(config["head"], "head", trust=trust, num_features=encoder.num_features, dim=binder.dim)
-    own = Binder(binder.anchor, {task.modality: encoder}, {task.modality: head}, {})
+    own = Binder(binder.anchor, {task.modality: encoder}, {task.modality: head}, {}, train={task.modality: train})
     make_loss = functools.partial(build, config["loss"], "loss", trust=trust)
     chunk_size = config["data"]["chunk_size"]
     pairs = [replace(task.pair, weight=1.0)]
