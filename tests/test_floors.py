@@ -32,6 +32,7 @@ ALLOWED_IN = {
     "transformers": ("anchors", "encoders.pretrained", "data.transforms.pretrained"),
     "tokenizers": ("anchors", "encoders.pretrained", "data.transforms.pretrained"),
     "obstore": ("data.sources.shards",),
+    "peft": ("encoders.lora",),
     "av": ("media",),
     "soundfile": ("media",),
     "ray": ("commands", "runs"),

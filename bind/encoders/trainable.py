@@ -9,13 +9,14 @@ from typing import Any
 
 from torch import nn
 
+from bind.encoders.lora import add_adapter
 from bind.types import LayeredEncoder, LoadedPart, Modality
 
 FULL, HEAD, LORA = "full", "head", "lora"
 BatchNorm = nn.modules.batchnorm._BatchNorm
 
 
-def set_trained_part(encoder: nn.Module, train: str, key: str) -> None:
+def set_trained_part(encoder: nn.Module, train: str, key: str, lora: Mapping[str, Any] | None = None) -> None:
     """Freeze all of `encoder` but what `train` names, in place.
 
     What is frozen takes no gradient and stays in eval mode whatever `train()` is called: no dropout and no masking of
@@ -24,11 +25,13 @@ def set_trained_part(encoder: nn.Module, train: str, key: str) -> None:
     Args:
         encoder: any module; `last_N` asks it for its `layers`.
         train: `full`; `head`, which freezes all of it; `last_N`, which leaves the last N of its layers and all modules
-            that it registers behind them.
+            that it registers behind them; `lora`, which puts an adapter beside its layers.
         key: of the config, for messages.
+        lora: options of `add_adapter`.
 
     Raises:
-        ValueError: for another `train`, or `last_N` of an encoder that has fewer layers or names none.
+        ValueError: for another `train`; `last_N` of an encoder that has fewer layers or names none; an adapter that
+            can't be.
 
     Examples:
         >>> from bind.encoders.map_vit import MapViT
@@ -39,6 +42,9 @@ def set_trained_part(encoder: nn.Module, train: str, key: str) -> None:
         >>> encoder.train().trunk.layers[0].training
         False
     """
+    if train == LORA:
+        keep_in_eval_mode(encoder, add_adapter(encoder, lora or {}, key))
+        return
     trained = _trained_modules(encoder, train, key)
     if train != FULL:
         trained = [module for module in trained if not isinstance(module, BatchNorm)]

@@ -16,7 +16,16 @@ from torch import Tensor, nn
 
 from bind.build import build, locate_class
 from bind.data.collate import collate_clips
-from bind.encoders.trainable import FULL, is_frozen, options_of_training, require_equal_parts, set_trained_part
+from bind.encoders.lora import has_adapter, merge_adapter, merged_state_dict, save_adapter, without_adapter
+from bind.encoders.trainable import (
+    FULL,
+    HEAD,
+    LORA,
+    is_frozen,
+    options_of_training,
+    require_equal_parts,
+    set_trained_part,
+)
 from bind.files.reading import require_regular_file
 from bind.files.writing import open_folder_atomically, write_text
 from bind.fusion.inputs import fused_name
@@ -36,6 +45,8 @@ from bind.model.trunks import share_trunks
 from bind.terminal import printable_errors
 from bind.types import Batch, Clip, Embeddings, Inputs, LoadedPart, Modality, Transform
 
+ADAPTERS_FOLDER = "adapters"
+
 
 class Binder(nn.Module):
     """Embeds every modality it knows into the anchor's space, as unit vectors.
@@ -49,6 +60,7 @@ class Binder(nn.Module):
         config: the plain dict that `from_config` rebuilds this Binder from; needed by `save`.
         share: modality → the one whose encoder's trunk it uses from now on, see `share_trunks`.
         train: modality → what of its encoder trains, see `set_trained_part`; all of it where it is not named.
+        lora: modality → options of its adapter, where that is what trains.
 
     Raises:
         ValueError: a trunk that can't be shared, `train` that names no part, or inputs of a fusion that nothing embeds.
@@ -83,6 +95,7 @@ class Binder(nn.Module):
         config: dict[str, Any] | None = None,
         share: Mapping[Modality, Modality] | None = None,
         train: Mapping[Modality, str] | None = None,
+        lora: Mapping[Modality, Mapping[str, Any]] | None = None,
     ) -> None:
         super().__init__()
         self.anchor = anchor
@@ -93,7 +106,7 @@ class Binder(nn.Module):
         self.trained_parts = dict.fromkeys(encoders, FULL) | dict(train or {})
         require_equal_parts(self.trained_parts, self.share)
         for modality, part in self.trained_parts.items():
-            set_trained_part(encoders[modality], part, f"encoder.{modality}")
+            set_trained_part(encoders[modality], part, f"encoder.{modality}", (lora or {}).get(modality))
         self.encoders = nn.ModuleDict(encoders)
         self.heads = nn.ModuleDict(heads)
         self.fusion = fusion
@@ -112,7 +125,7 @@ class Binder(nn.Module):
         """
         anchor = build(config["anchor"], "anchor", trust=trust)
         chosen = config["modalities"]
-        encoders, heads, transforms, share, train = {}, {}, {}, {}, {}
+        encoders, heads, transforms, share, train, lora = {}, {}, {}, {}, {}, {}
         for modality in chosen:
             for part in ("encoder", "transform"):
                 if not config[part].get(modality):
@@ -126,7 +139,7 @@ class Binder(nn.Module):
             options = dict(config["encoder"][modality])
             if owner := options.pop("share", None):
                 share[modality] = owner
-            train[modality], _ = options_of_training(options)
+            train[modality], lora[modality] = options_of_training(options)
             encoder = build(options, "encoder", trust=trust)
             encoders[modality] = encoder
             heads[modality] = build(
@@ -142,7 +155,7 @@ class Binder(nn.Module):
             fusion = build(fusion_config, "fusion", trust=trust, **({"dim": anchor.dim} if takes_dim else {}))
         of_chosen = {part: {m: config[part][m] for m in chosen} for part in ("encoder", "transform")}
         kept = {**config, **of_chosen, "version": CONFIG_VERSION}
-        return cls(anchor, encoders, heads, transforms, fusion=fusion, config=kept, share=share, train=train)
+        return cls(anchor, encoders, heads, transforms, fusion=fusion, config=kept, share=share, train=train, lora=lora)
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
@@ -282,6 +295,7 @@ class Binder(nn.Module):
             ValueError: naming the weights that are missing, unexpected or of another shape.
         """
         expected = set(self.own_state_dict())
+        state = self._renamed_for_adapters(state)
         for modality, owner in self.share.items():
             if any(name.startswith(f"encoders.{modality}.") and name not in expected for name in state):
                 raise ValueError(
@@ -298,19 +312,60 @@ class Binder(nn.Module):
                 f"these weights belong to another architecture: missing {missing}, unexpected {unexpected}"
             )
 
+    @property
+    def adapted(self) -> list[Modality]:
+        """The modalities whose encoders have an adapter that is not merged into their weights."""
+        return [modality for modality, encoder in self.encoders.items() if has_adapter(encoder)]
+
+    def _renamed_for_adapters(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """`state`, where weights of plain encoders have the names that they have beside an adapter."""
+        state = dict(state)
+        for modality, encoder in self.encoders.items():
+            prefix = f"encoders.{modality}."
+            of_modality = [name for name in state if name.startswith(prefix)]
+            is_adapted = len(without_adapter(of_modality)) < len(of_modality)
+            if is_adapted and modality not in self.adapted:
+                raise ValueError(
+                    f"these weights hold an adapter for {modality}: set encoder.{modality}.train=lora, or start from the "
+                    "run directory or the saved binder, where it is merged"
+                )
+            if modality in self.adapted and not is_adapted:
+                own = encoder.state_dict()
+                names = {plain: name for name, plain in without_adapter(own).items()}
+                renamed = {f"{prefix}{names.get(n.removeprefix(prefix), n)}": state.pop(n) for n in of_modality}
+                adapter = {f"{prefix}{name}": x for name, x in own.items() if name not in names.values()}
+                state |= renamed | adapter
+        return state
+
+    def merge_adapters(self) -> None:
+        """Add the adapters to the weights beside them; nothing of them trains any more."""
+        for modality in self.adapted:
+            merge_adapter(self.encoders[modality])
+            set_trained_part(self.encoders[modality], HEAD, f"encoder.{modality}")
+            self.trained_parts[modality] = HEAD
+
     def save(self, folder: Path | str) -> Path:
-        """Write weights (safetensors) and config for `Binder.load`.
+        """Write weights (safetensors) and config for `Binder.load`, and adapters also apart, for peft.
 
         The frozen anchor goes by name and fingerprint; one that was loaded from a local folder is copied, so that the
-        binder can be loaded where that folder is not.
+        binder can be loaded where that folder is not. Adapters are merged into the weights, `adapters/MODALITY` holds
+        them alone.
         """
         from safetensors.torch import save_file
 
         if self.config is None:
             raise ValueError("this Binder has no config to save: build it with Binder.from_config")
-        state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.own_state_dict().items()}
+        own = self.own_state_dict()
+        for modality in self.adapted:
+            prefix = f"encoders.{modality}."
+            merged = merged_state_dict(self.encoders[modality])
+            own = {name: tensor for name, tensor in own.items() if not name.startswith(prefix)}
+            own |= {f"{prefix}{name}": tensor for name, tensor in merged.items()}
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in own.items()}
         with open_folder_atomically(Path(folder)) as partial:
             save_file(state, partial / WEIGHTS_NAME)
+            for modality in self.adapted:
+                save_adapter(self.encoders[modality], partial / ADAPTERS_FOLDER / modality)
             described = describe_with_anchor(self._saved_config(), self.anchor, partial)
             write_text(partial / CONFIG_NAME, json.dumps(described, indent=2) + "\n")
         return Path(folder)
@@ -326,6 +381,10 @@ class Binder(nn.Module):
             }
             for kind in parts
         }
+        for modality, part in self.trained_parts.items():
+            options = saved["encoder"][modality]
+            if part == LORA or "lora" in options:  # which may name a folder
+                saved["encoder"][modality] = {**options, "lora": None, "train": FULL if part == LORA else part}
         return {**self.config, **saved}
 
     @classmethod

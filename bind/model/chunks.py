@@ -33,8 +33,19 @@ def encode_in_chunks(encode: Callable[[Inputs], Tensor], inputs: Inputs, chunk_s
 
 
 def refuse_batch_statistics(module: torch.nn.Module) -> None:
-    """Raise ValueError, naming the layers, where rows of a batch are normalised by one another."""
-    names = [name for name, m in module.named_modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
+    """Raise ValueError, naming the layers, where training normalises rows of a batch by one another.
+
+    BatchNorm that stays in eval mode, as in a pretrained encoder, treats rows one by one.
+    """
+    modes = [(m, m.training) for m in module.modules()]
+    module.train()
+    names = [
+        name
+        for name, m in module.named_modules()
+        if isinstance(m, torch.nn.modules.batchnorm._BatchNorm) and m.training
+    ]
+    for m, is_training in modes:
+        m.training = is_training
     if names:
         raise ValueError(
             f"data.chunk_size: {', '.join(names)} would see statistics of a chunk instead of the batch; use GroupNorm "

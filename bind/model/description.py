@@ -109,6 +109,12 @@ def read_description(folder: Path, trust: Sequence[str]) -> tuple[dict[str, Any]
                     f"{path}: {part}.{modality}.pretrained is {of_part['pretrained']!r}: a saved binder holds its "
                     f"encoders whole and opens no other place; save it again with Binder.save"
                 )
+    for modality, options in config["encoder"].items():
+        if (options or {}).get("train") == "lora":
+            raise ValueError(
+                f"{path}: encoder.{modality}.train is lora: the weights of a saved binder have their adapter merged; save "
+                "it again with Binder.save"
+            )
     for part in ("anchor", "modalities", "encoder", "head", "transform", "fusion"):
         require_bounded_numbers(config.get(part), str(path), part)
     checksums = config.pop("checksums", {})

@@ -181,6 +181,7 @@ def finish(training: Training, watch: Stopwatch) -> float:
     score = keep_best(training.trainer, module, parts.config["monitor"])
     if training.trainer.is_global_zero:
         module.binder.save(run_dir / "binder")
+        module.binder.merge_adapters()  # what is evaluated is what was saved
         if module.binder.anchor.trainable:
             module.binder.anchor.save(run_dir / "anchor")
         split = parts.config["evaluation"]["split"]

@@ -2,6 +2,7 @@
 
 import copy
 
+import peft
 import pytest
 import torch
 import torch.distributed as dist
@@ -12,7 +13,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor
 
 from bind.model.binder import Binder
-from bind.runs.jobs import train
+from bind.runs.jobs import evaluate, train
 from bind.training.module import BindingModule, parameter_groups
 from bind.training.sharding import shard
 from bind.types import Pair
@@ -22,7 +23,7 @@ TRUNK = {"width": 16, "num_layers": 3, "num_heads": 2}
 IMU = {"_target_": "bind.encoders.imu_transformer.ImuTransformer", "num_steps": 50, "kernel": 10, **TRUNK}
 IMU |= {"drop_path": 0.0, "feature_dropout": 0.0}
 DEPTH = {"_target_": "bind.encoders.map_vit.MapViT", "size_px": 64, "patch": 32, **TRUNK}
-LORA = {"r": 4, "alpha": 4, "dropout": 0.0, "targets": None}
+LORA = {"r": 4, "alpha": 8, "dropout": 0.1, "targets": None}
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def changed_by_a_step(binder, chunk_size=None):
 
 
 @pytest.mark.parametrize("chunk_size", [None, 1])
-@pytest.mark.parametrize("part", ["head", "last_1", "last_3"])
+@pytest.mark.parametrize("part", ["head", "last_1", "last_3", "lora"])
 def test_a_step_changes_what_trains_and_nothing_else(make_binder, part, chunk_size):
     binder = make_binder(imu=part)
     changed, _ = changed_by_a_step(binder, chunk_size)
@@ -86,6 +87,61 @@ def test_a_binder_is_saved_and_loaded_with_its_parts(make_binder, tmp_path, part
         assert (again / file).read_bytes() == (tmp_path / "one" / file).read_bytes()
 
 
+def perturb_adapters(binder):
+    with torch.no_grad():
+        for name, parameter in binder.encoders.named_parameters():
+            if ".lora_B" in name:
+                parameter.normal_(std=0.1)
+
+
+def test_an_adapter_is_saved_apart_and_merged(make_binder, tmp_path):
+    binder, plain = make_binder(imu="lora", depth="full"), make_binder(imu="full")
+    perturb_adapters(binder)
+    z = binder.embed("imu", RECORDINGS)
+    folder = binder.save(tmp_path / "one")
+    loaded = Binder.load(folder)
+    assert list(loaded.own_state_dict()) == list(plain.own_state_dict()), "no name is another one"
+    assert (loaded.embed("imu", RECORDINGS) - z).abs().max() < 1e-6
+    assert (plain.embed("imu", RECORDINGS) - z).abs().max() > 1e-3
+    assert loaded.trained_parts["imu"] == "full"
+    assert (loaded.save(tmp_path / "two") / "binder.json").read_bytes() == (folder / "binder.json").read_bytes()
+    by_peft = peft.PeftModel.from_pretrained(plain.encoders["imu"], str(folder / "adapters" / "imu")).eval()
+    transform = binder.transforms["imu"]
+    x = transform.collate([transform(value, None) for value in RECORDINGS])
+    assert torch.equal(by_peft(x), binder.encoders["imu"].eval()(x))
+    binder.merge_adapters()
+    assert torch.equal(loaded.embed("imu", RECORDINGS), binder.embed("imu", RECORDINGS))
+    assert not any(parameter.requires_grad for parameter in binder.encoders["imu"].train().parameters())
+
+
+def test_an_adapter_starts_from_plain_weights_and_not_the_other_way_round(make_binder):
+    plain, binder = make_binder(imu="full"), make_binder(imu="lora")
+    with torch.no_grad():
+        for parameter in plain.encoders.parameters():
+            parameter.add_(0.1)
+    perturb_adapters(binder)
+    adapter = {name: x.clone() for name, x in binder.own_state_dict().items() if ".lora_" in name}
+    binder.load_own_state_dict(plain.own_state_dict())
+    after = binder.own_state_dict()
+    assert all(torch.equal(x, after[name]) for name, x in adapter.items())
+    name = "encoders.imu.trunk.layers.0.qkv"
+    assert torch.equal(after[f"{name}.base_layer.weight"], plain.own_state_dict()[f"{name}.weight"])
+    with pytest.raises(ValueError, match=r"hold an adapter for imu: set encoder\.imu\.train=lora"):
+        plain.load_own_state_dict(after)
+    incomplete = plain.own_state_dict()
+    del incomplete[f"{name}.bias"]
+    with pytest.raises(ValueError, match=r"missing \['encoders\.imu\.trunk\.layers\.0\.qkv\.base_layer\.bias'\]"):
+        binder.load_own_state_dict(incomplete)
+
+
+def test_a_downloaded_binder_names_no_adapter(make_binder, tmp_path):
+    folder = make_binder().save(tmp_path)
+    path = folder / "binder.json"
+    path.write_text(path.read_text().replace('"train": "head"', '"train": "lora"'))
+    with pytest.raises(ValueError, match=r"binder\.json: encoder\.imu\.train is lora: .*adapter merged"):
+        Binder.load(folder)
+
+
 def test_binders_from_before_there_was_a_choice_train_whole(anchor_folder):
     binder = Binder.from_config(tiny.binder_config(anchor_folder, encoder={"imu": dict(IMU), "depth": dict(DEPTH)}))
     assert binder.trained_parts == {"imu": "full", "depth": "full"}
@@ -102,8 +158,9 @@ def test_both_sides_of_a_shared_trunk_are_frozen(make_binder):
         make_binder(imu="head", share="imu")
 
 
-def test_shards_hold_what_trains(make_binder, tmp_path):
-    binder = make_binder(imu="head", depth="last_1")
+@pytest.mark.parametrize("part", ["last_1", "lora"])
+def test_shards_hold_what_trains(make_binder, tmp_path, part):
+    binder = make_binder(imu="head", depth=part)
     dist.init_process_group("gloo", init_method=f"file://{tmp_path}/meeting", rank=0, world_size=1)
     try:
         shard(binder, nn.ModuleDict(), init_device_mesh("cpu", (1,)))
@@ -111,8 +168,9 @@ def test_shards_hold_what_trains(make_binder, tmp_path):
         assert all(isinstance(p, DTensor) for p in binder.encoders["depth"].parameters() if p.requires_grad)
         changed, _ = changed_by_a_step(binder)
         assert not any(name.startswith("encoders.imu.") for name in changed)
-        assert not any(name.startswith("encoders.depth.trunk.layers.0.") for name in changed)
+        assert part == "lora" or not any(name.startswith("encoders.depth.trunk.layers.0.") for name in changed)
         assert any(name.startswith("encoders.depth.trunk.layers.2.") for name in changed)
+        assert part == "last_1" or all(".lora_" in name for name in changed if name.startswith("encoders.depth."))
         assert not binder.encoders["depth"].train().stem.training
     finally:
         dist.destroy_process_group()
@@ -128,7 +186,7 @@ SMALL |= {"encoder.imu.kernel": 10}
 def config_of_run(recordings, run_dir, **values):
     choices = ("data=manifest", "encoder/audio=transformer", "encoder/imu=transformer")
     own = {"data.manifest": str(recordings), "run_dir": str(run_dir)}
-    own |= {"encoder.audio.train": "head", "encoder.imu.train": "last_1"}
+    own |= {"encoder.audio.train": "lora", "encoder.imu.train": "last_1", "encoder.audio.lora.dropout": 0.1}
     return runs.config(*choices, **QUICK | SMALL | own | values)
 
 
@@ -154,16 +212,25 @@ def test_a_run_of_parts_resumes_bit_for_bit(recordings, run_dir, tmp_path, no_pi
     resumed, whole = weights_of(tmp_path), weights_of(run_dir)
     assert resumed.keys() == whole.keys()
     assert all(torch.equal(x, whole[name]) for name, x in resumed.items())
+    assert whole["binder.encoders.audio.trunk.layers.0.qkv.lora_B.default.weight"].any()
+
+
+@pytest.mark.slow
+def test_the_binder_of_a_run_is_evaluated_as_it_was_trained(run_dir, no_pictures):
+    before = (run_dir / "queries.parquet").read_bytes()
+    evaluate(runs.config(name="evaluate", run=str(run_dir)))
+    assert (run_dir / "queries.parquet").read_bytes() == before
+    assert (run_dir / "binder" / "adapters" / "audio" / "adapter_model.safetensors").is_file()
 
 
 @pytest.mark.slow
 def test_a_run_goes_on_with_the_same_parts_and_starts_with_others(recordings, run_dir, tmp_path, no_pictures):
     last = str(run_dir / "checkpoints" / "last.ckpt")
-    other = {"encoder.audio.train": "full", "trainer.max_steps": 1}
-    with pytest.raises(ValueError, match=r"trained with encoder\.audio\.train=head, now it is full: .*init_from="):
+    other = {"encoder.imu.train": "full", "trainer.max_steps": 1}
+    with pytest.raises(ValueError, match=r"trained with encoder\.imu\.train=last_1, now it is full: .*init_from="):
         train(config_of_run(recordings, tmp_path, ckpt=last, **other))
     train(config_of_run(recordings, tmp_path, init_from=last, overwrite=True, **other))
     before, after = weights_of(run_dir), weights_of(tmp_path)
-    name = "binder.encoders.audio.trunk.layers.0.qkv.weight"
+    name = "binder.encoders.imu.trunk.layers.0.qkv.weight"
     assert (after[name] - before[name]).abs().max() < 0.01
     assert not torch.equal(after[name], before[name])
