@@ -71,14 +71,21 @@ class AudioTransform:
         self.tilt_db_range = checked_range("tilt_db_range", tilt_db_range)
 
     def __call__(self, value: Clip | Waveform, rng: np.random.Generator | None) -> Tensor | list[Tensor]:
+        clips = [torch.from_numpy(x_T) for x_T in self.read_windows(value, rng)]
+        return clips if len(clips) > 1 else clips[0]
+
+    def read_windows(
+        self, value: Clip | Waveform, rng: np.random.Generator | None, *, pad: bool = True
+    ) -> list[np.ndarray]:
+        """The windows (T,) of a sound, augmented where there is a generator; without `pad` a shorter one stays so."""
         with open_audio(value) as recording:
             if rng is not None:
-                return torch.from_numpy(self._augment(self._random_window(recording, rng), rng))
+                x_T = self._random_window(recording, rng)
+                return [self._augment(x_T, rng, self.num_samples if pad else len(x_T))]
             ratio = rate_ratio(self.sample_rate_hz, recording.sample_rate_hz, recording.name)
             starts = window_starts(recording.num_frames, frames_at(1 / ratio, self.num_samples), self.num_clips)
             windows = [self._read(recording, int(start), ratio) for start in starts]
-        clips = [torch.from_numpy(_padded(x_T, 0, self.num_samples - len(x_T))) for x_T in windows]
-        return clips if len(clips) > 1 else clips[0]
+        return [_padded(x_T, 0, self.num_samples - len(x_T)) for x_T in windows] if pad else windows
 
     def collate(self, items: list[Tensor]) -> Tensor:
         """B_m windows (T,) → (B_m, T)."""
@@ -99,13 +106,13 @@ class AudioTransform:
             warn_once(f"sound with {x_TC.shape[1]} channels is averaged to one", recording.name)
         return np.ascontiguousarray(x_TC.mean(axis=1) if x_TC.shape[1] > 1 else x_TC[:, 0])
 
-    def _augment(self, x_T: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Tilt and gain, then a random place in the window, then noise over all of it."""
+    def _augment(self, x_T: np.ndarray, rng: np.random.Generator, num_samples: int) -> np.ndarray:
+        """Tilt and gain, then a random place within `num_samples`, then noise over all of them."""
         if any(self.tilt_db_range):
             x_T = _tilt(x_T, rng.uniform(*self.tilt_db_range), self.sample_rate_hz)
         if any(self.gain_db_range):
             x_T = x_T * np.float32(10 ** (rng.uniform(*self.gain_db_range) / 20))
-        spare = self.num_samples - len(x_T)
+        spare = num_samples - len(x_T)
         before = int(rng.integers(spare + 1))
         padded_T = _padded(x_T, before, spare - before)
         if self.noise_snr_db_range is None:
