@@ -47,10 +47,14 @@ class VideoTransform:
         """B_m clips (T, 3, S, S) → (B_m, T, 3, S, S)."""
         return torch.stack(items)
 
-    def _read(self, video: Video, start: float) -> Tensor:
+    def _times(self, video: Video, start: float) -> list[float]:
         times = start + (np.arange(self.num_frames) + 0.5) * (self.clip_seconds / self.num_frames)
         last = max(0.0, video.seconds - 2 * ROUNDING_SECONDS)  # what begins at the end of a span lies beyond it
-        frames = video.frames(np.minimum(times, last).tolist(), short_side_px=self.size_px)
+        bounded: list[float] = np.minimum(times, last).tolist()
+        return bounded
+
+    def _read(self, video: Video, start: float) -> Tensor:
+        frames = video.frames(self._times(video, start), short_side_px=self.size_px)
         height, width = frames[0].shape[:2]
         top, left = (height - self.size_px) // 2, (width - self.size_px) // 2
         x_THWC = np.stack([frame[top : top + self.size_px, left : left + self.size_px] for frame in frames])

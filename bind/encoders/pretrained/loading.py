@@ -53,6 +53,7 @@ def load_trunk(
     trunk_class: type[PreTrainedModel] | None = None,
     key_mapping: Mapping[str, str] | None = None,
     options: Mapping[str, Any] | None = None,
+    without_pooler: Sequence[str] = (),
 ) -> PreTrainedModel:
     """A model of transformers in fp32 and eval mode, with the weights of `pretrained` or random ones.
 
@@ -64,6 +65,7 @@ def load_trunk(
         trunk_class: of the trunk; None: that of its config among the base models.
         key_mapping: pattern → replacement in the names of weights.
         options: values for keys of the config.
+        without_pooler: types that are built without their pooling layer.
 
     Raises:
         ValueError: where it can't be loaded, is of another family, lacks weights, or has some that fit nowhere.
@@ -77,14 +79,16 @@ def load_trunk(
         assert architecture is not None
         config = _make_config(_own_part({**architecture}, parts, "architecture"), options, "architecture")
         try:
-            return (trunk_class or MODEL_MAPPING[type(config)])(config)
+            return (trunk_class or _base_model(config, "architecture"))(
+                config, **_pooler_option(config, without_pooler)
+            )
         except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
             raise ValueError(f"architecture can't be built as a {config.model_type}: {error}") from error
     key = f"pretrained={pretrained}"
     with opened_source("pretrained", pretrained, files=FILES) as source_options:
         described, _ = PreTrainedConfig.get_config_dict(pretrained, **source_options)
     config = _make_config(_own_part(described, parts, key), options, key)
-    cls = trunk_class or MODEL_MAPPING[type(config)]
+    cls = trunk_class or _base_model(config, key)
     with opened_source("pretrained", pretrained, files=FILES) as source_options:
         trunk, loading = cls.from_pretrained(
             pretrained,
@@ -94,6 +98,7 @@ def load_trunk(
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # an error below, in our words
             key_mapping=dict(key_mapping) if key_mapping else None,
+            **_pooler_option(config, without_pooler),
             **source_options,
         )
     _require_all_used(trunk, loading, pretrained)
@@ -147,6 +152,17 @@ def _make_config(described: Mapping[str, Any], options: Mapping[str, Any] | None
     except Exception as error:  # whatever a config class makes of values that it was never given
         raise ValueError(f"{where}: its config can't be read as that of a {model_type}: {error}") from error
     return config
+
+
+def _base_model(config: PreTrainedConfig, where: str) -> type[PreTrainedModel]:
+    if type(config) not in MODEL_MAPPING:
+        raise ValueError(f"{where} is of the family {config.model_type!r}, of which transformers has no base model")
+    cls: type[PreTrainedModel] = MODEL_MAPPING[type(config)]
+    return cls
+
+
+def _pooler_option(config: PreTrainedConfig, without_pooler: Sequence[str]) -> dict[str, bool]:
+    return {"add_pooling_layer": False} if config.model_type in without_pooler else {}
 
 
 def _require_all_used(trunk: nn.Module, loading: Mapping[str, Any], pretrained: str) -> None:

@@ -36,6 +36,8 @@ class ExtractedSound(AudioTransform):
 
     extractor_class: ClassVar[type[FeatureExtractionMixin]]
     default_seconds: ClassVar[float] = 10.0
+    shortest_seconds: ClassVar[float] = 0.0
+    """What is shorter has silence behind it, so that there is one frame."""
 
     def __init__(
         self,
@@ -91,7 +93,8 @@ class ExtractedSound(AudioTransform):
         return {"pretrained": None, "extractor": settings_of(self.extractor)}
 
     def _at_extractor_rate(self, x_T: np.ndarray) -> np.ndarray:
-        if self.sample_rate_hz == self.extractor_rate_hz:
-            return x_T
-        ratio = rate_ratio(self.extractor_rate_hz, self.sample_rate_hz, "the transform's sample_rate_hz")
-        return np.ascontiguousarray(resample(x_T[:, None], ratio)[: self.num_extracted, 0])
+        if self.sample_rate_hz != self.extractor_rate_hz:
+            ratio = rate_ratio(self.extractor_rate_hz, self.sample_rate_hz, "the transform's sample_rate_hz")
+            x_T = np.ascontiguousarray(resample(x_T[:, None], ratio)[: self.num_extracted, 0])
+        num_missing = round(self.shortest_seconds * self.extractor_rate_hz) - len(x_T)
+        return np.pad(x_T, (0, num_missing)) if num_missing > 0 else x_T
