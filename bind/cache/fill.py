@@ -15,7 +15,7 @@ from bind.cache.store import CacheFolder
 from bind.media.pictures import open_image
 from bind.media.views import random_view
 from bind.processes.workers import PrefetchLoader, explained_worker_death
-from bind.types import FrozenTower, Inputs, Modality, Source, Transform, stable_id
+from bind.types import FrozenTower, Inputs, Modality, Source, StoredVector, Transform, stable_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,8 @@ class EmbeddingJob:
         for index, several in zip(indices, values, strict=True):
             for position, value in enumerate(several):
                 items.append(self.transform(value, None))
+                if self.num_views > 1 and isinstance(value, StoredVector):
+                    raise ValueError(f"{value.name}: a vector has no crops. Set cache.views=1")
                 for view in range(1, self.num_views):
                     rng = np.random.default_rng([stable_id(samples[index].key), position, view])
                     items.append(self.transform(random_view(open_image(value), rng), None))

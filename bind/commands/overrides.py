@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from bind.files.reading import explain_os_error
+from bind.runs.vector_choices import choose_vectors
 
 OF_FIXED_KEYS = ("data", "cache", "evaluation")
 """Groups that are read key by key; what others get too much of is refused where they are built."""
@@ -59,7 +60,7 @@ def suggestions(config_dir: Path, config_name: str) -> Iterator[None]:
 
     In a sweep, whose jobs may all run elsewhere, it is said afterwards.
     """
-    sys.argv = [sys.argv[0], *quote_values(sys.argv[1:])]
+    sys.argv = [sys.argv[0], *choose_vectors(quote_values(sys.argv[1:]), config_dir)]
     held = BufferedStderr(sys.stderr, is_through=bool({"-m", "--multirun"} & set(sys.argv)))
     sys.stderr = held
     try:

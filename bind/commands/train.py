@@ -18,6 +18,7 @@ from bind.commands.cli import CONFIG_DIR, TRAIN_SCRIPT, refuse_unset
 from bind.commands.overrides import advice, quote_values
 from bind.runs import jobs
 from bind.runs.run import Run
+from bind.runs.vector_choices import choose_vectors
 from bind.training.hydra_private import outside_of_any_app
 from bind.training.resume import overrides_from_python
 
@@ -49,7 +50,7 @@ def train(
     """
     if isinstance(overrides, str):
         raise ValueError(f"bind.train({overrides!r}): give a list of overrides, bind.train([{overrides!r}])")
-    overrides = tuple(quote_values(list(overrides)))
+    overrides = tuple(choose_vectors(quote_values(list(overrides)), CONFIG_DIR))
     _require_main_guard()
     with outside_of_any_app():
         cfg = _composed(overrides, config_dir)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bind.data.sources.sample_table import SampleTable, entries_of
-from bind.types import Clip, Sample
+from bind.types import Clip, Sample, StoredVector
 
 MAX_ROWS = 100_000
 MAX_FILES = 4096
@@ -50,6 +50,8 @@ def _describe(value: Any, with_size: bool) -> tuple[Any, ...]:
         if not isinstance(value.path, Path):
             return span
         return (value.path.name, *span, _size(value.path) if with_size else None)
+    if isinstance(value, StoredVector):
+        return (hashlib.blake2b(value.values.tobytes(), digest_size=8).hexdigest(),)
     return (value,) if isinstance(value, str) else ()
 
 

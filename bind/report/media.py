@@ -11,7 +11,7 @@ import numpy as np
 
 from bind.media.sound_writer import encode_for_browsers
 from bind.report.style import DEPTH, SPECTROGRAM, coloured
-from bind.types import SensorRecording, Waveform
+from bind.types import SensorRecording, StoredVector, Waveform
 
 LARGEST_SIDE_PX = 160
 LONGEST_SOUND_SECONDS = 4.0
@@ -38,6 +38,8 @@ def as_media(value: Any) -> dict[str, Any]:
         low, high = float(np.nanmin(value)), float(np.nanmax(value))
         shown = coloured((value - low) / max(high - low, 1e-9), DEPTH)
         return _picture(shown) | {"note": f"{low:.2f} (dark) to {high:.2f} m"}
+    if isinstance(value, StoredVector):
+        return {"kind": "text", "text": f"(vector of {len(value.values)} numbers)"}
     what = f"{value.dtype} array {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
     return {"kind": "text", "text": f"({what})"}
 

@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from bind.data.transforms.audio import AudioTransform
 from bind.evaluation.embedded import EmbeddedSplit
+from bind.media.kinds import ARRAY_SUFFIXES
 from bind.media.pictures import open_image
 from bind.report.style import DEPTH, coloured
-from bind.types import Clip, Modality, Sample, SensorRecording, Source, Transform, Waveform
+from bind.types import Clip, Modality, Sample, SensorRecording, Source, StoredVector, Transform, Waveform
 
 LARGEST_PICTURE_PX = 224
+SHOWN_SECONDS = 5.0
+"""Of a sound whose transform gives no window of it."""
 
 
 class SplitValues:
@@ -67,7 +71,10 @@ def drawable(modality: Modality, value: Any, transforms: Mapping[Modality, Trans
 
     A value without a drawing becomes a few words.
     """
-    if modality == "image":
+    if isinstance(value, StoredVector):
+        return f"a vector of {len(value.values)} numbers"
+    is_array = isinstance(value, Clip) and value.path.suffix.lower() in ARRAY_SUFFIXES  # a vector, not a picture
+    if modality == "image" and not is_array:
         picture = open_image(value)
         picture.thumbnail((LARGEST_PICTURE_PX, LARGEST_PICTURE_PX))
         return np.asarray(picture)
@@ -85,6 +92,8 @@ def drawable(modality: Modality, value: Any, transforms: Mapping[Modality, Trans
     channels, units = getattr(transform, "channels", None), getattr(transform, "units", None)
     if rate and x.ndim == 1:
         return Waveform(x.numpy(), rate)
+    if rate and x.ndim == 4:  # spectrograms of an anchor's windows: what is heard is the sound
+        return Waveform(AudioTransform(sample_rate_hz=rate, window_seconds=SHOWN_SECONDS)(value, None).numpy(), rate)
     if rate and channels and x.ndim == 2:
         return SensorRecording(x.T.numpy(), rate, tuple(channels), tuple(units or ("",) * len(channels)))
     if x.dtype == torch.uint8 and x.ndim == 4 and x.shape[1] == 3:

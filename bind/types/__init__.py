@@ -7,11 +7,14 @@ from bind.types.batches import (
     Pair,
 )
 from bind.types.parts import (
+    Anchor,
+    CuttingTransform,
     EmbeddingCache,
     Encoder,
     FrozenTower,
     LayeredEncoder,
     LoadedPart,
+    TextLookup,
     TokenEncoder,
     Transform,
 )
@@ -21,6 +24,7 @@ from bind.types.samples import (
     PackedFile,
     Sample,
     SensorRecording,
+    StoredVector,
     Waveform,
     stable_id,
 )
@@ -37,9 +41,11 @@ from bind.types.sources import (
 )
 
 __all__ = [
+    "Anchor",
     "Batch",
     "Clip",
     "ColumnarSamples",
+    "CuttingTransform",
     "EmbeddingCache",
     "Embeddings",
     "Encoder",
@@ -59,6 +65,8 @@ __all__ = [
     "Source",
     "StoredFile",
     "StoredSource",
+    "StoredVector",
+    "TextLookup",
     "TokenEncoder",
     "Transform",
     "UnforkableSource",

@@ -5,7 +5,8 @@ Shapes: B_m items of a modality, L tokens, F features, D embedding, V values of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -91,6 +92,46 @@ class FrozenTower(Protocol):
     def parameters(self) -> Iterator[Parameter]: ...
 
     def to(self, device: torch.device) -> Any: ...
+
+
+class Anchor(FrozenTower, Protocol):
+    """The frozen model that defines a Binder's space, a `torch.nn.Module` too: all that the rest of bind asks of one.
+
+    `bind.anchors.frozen.FrozenAnchor` is one to inherit from. An encoder for one of its modalities takes that one's
+    place.
+    """
+
+    def towers(self) -> Sequence[nn.Module]:
+        """The modules that hold its weights, whose parts may be called one by one."""
+
+    def enclose(self, folder: Path) -> dict[str, Any]:
+        """Copy the files of this machine that building it again needs into an empty folder, that of a saved binder.
+
+        Returns:
+            Arguments of the constructor that take the place of those in the config; a `Path` is one in `folder`. Empty
+            where no file of this machine is needed.
+        """
+
+
+@runtime_checkable
+class TextLookup(Protocol):
+    """An anchor without a text tower: `known_texts` are the texts whose vectors it has, maybe none."""
+
+    known_texts: Collection[str]
+
+
+@runtime_checkable
+class CuttingTransform(Protocol):
+    """A transform of texts that cuts what its tower does not take."""
+
+    max_tokens: int
+
+    @property
+    def notice_of_cut(self) -> str:
+        """The message of a text that is cut."""
+
+    def find_cut(self, texts: Sequence[str]) -> list[str]:
+        """Those of `texts` that have more than `max_tokens` tokens."""
 
 
 class EmbeddingCache(Protocol):

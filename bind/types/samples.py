@@ -77,6 +77,25 @@ class Waveform:
     sample_rate_hz: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredVector:
+    """A vector in memory, `values` (V,), and what it is called in messages; equal are those of equal values.
+
+    Examples:
+        >>> StoredVector(np.ones(3), "row 1") == StoredVector(np.ones(3), "row 2")
+        True
+    """
+
+    values: np.ndarray
+    name: str
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, StoredVector) and np.array_equal(self.values, other.values)
+
+    def __hash__(self) -> int:
+        return hash(self.values.tobytes())
+
+
 @dataclass(frozen=True, slots=True)
 class SensorRecording:
     """A sensor stream in memory: `values` (T, C) float32 at `sample_rate_hz`, one name and one unit per channel.

@@ -10,6 +10,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from bind.commands.cli import COMMANDS, CONFIG_DIR
+from bind.runs.vector_choices import choose_vectors
 
 ROOT = Path(__file__).parents[2]
 SHELLS = ("bash", "sh")
@@ -49,7 +50,7 @@ def composed(command: list[str]) -> DictConfig:
         # What a sweep is told about its plugin needs the plugin.
         overrides = [each for each in overrides if not each.startswith(("hydra", "sweep")) and "interval(" not in each]
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        return compose(config, overrides=overrides)
+        return compose(config, overrides=choose_vectors(overrides, CONFIG_DIR))
 
 
 def slug(heading: str) -> str:

@@ -175,10 +175,11 @@ def _hashed_captions(part: SourceSplit) -> Iterator[tuple[np.ndarray, Any]]:
     """The captions of a part that are in memory, as Arrow arrays, each with the hashes of its captions."""
     samples = part.source.samples(part.split)
     if isinstance(samples, SampleTable):
-        for _, texts in samples.flat_values("text"):
+        for _, texts in samples.flat_values("text") if "text" not in samples.vectors else ():
             yield hash_strings(texts), texts
         return
-    texts = pa.array([text for sample in samples for text in sample.values.get("text", ())], pa.string())
+    values = (text for sample in samples for text in sample.values.get("text", ()))
+    texts = pa.array([text for text in values if isinstance(text, str)], pa.string())
     yield hash_strings(texts), texts
 
 

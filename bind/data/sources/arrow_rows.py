@@ -58,6 +58,14 @@ class TableReader:
     names: dict[str, str]
     read_all_rows: bool = False
 
+    @property
+    def vectors(self) -> frozenset[str]:
+        """The columns, by their plain names, whose cells are vectors: lists of floats in Parquet."""
+        if self.path.suffix.lower() != ".parquet":
+            return frozenset()
+        schema = pyarrow.parquet.read_schema(self.path)
+        return frozenset(name for column, name in self.names.items() if _holds_vectors(schema.field(column).type))
+
     @classmethod
     def open(cls, path: Path) -> TableReader:
         """Look at the columns of a table; ValueError where it is none or its columns can't be."""
@@ -146,6 +154,11 @@ def _open_text(path: Path) -> BinaryIO:
 
 
 # Parquet
+
+
+def _holds_vectors(kind: pa.DataType) -> bool:
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return bool(is_list and pa.types.is_floating(kind.value_type))
 
 
 def _parquet_batches(path: Path) -> Iterator[RowBatch]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import difflib
 import math
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bind.data.sources.rows import csv_delimiter
 from bind.media.text import read_caption
-from bind.types import Clip, Modality, Sample
+from bind.types import Clip, Modality, Sample, StoredVector
 
 SAMPLE_COLUMNS = ("key", "split", "group", "owner", "label")
 SPAN_SUFFIXES = ("_start_seconds", "_end_seconds")
@@ -51,10 +54,14 @@ def modality_columns(path: Path, columns: list[str]) -> list[Modality]:
 
 
 class RowReader:
-    """Reader of rows as `Sample`s; it raises ValueError, naming the row, for cells that make none."""
+    """Reader of rows as `Sample`s; it raises ValueError, naming the row, for cells that make none.
 
-    def __init__(self, manifest: Path, columns: list[str]) -> None:
+    `vectors` are the columns whose cells are lists of numbers, a vector each.
+    """
+
+    def __init__(self, manifest: Path, columns: list[str], vectors: Collection[str] = ()) -> None:
         self.manifest = manifest
+        self.vectors = frozenset(vectors)
         self.modalities = modality_columns(manifest, columns)
         self.has_clocks = any(modality + CLOCK_SUFFIX in columns for modality in self.modalities)
         is_csv = manifest.suffix.lower() in (".csv", ".tsv")
@@ -102,6 +109,9 @@ class RowReader:
         return [item.strip() for item in items if item.strip()]
 
     def _values(self, where: str, modality: Modality, cells: dict[str, Any]) -> list[Any]:
+        if modality in self.vectors:
+            numbers = cells.get(modality)
+            return [StoredVector(np.array(numbers, np.float32), f"{where}: {modality}")] if numbers else []
         items = self._texts(where, modality, cells.get(modality))
         if modality == "text":
             captions = [caption for item in items if (caption := read_caption(item)) is not None]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bind.data.sources.sample_table import SampleTable, entries_of
-from bind.types import Clip, Modality, Sample, Source
+from bind.types import Clip, Modality, Sample, Source, StoredVector
 
 NUM_PROBES = 16
 NUM_FILES = 1000
@@ -38,7 +38,7 @@ def hash_files(samples: Sequence[Sample], modality: Modality, folder: Path) -> s
                 assert isinstance(value.path, Path)
                 clock = ("first_row",) if value.from_first_row else ()
                 value = (*_file_facts(value.path, folder, facts), value.start_seconds, value.end_seconds, *clock)
-            digest.update(repr(value).encode())
+            digest.update(value.values.tobytes() if isinstance(value, StoredVector) else repr(value).encode())
     return digest.hexdigest()
 
 

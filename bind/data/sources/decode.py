@@ -25,6 +25,7 @@ from bind.data.sources.sample_table import (
     OTHER_SPLIT,
     SPLITS,
     START,
+    VECTOR,
     batch_of_samples,
     list_lengths,
     sample_schema,
@@ -88,7 +89,7 @@ class BatchDecoder:
     def __init__(self, reader: RowReader, columns: list[str]) -> None:
         self.reader = reader
         extra = [m + end for m in reader.modalities if m != "text" for end in (START, END, CLOCK) if m + end in columns]
-        self.schema = sample_schema(reader.modalities, extra)
+        self.schema = sample_schema(reader.modalities, extra, reader.vectors)
         self.num_rows = 0
         self.other_splits: Counter[str] = Counter()
         self.first_silent_row: int | None = None
@@ -137,6 +138,9 @@ class BatchDecoder:
         is_plain &= owners.is_plain
         columns["owner"] = _lists(owners.counts, owners.items, missing=False)
         for modality in self.reader.modalities:
+            if modality in self.reader.vectors:
+                columns[modality] = _vectors(_column(rows, modality))
+                continue
             values = self._texts(rows, modality)
             if modality == "text":
                 values = _captions(values)
@@ -219,6 +223,15 @@ class BatchDecoder:
         fits = items.counts == files.counts
         files.is_plain &= fits | (items.counts == 0) & ~_is_list(column)
         times[np.repeat(fits & (items.counts > 0), files.counts)] = numbers[np.repeat(fits, items.counts)]
+
+
+def _vectors(column: Any) -> pa.ListArray:
+    """A list of one vector for every list of numbers, null where there is none."""
+    vectors = column.cast(VECTOR)
+    is_there = list_lengths(vectors) > 0
+    offsets = np.concatenate([[0], np.cumsum(is_there)]).astype(np.int32)
+    values = vectors.filter(pa.array(is_there))
+    return pa.ListArray.from_arrays(pa.array(offsets), values, mask=pa.array(~is_there))
 
 
 def _is_list(column: Any) -> np.ndarray:

@@ -40,10 +40,10 @@ class ManifestSource:
 
     Columns: `key`, `split` (`train`, `val` or `test`; rows of other splits are never loaded), optional `group`,
     `owner` and `label`, and one column per modality. A cell of `text` is the text itself; any other cell is a path
-    relative to the manifest. An empty cell means that the sample lacks the modality, and so does a text such as `nan`
-    or `None`. Several owners, captions or
-    files are a list in JSONL and Parquet and are separated by "|" in CSV, so captions that contain "|" need JSONL or
-    Parquet. `{modality}_start_seconds` and `{modality}_end_seconds` cut a span out of a recording, one per file; a
+    relative to the manifest, or in Parquet a list of floats, a vector. An empty cell means that the sample lacks the
+    modality, and so does a text such as `nan` or `None`. Several owners, captions or files are a list in JSONL and
+    Parquet and are separated by "|" in CSV, so captions that contain "|" need JSONL or Parquet.
+    `{modality}_start_seconds` and `{modality}_end_seconds` cut a span out of a recording, one per file; a
     sensor's are in the clock of its file, or, where `{modality}_clock` is `first_row`, count from its first row.
 
     Args:
@@ -164,8 +164,9 @@ class ManifestSource:
         Of very many files some are looked at; `bindspace doctor` looks at all.
         """
         first_use: dict[Path, str] = {}  # file → modality and key
-        file_modalities = [m for m in self._facts["columns"] if m != "text"]
+        file_modalities = self._facts["columns"]
         every = SampleTable(columns, range(columns.starts[-1]), self.path.parent, file_modalities)
+        file_modalities = [m for m in file_modalities if m != "text" and m not in every.vectors]
         for row, place, number in zip(*(column.to_pylist() for column in columns.files.columns), strict=True):
             modality = file_modalities[place]
             clip = every.values(row, [modality])[modality][number]

@@ -137,9 +137,9 @@ def _decode(path: Path, file: BinaryIO) -> None:
 
 def _decode_with(table: TableReader, file: BinaryIO) -> None:
     path, columns = table.path, list(table.names.values())
-    reader = RowReader(path, columns)
+    reader = RowReader(path, columns, table.vectors)
     decoder = BatchDecoder(reader, columns)
-    facts = FactsCollector(path.parent, reader.modalities)
+    facts = FactsCollector(path.parent, reader.modalities, table.vectors)
 
     def batches() -> Iterator[pa.RecordBatch]:
         try:
@@ -172,7 +172,7 @@ def _raise_first_fault(table: TableReader) -> None:
     """Raise what is wrong with the file, and else with the first row that is wrong, with its place in the file."""
     for _ in iterate_rows(table.path, table.names):
         pass
-    reader = RowReader(table.path, list(table.names.values()))
+    reader = RowReader(table.path, list(table.names.values()), table.vectors)
     for place, cells in iterate_rows(table.path, table.names):
         reader.sample(place, cells)
 
@@ -180,7 +180,7 @@ def _raise_first_fault(table: TableReader) -> None:
 def _first_missing_caption(table: TableReader, row: int) -> str:
     for number, (place, cells) in enumerate(iterate_rows(table.path, table.names)):
         if number == row:
-            reader = RowReader(table.path, list(table.names.values()))
+            reader = RowReader(table.path, list(table.names.values()), table.vectors)
             reader.sample(place, cells)
             return reader.first_missing_caption
     raise AssertionError("the row was there when the table was decoded")
@@ -192,7 +192,7 @@ def _refuse_repeated_keys(table: TableReader, facts: FactsCollector) -> None:
         return
     suspects = set(map(int, repeated))
     counts: Counter[str] = Counter()
-    reader = RowReader(table.path, list(table.names.values()))
+    reader = RowReader(table.path, list(table.names.values()), table.vectors)
     for hashed, (place, cells) in zip(hashes.tolist(), iterate_rows(table.path, table.names), strict=True):
         if hashed in suspects:
             counts[reader.sample(place, cells).key] += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol, overload
@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from bind.data.hashes import hash_strings
 from bind.data.sources.file_identities import FileIdentities
-from bind.types import Clip, Modality, Sample, stable_id
+from bind.types import Clip, Modality, Sample, StoredVector, stable_id
 
 SPLITS = ("train", "val", "test")
 OTHER_SPLIT = len(SPLITS)
@@ -21,17 +21,24 @@ OTHER_SPLIT = len(SPLITS)
 START, END, CLOCK = "_start_seconds", "_end_seconds", "_clock"
 
 
-def sample_schema(modalities: Iterable[Modality], extra: Iterable[str] = ()) -> pa.Schema:
+VECTOR = pa.list_(pa.float32())
+"""A value in a column of vectors; in others it is a text or a path."""
+
+
+def sample_schema(
+    modalities: Iterable[Modality], extra: Iterable[str] = (), vectors: Collection[Modality] = ()
+) -> pa.Schema:
     """The columns of samples: their metadata, and per modality a list of texts or paths, null where it is missing.
 
     Args:
         modalities: in the order in which samples have them.
         extra: columns of spans and clocks that there are, `{modality}_start_seconds` and so on. Spans are lists as
             long as that of the files, NaN where there is no time; a clock is whether spans count from the first row.
+        vectors: the modalities whose values are vectors.
     """
     text = pa.string()
     fields = [("key", text), ("split", pa.int8()), ("group", text), ("owner", pa.list_(text)), ("label", text)]
-    fields += [(modality, pa.list_(text)) for modality in modalities]
+    fields += [(modality, pa.list_(VECTOR if modality in vectors else text)) for modality in modalities]
     fields += [(name, pa.bool_() if name.endswith(CLOCK) else pa.list_(pa.float64())) for name in extra]
     return pa.schema(fields)
 
@@ -51,13 +58,19 @@ def batch_of_samples(samples: Sequence[Sample], schema: pa.Schema, paths: Callab
             if values is None:
                 columns[name].append(None)
             elif name in sample.values:
-                columns[name].append([paths(v.path) if isinstance(v, Clip) else v for v in values])
+                columns[name].append([_as_cell(value, paths) for value in values])
             elif name.endswith(CLOCK):
                 columns[name].append(any(clip.from_first_row for clip in values))
             else:
                 times = [clip.start_seconds if name.endswith(START) else clip.end_seconds for clip in values]
                 columns[name].append([np.nan if time is None else time for time in times])
     return pa.record_batch([pa.array(columns[field.name], field.type) for field in schema], schema=schema)
+
+
+def _as_cell(value: Any, paths: Callable[[Any], str]) -> Any:
+    if isinstance(value, StoredVector):
+        return value.values
+    return paths(value.path) if isinstance(value, Clip) else value
 
 
 class SampleColumns(Protocol):
@@ -113,6 +126,8 @@ class SampleTable(Sequence[Sample]):
         self.columns, self.rows, self.folder, self.modalities = columns, rows, folder, tuple(modalities)
         self.hashes = hashes or {}
         self._extra = frozenset(columns.schema.names[5:])
+        kinds = ((m, columns.schema.field(m).type.value_type) for m in self.modalities)
+        self.vectors = frozenset(m for m, kind in kinds if kind == VECTOR)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -153,7 +168,10 @@ class SampleTable(Sequence[Sample]):
         return Sample(cells["key"], split, values, cells["group"], tuple(cells["owner"]), cells["label"])
 
     def _values(self, modality: Modality, cells: dict[str, Any]) -> list[Any]:
-        items: list[str] = cells[modality]
+        items: list[Any] = cells[modality]
+        if modality in self.vectors:
+            name = f"{modality} of key {cells['key']!r}"
+            return [StoredVector(np.array(numbers, np.float32), name) for numbers in items]
         if modality == "text":
             return items
         no_times = [np.nan] * len(items)
@@ -170,6 +188,11 @@ class SampleTable(Sequence[Sample]):
         values = {}
         for modality in modalities:
             if modality in self.modalities and (items := batch.column(modality)[row]).is_valid:
+                if modality in self.vectors:
+                    name = f"{modality} of key {self.key(index)!r}"
+                    vectors = (vector.values.to_numpy(zero_copy_only=False) for vector in items.values)
+                    values[modality] = [StoredVector(vector, name) for vector in vectors]
+                    continue
                 names = [n for n in (modality + START, modality + END, modality + CLOCK) if n in self._extra]
                 cells = {name: batch.column(name)[row].as_py() for name in names}
                 values[modality] = self._values(modality, {modality: items.as_py(), **cells})
@@ -322,7 +345,7 @@ def owner_hashes(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray]:
 def file_hashes(samples: Sequence[Sample], modality: Modality) -> tuple[np.ndarray, np.ndarray]:
     """Of every file that samples have of a modality: the place of the sample, and the `FileIdentities` of the file."""
     if isinstance(samples, SampleTable):
-        if modality == "text":
+        if modality == "text" or modality in samples.vectors:
             return np.zeros(0, np.int64), np.zeros(0, np.uint64)
         identities = FileIdentities(samples.folder)
         parts = [(places, identities.of(paths)[0]) for places, paths in samples.flat_values(modality)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,12 @@ class FactsCollector:
     Args:
         folder: of the table.
         modalities: its columns of values.
+        vectors: those of them that hold vectors.
     """
 
-    def __init__(self, folder: Path, modalities: Sequence[Modality]) -> None:
+    def __init__(self, folder: Path, modalities: Sequence[Modality], vectors: Collection[Modality] = ()) -> None:
         self.modalities = list(modalities)
-        self.file_modalities = [m for m in modalities if m != "text"]
+        self.file_modalities = [m for m in modalities if m != "text" and m not in vectors]
         self._identities = FileIdentities(folder)
         self._key_hashes: list[np.ndarray] = []
         self._owners: list[list[np.ndarray]] = [[] for _ in SPLITS]
@@ -187,7 +188,7 @@ class _ColumnDigest:
         self._counts, self._lengths, self._content = (hashlib.blake2b(digest_size=16) for _ in range(3))
 
     def update(self, column: Any) -> None:
-        if pa.types.is_list(column.type):
+        while pa.types.is_list(column.type):
             # One more than the length, so that a missing and an empty list differ.
             self._counts.update(np.where(validity(column), list_lengths(column) + 1, 0).astype("<i4").tobytes())
             column = column.flatten()
@@ -198,7 +199,8 @@ class _ColumnDigest:
         elif pa.types.is_boolean(column.type):
             self._content.update(pc.fill_null(column.cast(pa.int8()), 2).to_numpy().tobytes())
         else:
-            self._content.update(column.to_numpy(zero_copy_only=False).astype("<f8").tobytes())
+            kind = "<f4" if pa.types.is_float32(column.type) else "<f8"  # of vectors, and of times
+            self._content.update(column.to_numpy(zero_copy_only=False).astype(kind).tobytes())
 
     def hexdigest(self) -> str:
         parts = (self._counts, self._lengths, self._content)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from bind.data.sources.arrow_rows import TableReader
 from bind.data.sources.cells import RowReader
 from bind.data.sources.rows import read_rows
 from bind.data.sources.sample_table import SPLITS
@@ -44,7 +45,8 @@ def read_samples(manifest: Path) -> tuple[list[Sample], list[Finding]]:
         ValueError: a file that is no table, or whose columns are not those of a manifest.
     """
     columns, rows = read_rows(manifest)
-    reader = RowReader(manifest, columns)
+    vectors = TableReader.open(manifest).vectors if manifest.suffix.lower() == ".parquet" else ()
+    reader = RowReader(manifest, columns, vectors)
     samples, findings = [], []
     for place, cells in rows:
         try:

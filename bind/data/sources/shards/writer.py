@@ -19,7 +19,7 @@ from bind.data.sources.shards.names import META, escape, member_name
 from bind.data.sources.shards.patterns import LISTING, read_listing
 from bind.data.sources.shards.tar_index import MAX_MEMBER_BYTES, TarIndex, index_tar
 from bind.files.writing import open_atomically, write_bytes, write_text
-from bind.types import Clip, Modality, Sample
+from bind.types import Clip, Modality, Sample, StoredVector
 
 PACKING_VERSION = 2
 """Part of every plan's hash: raise it where the same files would be packed into other bytes."""
@@ -147,6 +147,9 @@ def _describe(sample: Sample) -> tuple[bytes, int]:
                 stat = cast(Path, value.path).stat()
                 facts.append([modality, str(value), stat.st_size, stat.st_mtime_ns])
                 num_bytes += 2 * header_bytes + max_packed_bytes(value)
+            elif isinstance(value, StoredVector):
+                facts.append([modality, hashlib.blake2b(value.values.tobytes(), digest_size=16).hexdigest()])
+                num_bytes += 2 * header_bytes + value.values.nbytes
             else:
                 facts.append([modality, value])
                 num_bytes += header_bytes + len(value.encode())
@@ -176,5 +179,9 @@ def _members(sample: Sample) -> list[tuple[str, bytes]]:
 def _packed(modality: Modality, value: Any) -> list[tuple[str, bytes]]:
     if isinstance(value, Clip):
         return pack_value(value)
+    if isinstance(value, StoredVector):
+        content = io.BytesIO()
+        np.save(content, value.values)
+        return [("npy", content.getvalue())]
     assert modality == "text", modality
     return [("txt", value.encode())]
