@@ -23,7 +23,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
 
-from bind.anchors.dual_encoder import Anchor
+from bind.anchors.dual_encoder import DualEncoder
 from bind.anchors.scratch import byte_level_tokenizer
 from bind.build import ANY_CLASS
 from bind.cache.build import CacheOptions, build_cache
@@ -56,7 +56,7 @@ BATCH_SIZE = 64
 DIM = 512
 
 
-class RandomClip(Anchor):
+class RandomClip(DualEncoder):
     """CLIP ViT-`tower` with random weights."""
 
     def __init__(self, tower: str) -> None:

@@ -32,7 +32,7 @@ def build(config: Mapping[str, Any], slot: str | None = None, *, trust: Sequence
     """Construct the object that `config["_target_"]` names with the other keys and `extra`.
 
     Args:
-        config: plain dict; nested dicts with a `_target_` are built too, as parts of the same slot.
+        config: plain dict; dicts with a `_target_` within its dicts are built too, as parts of the same slot.
         slot: one of `SLOTS`, to whose package of bind the class has to belong; None: to any room of bind.
         trust: packages whose classes may stand in any slot (`("mypackage",)`), or `ANY_CLASS`.
         extra: keyword arguments that only code knows (a dimension, a processor); they win over the config's.
@@ -54,17 +54,22 @@ def build(config: Mapping[str, Any], slot: str | None = None, *, trust: Sequence
     if not isinstance(target, str):
         raise ValueError(f"this part of the config has no _target_: {dict(config)}")
     cls = locate_class(target, slot, trust)
-    arguments = {
-        key: build(value, slot, trust=trust) if isinstance(value, Mapping) and "_target_" in value else value
-        for key, value in config.items()
-        if key != "_target_"
-    }
+    arguments = {key: _build_within(value, slot, trust) for key, value in config.items() if key != "_target_"}
     try:
         inspect.signature(cls).bind(**{**arguments, **extra})
     except TypeError as error:
         known = ", ".join(inspect.signature(cls).parameters)
         raise ValueError(f"{target}: {error}; it takes: {known}") from error
     return cls(**{**arguments, **extra})
+
+
+def _build_within(value: Any, slot: str | None, trust: Sequence[str]) -> Any:
+    """`value` with the objects that mappings within it name, at any depth."""
+    if not isinstance(value, Mapping):
+        return value
+    if "_target_" in value:
+        return build(value, slot, trust=trust)
+    return {key: _build_within(inner, slot, trust) for key, inner in value.items()}
 
 
 def locate_class(target: str, slot: str | None = None, trust: Sequence[str] = ()) -> type:

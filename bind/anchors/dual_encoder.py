@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from bind.anchors.frozen import FrozenAnchor
+from bind.anchors.model_files import enclose_folder
 from bind.anchors.processors import NUM_VIDEO_FRAMES, FramesTransform, ImageTransform, TextTransform
 from bind.encoders.pretrained.sources import opened_source, silent_transformers
 from bind.files.writing import open_folder_atomically
@@ -27,7 +27,7 @@ TOWER_PREFIXES = {
 MAX_TEXT_TOKENS = 77
 
 
-class Anchor(nn.Module):
+class DualEncoder(FrozenAnchor):
     """A dual encoder over images and text whose towers stay frozen and in eval mode unless opened.
 
     Attributes:
@@ -37,8 +37,6 @@ class Anchor(nn.Module):
         transforms: modality → its processor as a `Transform`.
         trainable: the modalities whose embeddings training changes.
     """
-
-    modalities: tuple[Modality, ...] = ("image", "text", "video")
 
     def __init__(
         self,
@@ -50,27 +48,26 @@ class Anchor(nn.Module):
         train: Sequence[Modality] = (),
         max_text_tokens: int | None = None,
     ) -> None:
-        super().__init__()
         unknown = sorted(set(train) - set(TOWER_PREFIXES))
         if unknown:
             raise ValueError(f"anchor.train={list(train)}: {unknown} are not towers; choose from {(*TOWER_PREFIXES,)}")
-        self.name = name
-        self._fingerprint: tuple[Any, str] | None = None
+        text_transform = TextTransform(tokenizer, max_text_tokens or text_tokens(model, tokenizer))
+        transforms: dict[Modality, Transform] = {
+            "image": ImageTransform(image_processor),
+            "text": text_transform,
+            "video": FramesTransform(image_processor),
+        }
+        super().__init__(name, 0, transforms)
+        self.text_transform = text_transform
         self.model: Any = model
         self.tokenizer = tokenizer
         self.image_processor = image_processor
         self.trainable = (*train, *(["video"] if "image" in train else []))
-        self.text_transform = TextTransform(tokenizer, max_text_tokens or _text_tokens(model, tokenizer))
-        self.transforms: dict[Modality, Transform] = {
-            "image": ImageTransform(image_processor),
-            "text": self.text_transform,
-            "video": FramesTransform(image_processor),
-        }
         for parameter_name, parameter in model.named_parameters():
             parameter.requires_grad_(self._tower_of(parameter_name) in self.trainable)
         self.train(False)
         with torch.no_grad():
-            self.dim = int(self._features("text", self.text_transform.collate(["a"])).shape[-1])
+            self.dim = int(self.compute_features("text", self.text_transform.collate(["a"])).shape[-1])
         self.train()
 
     @staticmethod
@@ -80,7 +77,7 @@ class Anchor(nn.Module):
                 return modality
         return None
 
-    def train(self, mode: bool = True) -> Anchor:
+    def train(self, mode: bool = True) -> DualEncoder:
         """Set the mode of opened towers; all others stay in eval mode."""
         super().train(False)
         for modality in self.trainable:
@@ -91,7 +88,8 @@ class Anchor(nn.Module):
         self.training = mode
         return self
 
-    def _features(self, modality: Modality, inputs: Inputs) -> Tensor:
+    def compute_features(self, modality: Modality, inputs: Inputs) -> Tensor:
+        """See `FrozenAnchor`; of `image` `pixel_values`, of `text` `input_ids` and `attention_mask` (B_m, L)."""
         assert isinstance(inputs, dict)
         features = (
             self.model.get_text_features(**inputs) if modality == "text" else self.model.get_image_features(**inputs)
@@ -99,52 +97,23 @@ class Anchor(nn.Module):
         # transformers 5 returns an object for some families and a tensor for others.
         return features if isinstance(features, Tensor) else features.pooler_output
 
-    def embed(self, modality: Modality, inputs: Inputs) -> Tensor:
-        """Unit embeddings (B_m, D) in fp32 of processed inputs; without a graph where the tower is frozen.
+    def describe_preprocessing(self) -> Sequence[str]:
+        """The image processor, the frames of a video, and the tokenizer with its length."""
+        frames = f"{NUM_VIDEO_FRAMES} frames of a video"
+        parts = [self.image_processor.to_json_string(), frames, repr(self.text_transform.fingerprint_parts())]
+        # SigLIP's tower reads the padding, all others are given a mask; a tokenizer may say otherwise.
+        reads_padding = "attention_mask" not in self.tokenizer.model_input_names
+        if reads_padding != str(self.model.config.model_type).startswith("siglip"):
+            parts.append("padding is read" if reads_padding else "padding is masked")
+        return parts
 
-        Args:
-            modality: one of `modalities`.
-            inputs: by name; of `image` `pixel_values` (B_m, 3, H, W), of `video` one axis of frames more, (B_m, T, …),
-                of `text` `input_ids` and `attention_mask` (B_m, L).
-        """
-        frozen = modality not in self.trainable
-        with torch.no_grad() if frozen else contextlib.nullcontext():
-            if modality == "video":
-                return self._embed_frames(inputs)
-            return nn.functional.normalize(self._features(modality, inputs).float(), dim=-1)
+    def towers(self) -> Sequence[nn.Module]:
+        """The model's parts: towers, projections."""
+        return list(self.model.children())
 
-    def _embed_frames(self, inputs: Inputs) -> Tensor:
-        """The mean of the unit embeddings of `{"pixel_values": (B, T, 3, H, W)}`, normalised once."""
-        assert isinstance(inputs, dict)
-        num_frames = inputs["pixel_values"].shape[1]
-        frames = ({name: x[:, t] for name, x in inputs.items()} for t in range(num_frames))
-        z_TBD = torch.stack([nn.functional.normalize(self._features("image", x).float(), dim=-1) for x in frames])
-        return nn.functional.normalize(z_TBD.mean(dim=0), dim=-1)
-
-    @property
-    def fingerprint(self) -> str:
-        """A hash of the weights and of the preprocessing: two anchors that share it give the same vectors.
-
-        It is computed again only where a weight has been written since; moving them to a device writes none.
-        """
-        weights = [
-            (name, id(p), p.dtype, 0 if p.is_inference() else p._version) for name, p in self.model.named_parameters()
-        ]
-        buffers = [(name, x.dtype, tuple(x.shape)) for name, x in self.model.named_buffers()]
-        state = (weights, buffers, self.image_processor.to_json_string(), self.text_transform.fingerprint_parts())
-        if self._fingerprint is None or self._fingerprint[0] != state:
-            self._fingerprint = state, self._hash()
-        return self._fingerprint[1]
-
-    def _hash(self) -> str:
-        digest = hashlib.blake2b(digest_size=16)
-        for name, tensor in sorted(self.model.state_dict().items()):
-            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-            digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-        digest.update(self.image_processor.to_json_string().encode())
-        digest.update(f"{NUM_VIDEO_FRAMES} frames of a video".encode())
-        digest.update(repr(self.text_transform.fingerprint_parts()).encode())
-        return digest.hexdigest()
+    def _weights(self) -> Mapping[str, Tensor]:
+        weights: Mapping[str, Tensor] = self.model.state_dict()
+        return weights
 
     def save(self, folder: Path | str) -> None:
         """Write weights (safetensors, half precision), tokenizer and processor where `PretrainedAnchor` finds them."""
@@ -154,7 +123,7 @@ class Anchor(nn.Module):
             self.image_processor.save_pretrained(partial)
 
 
-class PretrainedAnchor(Anchor):
+class PretrainedAnchor(DualEncoder):
     """Any transformers dual encoder (CLIP, SigLIP, SigLIP2, AltCLIP, Chinese-CLIP, VisionTextDualEncoder).
 
     Args:
@@ -185,21 +154,32 @@ class PretrainedAnchor(Anchor):
             model, loading = AutoModel.from_pretrained(
                 source, dtype=torch.float32, output_loading_info=True, use_safetensors=True, **options
             )
-        absent = sorted({*loading["missing_keys"], *(str(key) for key in loading["mismatched_keys"])})
-        if absent:
-            raise ValueError(
-                f"anchor.pretrained={pretrained} lacks {len(absent)} of its {type(model).__name__}'s weights, which "
-                f"would be random ({', '.join(absent[:3])}, …): its config.json and its weights don't belong together"
-            )
+        refuse_random_weights(model, loading, pretrained)
         if not (hasattr(model, "get_image_features") and hasattr(model, "get_text_features")):
             raise ValueError(
                 f"anchor.pretrained={pretrained} is a {type(model).__name__}, not a dual encoder with an image and a "
                 "text tower; choose a CLIP, SigLIP, AltCLIP, Chinese-CLIP or VisionTextDualEncoder model"
             )
         super().__init__(pretrained, model, tokenizer, image_processor, train=train, max_text_tokens=max_text_tokens)
+        self._pretrained = pretrained
+
+    def enclose(self, folder: Path) -> dict[str, Any]:
+        """The model's folder, where it was loaded from one."""
+        return {} if self._pretrained == TOY else enclose_folder(self._pretrained, folder)
 
 
-def _text_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+def refuse_random_weights(model: PreTrainedModel, loading: Mapping[str, Any], pretrained: str) -> None:
+    """Raise ValueError where weights of a model were in no file, by what transformers says of its loading."""
+    absent = sorted({*loading["missing_keys"], *(str(key) for key in loading["mismatched_keys"])})
+    if absent:
+        raise ValueError(
+            f"anchor.pretrained={pretrained} lacks {len(absent)} of its {type(model).__name__}'s weights, which "
+            f"would be random ({', '.join(absent[:3])}, …): its config.json and its weights don't belong together"
+        )
+
+
+def text_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    """The length that texts are cut and padded to: what tower and tokenizer take, at most 77."""
     text_config = getattr(model.config, "text_config", model.config)
     positions = getattr(text_config, "max_position_embeddings", MAX_TEXT_TOKENS)
     return int(min(positions, tokenizer.model_max_length, MAX_TEXT_TOKENS))

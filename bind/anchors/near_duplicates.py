@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from bind.anchors.dual_encoder import Anchor
 from bind.media.pictures import open_image
-from bind.types import Clip, PackedFile
+from bind.types import Anchor, Clip, PackedFile
 
 NUM_MADE_DUPLICATES = 64
 DUPLICATE_SCALE, DUPLICATE_JPEG_QUALITY = 0.9, 75

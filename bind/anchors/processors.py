@@ -84,8 +84,12 @@ class TextTransform:
     def collate(self, items: list[str]) -> dict[str, Tensor]:
         if get_worker_info() is None and (cut := self.find_cut(items)):
             warn_once(self.notice_of_cut, repr(cut[0]))
+        return self.tokenize(items)
+
+    def tokenize(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        """The inputs of the text tower, without a word on what is cut."""
         tokens = self.tokenizer(
-            [self._clean(text) for text in items],
+            [self._clean(text) for text in texts],
             padding="max_length",
             truncation=True,
             max_length=self.max_tokens,

@@ -15,11 +15,11 @@ from transformers import (
     VisionTextDualEncoderModel,
 )
 
-from bind.anchors.dual_encoder import Anchor
+from bind.anchors.dual_encoder import DualEncoder
 from bind.types import Modality
 
 
-class ScratchAnchor(Anchor):
+class ScratchAnchor(DualEncoder):
     """ConvNeXt image tower and CLIP text tower of any size, with a byte-level tokenizer trained on `corpus`.
 
     Args:

@@ -99,6 +99,9 @@ class CacheFolder:
 
     def __init__(self, root: Path, origin: Origin) -> None:
         self.path = root / origin.folder_name
+        if not self.path.exists():  # one model may go by two names, such as a folder and the binder it was copied into
+            about = f"*-{origin.anchor_fingerprint[:12]}/{origin.folder_name.name}/about.json"
+            self.path = next((path.parent for path in sorted(root.glob(about))), self.path)
         self.origin = origin
         self.sizes = [
             min(origin.part_size, origin.num_samples - start)

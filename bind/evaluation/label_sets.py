@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bind.metrics import class_embeddings
+from bind.types import TextLookup
 
 SEPARATOR = "|"
 """Stands between the labels of a sample that has several."""
@@ -122,26 +123,42 @@ DEFAULT_TEMPLATES = {
 """Modality → the words around a label where no label set is given; of others the label stands alone."""
 
 
-def default_label_sets(modalities: Sequence[str], labels: Sequence[str | None]) -> dict[str, dict[str, Any]]:
+def known_texts(anchor: Any) -> Collection[str] | None:
+    """The texts that an anchor has vectors of; None where it embeds any text."""
+    if "text" not in anchor.modalities:
+        return ()
+    return anchor.known_texts if isinstance(anchor, TextLookup) else None
+
+
+def default_label_sets(
+    modalities: Sequence[str], labels: Sequence[str | None], known: Collection[str] | None = None
+) -> dict[str, dict[str, Any]]:
     """A label set for each modality, made of the labels of the samples; none where fewer than two labels differ.
 
-    Labels with "|" in them are several at once, and `_` in them is read as a blank.
+    Labels with "|" in them are several at once, and `_` in them is read as a blank. Where only `known` texts have
+    vectors, the labels stand alone, and there is no set unless all of them are known.
 
     Examples:
         >>> default_label_sets(["audio"], ["dog", "door_knock", None])["audio"]["templates"]
         ['the sound of {}']
         >>> default_label_sets(["audio"], ["dog", "dog"])
         {}
+        >>> default_label_sets(["audio"], ["dog", "door_knock"], known=["dog", "door knock"])["audio"]["templates"]
+        ['{}']
     """
     multi_label = any(SEPARATOR in label for label in labels if label)
     classes = sorted({single for label in labels for single in split_labels(label, multi_label)})
     if len(classes) < 2:
         return {}
     phrases = {label: [label.replace("_", " ")] for label in classes}
+    if known is not None:
+        phrases = {label: [label] if label in known else words for label, words in phrases.items()}
+        if not all(words[0] in known for words in phrases.values()):
+            return {}
     return {
         modality: {
             "modalities": [modality],
-            "templates": [DEFAULT_TEMPLATES.get(modality, "{}")],
+            "templates": [DEFAULT_TEMPLATES.get(modality, "{}") if known is None else "{}"],
             "classes": phrases,
             "multi_label": multi_label,
         }

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from bind.evaluation.fused import modality_title
-from bind.evaluation.label_sets import LabelSet, default_label_sets
+from bind.evaluation.label_sets import LabelSet, default_label_sets, known_texts
 from bind.evaluation.queries import items_at, query_results
 from bind.evaluation.split import Evaluation
 from bind.metrics.bootstrap import resampled_means
@@ -42,7 +42,14 @@ def zero_shot_figures(
     is_default = label_sets == {}
     if is_default:
         modalities = [m for m in split.z if m != "text" and m not in evaluation.fused]
-        label_sets = default_label_sets(modalities, labels)
+        known = known_texts(binder.anchor)
+        label_sets = default_label_sets(modalities, labels, known)
+        if known is not None and not label_sets and default_label_sets(modalities, labels):
+            log.warning(
+                "zero-shot is left out: the anchor %s runs no text tower and has no vectors of the labels; give them "
+                "to it (anchor.texts=FILE, see docs/anchors.md)",
+                binder.anchor.name,
+            )
         if label_sets:
             log.warning(
                 "zero-shot: the labels of the samples are the classes (%s); data.zero_shot sets others, null none",

@@ -27,6 +27,7 @@ from bind.encoders.trainable import (
     set_trained_part,
 )
 from bind.files.reading import require_regular_file
+from bind.files.size import SizeLimit, read_shapes
 from bind.files.writing import open_folder_atomically, write_text
 from bind.fusion.inputs import fused_name
 from bind.model.chunks import encode_in_chunks
@@ -38,9 +39,9 @@ from bind.model.description import (
     PATTERNS,
     WEIGHTS_NAME,
     describe_with_anchor,
+    enclosed_shapes,
     read_description,
 )
-from bind.model.size import SizeLimit, read_shapes
 from bind.model.trunks import share_trunks
 from bind.terminal import printable_errors
 from bind.types import Batch, Clip, Embeddings, Inputs, LoadedPart, Modality, Transform
@@ -52,7 +53,7 @@ class Binder(nn.Module):
     """Embeds every modality it knows into the anchor's space, as unit vectors.
 
     Args:
-        anchor: the frozen dual encoder (`bind.anchors.dual_encoder.Anchor`).
+        anchor: the frozen model of the space, a module that does what `bind.types.Anchor` says.
         encoders: modality → encoder, (B_m, …) → (B_m, F).
         heads: modality → head, (B_m, F) → unit (B_m, D).
         transforms: modality → transform of a file or value, for `embed`; the anchor adds its own.
@@ -408,7 +409,7 @@ class Binder(nn.Module):
         config, about = read_description(folder, trust)
         where = folder / CONFIG_NAME
         require_regular_file(folder / WEIGHTS_NAME)
-        shapes = read_shapes(folder / WEIGHTS_NAME)
+        shapes = {**read_shapes(folder / WEIGHTS_NAME), **enclosed_shapes(folder)}
         try:
             with SizeLimit(shapes):
                 binder = cls.from_config(config, trust=trust)

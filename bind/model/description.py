@@ -6,17 +6,22 @@ the folder `anchor` beside it; no other path in it is opened, unless the user tr
 
 from __future__ import annotations
 
+import logging
+import os
 import re
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bind.anchors.model_files import MODEL_SUFFIXES
 from bind.files.checksums import checksum_of_file, checksum_of_values
 from bind.files.plain_data import Kind, read_json, require_each, require_kinds
 from bind.files.reading import require_regular_file
-from bind.model.size import require_bounded_numbers
+from bind.files.size import read_shapes, require_bounded_numbers
+from bind.types import Anchor
+
+log = logging.getLogger("bind")
 
 CONFIG_NAME = "binder.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -25,11 +30,13 @@ ANCHOR_FOLDER = "anchor"
 ENCLOSED_ANCHOR = f"./{ANCHOR_FOLDER}"
 TOY = "toy"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
-ANCHOR_SUFFIXES = (".json", ".safetensors", ".txt", ".model")
-"""Of what `save_pretrained` writes; no pickle among them."""
-PATTERNS = [CONFIG_NAME, WEIGHTS_NAME, *(f"{ANCHOR_FOLDER}/*{suffix}" for suffix in ANCHOR_SUFFIXES)]
+PATTERNS = [CONFIG_NAME, WEIGHTS_NAME, *(f"{ANCHOR_FOLDER}/*{suffix}" for suffix in MODEL_SUFFIXES)]
 """What is downloaded of a binder on the hub."""
-ANCHOR_CONFIG = "config.json"
+ANCHOR_CONFIGS = ("config.json", "open_clip_config.json")
+ENCLOSED_PLACE = re.compile(r"\./anchor(/[A-Za-z0-9_][\w.-]*)?", re.ASCII)
+HUB = "pretrained"
+PLACE_ARGUMENTS = (HUB, "texts", "weights")
+"""Of anchors of bind: arguments that name files, of which the first may be a hub id."""
 MAX_BYTES = 2**24
 MAX_ANCHOR_BYTES = 2**27
 """Of a JSON file of an anchor: vocabularies of a quarter of a million words have 35 MB."""
@@ -67,24 +74,51 @@ class About:
             raise ValueError(f"{weights} {NOT_AS_SAVED}")
 
 
-def describe_with_anchor(config: Mapping[str, Any], anchor: Any, folder: Path) -> dict[str, Any]:
-    """What `binder.json` holds of a Binder; an anchor from a local folder is copied into `folder`."""
+def describe_with_anchor(config: Mapping[str, Any], anchor: Anchor, folder: Path) -> dict[str, Any]:
+    """What `binder.json` holds of a Binder; what its anchor needs of this machine is copied into `folder`."""
     described = {**config, "anchor_fingerprint": anchor.fingerprint} | _enclose_anchor(config, anchor, folder)
     checksums = {WEIGHTS_NAME: checksum_of_file(folder / WEIGHTS_NAME), CONFIG_NAME: checksum_of_values(described)}
     return {**described, "checksums": checksums}
 
 
-def _enclose_anchor(config: Mapping[str, Any], anchor: Any, folder: Path) -> dict[str, Any]:
-    """Copy an anchor from a local folder into the binder's; what its description says then."""
-    pretrained = config["anchor"].get("pretrained")
-    if pretrained is None or pretrained == TOY or not (place := Path(pretrained)).is_dir():
-        return {}
+def _enclose_anchor(config: Mapping[str, Any], anchor: Anchor, folder: Path) -> dict[str, Any]:
+    """Copy the files that the anchor needs into the binder's folder; what its description says then."""
     target = folder / ANCHOR_FOLDER
     target.mkdir()
-    for file in sorted(place.iterdir()):
-        if file.suffix in ANCHOR_SUFFIXES and file.is_file():
-            shutil.copyfile(file, target / file.name)
-    return {"anchor": {**config["anchor"], "pretrained": ENCLOSED_ANCHOR}, "anchor_name": anchor.name}
+    arguments = _relative(anchor.enclose(target), target)
+    if not any(target.iterdir()):
+        target.rmdir()
+    elif not any(map(_is_enclosed, _texts(arguments))):
+        raise ValueError(f"{type(anchor).__name__}.enclose wrote files that none of the arguments it returned names")
+    described = _merge(config["anchor"], arguments)
+    places = (os.path.expanduser(text.removeprefix("local-dir:")) for text in _texts(described))
+    if place := next((place for place in places if os.path.isabs(place) and os.path.exists(place)), None):
+        log.warning(
+            "this binder can be loaded on this machine only: its anchor is built of %s. A class of your own that is "
+            "made of files needs saved_arguments(), or enclose(folder), see docs/anchors.md",
+            place,
+        )
+    name = Path(anchor.name.removeprefix("local-dir:"))
+    return {"anchor": described, "anchor_name": name.name if name.is_absolute() else anchor.name} if arguments else {}
+
+
+def _merge(config: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The config with some arguments replaced, of dicts within it those of that name."""
+    merged = dict(config)
+    for key, value in arguments.items():
+        is_nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merge(merged[key], value) if is_nested else value
+    return merged
+
+
+def _relative(value: Any, target: Path) -> Any:
+    """`value` with the paths inside `target` as a saved binder names them."""
+    if isinstance(value, Path):
+        inside = value.relative_to(target).as_posix()
+        return ENCLOSED_ANCHOR if inside == "." else f"{ENCLOSED_ANCHOR}/{inside}"
+    if isinstance(value, Mapping):
+        return {key: _relative(inner, target) for key, inner in value.items()}
+    return [_relative(inner, target) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def read_description(folder: Path, trust: Sequence[str]) -> tuple[dict[str, Any], About]:
@@ -102,11 +136,12 @@ def read_description(folder: Path, trust: Sequence[str]) -> tuple[dict[str, Any]
     for part in ("encoder", "transform"):
         options = config[part].values()
         require_each(options, lambda value: isinstance(value, dict | None), str(path), f"the options of a {part}")
-        for modality, of_part in config[part].items():
-            is_ours = str((of_part or {}).get("_target_")).startswith("bind.")
+    for part in ("encoder", "transform", "head", "fusion"):
+        for name, of_part in _mappings(config.get(part), part):
+            is_ours = str(of_part.get("_target_")).startswith("bind.")
             if is_ours and of_part.get("pretrained") is not None:
                 raise ValueError(
-                    f"{path}: {part}.{modality}.pretrained is {of_part['pretrained']!r}: a saved binder holds its "
+                    f"{path}: {name}.pretrained is {of_part['pretrained']!r}: a saved binder holds its "
                     f"encoders whole and opens no other place; save it again with Binder.save"
                 )
     for modality, options in config["encoder"].items():
@@ -124,23 +159,73 @@ def read_description(folder: Path, trust: Sequence[str]) -> tuple[dict[str, Any]
 
 
 def _with_place(anchor: Mapping[str, Any], folder: Path, fingerprint: str, trust: Sequence[str]) -> dict[str, Any]:
-    """The anchor's config, where it names a place that may be opened."""
-    pretrained = anchor.get("pretrained", TOY)
-    if pretrained == TOY or pretrained in trust or "*" in trust:
-        return dict(anchor)
-    if pretrained == ENCLOSED_ANCHOR:
-        enclosed = folder / ANCHOR_FOLDER
-        if enclosed.is_symlink() or not enclosed.is_dir():
-            raise ValueError(f"{enclosed}: the anchor's folder is missing or a link; copy the whole binder again")
-        for file in sorted(enclosed.glob("*.json")):
-            about = read_json(file, max_bytes=MAX_ANCHOR_BYTES)
-            if file.name == ANCHOR_CONFIG:
-                require_bounded_numbers(about, str(file))
-        return {**anchor, "pretrained": str(enclosed.resolve())}
-    if isinstance(pretrained, str) and HUB_ID.fullmatch(pretrained) and not Path(pretrained).exists():
-        return dict(anchor)
-    raise ValueError(
-        f"{folder} was bound to an anchor with fingerprint {fingerprint} that it names by a place, {pretrained!r}. "
-        f"Only {TOY}, a hub id ORG/NAME and {ENCLOSED_ANCHOR} are opened; where that is a folder of yours, pass it: "
-        f"trust=[FOLDER], as it is written there"
-    )
+    """The anchor's config, where it names places that may be opened."""
+    _check_enclosed(anchor, folder)
+    named = [(HUB, anchor.get(HUB, TOY))]
+    named += [(key, of[key]) for _, of in _mappings(anchor) for key in PLACE_ARGUMENTS if of.get(key) is not None]
+    for argument, place in named:
+        is_hub_id = isinstance(place, str) and HUB_ID.fullmatch(place) is not None and not Path(place).exists()
+        is_known = place == TOY or place in trust or "*" in trust or (argument == HUB and is_hub_id)
+        if not is_known and not _is_enclosed(place):
+            raise ValueError(
+                f"{folder} was bound to an anchor with fingerprint {fingerprint} that it names by a place, {place!r}. "
+                f"Only {TOY}, a hub id ORG/NAME and {ENCLOSED_ANCHOR} are opened; where that is a folder of yours, "
+                f"pass it: trust=[FOLDER], as it is written there"
+            )
+    resolved: dict[str, Any] = _absolute(anchor, folder)
+    return resolved
+
+
+def _is_enclosed(value: Any) -> bool:
+    return isinstance(value, str) and ENCLOSED_PLACE.fullmatch(value) is not None
+
+
+def _check_enclosed(anchor: Mapping[str, Any], folder: Path) -> None:
+    """Look at the files of the anchor in a binder's folder, where its config names any."""
+    named = {value for value in _texts(anchor) if _is_enclosed(value)}
+    if not named:
+        return
+    enclosed = folder / ANCHOR_FOLDER
+    if enclosed.is_symlink() or not enclosed.is_dir():
+        raise ValueError(f"{enclosed}: the anchor's folder is missing or a link; copy the whole binder again")
+    for value in sorted(named - {ENCLOSED_ANCHOR}):
+        require_regular_file(folder / value)
+    for file in sorted(enclosed.glob("*.json")):
+        about = read_json(file, max_bytes=MAX_ANCHOR_BYTES)
+        if file.name in ANCHOR_CONFIGS:
+            require_bounded_numbers(about, str(file))
+
+
+def _absolute(value: Any, folder: Path) -> Any:
+    """`value` with the places in a binder's folder in full."""
+    if isinstance(value, Mapping):
+        return {key: _absolute(inner, folder) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_absolute(inner, folder) for inner in value]
+    return str((folder / value).resolve()) if _is_enclosed(value) else value
+
+
+def _mappings(value: Any, name: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """All mappings in a nested config, itself too, with their dotted names."""
+    if isinstance(value, Mapping):
+        yield name, value
+        for key, inner in value.items():
+            yield from _mappings(inner, f"{name}.{key}")
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _mappings(inner, name)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in a nested config."""
+    if isinstance(value, Mapping | list | tuple):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(inner)
+    elif isinstance(value, str):
+        yield value
+
+
+def enclosed_shapes(folder: Path) -> dict[str, Sequence[int]]:
+    """Shapes of the tensors in the files of an anchor inside a binder's folder; none where it has no such files."""
+    files = sorted((folder / ANCHOR_FOLDER).glob("*.safetensors"))
+    return {f"{file.name}/{name}": shape for file in files for name, shape in read_shapes(file).items()}

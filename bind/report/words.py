@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -23,6 +23,7 @@ def word_galleries(
     label_sets: Mapping[str, Mapping[str, Any]] | None,
     *,
     embed_text: Callable[[list[str]], Tensor],
+    known: Collection[str] | None = None,
     num_queries: int,
 ) -> list[Gallery]:
     """The nearest classes in words of queries spread evenly over the split; none where it has captions or no labels.
@@ -31,13 +32,14 @@ def word_galleries(
         encoded: the modalities with an encoder; two of them have a gallery at most, the first label set of each.
         labels: of the samples, in their order.
         label_sets: those of `evaluate_split`.
+        known: the only texts that `embed_text` takes; None: any.
         num_queries: of each modality.
     """
     shown = [m for m in encoded if m in split.z]
     if "text" in split.z or not num_queries:
         return []
     if label_sets == {}:
-        label_sets = default_label_sets(shown, labels)
+        label_sets = default_label_sets(shown, labels, known)
     galleries: dict[Modality, Gallery] = {}
     for name, options in (label_sets or {}).items():
         label_set = LabelSet.of(name, options, labels)

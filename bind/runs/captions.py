@@ -9,11 +9,10 @@ from textwrap import shorten
 
 import numpy as np
 
-from bind.anchors.processors import TextTransform
 from bind.data.datamodule import BindDataModule
 from bind.data.sources.sample_table import SampleTable
 from bind.media.notices import mark_as_said
-from bind.types import Source
+from bind.types import CuttingTransform, Source
 
 log = logging.getLogger("bind")
 
@@ -28,7 +27,10 @@ EXAMPLE_LENGTH = 100
 def warn_of_cut_captions(data: BindDataModule, splits: Iterable[str]) -> None:
     """Log how many captions of these splits are longer than the text tower takes, their share, and one of them."""
     transform = data.transforms.get("text")
-    if not isinstance(transform, TextTransform) or "text" not in (*data.train_modalities, *data.evaluation_modalities):
+    if not isinstance(transform, CuttingTransform) or "text" not in (
+        *data.train_modalities,
+        *data.evaluation_modalities,
+    ):
         return
     num_looked_at, num_cut, example = 0, 0, ""
     captions = (pair for source in data.sources for split in splits for pair in _captions(source, split))

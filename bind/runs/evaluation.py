@@ -16,6 +16,7 @@ from bind.data.same_values import values_in_both
 from bind.evaluation import QueryResults, as_json, evaluate_split, fused_modalities
 from bind.evaluation.embed import embed_split
 from bind.evaluation.embedded import EmbeddedSplit
+from bind.evaluation.label_sets import known_texts
 from bind.files.writing import write_text
 from bind.report.data_table import data_cells
 from bind.report.html import write_report
@@ -127,6 +128,7 @@ def write_pictures(
         [values.sample(row).label for row in range(len(split.keys))],
         config["data"]["zero_shot"],
         embed_text=functools.partial(binder.embed, "text"),
+        known=known_texts(binder.anchor),
         num_queries=options["num_gallery_queries"],
     )
     pngs = draw_run(run_dir, metrics, shown, values, suffix, fused=fused) | robustness_figures(run_dir, suffix)

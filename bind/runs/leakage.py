@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bind.anchors.dual_encoder import Anchor
 from bind.anchors.near_duplicates import find_near_duplicates
+from bind.anchors.processors import ImageTransform
 from bind.cache.build import CacheOptions, build_cache, cacheable_modalities
 from bind.cache.fill import Engine
 from bind.data.leakage.audit import Audit, Leak, SourceSplit, exact_audit
@@ -29,7 +29,7 @@ from bind.metrics.bootstrap import bootstrap_ci
 from bind.runs.directory import open_run
 from bind.runs.ownership import confined, is_own, is_trusted_place
 from bind.runs.parts import Parts, make_sources
-from bind.types import FactorSource, Modality
+from bind.types import Anchor, FactorSource, Modality
 
 log = logging.getLogger("bind")
 
@@ -225,6 +225,9 @@ def _compare_pictures(
     if not num_pairs:
         return
     what = "pictures that are nearly the same"
+    if not isinstance(anchor.transforms.get("image"), ImageTransform):
+        audit.not_checked.append(f"{what}: the anchor embeds no pictures, {', '.join(anchor.modalities)} alone")
+        return
     hint = "" if thorough else "; `bindspace leakage run=PATH` finds them"
     if not thorough and num_pairs > MAX_PAIRS:
         audit.not_checked.append(f"{what}: {num_pairs:,} pairs{hint}")

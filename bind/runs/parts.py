@@ -164,7 +164,8 @@ def active_pairs(config: Mapping[str, Any], binder: Binder) -> list[Pair]:
         except TypeError as error:
             raise ValueError(f"pairs.{name}: give weight, temperature and learn_temperature ({error})") from error
         unknown = [m for m in (a, b) if m not in known]
-        misspelt = [m for m in unknown if m not in config["encoder"]]
+        # Pairs with pictures stand in the config also where the anchor embeds none.
+        misspelt = [m for m in unknown if m not in config["encoder"] and m not in ("image", "text")]
         if misspelt:
             choices = [*known, *(m for m in config["encoder"] if m not in known)]
             close = difflib.get_close_matches(misspelt[0], choices, n=1)

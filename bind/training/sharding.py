@@ -39,7 +39,7 @@ def shard(binder: Binder, pair_losses: nn.ModuleDict, mesh: DeviceMesh) -> None:
     units: list[nn.Module] = []
     for encoder in binder.encoders.values():
         units += encoder.children() if getattr(encoder, "trunk", None) in shared else [encoder]
-    for unit in (*units, *binder.anchor.model.children()):
+    for unit in (*units, *binder.anchor.towers()):
         for module in reversed(list(unit.modules())):  # what is inside before what it is inside of
             if isinstance(module, nn.ModuleList):
                 for layer in module:

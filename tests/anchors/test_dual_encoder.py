@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from support import runs, tiny
 from transformers import AutoTokenizer, BertConfig, BertModel, Siglip2ImageProcessorPil
 
-from bind.anchors.dual_encoder import Anchor, PretrainedAnchor
+from bind.anchors.dual_encoder import DualEncoder, PretrainedAnchor
 from bind.anchors.scratch import byte_level_tokenizer
 from bind.runs.jobs import train
 
@@ -147,7 +147,7 @@ def test_saving_keeps_the_vectors_to_half_precision_and_saving_again_changes_not
 def test_an_image_tower_for_any_resolution_takes_what_its_processor_gives():
     tokenizer = byte_level_tokenizer(tiny.CORPUS, 300, tiny.NUM_TEXT_TOKENS)
     processor = Siglip2ImageProcessorPil(patch_size=8, max_num_patches=4)
-    anchor = Anchor("naflex", tiny.siglip2(tokenizer), tokenizer, processor)
+    anchor = DualEncoder("naflex", tiny.siglip2(tokenizer), tokenizer, processor)
     for modality, values in VALUES.items():
         z = embed(anchor, modality, values)
         torch.testing.assert_close(z.norm(dim=-1), torch.ones(3))
@@ -254,8 +254,8 @@ def test_an_unknown_tower_is_refused(folders):
 @pytest.fixture
 def num_hashed(monkeypatch):
     """How often the weights of any anchor have been hashed."""
-    hashed, compute = [], Anchor._hash
-    monkeypatch.setattr(Anchor, "_hash", lambda anchor: hashed.append(anchor.name) or compute(anchor))
+    hashed, compute = [], DualEncoder._hash
+    monkeypatch.setattr(DualEncoder, "_hash", lambda anchor: hashed.append(anchor.name) or compute(anchor))
     return lambda: len(hashed)
 
 

@@ -50,6 +50,14 @@ def folders(root):
     return sorted(about.parent for about in root.glob("*/*/about.json"))
 
 
+def test_one_model_by_two_names_is_embedded_once(anchor, tmp_path):
+    fill(anchor, tmp_path)
+    copied = Watched(anchor)
+    copied.name = "the folder of a binder that it was copied into"
+    assert fill(copied, tmp_path)[0] == 0
+    assert len(folders(tmp_path)) == 1
+
+
 def test_what_is_there_is_not_embedded_again(anchor, tmp_path):
     embedded, first = fill(anchor, tmp_path)
     again, second = fill(anchor, tmp_path)

@@ -113,6 +113,36 @@ def test_a_part_of_a_binder_opens_no_other_place(stranger, part, place):
         Binder.load(stranger(name_a_place))
 
 
+@pytest.mark.parametrize(
+    "anchor",
+    [
+        {"_target_": "bind.anchors.vectors.VectorsAnchor", "dim": 64, "texts": "/etc/passwd"},
+        {"_target_": "bind.anchors.vectors.VectorsAnchor", "dim": 64, "texts": "org/name"},
+        {"_target_": "bind.anchors.vectors.VectorsAnchor", "dim": 64, "texts": "./anchor/../binder.json"},
+        {"_target_": "bind.anchors.open_clip.OpenClipAnchor", "pretrained": "local-dir:/etc"},
+        {"_target_": "bind.anchors.towers.TowersAnchor", "weights": "/etc/passwd"},
+        {
+            "_target_": "bind.anchors.towers.TowersAnchor",
+            "dim": 64,
+            "towers": {"image": {"_target_": "bind.anchors.clap.ClapAnchor", "pretrained": "/etc"}},
+        },
+        {
+            "_target_": "bind.anchors.towers.TowersAnchor",
+            "dim": {"a": [{"_target_": "bind.anchors.clap.ClapAnchor", "pretrained": "https://host/x"}]},
+        },
+    ],
+)
+def test_no_kind_of_anchor_opens_another_place(stranger, anchor):
+    with pytest.raises(ValueError, match="names by a place"):
+        Binder.load(stranger(lambda known: known | {"anchor": anchor}))
+
+
+def test_a_part_within_a_part_opens_no_other_place(stranger):
+    inner = {"_target_": "bind.encoders.pretrained.whisper.WhisperEncoder", "pretrained": "/etc"}
+    with pytest.raises(ValueError, match=r"head\.dropout\.deep\.pretrained is '/etc'.*opens no other place"):
+        Binder.load(stranger(lambda known: known | {"head": known["head"] | {"dropout": {"deep": inner}}}))
+
+
 def test_a_link_is_no_enclosed_anchor(stranger):
     folder = stranger(lambda known: known | {"anchor": known["anchor"] | {"pretrained": "./anchor"}})
     (folder / "anchor").symlink_to("/etc")
@@ -211,7 +241,8 @@ def test_an_anchor_from_a_local_folder_goes_along(tmp_path):
     folder = folder.rename(tmp_path / "moved")
     loaded = Binder.load(folder)
     assert not (folder / "anchor" / "pytorch_model.bin").exists()
-    assert loaded.anchor.name == binder.anchor.name
+    assert loaded.anchor.name == "clip"
+    assert str(tmp_path) not in (folder / "binder.json").read_text()
     assert torch.equal(loaded.embed("text", ["a dog"]), binder.embed("text", ["a dog"]))
     again = Binder.load(loaded.save(tmp_path / "again"))
     assert again.anchor.fingerprint == binder.anchor.fingerprint

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from bind.evaluation.anchor import is_at_chance
 from bind.evaluation.embedded import EmbeddedSplit
-from bind.media.pictures import open_image
 from bind.studies.doctor.findings import Finding, FindingKind
-from bind.types import Clip, Sample
-
-if TYPE_CHECKING:
-    from bind.anchors.dual_encoder import Anchor
+from bind.types import Anchor, Clip, Sample, TextLookup
 
 UNKNOWN_DATA = FindingKind(
     "anchor that does not know these data",
@@ -29,31 +26,53 @@ MIN_SAMPLES = 20
 BATCH = 32
 
 
+@functools.lru_cache(maxsize=1)
+def load_named(name: str) -> Anchor:
+    """The anchor of `anchor.pretrained=NAME`."""
+    from bind.anchors.dual_encoder import PretrainedAnchor
+
+    return PretrainedAnchor(name)
+
+
+def load_anchor(anchor: str | Anchor) -> Anchor:
+    """An anchor by its name, or itself."""
+    return load_named(anchor) if isinstance(anchor, str) else anchor
+
+
 def check_anchor(
     samples: Sequence[Sample], readable: Mapping[Clip, Any], anchor: Anchor, name: str
 ) -> tuple[list[Finding], dict[str, Any]]:
-    """Retrieve pictures by captions and captions by pictures with the anchor alone, over at most 200 samples."""
-    both = [s for s in samples if s.values.get("text") and s.values.get("image") and s.values["image"][0] in readable]
+    """Retrieve pictures or sounds by captions and back with the anchor alone, over at most 200 samples."""
+    findings: list[Finding] = []
+    measured: dict[str, Any] = {}
+    for modality in ("image", "audio"):
+        if {modality, "text"} <= set(anchor.modalities) and not isinstance(anchor, TextLookup):
+            of_modality = _check_modality(samples, readable, anchor, name, modality)
+            findings += of_modality[0]
+            measured |= of_modality[1]
+    return findings, measured
+
+
+def _check_modality(
+    samples: Sequence[Sample], readable: Mapping[Clip, Any], anchor: Anchor, name: str, modality: str
+) -> tuple[list[Finding], dict[str, Any]]:
+    both = [s for s in samples if s.values.get("text") and s.values.get(modality) and s.values[modality][0] in readable]
     if len(both) < MIN_SAMPLES:
         return [], {}
     both = [both[i] for i in np.unique(np.linspace(0, len(both) - 1, min(MAX_SAMPLES, len(both))).astype(int))]
     keys = [str(i) for i in range(len(both))]
-    texts, clips = [s.values["text"][0] for s in both], [s.values["image"][0] for s in both]
-    z = {
-        "text": _embed(anchor, "text", texts),
-        "image": _embed(anchor, "image", [open_image(clip) for clip in clips]),
-    }
+    texts, clips = [s.values["text"][0] for s in both], [s.values[modality][0] for s in both]
+    z = {"text": _embed(anchor, "text", texts), modality: _embed(anchor, modality, clips)}
     rows = torch.arange(len(both))
     split = EmbeddedSplit(keys, torch.tensor([s.group_id for s in both]), z, dict.fromkeys(z, rows))
     split.mark_equal_values(
         {
             "text": {(key, 0): texts.index(text) for key, text in zip(keys, texts, strict=True)},
-            "image": {(key, 0): clips.index(clip) for key, clip in zip(keys, clips, strict=True)},
+            modality: {(key, 0): clips.index(clip) for key, clip in zip(keys, clips, strict=True)},
         }
     )
-    figures = {
-        f"{a} → {b}": split.retrieval(a, b, one_per_group=False) for a, b in (("image", "text"), ("text", "image"))
-    }
+    pairs = ((modality, "text"), ("text", modality))
+    figures = {f"{a} → {b}": split.retrieval(a, b, one_per_group=False) for a, b in pairs}
     measured = {
         task: {k: figures[task][k] for k in ("R@1", "chance_R@1", "queries", "pool")} | {"anchor": name}
         for task in figures
@@ -61,10 +80,13 @@ def check_anchor(
     if not all(map(is_at_chance, figures.values())):
         return [], measured
     detail = ", ".join(f"{task}: R@1 {e['R@1']:.2f}, chance {e['chance_R@1']:.2f}" for task, e in figures.items())
-    return [Finding(UNKNOWN_DATA, "image, text", name, detail)], measured
+    return [Finding(UNKNOWN_DATA, f"{modality}, text", name, detail)], measured
 
 
 def _embed(anchor: Anchor, modality: str, values: Sequence[Any]) -> torch.Tensor:
-    collate = anchor.transforms[modality].collate
-    parts = [anchor.embed(modality, collate(list(values[i : i + BATCH]))) for i in range(0, len(values), BATCH)]
+    transform = anchor.transforms[modality]
+    parts = []
+    for start in range(0, len(values), BATCH):
+        items = [transform(value, None) for value in values[start : start + BATCH]]
+        parts.append(anchor.embed(modality, transform.collate(items)))
     return torch.cat(parts).cpu()

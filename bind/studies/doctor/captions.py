@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from textwrap import shorten
 
 from bind.studies.doctor.findings import Finding, FindingKind
-from bind.types import Sample
+from bind.types import Anchor, CuttingTransform, Sample
 
 BATCH_SIZE = 64
 """The default batch, in which samples are each other's negatives."""
@@ -37,19 +37,22 @@ def normalise_caption(caption: str) -> str:
     return " ".join(re.findall(r"\w+", caption.casefold()))
 
 
-def check_cut_captions(samples: Sequence[Sample], anchor: str) -> list[Finding]:
-    """One finding for all captions that have more tokens than the text tower of `anchor` takes."""
+def check_cut_captions(samples: Sequence[Sample], anchor: str | Anchor) -> list[Finding]:
+    """One finding for all captions that have more tokens than the text tower of `anchor` takes, if it has one."""
     captions = [(sample.key, text) for sample in samples for text in sample.values.get("text", ())]
     if all(len(text.encode()) <= NEVER_CUT_BYTES for _, text in captions):
         return []
-    from bind.anchors.dual_encoder import PretrainedAnchor
+    from bind.studies.doctor.anchor import load_anchor
 
-    transform = PretrainedAnchor(anchor).text_transform
+    loaded = load_anchor(anchor)
+    transform = loaded.transforms.get("text")
+    if not isinstance(transform, CuttingTransform):
+        return []
     cut = set(transform.find_cut([text for _, text in captions]))
     if not cut:
         return []
     num_cut = sum(text in cut for _, text in captions)
-    detail = f"{num_cut} of {len(captions)} captions have more than the {transform.max_tokens} tokens of {anchor}"
+    detail = f"{num_cut} of {len(captions)} captions have more than the {transform.max_tokens} tokens of {loaded.name}"
     example = next(text for _, text in captions if text in cut)
     keys = tuple(dict.fromkeys(key for key, text in captions if text in cut))
     return [Finding(CUT_CAPTION, "text", repr(shorten(example, EXAMPLE_LENGTH, placeholder=" …")), detail, keys)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bind.files.writing import write_text
 from bind.studies.doctor.diagnose import diagnose
-from bind.studies.doctor.doors import training_transforms
+from bind.studies.doctor.doors import build_anchor, training_transforms
 from bind.studies.doctor.show import print_diagnosis
 
 
@@ -26,7 +26,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--anchor",
         default="toy",
-        help="the anchor that finds nearly equal pictures, as in anchor.pretrained= (toy); none: skip it",
+        help="the anchor that finds nearly equal pictures, as in anchor.pretrained= (toy); another choice of anchor= "
+        "with its pretrained=: open_clip:local-dir:FOLDER, clap:HUB_ID; none: skip it",
     )
     parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes that read files (0: this one)")
     parser.add_argument(
@@ -44,7 +45,7 @@ def main(arguments: list[str]) -> int:
         parser.error(f"--workers {options.workers}: give 0 or more")
     if options.json is not None and not options.json.resolve().parent.is_dir():
         parser.error(f"--json {options.json}: there is no such folder")
-    anchor = None if options.anchor == "none" else options.anchor
+    anchor = None if options.anchor == "none" else build_anchor(options.anchor, options.config_dir)
     transforms = training_transforms(options.overrides, options.config_dir)
     diagnosis = diagnose(options.manifest, anchor, options.workers, transforms=transforms, known=options.known)
     print_diagnosis(diagnosis)

@@ -21,7 +21,7 @@ from bind.studies.doctor.offsets import MAX_SAMPLES, OUT_OF_STEP, measure_offset
 from bind.studies.doctor.overview import make_overview
 from bind.studies.doctor.table import MISSING, check_splits, read_samples
 from bind.terminal import PrintableConsole
-from bind.types import Clip, Modality, Sample, Transform
+from bind.types import Anchor, Clip, Modality, Sample, TextLookup, Transform
 
 Examined = list[tuple[FileTask, FileFacts]]
 Stream = tuple[Modality, Clip]
@@ -31,7 +31,7 @@ ItemsOfStream = Mapping[Stream, list[Item]]
 
 def diagnose(
     manifest: Path,
-    anchor: str | None = None,
+    anchor: str | Anchor | None = None,
     num_workers: int = 0,
     *,
     transforms: Mapping[Modality, Transform] | None = None,
@@ -41,7 +41,8 @@ def diagnose(
 
     Args:
         manifest: CSV, JSONL or Parquet.
-        anchor: the anchor whose vectors find near duplicates of pictures, as in `anchor.pretrained=`; None skips that.
+        anchor: the anchor whose vectors find near duplicates of pictures, or its name as in `anchor.pretrained=`; None
+            skips that.
         num_workers: processes that read files; 0 reads in this one.
         transforms: what training reads each modality with; None: bind's own with their defaults.
         known: modalities of which splits may share files, as in `evaluation.known`.
@@ -57,6 +58,8 @@ def diagnose(
         [('missing file', 'a.wav')]
     """
     transforms = training_transforms() if transforms is None else transforms
+    if isinstance(anchor, TextLookup):  # its pictures are vectors
+        transforms = {**transforms, **anchor.transforms}
     samples, findings = read_samples(manifest)
     folder = manifest.parent
     diagnosis = Diagnosis(str(manifest), findings=[*findings, *check_splits(samples, folder, known)])
@@ -234,7 +237,7 @@ def _add_near(
     diagnosis: Diagnosis,
     examined: Examined,
     items_of: ItemsOfStream,
-    name: str,
+    anchor: str | Anchor,
     folder: Path,
     known: Sequence[Modality],
     samples: Sequence[Sample],
@@ -244,16 +247,24 @@ def _add_near(
         stretch = facts.stretches[0]
         if task.modality == "image" and stretch.digest is not None and not stretch.is_flat:
             by_content.setdefault(stretch.digest, items_of[task.modality, task.clips[0]][0])
-    if len(by_content) < 2:
+    if len(by_content) < 2 and isinstance(anchor, str):
         return
-    from bind.anchors.dual_encoder import TOY, PretrainedAnchor
-    from bind.studies.doctor.anchor import check_anchor
+    from bind.anchors.dual_encoder import TOY
+    from bind.anchors.processors import ImageTransform
+    from bind.studies.doctor.anchor import check_anchor, load_anchor
     from bind.studies.doctor.near import NEAR_ACROSS, check_near_duplicates
 
-    loaded = PretrainedAnchor(name)
+    loaded = load_anchor(anchor)
+    name = loaded.name
     readable = {clip: facts for task, facts in examined for clip in task.clips if facts.stretches[0].digest is not None}
     unknown, diagnosis.measured["the anchor alone"] = check_anchor(samples, readable, loaded, name)
     diagnosis.findings += unknown
+    if not isinstance(loaded.transforms.get("image"), ImageTransform):
+        if by_content:
+            diagnosis.notes.append(f"image: near duplicates were not looked for, {name} embeds no pictures")
+        return
+    if len(by_content) < 2:
+        return
     findings, thresholds, notes = check_near_duplicates(list(by_content.values()), loaded, folder)
     diagnosis.findings += [f for f in findings if not (f.kind is NEAR_ACROSS and f.modality in known)]
     diagnosis.measured["near duplicates"] = {"anchor": name, **thresholds}

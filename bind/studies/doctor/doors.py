@@ -7,16 +7,18 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from bind.anchors.dual_encoder import TOY
 from bind.anchors.processors import ImageTransform
 from bind.build import ANY_CLASS, build
 from bind.data.transforms.audio import AudioTransform
 from bind.data.transforms.depth import DepthTransform
 from bind.data.transforms.imu import ImuTransform
 from bind.data.transforms.thermal import ThermalTransform
-from bind.types import Clip, Modality, Transform
+from bind.runs.vector_choices import choose_vectors
+from bind.types import Anchor, Clip, Modality, Transform
 
 PACKAGE = Path(__file__).parents[2]
 
@@ -31,18 +33,48 @@ def training_transforms(overrides: Sequence[str] = (), config_dir: Path | None =
     Raises:
         ValueError: for an option that there is not.
     """
-    configs = next(folder / "configs" for folder in (PACKAGE, PACKAGE.parent) if (folder / "configs").is_dir())
-    search = [] if config_dir is None else [f"hydra.searchpath=[file://{config_dir.resolve()}]"]
-    try:
-        with initialize_config_dir(str(configs), version_base="1.3"):
-            config = compose("train", overrides=[*overrides, *search])
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ValueError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}") from error
+    config = _compose(overrides, config_dir)
     options = OmegaConf.to_container(config.transform, resolve=True)
     assert isinstance(options, dict)
     transforms: dict[Modality, Transform] = {str(m): build(o, trust=ANY_CLASS) for m, o in options.items() if o}
     # Its processor belongs to an anchor; what it opens does not depend on that.
     return {"image": ImageTransform(None), **transforms}
+
+
+def build_anchor(name: str, config_dir: Path | None = None) -> str | Anchor:
+    """The anchor that `name` chooses, `none` aside.
+
+    Args:
+        name: as in `anchor.pretrained=` (`toy`, a hub id, a folder), which is left to whoever loads it; or a choice of
+            `anchor=`, alone or with what its `pretrained` is to be: `clap:FOLDER`, `open_clip:local-dir:FOLDER`.
+        config_dir: configs of the user's own, with anchors too.
+
+    Raises:
+        ValueError: for an anchor that can't be loaded.
+    """
+    choice, _, place = name.partition(":")
+    folders = [folder / "anchor" for folder in (_configs(), *([config_dir] if config_dir else []))]
+    is_choice = any((folder / f"{choice}.yaml").is_file() for folder in folders)
+    if choice == TOY or not is_choice or Path(name).exists():
+        return name
+    options = OmegaConf.to_container(_compose([f"anchor={choice}"], config_dir).anchor, resolve=not place)
+    assert isinstance(options, dict)
+    anchor: Anchor = build({**options, **({"pretrained": place} if place else {})}, trust=ANY_CLASS)
+    return anchor
+
+
+def _configs() -> Path:
+    return next(folder / "configs" for folder in (PACKAGE, PACKAGE.parent) if (folder / "configs").is_dir())
+
+
+def _compose(overrides: Sequence[str], config_dir: Path | None) -> DictConfig:
+    """The config of a training; ValueError for an option that there is not."""
+    search = [] if config_dir is None else [f"hydra.searchpath=[file://{config_dir.resolve()}]"]
+    try:
+        with initialize_config_dir(str(_configs()), version_base="1.3"):
+            return compose("train", overrides=[*choose_vectors(overrides, _configs()), *search])
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ValueError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}") from error
 
 
 def file_sort(transform: Transform | None) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,9 +12,7 @@ from bind.anchors.near_duplicates import NUM_MADE_DUPLICATES, embed_with_thumbna
 from bind.media.pictures import open_image
 from bind.studies.doctor.duplicates import name_in_manifest
 from bind.studies.doctor.findings import Finding, FindingKind, Item
-
-if TYPE_CHECKING:
-    from bind.anchors.dual_encoder import Anchor
+from bind.types import Anchor
 
 NEAR_ACROSS = FindingKind("nearly the same picture in two splits", 1.0, "look at the pairs; keep copies in one split")
 NEAR_WITHIN = FindingKind(

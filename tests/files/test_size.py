@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from bind.files.size import SizeLimit, read_shapes
 from bind.model.binder import Binder
-from bind.model.size import SizeLimit, read_shapes
 
 CONFIG = {
     "anchor": {"_target_": "bind.anchors.dual_encoder.PretrainedAnchor", "pretrained": "toy"},

@@ -6,15 +6,16 @@ beside it. What is made of a description therefore counts as it is made, against
 
 from __future__ import annotations
 
+import contextlib
 import math
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from bind.files.plain_data import parse_json, require_kinds
 from bind.files.reading import reading
@@ -147,3 +148,13 @@ def _num_new_values(func: Any, args: Sequence[Any]) -> int:
     if name in FROM_NUMBERS:
         return sum(abs(int(x)) for x in args if isinstance(x, int | float))
     return 0
+
+
+@contextlib.contextmanager
+def limited_by_file(path: Path) -> Iterator[None]:
+    """What is built in the block counts against the weights in this file, not against those of a block around it.
+
+    For a part with a file of weights that is read as the part is built, such as an anchor in a saved binder.
+    """
+    with _disable_current_modes(), SizeLimit(read_shapes(path)):
+        yield
