@@ -83,6 +83,19 @@ def test_the_code_of_the_page_on_using_a_binder_runs(recorded_run, tmp_path, mon
     assert "Retrieval, val split" in capsys.readouterr().out
 
 
+def test_the_code_of_the_page_on_anchors_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    of_vectors, module, of_binder = documents.blocks((DOCS / "anchors.md").read_text(), "python")
+    assert module.startswith("# my_space.py")
+    (tmp_path / "my_space.py").write_text(module)
+    for block in (of_vectors, of_binder):
+        exec(compile(block, "anchors.md", "exec"), {})
+    shown = capsys.readouterr().out
+    assert "1.0000" in shown, "the looked-up vector of a text is its own"
+    sys.modules.pop("my_space")
+
+
 def test_the_keys_that_are_often_set_exist():
     section = (DOCS / "training.md").read_text().partition("## Keys that are often set")[2].partition("\n## ")[0]
     cells = re.findall(r"^\| (`.*?) \|", section.replace("\\|", "/"), flags=re.MULTILINE)

@@ -31,6 +31,7 @@ ALLOWED_IN = {
     "lightning": ("data.datamodule", "training", "runs", "studies"),
     "transformers": ("anchors", "encoders.pretrained", "data.transforms.pretrained"),
     "tokenizers": ("anchors", "encoders.pretrained", "data.transforms.pretrained"),
+    "open_clip": ("anchors",),
     "obstore": ("data.sources.shards",),
     "peft": ("encoders.lora",),
     "av": ("media",),

@@ -1,5 +1,6 @@
 """Small dual encoders of every family, written to disk as their owners would, and a Binder over one of them."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,163 @@ def write_anchor(folder: Path, family: str = "clip", seed: int = 0) -> Path:
                     parameter.normal_(std=0.3)
     for part in (model, tokenizer, make_processor()):
         part.save_pretrained(folder)
+    return folder
+
+
+OPEN_CLIP_TEXT = {"context_length": 12, "width": 16, "heads": 2, "layers": 2}
+OPEN_CLIP: dict[str, dict[str, Any]] = {
+    "clip": {
+        "vision_cfg": {"image_size": IMAGE_SIZE_PX, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
+        "text_cfg": {**OPEN_CLIP_TEXT, "vocab_size": 49408},
+    },
+    # SigLIP's text tower: a tokenizer of transformers, no causal mask, the last place is the text's.
+    "siglip": {
+        "custom_text": True,
+        "init_logit_bias": -10,
+        "vision_cfg": {"image_size": IMAGE_SIZE_PX, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
+        "text_cfg": {
+            **OPEN_CLIP_TEXT,
+            "vocab_size": 310,
+            "hf_tokenizer_name": "someone/siglip",
+            "tokenizer_kwargs": {"clean": "canonicalize"},
+            "no_causal_mask": True,
+            "pool_type": "last",
+            "proj_bias": True,
+        },
+    },
+    "timm": {
+        "custom_text": True,
+        "vision_cfg": {"timm_model_name": "test_convnext", "timm_pool": "avg", "timm_proj": "linear", "image_size": 32},
+        "text_cfg": {**OPEN_CLIP_TEXT, "vocab_size": 49408, "no_causal_mask": True},
+    },
+}
+"""Name → `model_cfg` of small models of open_clip."""
+OPEN_CLIP_PICTURES = {
+    "clip": {},
+    "siglip": {"mean": [0.5] * 3, "std": [0.5] * 3, "resize_mode": "squash"},
+    "timm": {"mean": [0.0] * 3, "std": [1.0] * 3, "interpolation": "bilinear"},
+}
+
+
+def write_open_clip(folder: Path, family: str = "clip", seed: int = 0) -> Path:
+    """A random model of open_clip, as its library lays it out."""
+    import open_clip
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {"model_cfg": {"embed_dim": DIM, **OPEN_CLIP[family]}, "preprocess_cfg": OPEN_CLIP_PICTURES[family]}
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    if family == "siglip":
+        byte_level_tokenizer(CORPUS, 300, 12).save_pretrained(folder)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = open_clip.create_model(f"local-dir:{folder}", load_weights=False, pretrained_text=False)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.ndim >= 2:
+                    parameter.normal_(std=0.3)
+    save_file({name: x.contiguous() for name, x in model.state_dict().items()}, folder / "open_clip_model.safetensors")
+    return folder
+
+
+def write_clap(folder: Path, seed: int = 0, truncation: str = "rand_trunc") -> Path:
+    """A random CLAP whose windows are one second at 8 kHz; `fusion` is the variant with four pictures of a sound."""
+    tokenizer = byte_level_tokenizer(CORPUS, 300, NUM_TEXT_TOKENS)
+    is_fusion = truncation == "fusion"
+    audio = {
+        "spec_size": 64,
+        "num_mel_bins": 16,
+        "patch_size": 4,
+        "patch_stride": [4, 4],
+        "window_size": 4,
+        "depths": [1, 1],
+        "num_attention_heads": [1, 2],
+        "patch_embeds_hidden_size": 8,
+        "hidden_size": 16,
+        "enable_fusion": is_fusion,
+        "enable_patch_fusion": is_fusion,
+        "aff_block_r": 1,
+    }
+    positions = tokenizer.pad_token_id + 1 + NUM_TEXT_TOKENS
+    config = tf.ClapConfig(
+        text_config=_text(tokenizer, max_position_embeddings=positions), audio_config=audio, projection_dim=DIM
+    )
+    extractor = tf.ClapFeatureExtractor(
+        feature_size=16, sampling_rate=8000, max_length_s=1, frequency_max=4000, truncation=truncation
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = tf.ClapModel(config).eval()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.ndim >= 2:
+                    parameter.normal_(std=0.3)
+    for part in (model, tokenizer, extractor):
+        part.save_pretrained(folder)
+    return folder
+
+
+def write_embedding_gemma(folder: Path, seed: int = 0) -> Path:
+    """A random EmbeddingGemma 2 of text and pictures of a few patches."""
+    tokenizer = byte_level_tokenizer(CORPUS, 300, NUM_TEXT_TOKENS)
+    names = ("boi_token", "image_token", "eoi_token", "audio_token", "boa_token", "eoa_token")
+    special = {name: f"<{name}>" for name in names}
+    tokenizer.add_special_tokens({"extra_special_tokens": list(special.values())})
+    tokenizer = tf.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer.backend_tokenizer,
+        pad_token="<pad>",
+        bos_token="<start>",
+        eos_token="<end>",
+        model_max_length=NUM_TEXT_TOKENS,
+        extra_special_tokens=special,
+    )
+    ids = {name: tokenizer.convert_tokens_to_ids(token) for name, token in special.items()}
+    text = {
+        "vocab_size": len(tokenizer) + 1,
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 8,
+        "global_head_dim": 8,
+        "num_global_key_value_heads": 1,
+        "hidden_size_per_layer_input": 8,
+        "embedding_dim": DIM,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    vision = {
+        "model_type": "gemma4_vision",
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "patch_size": 4,
+        "pooling_kernel_size": 2,
+        "position_embedding_size": 64,
+    }
+    config = tf.EmbeddingGemma2Config(
+        text_config=text,
+        vision_config=vision,
+        audio_config=None,
+        boi_token_id=ids["boi_token"],
+        eoi_token_id=ids["eoi_token"],
+        image_token_id=ids["image_token"],
+        audio_token_id=ids["audio_token"],
+        video_token_id=len(tokenizer),
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = tf.EmbeddingGemma2Model(config).eval()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.ndim >= 2:
+                    parameter.normal_(std=0.3)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    tf.Gemma4ImageProcessorPil(patch_size=4, max_soft_tokens=70, pooling_kernel_size=2).save_pretrained(folder)
     return folder
 
 

@@ -1,0 +1,204 @@
+"""Anchor of an open_clip model: MobileCLIP2, PE-Core, DFN, ConvNeXt, EVA, and more without a class in transformers."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from bind.anchors.frozen import FrozenAnchor
+from bind.anchors.model_files import enclose_folder, first_line, locate_model, refuse_pickle
+from bind.anchors.processors import NUM_VIDEO_FRAMES, FramesTransform, ImageTransform, TextTransform
+from bind.files.plain_data import read_json, require_kinds
+from bind.files.size import limited_by_file
+from bind.types import Inputs, Modality, Transform
+
+CONFIG_NAME = "open_clip_config.json"
+WEIGHTS_NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "model.safetensors")
+FILES = f"{CONFIG_NAME}, the weights of exactly that model as {WEIGHTS_NAMES[0]}, and the tokenizer's files"
+MAX_BYTES = 2**24
+PLAIN_NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
+"""Of an architecture of timm: one with `/` or `:` is a model elsewhere."""
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
+TOKENIZER_OPTIONS = frozenset({"clean", "strip_sep_token", "lower", "reduction_mask"})
+"""What a config may say of its tokenizer; others would name files, or code to run."""
+
+
+class OpenClipAnchor(FrozenAnchor):
+    """Any image and text model of open_clip, with its own preprocessing and tokenizer.
+
+    Texts are embedded as open_clip does it: the padding is not masked, a tower that needs a mask makes its own.
+
+    Args:
+        pretrained: a hub id (`timm/PE-Core-B-16`, also as `hf-hub:…`) or a folder with `open_clip_config.json` and
+            safetensors (also as `local-dir:…`).
+
+    Raises:
+        ValueError: where the library is not installed, or nothing can be loaded from `pretrained`.
+    """
+
+    def __init__(self, pretrained: str) -> None:
+        try:
+            import open_clip
+        except ImportError as error:
+            raise ValueError("anchor=open_clip needs its extra: pip install 'bindspace[open_clip]'") from error
+        place = pretrained.removeprefix("local-dir:").removeprefix("hf-hub:")
+        if pretrained.startswith("local-dir:") and not Path(place).is_dir():
+            raise ValueError(f"anchor.pretrained={pretrained}: there is no such folder")
+        folder = locate_model(place, files=FILES)
+        config = _read_config(folder, pretrained)
+        source = f"local-dir:{folder}"
+        has_own_tokenizer = bool(config["text_cfg"].get("hf_tokenizer_name"))
+        options = {"trust_remote_code": False} if has_own_tokenizer else {}
+        try:
+            with limited_by_file(_weights_of(folder, pretrained)):
+                model = open_clip.create_model(source, require_pretrained=True)
+            tokenizer = open_clip.get_tokenizer(source, **options)
+        except (
+            Exception
+        ) as error:  # of open_clip, timm, transformers and safetensors, whatever a folder makes them raise
+            raise ValueError(
+                f"anchor.pretrained={pretrained} could not be loaded: {first_line(error)}\nThe folder needs "
+                f"{FILES} where the config names one, as on the hub."
+            ) from error
+        preprocessing = open_clip.get_model_preprocess_cfg(model)
+        image_processor = OpenClipImageProcessor(preprocessing)
+        text_transform = OpenClipTextTransform(tokenizer, int(tokenizer.context_length))
+        transforms: dict[Modality, Transform] = {
+            "image": ImageTransform(image_processor),
+            "text": text_transform,
+            "video": FramesTransform(image_processor),
+        }
+        super().__init__(pretrained, 0, transforms)
+        self._place = place
+        self.text_transform = text_transform
+        self.image_processor = image_processor
+        self.model: Any = model
+        self.requires_grad_(False)
+        self.train()
+        with torch.no_grad():
+            self.dim = int(self.compute_features("text", self.text_transform.collate(["a"])).shape[-1])
+
+    def compute_features(self, modality: Modality, inputs: Inputs) -> Tensor:
+        """See `FrozenAnchor`; of `image` `pixel_values` (B_m, 3, H, W), of `text` `input_ids` (B_m, L)."""
+        assert isinstance(inputs, dict)
+        features: Tensor = (
+            self.model.encode_text(inputs["input_ids"])
+            if modality == "text"
+            else self.model.encode_image(inputs["pixel_values"])
+        )
+        return features
+
+    def describe_preprocessing(self) -> Sequence[str]:
+        """The preprocessing of pictures, the frames of a video, and the tokenizer with its length."""
+        frames = f"{NUM_VIDEO_FRAMES} frames of a video"
+        return ["open_clip", self.image_processor.to_json_string(), frames, *self.text_transform.fingerprint_parts()]
+
+    def towers(self) -> Sequence[torch.nn.Module]:
+        """The model's parts."""
+        return list(self.model.children())
+
+    def enclose(self, folder: Path) -> dict[str, Any]:
+        """The model's folder, where it was loaded from one; else its hub id."""
+        return enclose_folder(self._place, folder) or {"pretrained": self._place}
+
+
+class OpenClipImageProcessor:
+    """open_clip's preprocessing in evaluation, called as a processor of transformers is.
+
+    Args:
+        preprocessing: size, mean, std, interpolation and so on, as `open_clip.get_model_preprocess_cfg` gives them.
+    """
+
+    def __init__(self, preprocessing: Mapping[str, Any]) -> None:
+        from open_clip.transform import PreprocessCfg, image_transform_v2
+
+        self.preprocessing = dict(preprocessing)
+        self._transform = image_transform_v2(PreprocessCfg(**preprocessing), is_train=False)
+
+    def __call__(self, images: Sequence[Image.Image], return_tensors: str = "pt") -> dict[str, Tensor]:
+        return {"pixel_values": torch.stack([self._transform(image) for image in images])}
+
+    def to_json_string(self) -> str:
+        """The preprocessing as text."""
+        return json.dumps(self.preprocessing, sort_keys=True, default=list)
+
+
+class OpenClipTextTransform(TextTransform):
+    """A string → itself; a list of strings → `input_ids` (B, `max_tokens`), by a tokenizer of open_clip.
+
+    That cleans texts itself. What is longer than it takes is cut, and the log says so once.
+    """
+
+    def __init__(self, tokenizer: Any, max_tokens: int) -> None:
+        self.tokenizer, self.max_tokens = tokenizer, max_tokens
+        self._num_special = 3
+
+    def tokenize(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        """See `TextTransform.tokenize`."""
+        return {"input_ids": self.tokenizer(list(texts), context_length=self.max_tokens)}
+
+    def find_cut(self, texts: Sequence[str]) -> list[str]:
+        """See `TextTransform.find_cut`; a text is cut where a longer context has other tokens."""
+        long = [text for text in texts if len(text.encode()) + self._num_special > self.max_tokens]
+        if not long:
+            return []
+        fitting_BL = self.tokenizer(long, context_length=self.max_tokens)
+        longer_BL = self.tokenizer(long, context_length=self.max_tokens + 1)
+        padding = getattr(getattr(self.tokenizer, "tokenizer", None), "pad_token_id", 0)
+        is_cut_B = (longer_BL[:, :-1] != fitting_BL).any(dim=1) | (longer_BL[:, -1] != padding)
+        return [text for text, is_cut in zip(long, is_cut_B.tolist(), strict=True) if is_cut]
+
+    def fingerprint_parts(self) -> tuple[str, ...]:
+        """What decides the token ids: the tokenizer's class, vocabulary and options, and the length."""
+        inner = getattr(self.tokenizer, "tokenizer", None)
+        vocabulary = self.tokenizer.encoder if inner is None else inner.get_vocab()
+        cleaning = getattr(self.tokenizer, "clean_fn", None)
+        is_stripped = getattr(self.tokenizer, "strip_sep_token", False)
+        described = (type(self.tokenizer).__name__, getattr(cleaning, "__name__", ""), is_stripped, self.max_tokens)
+        return repr(sorted(vocabulary.items())), repr(described)
+
+
+def _read_config(folder: Path, pretrained: str) -> dict[str, Any]:
+    """The `model_cfg` of a folder, which names no place; ValueError where there is none, or it does."""
+    path = folder / CONFIG_NAME
+    if not path.is_file():
+        other = " It holds config.json, a model of transformers: choose anchor=clip" if _is_transformers(folder) else ""
+        raise ValueError(f"anchor.pretrained={pretrained} is no model of open_clip: it has no {CONFIG_NAME}.{other}")
+    kinds = {"model_cfg": dict}
+    config = require_kinds(read_json(path, max_bytes=MAX_BYTES), kinds, str(path))["model_cfg"]
+    require_kinds(config, {"embed_dim": int, "vision_cfg": dict, "text_cfg": dict}, f"{path}: model_cfg")
+    vision, text = config["vision_cfg"], config["text_cfg"]
+    for key, name, pattern in (
+        ("vision_cfg.timm_model_name", vision.get("timm_model_name"), PLAIN_NAME),
+        ("text_cfg.hf_model_name", text.get("hf_model_name"), HUB_NAME),
+    ):
+        if name and not (isinstance(name, str) and pattern.fullmatch(name) and not Path(name).exists()):
+            raise ValueError(f"{path}: {key} is {name!r}, a place and not the name of an architecture")
+    options = text.get("tokenizer_kwargs") or {}
+    if unknown := sorted(set(options) - TOKENIZER_OPTIONS):
+        raise ValueError(f"{path}: text_cfg.tokenizer_kwargs has {unknown}; known are {sorted(TOKENIZER_OPTIONS)}")
+    return config
+
+
+def _is_transformers(folder: Path) -> bool:
+    return (folder / "config.json").is_file()
+
+
+def _weights_of(folder: Path, pretrained: str) -> Path:
+    """The file of weights that open_clip reads of a folder; ValueError where that is a pickle, or there is none."""
+    weights = [folder / name for name in WEIGHTS_NAMES if (folder / name).is_file()]
+    if weights and not (weights[0].name == WEIGHTS_NAMES[-1] and list(folder.glob("open_clip_pytorch_model.*"))):
+        return weights[0]
+    save_again = (
+        f"import torch, safetensors.torch as s; s.save_file(torch.load('{folder}/open_clip_pytorch_model.bin'), "
+        f"'{folder}/{WEIGHTS_NAMES[0]}')"
+    )
+    refuse_pickle(folder, pretrained, save_again)
+    raise ValueError(f"anchor.pretrained={pretrained} has no weights: it needs {WEIGHTS_NAMES[0]}")
