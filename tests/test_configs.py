@@ -23,6 +23,7 @@ CHOICES = sorted(
     f"{path.parent.relative_to(CONFIG_DIR)}={path.stem}"
     for path in CONFIG_DIR.rglob("*/*.yaml")
     if path.parent.name not in ("experiment", "sweep")  # sweeps: tests/test_sweeps.py
+    if "${encoder." not in path.read_text()  # transforms that their encoders choose
 )
 CONTRACT = {
     "modalities": ["audio", "imu"],
