@@ -46,9 +46,13 @@ def hash_stretches(content: np.ndarray, starts_N: np.ndarray, lengths_N: np.ndar
     padded[len(content) :] = 0
     words = np.ndarray((len(content) + WORD_BYTES + 1,), "<u8", padded.data, strides=(1,))
     hashes_N = _mix(lengths_N.astype(np.uint64) + _FACTOR_2)
+    num_whole = int(lengths_N.min()) // WORD_BYTES if len(lengths_N) else 0
+    for done in range(0, num_whole * WORD_BYTES, WORD_BYTES):  # all stretches have these
+        hashes_N ^= words[starts_N + done]
+        hashes_N = _mix(hashes_N)
     rows = np.arange(len(starts_N))
-    for done in range(0, int(lengths_N.max(initial=0)), WORD_BYTES):
-        rows = rows[lengths_N[rows] > done] if done else rows[lengths_N > 0]
+    for done in range(num_whole * WORD_BYTES, int(lengths_N.max(initial=0)), WORD_BYTES):
+        rows = rows[lengths_N[rows] > done]
         word = words[starts_N[rows] + done]
         num_left = np.minimum(lengths_N[rows] - done, WORD_BYTES)
         word &= np.uint64(0xFFFFFFFFFFFFFFFF) >> ((WORD_BYTES - num_left) * 8).astype(np.uint64)

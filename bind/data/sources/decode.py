@@ -36,8 +36,6 @@ from bind.types import Modality
 
 WHITESPACE = "".join(chr(code) for code in range(sys.maxunicode + 1) if chr(code).isspace())
 """What `str.strip` takes away."""
-PLAIN_ASCII = r"^[\x20-\x25\x27-\x7e]+$"
-"""Letters that `clean_text` leaves alone: no entities, nothing that can't be seen."""
 SAYS_SOMETHING = (
     r"(?:[A-Za-z0-9][^A-Za-z0-9]*){5}"  # no word for nothing has so many, and none of these is ever taken away
     r"|[\x{0590}-\x{0fff}\x{3040}-\x{d7ff}]"  # letters that no mended text loses
@@ -134,7 +132,7 @@ class BatchDecoder:
         splits, columns["split"] = columns["split"], _split_codes(columns["split"])
         owners = self._texts(rows, "owner")
         if len(owners.items):
-            owners.items = _compose(_whole_numbers(owners.items))
+            owners.items = compose_names(_whole_numbers(owners.items))
         is_plain &= owners.is_plain
         columns["owner"] = _lists(owners.counts, owners.items, missing=False)
         for modality in self.reader.modalities:
@@ -316,8 +314,8 @@ def _whole_numbers(texts: Any) -> Any:
     return pc.replace_substring_regex(texts, r"^([+-]?[0-9]+)\.0+$", r"\1")
 
 
-def _compose(texts: Any) -> Any:
-    """Names in Unicode's composed form."""
+def compose_names(texts: Any) -> Any:
+    """The names of an Arrow array in Unicode's composed form."""
     if not (string_bytes(texts)[0] > 0x7F).any():
         return texts
     encoded = texts.dictionary_encode()
@@ -334,7 +332,7 @@ def _captions(values: _Items) -> _Items:
     values.items = _strip(values.items, WHITESPACE + INVISIBLE)
     if not len(values.items):
         return values
-    is_ascii = pc.match_substring_regex(values.items, PLAIN_ASCII).to_numpy(zero_copy_only=False)
+    is_ascii = _are_plain(values.items)
     longest = max(map(len, MISSING_WORDS))
     short = np.flatnonzero(_lengths(values.items) <= longest)
     words = pc.utf8_lower(values.items.take(pa.array(short)))
@@ -348,6 +346,16 @@ def _captions(values: _Items) -> _Items:
         doubtful[others] |= ~says | pc.match_substring_regex(texts, DOUBTFUL).to_numpy(zero_copy_only=False)
     values.doubt(doubtful)
     return values
+
+
+def _are_plain(texts: Any) -> np.ndarray:
+    """Bool (N,): the texts of letters that `clean_text` leaves alone, which are not empty."""
+    content, starts, lengths = string_bytes(texts)
+    plain = lengths > 0
+    is_other = (content < 0x20) | (content > 0x7E) | (content == ord("&"))
+    if is_other.any():
+        plain[plain] = ~np.logical_or.reduceat(is_other, starts[plain])
+    return plain
 
 
 def _lists(counts: np.ndarray, items: Any, *, missing: bool) -> pa.ListArray:

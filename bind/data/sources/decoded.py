@@ -7,15 +7,27 @@ their checksum and a mark.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import hashlib
+import io
 import json
+import logging
 import os
+import shutil
 import struct
+import tempfile
+import weakref
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pyarrow as pa
+
+from bind.files.writing import open_atomically
+
+logger = logging.getLogger("bind.data")
 
 MARK = b"bindcol1"
 _END = struct.Struct("<QI8s")
@@ -165,3 +177,74 @@ def identify_file(path: Path) -> dict[str, Any]:
         file.seek(max(0, stat.st_size - 2**20))
         checksum = zlib.crc32(file.read(2**20), checksum)
     return {"num_bytes": stat.st_size, "modified_ns": stat.st_mtime_ns, "ends": checksum}
+
+
+def open_kept(folder: Path, stem: str, identity: dict[str, Any], decode: Callable[[BinaryIO], None]) -> MappedColumns:
+    """What `decode` writes, mapped, from a file of `folder` that is written if it is not there yet.
+
+    Args:
+        folder: where the file is; it is made.
+        stem: the first part of its name; files of other identities with the same are deleted when it is written.
+        identity: what it is decoded from; `decode` writes it among the facts.
+
+    Raises:
+        OSError: where the folder can't be written.
+    """
+    checksum = hashlib.blake2b(repr(sorted(identity.items())).encode(), digest_size=8).hexdigest()
+    target = folder / f"{stem}-{checksum}.arrow"
+    if (columns := _open_decoded(target, identity)) is not None:
+        return columns
+    folder.mkdir(parents=True, exist_ok=True)
+    with _one_at_a_time(folder / f"{stem}.lock"):
+        if (columns := _open_decoded(target, identity)) is None:
+            with open_atomically(target) as file:
+                decode(file)
+            for earlier in folder.glob(f"{stem}-*.arrow"):
+                if earlier != target:
+                    earlier.unlink(missing_ok=True)
+            columns = MappedColumns(target, identity)
+    return columns
+
+
+def _open_decoded(target: Path, identity: dict[str, Any]) -> MappedColumns | None:
+    """What is decoded already; None where it is not there, or damaged, which is logged."""
+    if not target.is_file():
+        return None
+    try:
+        return MappedColumns(target, identity)
+    except DamagedColumnsError as error:
+        logger.warning("%s", error)
+        return None
+
+
+@contextlib.contextmanager
+def _one_at_a_time(lock: Path) -> Iterator[None]:
+    """Wait until no other process is in the block with this file; on a file system without locks they don't wait."""
+    with lock.open("a") as file:
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def open_for_this_process(stem: str, decode: Callable[[BinaryIO], None], *, in_memory: bool) -> MappedColumns:
+    """What `decode` writes, in memory or in the system's folder for temporary files until this process lets it go."""
+    if in_memory:
+        content = io.BytesIO()
+        decode(content)
+        return MappedColumns(content.getvalue())
+    folder = tempfile.mkdtemp(prefix="bindspace-")
+    try:
+        target = Path(folder, f"{stem}.arrow")
+        with target.open("wb") as file:
+            decode(file)
+        columns = MappedColumns(target)
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    weakref.finalize(columns, _delete_here, folder, os.getpid())
+    return columns
+
+
+def _delete_here(folder: str, pid: int) -> None:
+    if os.getpid() == pid:  # not in processes that were forked from this one
+        shutil.rmtree(folder, ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import logging
 import os
 import stat
@@ -163,19 +164,19 @@ class ManifestSource:
 
         Of very many files some are looked at; `bindspace doctor` looks at all.
         """
-        first_use: dict[Path, str] = {}  # file → modality and key
-        file_modalities = self._facts["columns"]
-        every = SampleTable(columns, range(columns.starts[-1]), self.path.parent, file_modalities)
-        file_modalities = [m for m in file_modalities if m != "text" and m not in every.vectors]
-        for row, place, number in zip(*(column.to_pylist() for column in columns.files.columns), strict=True):
-            modality = file_modalities[place]
-            clip = every.values(row, [modality])[modality][number]
-            first_use.setdefault(clip.path, f"{modality} of key {every.key(row)!r}")
+        every = SampleTable(columns, range(columns.starts[-1]), self.path.parent, self._facts["columns"])
+        file_modalities = [m for m in self._facts["columns"] if m != "text" and m not in every.vectors]
+        rows, places, texts = (column.to_pylist() for column in columns.files.columns)
+        first_use: dict[Path, int] = {}
+        for number, text in enumerate(texts):
+            first_use.setdefault(self.path.parent / text, number)
+        paths = list(first_use)
+        chunks = [paths[start : start + 256] for start in range(0, len(paths), 256)]
         with ThreadPoolExecutor(NUM_THREADS) as threads:
-            are_links = list(threads.map(_is_link, first_use, chunksize=256))
-        uses = zip(first_use.items(), are_links, strict=True)
-        missing = [f"{path} ({use})" for (path, use), is_link in uses if is_link is None]
-        if missing:
+            are_links = list(itertools.chain.from_iterable(threads.map(lambda chunk: [*map(_is_link, chunk)], chunks)))
+        if gone := [path for path, is_link in zip(paths, are_links, strict=True) if is_link is None]:
+            uses = [(path, first_use[path]) for path in gone]
+            missing = [f"{path} ({file_modalities[places[n]]} of key {every.key(rows[n])!r})" for path, n in uses]
             looked_at = "" if self._facts["all_files"] else " that were looked at"
             raise ValueError(
                 f"{self.path}: {len(missing)} of {len(first_use)} files{looked_at} do not exist: {list_some(missing)}. "

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
-import io
 import logging
 import os
-import shutil
-import tempfile
-import weakref
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,16 +18,15 @@ from bind.data.hashes import repeated_hashes
 from bind.data.sources.arrow_rows import OtherColumnsError, TableReader
 from bind.data.sources.cells import RowReader
 from bind.data.sources.decode import BatchDecoder
-from bind.data.sources.decoded import DamagedColumnsError, MappedColumns, identify_file, write_columns
+from bind.data.sources.decoded import MappedColumns, identify_file, open_for_this_process, open_kept, write_columns
 from bind.data.sources.rows import iterate_rows, require_table
 from bind.data.sources.splits import list_some
 from bind.data.sources.table_facts import FactsCollector
 from bind.files.reading import reading
-from bind.files.writing import open_atomically
 
 logger = logging.getLogger("bind.data")
 
-VERSION = 1
+VERSION = 2
 """Raised where the same table would be decoded otherwise."""
 FOLDER = "tables"
 MAX_BYTES_IN_MEMORY = 2**25
@@ -49,78 +44,22 @@ def open_table(path: Path, cache_dir: Path | None) -> MappedColumns:
     Raises:
         ValueError: naming the file and the row, for what is wrong with the table itself.
     """
-    if cache_dir is None:
-        return _open_without_cache(path)
     require_table(path)
-    stem = f"{path.stem[:60]}-{hashlib.blake2b(os.path.abspath(path).encode(), digest_size=8).hexdigest()}"
-    identity = _identify(path)
-    checksum = hashlib.blake2b(repr(sorted(identity.items())).encode(), digest_size=8).hexdigest()
-    target = cache_dir / FOLDER / f"{stem}-{checksum}.arrow"
-    if (columns := _open_decoded(target, identity)) is not None:
-        return columns
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with _one_at_a_time(target.parent / f"{stem}.lock"):
-            if (columns := _open_decoded(target, identity)) is None:
-                with open_atomically(target) as file:
-                    _decode(path, file)
-                for earlier in target.parent.glob(f"{stem}-*.arrow"):
-                    if earlier != target:
-                        earlier.unlink(missing_ok=True)
-                columns = MappedColumns(target, identity)
-    except OSError as error:
-        logger.warning("%s: can't be kept in %s (%s): it is decoded for this process", path, cache_dir, error.strerror)
-        return _open_without_cache(path)
-    return columns
+    if cache_dir is not None:
+        stem = f"{path.stem[:60]}-{hashlib.blake2b(os.path.abspath(path).encode(), digest_size=8).hexdigest()}"
+        try:
+            return open_kept(cache_dir / FOLDER, stem, _identify(path), partial(_decode, path))
+        except OSError as error:
+            logger.warning(
+                "%s: can't be kept in %s (%s): it is decoded for this process", path, cache_dir, error.strerror
+            )
+    is_small = path.stat().st_size <= MAX_BYTES_IN_MEMORY
+    return open_for_this_process(path.stem[:60], partial(_decode, path), in_memory=is_small)
 
 
 def _identify(path: Path) -> dict[str, Any]:
     with reading(path, "not readable as a table", "Write it again, or check its path"):
         return {"version": VERSION, "name": path.name, **identify_file(path)}
-
-
-def _open_decoded(target: Path, identity: dict[str, Any]) -> MappedColumns | None:
-    """What is decoded already; None where it is not there, or damaged, which is logged."""
-    if not target.is_file():
-        return None
-    try:
-        return MappedColumns(target, identity)
-    except DamagedColumnsError as error:
-        logger.warning("%s", error)
-        return None
-
-
-@contextlib.contextmanager
-def _one_at_a_time(lock: Path) -> Iterator[None]:
-    """Wait until no other process is in the block with this file; on a file system without locks they don't wait."""
-    with lock.open("a") as file:
-        with contextlib.suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _open_without_cache(path: Path) -> MappedColumns:
-    require_table(path)
-    if path.stat().st_size <= MAX_BYTES_IN_MEMORY:
-        content = io.BytesIO()
-        _decode(path, content)
-        return MappedColumns(content.getvalue())
-    folder = tempfile.mkdtemp(prefix="bindspace-")
-    try:
-        target = Path(folder, f"{path.stem[:60]}.arrow")
-        with target.open("wb") as file:
-            _decode(path, file)
-        columns = MappedColumns(target)
-    except BaseException:
-        shutil.rmtree(folder)
-        raise
-    weakref.finalize(columns, _delete_here, folder, os.getpid())
-    return columns
-
-
-def _delete_here(folder: str, pid: int) -> None:
-    if os.getpid() == pid:  # not in processes that were forked from this one
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _decode(path: Path, file: BinaryIO) -> None:
@@ -143,10 +82,15 @@ def _decode_with(table: TableReader, file: BinaryIO) -> None:
 
     def batches() -> Iterator[pa.RecordBatch]:
         try:
-            for rows in table.batches():
-                batch = decoder.decode(rows)
-                facts.add(batch)
-                yield batch
+            decoded = map(decoder.decode, table.batches())
+            with ThreadPoolExecutor(2) as threads:  # one reads ahead, the other gathers facts, this one writes
+                coming, added = threads.submit(next, decoded, None), threads.submit(lambda: None)
+                while (batch := coming.result()) is not None:
+                    coming = threads.submit(next, decoded, None)
+                    added.result()
+                    added = threads.submit(facts.add, batch)
+                    yield batch
+                added.result()
         except ValueError:
             _raise_first_fault(table)
             raise

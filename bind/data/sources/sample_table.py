@@ -222,30 +222,27 @@ class SampleTable(Sequence[Sample]):
 
     def parts(self, columns: Sequence[str] | None = None, *, verify: bool = True) -> Iterator[pa.RecordBatch]:
         """The samples in their order, as record batches of these columns, all by default."""
+        for batch, rows in self._stretches(verify):
+            part = batch if columns is None else batch.select(columns)
+            yield part.slice(rows.start, len(rows)) if isinstance(rows, range) else part.take(pa.array(rows))
+
+    def _stretches(self, verify: bool) -> Iterator[tuple[pa.RecordBatch, range | np.ndarray]]:
+        """The batches that hold samples, and which of their rows these are."""
         read = self.columns.batch if verify else self.columns.batch_unverified
-        starts = self.columns.starts
-        for number, (start, stop) in enumerate(pairwise(starts)):
+        for number, (start, stop) in enumerate(pairwise(self.columns.starts)):
             if isinstance(self.rows, range):
-                first, last = max(start, self.rows.start), min(stop, self.rows.stop)
-                if first >= last:
-                    continue
-                batch = read(number)
-                batch = (batch if columns is None else batch.select(columns)).slice(first - start, last - first)
+                rows: range | np.ndarray = range(max(start, self.rows.start) - start, min(stop, self.rows.stop) - start)
             else:
                 low, high = np.searchsorted(self.rows, [start, stop])
-                if low == high:
-                    continue
-                batch = read(number)
-                batch = (batch if columns is None else batch.select(columns)).take(
-                    pa.array(self.rows[low:high] - start)
-                )
-            yield batch
+                rows = self.rows[low:high] - start
+            if len(rows):
+                yield read(number), rows
 
     def has(self, modality: Modality) -> np.ndarray:
         """Bool (N,): the samples that have a modality."""
         if modality not in self.modalities:
             return np.zeros(len(self), bool)
-        return join_arrays([validity(part.column(0)) for part in self.parts([modality], verify=False)], bool)
+        return join_arrays([validity(b.column(modality))[_index(rows)] for b, rows in self._stretches(False)], bool)
 
     def keys(self) -> list[str]:
         """The key of every sample, in their order."""
@@ -253,12 +250,17 @@ class SampleTable(Sequence[Sample]):
 
     def count_values(self, modality: Modality) -> int:
         """The number of values of a modality that all samples have together."""
-        parts = self.parts([modality], verify=False) if modality in self.modalities else ()
-        return sum(int(list_lengths(part.column(0)).sum()) for part in parts)
+        if modality not in self.modalities:
+            return 0
+        return sum(int(list_lengths(b.column(modality))[_index(rows)].sum()) for b, rows in self._stretches(False))
 
     def key_hashes(self) -> np.ndarray:
         """The hashes (N,) uint64 of the keys."""
         return join_arrays([hash_strings(part.column(0)) for part in self.parts(["key"])], np.uint64)
+
+    def split_codes(self) -> np.ndarray:
+        """The split (N,) of every sample, as a place in `SPLITS`."""
+        return join_arrays([part.column(0).to_numpy() for part in self.parts(["split"])], np.int8)
 
     def owner_hashes(self) -> tuple[np.ndarray, np.ndarray]:
         """Of every owner of every sample: the place of the sample, and the hash of the owner's name."""
@@ -278,6 +280,10 @@ class SampleTable(Sequence[Sample]):
                 rows, items = flatten_lists(part.column(0))
                 yield rows + done, items
             done += part.num_rows
+
+
+def _index(rows: range | np.ndarray) -> slice | np.ndarray:
+    return slice(rows.start, rows.stop) if isinstance(rows, range) else rows
 
 
 def join_arrays(parts: Sequence[np.ndarray], kind: Any) -> np.ndarray:
@@ -371,7 +377,7 @@ def modalities_of(samples: Sequence[Sample]) -> list[Modality]:
 def split_codes(samples: Sequence[Sample]) -> np.ndarray:
     """The split (N,) of every sample, as a place in `SPLITS`."""
     if isinstance(samples, SampleTable):
-        return join_arrays([part.column(0).to_numpy() for part in samples.parts(["split"])], np.int8)
+        return samples.split_codes()
     return np.array([SPLITS.index(sample.split) for sample in samples], np.int8)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,8 @@ class FactsCollector:
         self._carried: set[Modality] = set()
         self._digests: dict[str, dict[str, _ColumnDigest]] = {split: {} for split in SPLITS}
         self._seen: np.ndarray | None = np.zeros(0, np.uint64)
-        self._first_uses: list[np.ndarray] = []
-        self._sampled: list[np.ndarray] = []
+        self._first_uses: list[_Uses] = []
+        self._sampled: list[_Uses] = []
         self._rows_done = 0
         self._with_clock: list[np.ndarray] = []
         self._without_clock: list[np.ndarray] = []
@@ -96,7 +97,7 @@ class FactsCollector:
             for split in range(len(SPLITS)):
                 self._files[split].append(identities[splits_of_uses == split])
             self._add_clocks(batch, modality, rows, identities)
-            uses = _Uses(rows, place, list_lengths(column), self._rows_done)
+            uses = _Uses.of_column(column, rows, place, paths, self._rows_done)
             sampled.append(uses.at(np.flatnonzero(is_sampled[rows])))
             if self._seen is not None:
                 at = np.searchsorted(self._seen, hashes)
@@ -105,13 +106,13 @@ class FactsCollector:
                 new_uses.append(uses.at(new))
                 new_hashes.append(hashes[new])
         if sampled:
-            some = np.concatenate(sampled)
-            self._sampled.append(some[np.lexsort(some.T[::-1])])
+            some = _Uses.join(sampled)
+            self._sampled.append(some.at(some.order()))
         if self._seen is not None and any(len(hashes) for hashes in new_hashes):
-            use, hashed = np.concatenate(new_uses), np.concatenate(new_hashes)
-            order = np.lexsort(use.T[::-1])
+            use, hashed = _Uses.join(new_uses), np.concatenate(new_hashes)
+            order = use.order()
             distinct, first = np.unique(hashed[order], return_index=True)
-            self._first_uses.append(use[order][np.sort(first)])
+            self._first_uses.append(use.at(order[np.sort(first)]))
             self._seen = np.sort(np.concatenate([self._seen, distinct]))
             if len(self._seen) > MAX_FILES:
                 self._seen, self._first_uses = None, []
@@ -137,7 +138,7 @@ class FactsCollector:
         return np.concatenate(self._key_hashes)
 
     def finish(self) -> tuple[dict[str, Any], pa.Table]:
-        """What is known now that all batches are there, and the uses of files to look at: row, modality, number."""
+        """What is known now that all batches are there, and the uses of files to look at: row, modality, path."""
         self._key_hashes = []
         owners = [np.concatenate(parts) if parts else np.zeros(0, np.uint64) for parts in self._owners]
         shares_owners = len(shared_hashes(owners)) > 0
@@ -147,10 +148,10 @@ class FactsCollector:
         shares_files = len(shared_hashes(files)) > 0
         num_uses = sum(len(part) for part in files)
         parts = self._first_uses if self._seen is not None else self._sampled
-        uses = np.concatenate(parts) if parts else np.zeros((0, 3), np.int64)
-        if self._seen is None and len(uses) > SAMPLED_FILES:
-            uses = uses[np.linspace(0, len(uses) - 1, SAMPLED_FILES).astype(int)]
-        table = pa.table({name: uses[:, i] for i, name in enumerate(("row", "modality", "number"))})
+        uses = _Uses.join(parts)
+        if self._seen is None and len(uses.paths) > SAMPLED_FILES:
+            uses = uses.at(np.linspace(0, len(uses.paths) - 1, SAMPLED_FILES).astype(int))
+        table = pa.table({"row": uses.places[:, 0], "modality": uses.places[:, 1], "path": uses.paths})
         facts = {
             "num_rows": dict(zip(SPLITS, self._num_rows, strict=True)),
             "modalities": [m for m in self.modalities if m in self._carried],
@@ -166,19 +167,33 @@ class FactsCollector:
         return facts, table
 
 
+@dataclass(frozen=True)
 class _Uses:
-    """The uses of files in one column of a batch: row in the table, place of the modality, number within the sample."""
+    """Uses of files: row, place of the modality and number within the sample, (n, 3) int64, and their paths."""
 
-    def __init__(self, rows: np.ndarray, place: int, counts: np.ndarray, first_row: int) -> None:
-        self.rows, self.place, self.first_row = rows, place, first_row
-        self._first_of_row = np.cumsum(counts) - counts
+    places: np.ndarray
+    paths: Any
 
-    def at(self, items: np.ndarray) -> np.ndarray:
-        """(n, 3) int64 of these items."""
-        rows = self.rows[items]
-        return np.stack(
-            [rows + self.first_row, np.full(len(rows), self.place), items - self._first_of_row[rows]], axis=1
-        )
+    @classmethod
+    def of_column(cls, column: Any, rows: np.ndarray, place: int, paths: Any, first_row: int) -> _Uses:
+        """All of a column of a batch, of which the first row is `first_row` and `rows` those of its paths."""
+        counts = list_lengths(column)
+        numbers = np.arange(len(rows)) - (np.cumsum(counts) - counts)[rows]
+        return cls(np.stack([rows + first_row, np.full(len(rows), place), numbers], axis=1), paths)
+
+    @classmethod
+    def join(cls, parts: Sequence[_Uses]) -> _Uses:
+        """One after the other."""
+        places = [np.zeros((0, 3), np.int64), *(part.places for part in parts)]
+        return cls(np.concatenate(places), pa.concat_arrays([pa.array([], pa.string()), *(p.paths for p in parts)]))
+
+    def at(self, items: np.ndarray) -> _Uses:
+        """Some of them."""
+        return _Uses(self.places[items], self.paths.take(pa.array(items)))
+
+    def order(self) -> np.ndarray:
+        """Their order by row, modality and number."""
+        return np.lexsort(self.places.T[::-1])
 
 
 class _ColumnDigest:

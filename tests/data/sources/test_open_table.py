@@ -2,6 +2,7 @@ import os
 import pickle
 import subprocess
 import sys
+import tempfile
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -111,7 +112,7 @@ def test_a_cache_that_can_not_be_written_is_done_without(table, cache, caplog, m
 
 def test_a_table_without_a_cache_leaves_no_file(table, monkeypatch, tmp_path):
     monkeypatch.setattr(opening, "MAX_BYTES_IN_MEMORY", 0)
-    monkeypatch.setattr(opening.tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
     source = ManifestSource(table)
     assert len(list((tmp_path / "temporary").iterdir())) == 1
@@ -135,6 +136,7 @@ def test_another_process_gets_the_path_and_not_the_rows(table, cache):
 
 OPEN = """
 import sys
+import tempfile
 from bind.data.sources.manifest import ManifestSource
 print(len(ManifestSource(sys.argv[1], cache_dir=sys.argv[2]).samples("train")))
 """
