@@ -9,7 +9,14 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import AutoImageProcessor, AutoModel, AutoTokenizer, EmbeddingGemma2Model
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModel,
+    AutoTokenizer,
+    EmbeddingGemma2Config,
+    EmbeddingGemma2Model,
+)
 
 from bind.anchors.dual_encoder import refuse_random_weights, text_tokens
 from bind.anchors.frozen import FrozenAnchor
@@ -40,9 +47,11 @@ class EmbeddingGemmaAnchor(FrozenAnchor):
         with opened_source("anchor.pretrained", pretrained, files=files) as options:
             image_processor = AutoImageProcessor.from_pretrained(pretrained, backend="pil", **options)
             tokenizer = AutoTokenizer.from_pretrained(pretrained, **options)
-            model, loading = AutoModel.from_pretrained(
-                pretrained, dtype=torch.float32, output_loading_info=True, use_safetensors=True, **options
-            )
+            config = AutoConfig.from_pretrained(pretrained, **options)
+            if isinstance(config, EmbeddingGemma2Config):
+                config.audio_config = None  # its tower's weights stay in the file
+            options |= {"config": config, "dtype": torch.float32, "use_safetensors": True}
+            model, loading = AutoModel.from_pretrained(pretrained, output_loading_info=True, **options)
         if not isinstance(model, EmbeddingGemma2Model) or model.vision_tower is None:
             raise ValueError(
                 f"anchor.pretrained={pretrained} is a {type(model).__name__}, not an EmbeddingGemma2Model with an "

@@ -25,7 +25,8 @@ MAX_HEADER_BYTES = 10**8
 SPARE_VALUES, SPARE_TENSORS = 2**26, 1000
 """What buffers and the toy anchor may take besides the weights: 256 MiB."""
 MAX_NUMBER = 2**24
-MAX_BY_UNIT = {"seconds": 3600, "px": 2**13, "seed": 2**64, "hz": 10**7}
+MAX_BY_UNIT = {"seconds": 3600, "px": 2**13, "seed": 2**64, "hz": 10**7, "value": 1e12, "clipping": 1e12}
+"""By the last word of a name; `…_value` and `…_clipping` are no sizes, and models have 1e9 and 1e10 there."""
 MAX_COUNT = 2**14
 """Of what is called `num_…`."""
 FROM_SIZE = frozenset(

@@ -93,7 +93,9 @@ def drawable(modality: Modality, value: Any, transforms: Mapping[Modality, Trans
     if rate and x.ndim == 1:
         return Waveform(x.numpy(), rate)
     if rate and x.ndim == 4:  # spectrograms of an anchor's windows: what is heard is the sound
-        return Waveform(AudioTransform(sample_rate_hz=rate, window_seconds=SHOWN_SECONDS)(value, None).numpy(), rate)
+        window = AudioTransform(sample_rate_hz=rate, window_seconds=SHOWN_SECONDS)(value, None)
+        assert isinstance(window, torch.Tensor)
+        return Waveform(window.numpy(), rate)
     if rate and channels and x.ndim == 2:
         return SensorRecording(x.T.numpy(), rate, tuple(channels), tuple(units or ("",) * len(channels)))
     if x.dtype == torch.uint8 and x.ndim == 4 and x.shape[1] == 3:

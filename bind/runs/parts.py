@@ -184,6 +184,14 @@ def active_pairs(config: Mapping[str, Any], binder: Binder) -> list[Pair]:
     if fused and any(True for _ in binder.fusion.parameters()) and not any(fused in (p.a, p.b) for p in pairs):
         targets = [{p.b if p.a == m else p.a for p in pairs if m in (p.a, p.b)} for m in binder.fusion.inputs]
         pairs += [Pair(fused, target, **defaults) for target in sorted(set.intersection(*targets))]
+    anchors = set(binder.anchor.modalities)
+    if pairs and not any({pair.a, pair.b} & anchors for pair in pairs):
+        log.warning(
+            "no pair has a side of the anchor's own (%s), so nothing is bound to its space: leave what it embeds out "
+            "of modalities=%s, or add a pair",
+            ", ".join(sorted(anchors)) or "none left",
+            list(binder.encoders),
+        )
     return pairs
 
 

@@ -6,6 +6,7 @@ from PIL import Image
 from support import tiny
 
 from bind.anchors.embedding_gemma import EmbeddingGemmaAnchor
+from bind.model.binder import Binder
 
 RNG = np.random.default_rng(0)
 SIZES = ((40, 56), (64, 30), (48, 48))
@@ -44,6 +45,14 @@ def test_vectors_are_those_of_the_library(folder):
         one_by_one.append(pooled(model, inputs | dict(tokenizer([prompt], return_tensors="pt"))))
     torch.testing.assert_close(embed(anchor, "image", PICTURES), torch.cat(one_by_one), atol=1e-5, rtol=0)
     assert torch.pdist(torch.cat(one_by_one)).min() > 1e-3
+
+
+def test_the_audio_tower_is_not_loaded_and_a_saved_binder_takes_the_folder_along(folder, tmp_path):
+    anchor = {"_target_": "bind.anchors.embedding_gemma.EmbeddingGemmaAnchor", "pretrained": str(folder)}
+    binder = Binder.from_config(tiny.binder_config(folder) | {"anchor": anchor}).eval()
+    assert not any("audio" in name for name, _ in binder.anchor.named_parameters())
+    loaded = Binder.load(binder.save(tmp_path / "saved").rename(tmp_path / "moved"))
+    assert torch.equal(loaded.embed("text", TEXTS), binder.embed("text", TEXTS))
 
 
 def test_the_first_numbers_are_a_smaller_space(folder):

@@ -229,7 +229,14 @@ def write_embedding_gemma(folder: Path, seed: int = 0) -> Path:
     config = tf.EmbeddingGemma2Config(
         text_config=text,
         vision_config=vision,
-        audio_config=None,
+        audio_config={
+            "model_type": "gemma4_audio",
+            "hidden_size": 16,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "subsampling_conv_channels": [4, 4],
+            "output_proj_dims": 16,
+        },
         boi_token_id=ids["boi_token"],
         eoi_token_id=ids["eoi_token"],
         image_token_id=ids["image_token"],
