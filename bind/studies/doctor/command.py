@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from bind.data.sources.rows import require_table
 from bind.files.writing import write_text
 from bind.studies.doctor.diagnose import diagnose
 from bind.studies.doctor.doors import build_anchor, training_transforms
@@ -45,6 +46,7 @@ def main(arguments: list[str]) -> int:
         parser.error(f"--workers {options.workers}: give 0 or more")
     if options.json is not None and not options.json.resolve().parent.is_dir():
         parser.error(f"--json {options.json}: there is no such folder")
+    require_table(options.manifest)  # before an anchor is loaded, or even downloaded
     anchor = None if options.anchor == "none" else build_anchor(options.anchor, options.config_dir)
     transforms = training_transforms(options.overrides, options.config_dir)
     diagnosis = diagnose(options.manifest, anchor, options.workers, transforms=transforms, known=options.known)
