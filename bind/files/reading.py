@@ -11,8 +11,10 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-REPLACE_OR_DROP = "Replace the file or drop its row"
+from bind.files.content import HEAD_BYTES, describe_other_format
 
+REPLACE_OR_DROP = "Replace the file or drop its row"
+ARCHIVE_SUFFIXES = (".ckpt", ".pt", ".tar", ".zip")
 
 MAX_REASON_LENGTH = 300
 """Of a decoder's own words in a message, in characters: some quote the file."""
@@ -23,7 +25,7 @@ def reading(file: object, problem: str, remedy: str = REPLACE_OR_DROP) -> Iterat
     """Read a file in the block: whatever is raised there becomes a ValueError that names the file and the remedy.
 
     Decoders raise errors of any class on broken files, and no list of them is complete. Errors that begin
-    with the file's name pass unchanged.
+    with the file's name pass unchanged, unless the file is of a kind that no reader takes, which is then said.
 
     Args:
         file: its path, or what else has the file's name as text, such as a packed file. A path that is a folder, a
@@ -46,9 +48,24 @@ def reading(file: object, problem: str, remedy: str = REPLACE_OR_DROP) -> Iterat
     try:
         yield
     except Exception as error:
-        if isinstance(error, ValueError) and str(error).startswith(str(file)):
+        other_format = describe_other_format(_head(file))
+        if not other_format and isinstance(error, ValueError) and str(error).startswith(str(file)):
             raise
-        raise ValueError(f"{file}: {problem} ({_reason(error)}). {remedy}") from error
+        raise ValueError(f"{file}: {problem} ({other_format or _reason(error)}). {remedy}") from error
+
+
+def _head(file: object) -> bytes:
+    """The first bytes of a file, on disk or in memory; none of an archive by its name, or where they can't be read."""
+    if Path(str(file)).suffix in ARCHIVE_SUFFIXES:
+        return b""
+    if not isinstance(file, Path):
+        content = getattr(file, "content", b"")  # of a `PackedFile`, which torch would have to be imported for
+        return bytes(content[:HEAD_BYTES])
+    try:
+        with file.open("rb") as opened:
+            return opened.read(HEAD_BYTES)
+    except OSError:
+        return b""
 
 
 def require_regular_file(path: Path, remedy: str = REPLACE_OR_DROP) -> None:

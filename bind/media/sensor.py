@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import io
 import math
 import re
@@ -14,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from bind.files.plain_data import parse_json, read_json
+from bind.files.content import decode_text, text_encoding
+from bind.files.parquet import open_parquet
+from bind.files.plain_data import parse_json, read_json, require_each, require_kinds
 from bind.files.reading import reading, require_regular_file
 from bind.media.arrays import read_array
 from bind.media.notices import warn_once
@@ -25,6 +26,8 @@ from bind.types import Clip, PackedFile, SensorRecording
 READER_VERSION = 2
 """Raised where the same file would give other values: part of the key of caches."""
 MAX_OPEN_RECORDINGS = 64
+MAX_SIDECAR_BYTES = 2**20
+"""Of the JSON that names the channels of a `.npy`."""
 SIDECAR_EXAMPLE = '{"channels": ["acc_x", …], "units": ["g", …], "sample_rate_hz": 50}'
 
 
@@ -149,11 +152,15 @@ def read_sensor_array(clip: Clip) -> SensorRecording:
     sidecar = f"{Path(path.name).stem}.json"
     with reading(path, f"it needs {sidecar} beside it with {SIDECAR_EXAMPLE}", "Write that file"):
         if isinstance(path, Path):
-            header = read_json(path.with_suffix(".json"))
+            header = read_json(path.with_suffix(".json"), max_bytes=MAX_SIDECAR_BYTES)
+        elif len(path.sidecar or b"") > MAX_SIDECAR_BYTES:
+            raise ValueError(f"it has more than {MAX_SIDECAR_BYTES} bytes")
         else:
             header = parse_json(path.sidecar or b"", path.name)
+        require_kinds(header, {"channels": list, "units": list, "sample_rate_hz": (int, float)}, sidecar)
+        require_each([*header["channels"], *header["units"]], lambda name: isinstance(name, str), sidecar, "a name")
         sample_rate_hz = float(header["sample_rate_hz"])
-        channels, units = (tuple(map(str, header[name])) for name in ("channels", "units"))
+        channels, units = tuple(header["channels"]), tuple(header["units"])
         return SensorRecording(values_TC, sample_rate_hz, channels, units)
 
 
@@ -200,14 +207,13 @@ def read_sensor_table(clip: Clip) -> SensorFile:
 def _read_table(clip: Clip) -> Any:
     import pyarrow
     import pyarrow.csv
-    import pyarrow.parquet
 
     with reading(clip.path, "not readable as a table of numbers"):
         if clip.path.suffix.lower() == ".parquet":
-            return _with_readable_names(pyarrow.parquet.read_table(clip.file))
+            return _with_readable_names(open_parquet(clip.file).read())
         content = clip.path.read_bytes() if isinstance(clip.path, Path) else clip.path.content
-        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            content = content.decode("utf-16").encode()
+        if text_encoding(content, clip.path) == "utf-16":
+            content = decode_text(content, clip.path).encode()
         parsing, converting = csv_options(content[:65536])
         options = {"parse_options": parsing, "convert_options": converting}
         return _with_readable_names(pyarrow.csv.read_csv(io.BytesIO(content), **options))

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import codecs
 import html
 import re
-
-from bind.files.reading import reading
 
 READER_VERSION = 1
 """Raised where the same text would be read or cleaned otherwise: part of the key of caches."""
@@ -14,7 +11,6 @@ MISSING_WORDS = frozenset({"nan", "none", "null", "<na>", "n/a", "#n/a"})
 """What programs write where there is no caption, in any case."""
 INVISIBLE = "\ufeff\u200b\u2060\x00"
 """Characters that show nothing and that `str.strip` keeps: marks of byte order, joiners of width 0, zeros."""
-BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
 def read_caption(text: str) -> str | None:
@@ -27,13 +23,6 @@ def read_caption(text: str) -> str | None:
     text = re.sub(rf"^[\s{INVISIBLE}]+|[\s{INVISIBLE}]+$", "", text)
     shown = clean_text(text).lower()
     return None if not shown or shown in MISSING_WORDS else text
-
-
-def decode_text(content: bytes, name: str) -> str:
-    """The text of a file in UTF-8, or in UTF-16 where it begins with that mark; ValueError naming it for another."""
-    encoding = next((encoding for mark, encoding in BYTE_ORDER_MARKS.items() if content.startswith(mark)), "utf-8")
-    with reading(name, "not a text in UTF-8", "Write it again or drop it"):
-        return content.decode(encoding)
 
 
 def clean_text(text: str, *, for_clip: bool = False) -> str:

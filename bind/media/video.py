@@ -94,8 +94,9 @@ def open_container(clip: Clip, format_name: str | None = None) -> Iterator[Any]:
             place, format=format_name, options={"format_whitelist": FORMATS}, metadata_errors="replace"
         ) as container:
             yield container
-    except av.FFmpegError as error:
-        raise ValueError(f"{clip.path}: not readable as video or sound ({error}). Replace or drop it") from error
+    except av.FFmpegError:
+        with reading(clip.path, "not readable as video or sound"):
+            raise
 
 
 def discard_other_streams(container: Any, stream: Any) -> None:

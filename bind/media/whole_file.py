@@ -19,6 +19,8 @@ EBML, SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 OGG_BEGINS, OGG_ENDS = 2, 4
 """Bits in the head of a page: the first and the last page of a stream."""
 TS_SYNC, TS_PACKET_BYTES = b"\x47", 188
+ADTS_START = re.compile(rb"\xff[\xf0\xf1\xf8\xf9]")
+ADTS_HEAD_BYTES = 7
 CHUNK_NAME = re.compile(rb"[ -~]{4}")
 MAX_REST_BYTES = 4096
 """Behind the last chunk, where programs leave tags and zeros; more than that may be sound."""
@@ -32,7 +34,8 @@ def require_whole_file(file: Path | io.BytesIO, name: str) -> None:
     """Raise ValueError where the structure of a file shows that it is cut short, or that another one follows in it.
 
     Only heads of blocks are read, but for FLAC, which is searched for a second start. Known are WAV, RF64, AVI, AIFF,
-    8SVX, AU, CAF, W64, NIST, FLAC, Ogg, MP4 and its relatives, Matroska, MPEG-TS and WMA; other formats pass.
+    8SVX, AU, CAF, W64, NIST, FLAC, Ogg, MP4 and its relatives, Matroska, MPEG-TS, AAC in frames of its own and WMA;
+    other formats pass.
     """
     if isinstance(file, io.BytesIO):
         _check(file, len(file.getbuffer()), name)
@@ -76,6 +79,9 @@ def _check(file: BinaryIO, num_bytes: int, name: str) -> None:
         _check_matroska(file, num_bytes, name)
     elif head == ASF_HEADER:
         for end in _asf_ends(file, num_bytes):
+            _require_end(name, end, num_bytes)
+    elif ADTS_START.match(head) or head[:3] == b"ID3":
+        for end in _adts_ends(file, num_bytes):
             _require_end(name, end, num_bytes)
     elif head[:1] == TS_SYNC and _is_transport_stream(file) and num_bytes % TS_PACKET_BYTES:
         _require_end(name, num_bytes + TS_PACKET_BYTES - num_bytes % TS_PACKET_BYTES, num_bytes)
@@ -175,12 +181,40 @@ def _is_transport_stream(file: BinaryIO) -> bool:
     return all(_bytes_at(file, n * TS_PACKET_BYTES, 1) == TS_SYNC for n in range(4))
 
 
-def _check_flac(file: BinaryIO, num_bytes: int, name: str) -> None:
+def _adts_ends(file: BinaryIO, num_bytes: int) -> Iterator[int]:
+    """Ends of the frames of an AAC stream that has no container, or of the head of one that is cut within it."""
+    content = _as_buffer(file)
+    position = _id3_bytes(content)
+    first = content[position : position + 2]
+    while ADTS_START.match(content, position) and position + ADTS_HEAD_BYTES <= num_bytes:
+        size = int.from_bytes(content[position + 3 : position + 6], "big") >> 5 & 0x1FFF
+        if size < ADTS_HEAD_BYTES:
+            return
+        position += size
+        yield position
+    rest = content[position:]
+    if 0 < len(rest) < ADTS_HEAD_BYTES and ADTS_START.match(first) and rest[:2] == first[: len(rest)]:
+        yield position + ADTS_HEAD_BYTES
+
+
+def _as_buffer(file: BinaryIO) -> bytes | mmap.mmap:
     if isinstance(file, io.BytesIO):
-        second = file.getvalue().find(FLAC_START, 4)
-    else:
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            second = content.find(FLAC_START, 4)
+        return file.getvalue()
+    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _id3_bytes(content: bytes | mmap.mmap) -> int:
+    """The length of the tag that a stream begins with; 0 where there is none."""
+    if content[:3] != b"ID3" or len(content) < 10:
+        return 0
+    size = 0
+    for byte in content[6:10]:
+        size = size << 7 | byte & 0x7F
+    return 10 + size
+
+
+def _check_flac(file: BinaryIO, num_bytes: int, name: str) -> None:
+    second = _as_buffer(file).find(FLAC_START, 4)
     if second >= 0:
         _refuse_joined(name, second)
 

@@ -6,12 +6,15 @@ import contextlib
 import multiprocessing
 import multiprocessing.queues
 import os
+import pickle
 import signal
+import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from multiprocessing.process import BaseProcess
-from typing import Any
+from multiprocessing.reduction import DupFd, ForkingPickler
+from typing import IO, Any
 
 from torch.utils.data import DataLoader, Dataset
 
@@ -22,6 +25,8 @@ from bind.types import Source
 _END = object()
 KILL_SECONDS = 5.0
 """For the end of a worker that was killed; one that waits for a dead disk takes longer."""
+MAX_OPEN_FILES = 1
+"""Besides the last; they begin one after the other."""
 
 
 class PrefetchLoader(DataLoader[Any]):
@@ -57,12 +62,14 @@ class PrefetchLoader(DataLoader[Any]):
         timeout_seconds: float = 600.0,
         **options: Any,
     ) -> None:
+        start_method = loader_start_method(sources, num_workers)
+        is_forked = num_workers == 0 or (start_method or multiprocessing.get_start_method()) == "fork"
         super().__init__(
-            dataset,
+            dataset if is_forked else _DatasetInFile(dataset),
             sampler=requests,
             batch_size=None,
             num_workers=num_workers,
-            multiprocessing_context=loader_start_method(sources, num_workers),
+            multiprocessing_context=start_method,
             worker_init_fn=_begin_worker,
             **options,
         )
@@ -118,6 +125,35 @@ class PrefetchLoader(DataLoader[Any]):
         raise ValueError(
             f"no batch came from the data workers within timeout_seconds={self.timeout_seconds:g}: {doing}"
         )
+
+
+class _DatasetInFile(Dataset[Any]):
+    """A dataset that another process reads from a file without a name, when it begins.
+
+    Without it, it is written into a pipe; where the process does not read, as when it is stopped or has died, that
+    never ends.
+    """
+
+    def __init__(self, dataset: Dataset[Any]) -> None:
+        self.dataset = dataset
+        self._files: list[IO[bytes]] = []
+
+    def __getitem__(self, request: Any) -> Any:
+        return self.dataset[request]
+
+    def __reduce__(self) -> Any:
+        file = tempfile.TemporaryFile()  # noqa: SIM115
+        ForkingPickler(file).dump(self.dataset)
+        file.flush()
+        self._files = [*self._files[-MAX_OPEN_FILES:], file]  # open until the process has begun
+        return _read_dataset, (DupFd(file.fileno()),)
+
+
+def _read_dataset(descriptor: Any) -> Dataset[Any]:
+    with open(descriptor.detach(), "rb") as file:
+        file.seek(0)
+        dataset: Dataset[Any] = pickle.load(file)
+    return dataset
 
 
 def comes_in_time(future: Future[Any], seconds: float) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from bind.evaluation import QueryResults
+from bind.files.parquet import open_parquet
 from bind.files.plain_data import parse_json, require_kinds
 from bind.files.reading import reading
 from bind.files.writing import open_atomically
@@ -48,12 +49,10 @@ def read_queries(path: Path) -> tuple[str, dict[str, QueryResults]]:
     Raises:
         ValueError: the file is missing, or is no such table.
     """
-    import pyarrow.parquet as pq
-
     if not path.is_file():
         raise ValueError(f"{path} is missing: `bindspace evaluate run={path.parent}` writes it")
     with reading(path, "not readable as Parquet", f"`bindspace evaluate run={path.parent}` writes it anew"):
-        table = pq.read_table(path)
+        table = open_parquet(path).read()
         columns = {name: table[name].to_numpy() for name in table.column_names}
     names = {column: figure for figure, column in _COLUMN_NAMES.items()}
     figures = [name for name in columns if name not in ("task", "key", "value", "cluster")]

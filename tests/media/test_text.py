@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bind.media.text import clean_text, decode_text, read_caption
+from bind.media.text import clean_text, read_caption
 
 PLAIN = st.text(string.ascii_letters + string.digits + " .,;:!?'\"()-/#%+*=$@[]_<>", min_size=1)
 
@@ -72,14 +72,3 @@ def test_a_caption_that_says_nothing_is_none(text):
 @pytest.mark.parametrize("text", ["a nan bread", "None of them", "0", "?", "naan", "null pointer"])
 def test_a_caption_with_such_words_in_it_is_one(text):
     assert read_caption(f"\ufeff {text}\n") == text
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_a_text_is_decoded_by_its_mark(encoding):
-    assert decode_text("ein Bär\n".encode(encoding), "a.txt") == "ein Bär\n"
-
-
-@pytest.mark.parametrize("content", ["ein Bär".encode("latin-1"), b"\xff\xfea", b"\x80"])
-def test_a_text_in_no_such_encoding_is_named(content):
-    with pytest.raises(ValueError, match=r"^x\.tar: a\.txt: not a text in UTF-8"):
-        decode_text(content, "x.tar: a.txt")

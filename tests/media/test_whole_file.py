@@ -35,9 +35,6 @@ def files(tmp_path_factory):
     return paths
 
 
-AAC_HEAD_BYTES = 7
-
-
 def aac_frame_ends(content):
     """Of a stream of AAC frames with a head each (ADTS)."""
     ends, position = set(), 0
@@ -57,8 +54,8 @@ def test_a_file_cut_off_anywhere_is_refused_or_as_long_as_the_whole(files, tmp_p
     length = data.draw(st.integers(1, len(whole) - 1), label="bytes")
     if name == ".ts" and length % 188 == 0:
         return  # a stream of packets, of which no one says which is the last
-    if name == ".aac" and any(0 <= length - end < AAC_HEAD_BYTES for end in aac_frame_ends(whole)):
-        return  # the same, and less than the head of a frame is read over
+    if name == ".aac" and length in aac_frame_ends(whole):
+        return  # the same
     path = tmp_path_factory.mktemp("cut") / f"cut{files[name].suffix}"
     path.write_bytes(whole[:length])
     try:
@@ -123,3 +120,17 @@ def test_mp3_within_wav_is_decoded(files, tmp_path):
     samples = read(tmp_path / "a.wav")
     assert RATE_HZ <= len(samples) <= RATE_HZ + 3000
     assert np.sqrt((samples**2).mean()) == pytest.approx(np.sqrt((X**2).mean()), rel=0.1)
+
+
+@pytest.mark.parametrize("tag", [b"", b"ID3\x04\0\0\0\0\0\x05hello"], ids=["", "behind a tag"])
+def test_a_stream_of_aac_frames_that_ends_within_the_head_of_one_is_refused(files, tmp_path, tag):
+    whole = tag + files[".aac"].read_bytes()
+    path = tmp_path / "a.aac"
+    end = sorted(len(tag) + end for end in aac_frame_ends(files[".aac"].read_bytes()))[3]
+    for length in range(end + 1, end + 8):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match=r"a\.aac: cut short"):
+            read(path)
+    for rest in (b"", b"\0\0", b"TAG" + bytes(125)):  # what programs leave behind sound
+        path.write_bytes(whole + rest)
+        assert len(read(path)) == len(read(files[".aac"]))

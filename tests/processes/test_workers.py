@@ -158,3 +158,37 @@ def test_an_iteration_that_is_left_does_not_wait_for_ever(monkeypatch):
     assert time.monotonic() - began < 10
     with pytest.raises(ValueError, match=r"a data worker has died|no batch came"):
         list(batches)
+
+
+class LargeDataset(StuckAt):
+    """More than a pipe takes, which a spawned worker has to read before it begins."""
+
+    def __init__(self):
+        super().__init__("sleep")
+        self.content = bytes(2**21)
+
+
+class Unforkable:
+    is_unforkable = True
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (signal.SIGSTOP, r"within timeout_seconds=2: worker 0 \(\d+\) is stopped: find what has stopped it"),
+        (signal.SIGKILL, r"a data worker has died"),
+    ],
+)
+def test_a_worker_that_does_not_read_what_it_is_to_load_is_not_waited_for_without_end(number, message):
+    sources = [Unforkable()]
+    batches = PrefetchLoader(LargeDataset(), range(8), sources=sources, num_workers=1, timeout_seconds=2)
+    iteration = iter(batches)
+    (worker,) = batches._workers
+    os.kill(worker.pid, number)  # it has only begun, which takes longer
+    with pytest.raises(ValueError, match=message):
+        next(iteration)
+
+
+def test_a_spawned_worker_has_the_same_dataset():
+    sources = [Unforkable()]
+    assert list(PrefetchLoader(LargeDataset(), [0, 1, 2], sources=sources, num_workers=1)) == [0, 1, 2]

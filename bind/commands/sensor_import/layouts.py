@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from bind.commands.sensor_import.streams import ImportedRecording, SensorStream
+from bind.files.content import decode_text
 from bind.media.sensor import csv_options
 
 MAX_EXPORT_BYTES = 1 << 32
@@ -263,6 +264,7 @@ def _read_csv(content: bytes) -> Any:
     import pyarrow
     import pyarrow.csv
 
+    content = decode_text(content, "a CSV of it").encode()
     parsing, converting = csv_options(content[:65536])
     try:
         return pyarrow.csv.read_csv(io.BytesIO(content), parse_options=parsing, convert_options=converting)

@@ -24,12 +24,13 @@ import pyarrow.parquet
 from bind.data.sources.rows import (
     HEAD_BYTES,
     csv_delimiter,
-    encoding_of,
     iterate_rows,
     plain_names,
-    refuse_unmarked_utf16,
     require_table,
 )
+from bind.files.content import HEAD_BYTES as CONTENT_HEAD_BYTES
+from bind.files.content import decode_text, text_encoding
+from bind.files.parquet import open_parquet
 from bind.files.reading import reading
 
 BATCH_ROWS = 32_768
@@ -143,12 +144,11 @@ def _columns_of(path: Path) -> list[str] | None:
 def _open_text(path: Path) -> BinaryIO:
     """A file as UTF-8 without a byte order mark."""
     file = path.open("rb")
-    head = file.read(64)
+    head = file.read(CONTENT_HEAD_BYTES)
     file.seek(0)
-    refuse_unmarked_utf16(path, head)
-    if encoding_of(head) == "utf-16":
+    if text_encoding(head, path) == "utf-16":
         with file:
-            return io.BytesIO(file.read().decode("utf-16").encode())
+            return io.BytesIO(decode_text(file.read(), path).encode())
     file.seek(3 if head.startswith(b"\xef\xbb\xbf") else 0)
     return file
 
@@ -163,7 +163,7 @@ def _holds_vectors(kind: pa.DataType) -> bool:
 
 def _parquet_batches(path: Path) -> Iterator[RowBatch]:
     with reading(path, "not readable as Parquet", "Write it again"):
-        file = pyarrow.parquet.ParquetFile(path, memory_map=True)
+        file = open_parquet(path)
     batches = file.iter_batches(batch_size=BATCH_ROWS)
     while True:
         with reading(path, "not readable as Parquet", "Write it again"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 import json
@@ -13,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bind.files.content import decode_text, text_encoding
+from bind.files.parquet import open_parquet
 from bind.files.reading import reading
 
 logger = logging.getLogger("bind.data")
@@ -22,7 +23,7 @@ Row = tuple[str, dict[str, Any]]
 
 
 PANDAS_INDEX = re.compile(r"(unnamed: [0-9]+(_level_[0-9]+)?|__index_level_[0-9]+__|)")
-"""Names under which pandas writes the numbers of its rows."""
+"""Names under which pandas writes the index of a data frame: row numbers, or what names the rows."""
 HEAD_BYTES = 2**20
 BATCH_ROWS = 1024
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
@@ -33,7 +34,7 @@ def read_rows(path: Path) -> tuple[list[str], list[Row]]:
 
     CSV cells are strings; JSONL and Parquet cells keep their types, lists included. CSV may have semicolons or tabs
     between its cells; CSV and JSONL are UTF-8, or UTF-16 that says so in its first bytes. Column names count in lower
-    case, and a column of pandas' row numbers is left out.
+    case, and the index of a pandas data frame is left out.
 
     Raises:
         ValueError: no such file, an unknown extension, or a file that cannot be parsed (names file and line).
@@ -81,10 +82,15 @@ def require_table(path: Path) -> None:
 
 
 def plain_names(path: Path, columns: Sequence[str]) -> dict[str, str]:
-    """Column → its name in lower case, without columns of pandas' row numbers, which the log names."""
+    """Column → its name in lower case, without the index of a pandas data frame, which the log names."""
     names = {column: column.strip().lower() for column in columns}
     if left_out := [column for column, name in names.items() if PANDAS_INDEX.fullmatch(name)]:
-        logger.warning("%s: %r holds pandas' row numbers and is left out", path, ", ".join(left_out))
+        index = ", ".join(left_out)
+        if "key" not in names.values():
+            raise ValueError(
+                f"{path}: the column 'key' is missing; if it is the index of a data frame, {index!r}, rename it"
+            )
+        logger.warning("%s: %r is left out: it is the index of a pandas data frame", path, index)
     names = {column: name for column, name in names.items() if column not in left_out}
     if twice := sorted(name for name, count in Counter(names.values()).items() if count > 1):
         same = ", ".join(repr(column) for column, name in names.items() if name == twice[0])
@@ -106,40 +112,11 @@ def _decode_head(path: Path) -> str:
     """The first megabyte of a file in UTF-8 or UTF-16, which holds its header."""
     with path.open("rb") as file:
         content = file.read(HEAD_BYTES)
-    return content.decode(encoding_of(content), errors="replace")
+    return content.decode(text_encoding(content, path), errors="replace")
 
 
 def _read_manifest_csv(path: Path) -> Iterator[Row]:
-    return _rows_of(path, io.StringIO(_decode(path), newline=""), csv_delimiter(path))
-
-
-def _decode(path: Path) -> str:
-    """The text of a file in UTF-8, or in UTF-16 with a byte order mark.
-
-    Raises:
-        ValueError: naming file and line, where it is neither.
-    """
-    content = path.read_bytes()
-    encoding = encoding_of(content)
-    refuse_unmarked_utf16(path, content)
-    try:
-        return content.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise ValueError(
-            f"{path} line {line}: not UTF-8 (byte 0x{content[error.start]:02x}), perhaps Latin-1; save it as UTF-8"
-        ) from error
-
-
-def refuse_unmarked_utf16(path: Path, content: bytes) -> None:
-    """Raise ValueError where the first bytes of a file hold zeros, as UTF-16 does, and no mark that says so."""
-    if encoding_of(content) != "utf-16" and b"\0" in content[:64]:
-        raise ValueError(f"{path}: it looks like UTF-16 without a byte order mark; save it as UTF-8")
-
-
-def encoding_of(content: bytes) -> str:
-    """UTF-16 where the first bytes of a file say so, else UTF-8 with or without a mark."""
-    return "utf-16" if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+    return _rows_of(path, io.StringIO(decode_text(path.read_bytes(), path), newline=""), csv_delimiter(path))
 
 
 def read_csv(
@@ -196,7 +173,9 @@ def _rows_of(
 
 
 def _read_jsonl(path: Path) -> Iterator[Row]:
-    for number, line in enumerate(_decode(path).split("\n"), start=1):  # other ends of lines may stand in texts
+    for number, line in enumerate(
+        decode_text(path.read_bytes(), path).split("\n"), start=1
+    ):  # other ends of lines may stand in texts
         if not line.strip():
             continue
         try:
@@ -209,10 +188,8 @@ def _read_jsonl(path: Path) -> Iterator[Row]:
 
 
 def _read_parquet(path: Path) -> Iterator[Row]:
-    import pyarrow.parquet
-
     with reading(path, "not readable as Parquet", "Write it again"):
-        table = pyarrow.parquet.read_table(path)
+        table = open_parquet(path).read()
     number = 0
     for batch in table.to_batches(max_chunksize=BATCH_ROWS):
         for cells in batch.to_pylist():

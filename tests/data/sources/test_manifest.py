@@ -255,7 +255,23 @@ def test_the_index_of_a_data_frame_is_no_modality(folder, index, caplog):
     pq.write_table(pa.Table.from_pylist(rows), folder / "m.parquet")
     with caplog.at_level(logging.WARNING, "bind.data"):
         assert ManifestSource(folder / "m.parquet").modalities() == ("text",)
-    assert f"{index!r} holds pandas' row numbers and is left out" in caplog.text
+    assert f"{index!r} is left out: it is the index of a pandas data frame" in caplog.text
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+@pytest.mark.parametrize("index", ["Unnamed: 0", "__index_level_0__", ""])
+def test_an_index_that_holds_the_keys_is_named(folder, index, suffix):
+    table = pa.Table.from_pylist([{index: k, "split": "train", "text": "x"} for k in "ab"])
+    path = folder / f"m{suffix}"
+    if suffix == ".csv":
+        path.write_text(f"{index},split,text\na,train,x\n")
+    elif suffix == ".jsonl":
+        path.write_text(json.dumps({index: "a", "split": "train", "text": "x"}))
+    else:
+        pq.write_table(table, path)
+    message = rf"m{suffix}: the column 'key' is missing; if it is the index of a data frame, '{index}', rename it"
+    with pytest.raises(ValueError, match=message):
+        ManifestSource(path)
 
 
 def test_a_table_in_another_encoding_is_refused_with_its_line(folder):

@@ -15,6 +15,7 @@ import numpy as np
 
 from bind.data.sources.shards.names import META, escape, split_name
 from bind.files.checksums import checksum_of_values
+from bind.files.parquet import open_parquet
 from bind.files.reading import reading
 
 VERSION = 1
@@ -80,10 +81,8 @@ class TarIndex:
     @classmethod
     def from_bytes(cls, content: bytes, where: str) -> TarIndex:
         """Read what `to_bytes` wrote; ValueError, naming `where`, for anything else and for members outside the tar."""
-        import pyarrow.parquet as pq
-
         with reading(where, "no index of a shard", "Delete it to have the shard indexed again"):
-            table = pq.read_table(io.BytesIO(content))
+            table = open_parquet(io.BytesIO(content)).read()
             header = json.loads((table.schema.metadata or {})[b"bindspace"])
             if header["version"] != VERSION:
                 raise ValueError(f"version {header['version']}, this bind reads {VERSION}")

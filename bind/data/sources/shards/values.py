@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from bind.data.sources.shards.names import Suffix
+from bind.files.content import decode_text
 from bind.media.notices import warn_once
-from bind.media.text import decode_text, read_caption
+from bind.media.text import read_caption
 from bind.types import Clip, Modality, PackedFile
 
 

@@ -83,7 +83,7 @@ def test_a_sample_of_no_modality_is_refused(tmp_path):
 
 def test_a_text_that_is_none_is_named(tmp_path):
     shard_cases.write_tar(tmp_path / "a.tar", [("k.txt", b"\xff\xfd")])
-    with pytest.raises(ValueError, match=r"a\.tar: k\.txt: not a text in UTF-8"):
+    with pytest.raises(ValueError, match=r"a\.tar: k\.txt line 1: not UTF-8"):
         IndexedShardSource(str(tmp_path)).fetch("train", [0], ["text"], None)
 
 
@@ -187,5 +187,5 @@ def test_a_caption_in_another_encoding_is_named(tmp_path):
         info.size = 1
         tar.addfile(info, io.BytesIO(b"\xe4"))
     source = IndexedShardSource(str(tmp_path))
-    with pytest.raises(ValueError, match=r"a\.tar: 1\.txt: not a text in UTF-8"):
+    with pytest.raises(ValueError, match=r"a\.tar: 1\.txt line 1: not UTF-8"):
         source.fetch("train", [0], ["text"], None)
