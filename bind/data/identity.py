@@ -8,6 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from bind.data.hashes import string_bytes
 from bind.data.sources.sample_table import SampleTable, entries_of
 from bind.types import Clip, Sample, StoredVector
 
@@ -35,6 +40,10 @@ def identify_samples(samples: Sequence[Sample]) -> dict[str, Any]:
             for modality, files in sorted(samples.values(index, samples.modalities).items()):
                 digest.update(repr((modality, [_describe(file, with_size=True) for file in files])).encode())
         return {"num_samples": len(samples), "hash": digest.hexdigest()}
+    if isinstance(samples, SampleTable) and not any(map(samples.count_values, samples.modalities)):
+        for part in samples.parts(["key", "group"]):  # the same in columns
+            digest.update(_reprs_of_keys_and_groups(part))
+        return {"num_samples": len(samples), "hash": digest.hexdigest()}
     every = max(1, len(samples) // MAX_FILES)
     for index, (key, group, values_of_sample) in enumerate(entries_of(samples)):
         digest.update(repr((key, group)).encode())
@@ -42,6 +51,16 @@ def identify_samples(samples: Sequence[Sample]) -> dict[str, Any]:
             for value in values:
                 digest.update(repr((modality, *_describe(value, with_size=index % every == 0))).encode())
     return {"num_samples": len(samples), "hash": digest.hexdigest()}
+
+
+def _reprs_of_keys_and_groups(part: pa.RecordBatch) -> Any:
+    """The bytes of `repr((key, group))` of every sample, one after the other."""
+    keys, groups = part.columns
+    content = np.concatenate([string_bytes(keys)[0], string_bytes(groups)[0]])
+    if ((content < 0x20) | (content > 0x7E) | (content == ord("'")) | (content == ord("\\"))).any():
+        return "".join(map(repr, zip(keys.to_pylist(), groups.to_pylist(), strict=True))).encode()
+    groups = pc.fill_null(pc.binary_join_element_wise("'", groups, "'", ""), "None")
+    return string_bytes(pc.binary_join_element_wise("('", keys, "', ", groups, ")", ""))[0].data
 
 
 def _describe(value: Any, with_size: bool) -> tuple[Any, ...]:

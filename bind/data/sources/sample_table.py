@@ -121,8 +121,7 @@ class SampleTable(Sequence[Sample]):
         modalities: Sequence[Modality],
         hashes: Mapping[str, str] | None = None,
     ) -> None:
-        if isinstance(rows, np.ndarray) and len(rows) and rows[-1] - rows[0] == len(rows) - 1:
-            rows = range(int(rows[0]), int(rows[-1]) + 1)
+        rows = _as_range(rows)
         self.columns, self.rows, self.folder, self.modalities = columns, rows, folder, tuple(modalities)
         self.hashes = hashes or {}
         self._extra = frozenset(columns.schema.names[5:])
@@ -234,7 +233,7 @@ class SampleTable(Sequence[Sample]):
                 rows: range | np.ndarray = range(max(start, self.rows.start) - start, min(stop, self.rows.stop) - start)
             else:
                 low, high = np.searchsorted(self.rows, [start, stop])
-                rows = self.rows[low:high] - start
+                rows = _as_range(self.rows[low:high] - start)
             if len(rows):
                 yield read(number), rows
 
@@ -280,6 +279,13 @@ class SampleTable(Sequence[Sample]):
                 rows, items = flatten_lists(part.column(0))
                 yield rows + done, items
             done += part.num_rows
+
+
+def _as_range(rows: range | np.ndarray) -> range | np.ndarray:
+    """Ascending numbers as a range, where they are one."""
+    if isinstance(rows, np.ndarray) and len(rows) and rows[-1] - rows[0] == len(rows) - 1:
+        return range(int(rows[0]), int(rows[-1]) + 1)
+    return rows
 
 
 def _index(rows: range | np.ndarray) -> slice | np.ndarray:

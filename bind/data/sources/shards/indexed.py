@@ -1,4 +1,4 @@
-"""Indices of shards: read from beside the shard where there is one, else made once and kept."""
+"""Index files of shards: found beside the shard where there is one, else made once and kept."""
 
 from __future__ import annotations
 
@@ -6,36 +6,108 @@ import hashlib
 import logging
 import os
 import sys
+import zlib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from rich.progress import track
 
+from bind.data.sources.shards.index_table import IndexTable, index_header
 from bind.data.sources.shards.range_stream import open_stream
 from bind.data.sources.shards.remote import file_size, in_parallel, is_remote, read_whole, shown
-from bind.data.sources.shards.tar_index import TarIndex, index_tar
+from bind.data.sources.shards.tar_index import index_tar
 from bind.files.writing import write_bytes
 
 logger = logging.getLogger("bind.data")
 
 SUFFIX = ".index.parquet"
+END_BYTES = 2**14
+"""Of an index, in which its header is, that tell one state of it from another."""
 
 
-def load_indices(shards: list[str], cache_dir: Path) -> list[TarIndex]:
+@dataclass(frozen=True)
+class IndexFile:
+    """The index of a shard: where it lies, its content where that was fetched, and its size and identity.
+
+    Two states of an index have different identities: of a file its size, its time of change and a checksum of its end.
+    """
+
+    shard: str
+    where: str
+    content: bytes | None
+    num_bytes: int
+    identity: Any
+
+    @classmethod
+    def of(cls, shard: str, where: str, content: bytes | None = None) -> IndexFile:
+        """The index of a shard that lies at `where`, or with this content there."""
+        if content is not None:
+            digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+            return cls(shard, where, content, len(content), digest)
+        with open(where, "rb") as file:
+            stat = os.fstat(file.fileno())
+            file.seek(max(0, stat.st_size - END_BYTES))
+            identity = (where, stat.st_size, stat.st_mtime_ns, zlib.crc32(file.read()))
+        return cls(shard, where, None, stat.st_size, identity)
+
+    def read(self) -> IndexTable:
+        """Its columns; ValueError, naming it, where it is none."""
+        content = self.content if self.content is not None else read_whole(self.where)
+        return IndexTable.from_bytes(cast(bytes, content), self.where)
+
+    def fits_shard(self, num_bytes: int, plan: str) -> bool:
+        """Whether it, which says that the shard has so many bytes and was packed by a plan, is of the shard's state.
+
+        Raises:
+            ValueError: naming the shard, where one of `bindspace pack` has another size.
+        """
+        if is_remote(self.shard) and plan:
+            return True  # its size is compared at the first read
+        size = file_size(self.shard)
+        is_older = not is_remote(self.shard) and os.stat(self.where).st_mtime_ns < os.stat(self.shard).st_mtime_ns
+        if plan and size != num_bytes:
+            raise ValueError(
+                f"{self.shard}: has {size} bytes where {self.where} says {num_bytes}: cut off or written again. Pack "
+                "it again"
+            )
+        if is_changed := not plan and (size != num_bytes or is_older):
+            logger.warning("%s: changed since it was indexed", shown(self.shard))
+        return not is_changed
+
+
+def find_indices(shards: list[str], cache_dir: Path) -> list[IndexFile]:
     """The index of each shard; those that have none are read once, whole, and their index is kept.
 
     It is kept beside a local shard, and in `cache_dir` where the shard is remote or its folder may not be written.
 
     Raises:
-        ValueError: naming the shard, where its index does not fit it, or as in `index_tar`.
+        ValueError: naming the shard, as in `index_tar`.
     """
-    indices = in_parallel(lambda shard: _read_index(shard, cache_dir), shards)
-    missing = [shard for shard, index in zip(shards, indices, strict=True) if index is None]
-    if missing:
-        logger.warning("%d shard(s) have no index and are read once (first: %s)", len(missing), shown(missing[0]))
-        for shard in track(missing, "index shards", transient=True, disable=not sys.stdout.isatty()):
-            indices[shards.index(shard)] = _make_index(shard, cache_dir)
-    return cast(list[TarIndex], indices)
+    files = in_parallel(lambda shard: _find_index(shard, cache_dir), shards)
+    return replace_indices(shards, files, [n for n, file in enumerate(files) if file is None], cache_dir)
+
+
+def changed_shards(files: list[IndexFile], facts: list[tuple[int, str]] | None = None) -> list[int]:
+    """The shards that are no longer what their index says; `facts` are size and plan of each, where they are known."""
+
+    def is_changed(place: int) -> bool:
+        file = files[place]
+        if facts is not None:
+            return not file.fits_shard(*facts[place])
+        return not file.fits_shard(*index_header(file.where if file.content is None else file.content, file.where))
+
+    changed = in_parallel(is_changed, list(range(len(files))))
+    return [place for place, is_so in enumerate(changed) if is_so]
+
+
+def replace_indices(shards: list[str], files: list[Any], places: list[int], cache_dir: Path) -> list[IndexFile]:
+    """The same with indices made anew at these places."""
+    if places:
+        logger.warning("%d shard(s) have no index and are read once (first: %s)", len(places), shown(shards[places[0]]))
+        for place in track(places, "index shards", transient=True, disable=not sys.stdout.isatty()):
+            files[place] = _make_index(shards[place], cache_dir)
+    return files
 
 
 def index_path_of(shard: str) -> str:
@@ -49,31 +121,17 @@ def _cached_path(shard: str, cache_dir: Path) -> Path:
     return cache_dir / (hashlib.blake2b(identity.encode(), digest_size=16).hexdigest() + SUFFIX)
 
 
-def _read_index(shard: str, cache_dir: Path) -> TarIndex | None:
-    """The index of a shard; None where there is none, or only one of an earlier state of the shard."""
+def _find_index(shard: str, cache_dir: Path) -> IndexFile | None:
     beside, cached = index_path_of(shard), _cached_path(shard, cache_dir)
-    content = read_whole(beside, missing_ok=True)
-    where = beside
-    if content is None and cached.is_file():
-        content, where = cached.read_bytes(), str(cached)
-    if content is None:
-        return None
-    index = TarIndex.from_bytes(content, where)
-    if is_remote(shard) and index.plan:
-        return index  # its size is compared at the first read
-    size = file_size(shard)
-    is_older = not is_remote(shard) and os.stat(where).st_mtime_ns < os.stat(shard).st_mtime_ns
-    if index.plan and size != index.num_bytes:
-        raise ValueError(
-            f"{shard}: has {size} bytes where {where} says {index.num_bytes}: cut off or written again. Pack it again"
-        )
-    if not index.plan and (size != index.num_bytes or is_older):
-        logger.warning("%s: changed since it was indexed", shown(shard))
-        return None
-    return index
+    if is_remote(shard):
+        if (content := read_whole(beside, missing_ok=True)) is not None:
+            return IndexFile.of(shard, beside, content)
+    elif os.path.exists(beside):
+        return IndexFile.of(shard, beside)
+    return IndexFile.of(shard, str(cached)) if cached.is_file() else None
 
 
-def _make_index(shard: str, cache_dir: Path) -> TarIndex:
+def _make_index(shard: str, cache_dir: Path) -> IndexFile:
     with open_stream(shard) as stream:
         index, keyless = index_tar(stream, shown(shard))
     if keyless:
@@ -85,4 +143,4 @@ def _make_index(shard: str, cache_dir: Path) -> TarIndex:
         path = _cached_path(shard, cache_dir)
         path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, index.to_bytes())
-    return index
+    return IndexFile.of(shard, str(path))

@@ -1,81 +1,98 @@
-"""Table of the members of all shards, and the fewest reads that fetch some of them."""
+"""Members of all shards, by their samples, and the fewest reads that fetch some of them."""
 
 from __future__ import annotations
 
 import zlib
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
+from bind.data.sources.decoded import MappedColumns
 from bind.data.sources.shards.names import Suffix, escape, parse_suffix
 from bind.data.sources.shards.remote import in_parallel, is_remote, read_range, shown
-from bind.data.sources.shards.tar_index import MEMBER_TYPES, TarIndex
 from bind.types import Modality
 
 # Bytes read and thrown away where that saves a read: over a network 1 MiB takes about as long as a request.
 LOCAL_GAP_BYTES, REMOTE_GAP_BYTES = 2**14, 2**20
 MAX_READ_BYTES = 2**24
 
+MemberPlace = tuple[int, int]
+"""Row of the sample, and number of the member among those of the sample."""
+
 
 @dataclass
 class _Stretch:
-    """A part of one shard that is read at once, and the members in it: number, first and last + 1 byte, checksum."""
+    """A part of one shard that is read at once, and the members in it: place, first and last + 1 byte, checksum."""
 
     shard: int
     start: int
     stop: int
-    members: list[tuple[int, int, int, int]] = field(default_factory=list)
+    members: list[tuple[MemberPlace, int, int, int]] = field(default_factory=list)
 
 
 class Members:
-    """Members of samples: row r of the table has those from `first[r]` to `first[r + 1]`.
+    """Members of samples, of which the columns hold a row each.
 
     Args:
         shards: path or URL of each tar.
-        indices: of the same.
+        columns: of `open_indices`.
         extensions: suffix → modality where the name of a member has none.
+
+    Attributes:
+        suffix_texts: what follows the keys.
+        suffixes: the same, parsed; None where it is of no known modality.
+        kinds: of each kind of samples the suffixes of its members, as places in `suffixes`, (num_members,) int64.
     """
 
-    def __init__(self, shards: Sequence[str], indices: Sequence[TarIndex], extensions: Mapping[str, Modality]) -> None:
+    def __init__(self, shards: Sequence[str], columns: MappedColumns, extensions: Mapping[str, Modality]) -> None:
         self.shards = list(shards)
-        self.num_bytes = [index.num_bytes for index in indices]
-        self.keys = [key for index in indices for key in index.key]
-        self.first = np.concatenate([[0], np.cumsum(np.concatenate([np.diff(index.first) for index in indices]))])
-        self.shard_of_row = np.repeat(np.arange(len(indices)), [len(index) for index in indices])
-        encoded = pa.array(np.concatenate([index.suffix for index in indices]), pa.string()).dictionary_encode()
-        self.suffix_texts: list[str] = encoded.dictionary.to_pylist()
-        self.suffix_id = encoded.indices.to_numpy()
+        self.columns = columns
+        self.num_bytes: list[int] = columns.files["num_bytes"].to_pylist()
+        self._stops: list[int] = columns.files["stop"].to_pylist()
+        self.suffix_texts: list[str] = columns.facts["suffixes"]
         self.suffixes: list[Suffix | None] = [parse_suffix(text, extensions) for text in self.suffix_texts]
+        self.kinds = [np.array(kind, np.int64) for kind in columns.facts["kinds"]]
         self.shown = [shown(shard) for shard in shards]
-        self.columns = {name: np.concatenate([index.members[name] for index in indices]) for name in MEMBER_TYPES}
-        self.has_spans = not all(np.isnan(self.columns[name]).all() for name in ("start_seconds", "end_seconds"))
 
-    def suffix_ids(self, row: int) -> np.ndarray:
-        """The suffix of each member of a row, as its place in `suffixes`."""
-        ids: np.ndarray = self.suffix_id[self.first[row] : self.first[row + 1]]
-        return ids
+    def shard_of(self, row: int) -> int:
+        """The shard that a sample is in."""
+        return bisect_right(self._stops, row)
+
+    def cell(self, row: int, name: str) -> Any:
+        """A cell of the columns."""
+        number = bisect_right(self.columns.starts, row) - 1
+        return self.columns.batch(number).column(name)[row - self.columns.starts[number]].as_py()
 
     def of(self, row: int, modalities: Sequence[Modality]) -> dict[int, Suffix]:
-        """The members of a row that belong to `modalities`."""
-        ids = self.suffix_ids(row).tolist()
-        parsed = [(member, self.suffixes[i]) for member, i in enumerate(ids, int(self.first[row]))]
-        return {member: suffix for member, suffix in parsed if suffix is not None and suffix.modality in modalities}
+        """The members of a row that belong to `modalities`, by their numbers."""
+        parsed = [self.suffixes[i] for i in self.kinds[self.cell(row, "kind")].tolist()]
+        return {n: suffix for n, suffix in enumerate(parsed) if suffix is not None and suffix.modality in modalities}
 
-    def span(self, member: int) -> tuple[float | None, float | None]:
-        """Start and end in seconds of the part of a recording that belongs to the sample; None where it is not cut."""
-        if not self.has_spans:
-            return None, None
-        start, end = (float(self.columns[name][member]) for name in ("start_seconds", "end_seconds"))
-        return None if np.isnan(start) else start, None if np.isnan(end) else end
+    def places(self, row: int) -> list[dict[str, int]]:
+        """`offset`, `size` and `crc32` of every member of a row."""
+        places: list[dict[str, int]] = self.cell(row, "members")
+        return places
 
-    def names(self, row: int, members: Iterable[int]) -> list[str]:
+    def spans(self, row: int) -> dict[int, tuple[float | None, float | None]]:
+        """Start and end in seconds of the parts of recordings that belong to a sample, of the members that are cut."""
+        if not self.columns.facts["has_spans"]:
+            return {}
+        seconds = {s["number"]: (s["start"], s["end"]) for s in self.cell(row, "spans")}
+        return {
+            number: (None if np.isnan(start) else start, None if np.isnan(end) else end)
+            for number, (start, end) in seconds.items()
+        }
+
+    def names(self, row: int, numbers: Iterable[int]) -> list[str]:
         """Shard and member of members of one row, for messages."""
-        sample = f"{self.shown[self.shard_of_row[row]]}: {escape(self.keys[row])}"
-        return [f"{sample}.{self.suffix_texts[self.suffix_id[member]]}" for member in members]
+        sample = f"{self.shown[self.shard_of(row)]}: {escape(self.cell(row, 'key'))}"
+        suffix_ids = self.kinds[self.cell(row, "kind")]
+        return [f"{sample}.{self.suffix_texts[suffix_ids[number]]}" for number in numbers]
 
-    def read(self, members: Sequence[int]) -> dict[int, bytes]:
+    def read(self, members: Iterable[MemberPlace]) -> dict[MemberPlace, bytes]:
         """The contents of some members; those that lie close together come in one read, reads of a network at once.
 
         Raises:
@@ -88,16 +105,19 @@ class Members:
             contents = [self._read_stretch(stretch) for stretch in stretches]
         return {member: content for of_stretch in contents for member, content in of_stretch.items()}
 
-    def _stretches(self, members: Sequence[int]) -> list[_Stretch]:
+    def _stretches(self, members: Iterable[MemberPlace]) -> list[_Stretch]:
         """The reads that hold these members; members with small gaps between them share one."""
-        chosen = np.unique(np.asarray(members, dtype=np.int64))
-        shards = self.shard_of_row[np.searchsorted(self.first, chosen, side="right") - 1]
-        starts = self.columns["offset"][chosen]
-        stops = starts + self.columns["size"][chosen]
+        numbers_of_row: dict[int, set[int]] = {}
+        for row, number in members:
+            numbers_of_row.setdefault(row, set()).add(number)
+        chosen = []
+        for row, numbers in numbers_of_row.items():
+            shard, places = self.shard_of(row), self.places(row)
+            for number in numbers:
+                start = places[number]["offset"]
+                chosen.append((shard, start, start + places[number]["size"], (row, number), places[number]["crc32"]))
         stretches: list[_Stretch] = []
-        order = np.lexsort((starts, shards))
-        columns = (column[order].tolist() for column in (shards, chosen, starts, stops, self.columns["crc32"][chosen]))
-        for shard, member, start, stop, crc32 in zip(*columns, strict=True):
+        for shard, start, stop, member, crc32 in sorted(chosen):
             last = stretches[-1] if stretches else None
             gap = REMOTE_GAP_BYTES if is_remote(self.shards[shard]) else LOCAL_GAP_BYTES
             if (
@@ -112,17 +132,16 @@ class Members:
             last.members.append((member, start, stop, crc32))
         return stretches
 
-    def _read_stretch(self, stretch: _Stretch) -> dict[int, bytes]:
+    def _read_stretch(self, stretch: _Stretch) -> dict[MemberPlace, bytes]:
         path, num_bytes = self.shards[stretch.shard], self.num_bytes[stretch.shard]
         whole = memoryview(read_range(path, stretch.start, stretch.stop, num_bytes))
         contents = {}
-        for member, start, stop, crc32 in stretch.members:
+        for (row, number), start, stop, crc32 in stretch.members:
             content = whole[start - stretch.start : stop - stretch.start]
             if zlib.crc32(content) != crc32:
-                row = int(np.searchsorted(self.first, member, side="right")) - 1
                 raise ValueError(
-                    f"{self.names(row, [member])[0]} is not what the index says: the shard was damaged or written "
+                    f"{self.names(row, [number])[0]} is not what the index says: the shard was damaged or written "
                     "again. Fetch or pack it again, or delete its index"
                 )
-            contents[member] = bytes(content)
+            contents[row, number] = bytes(content)
         return contents

@@ -5,22 +5,25 @@ from __future__ import annotations
 import functools
 import hashlib
 import logging
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
-from bind.data.sources.sample_table import SPLITS
-from bind.data.sources.shards.indexed import load_indices
+from bind.data.sources.decoded import DamagedColumnsError, MappedColumns
+from bind.data.sources.sample_table import SPLITS, SampleTable, flatten_lists, join_arrays
+from bind.data.sources.shards.index_table import joined_bytes
+from bind.data.sources.shards.indexed import changed_shards, find_indices, replace_indices
+from bind.data.sources.shards.kept_index import open_indices
 from bind.data.sources.shards.members import Members
 from bind.data.sources.shards.names import MODALITY_OF_EXTENSION, refuse_dotted_keys
+from bind.data.sources.shards.packed_samples import PackedSamples
 from bind.data.sources.shards.patterns import Shards, find_shards
 from bind.data.sources.shards.remote import is_in_object_store, read_range, shown
-from bind.data.sources.shards.tar_index import TarIndex
 from bind.data.sources.shards.values import Member, sample_values
-from bind.data.sources.splits import refuse_shared_owners
+from bind.data.sources.splits import owner_suspects, refuse_shared_owners
 from bind.terminal import printable_errors
 from bind.types import Modality, Sample, StoredFile
 
@@ -83,32 +86,22 @@ class IndexedShardSource:
         self.is_unforkable = any(map(is_in_object_store, paths))
         self.path = shown(paths[0]).rpartition("/")[0] or "."
         self.name = name or self.path.rpartition("/")[2]
-        indices = load_indices(paths, Path(cache_dir).expanduser())
+        columns = _open(paths, [split for _, split in shards_with_split], Path(cache_dir).expanduser())
         captions = {} if captions_key is None else {"json": "text"}
         self._captions_key = captions_key
         modality_of_extension = {**MODALITY_OF_EXTENSION, **captions, **(extensions or {})}
-        self._members = Members(paths, indices, modality_of_extension)
+        self._members = Members(paths, columns, modality_of_extension)
         refuse_dotted_keys(self._members.suffix_texts, modality_of_extension, self.path)
-        self._refuse_repeated_keys()
         self._warn_unknown_members()
-        self._warn_named_modalities(indices, modality_of_extension)
-        self._samples: dict[str, list[Sample]] = {split: [] for split in SPLITS}
-        self._rows: dict[str, list[int]] = {split: [] for split in SPLITS}
-        self._modalities: dict[Modality, None] = {}
-        self._make_samples(indices, [split for _, split in shards_with_split])
-        if len(self.splits) > 1:
-            refuse_shared_owners((s for samples in self._samples.values() for s in samples), self.path)
-
-    def _refuse_repeated_keys(self) -> None:
-        members = self._members
-        row_of_key: dict[str, int] = {}
-        for row, key in enumerate(members.keys):
-            if (first := row_of_key.setdefault(key, row)) != row:
-                places = [members.shown[members.shard_of_row[r]] for r in (first, row)]
-                raise ValueError(
-                    f"the key {key!r} comes twice, in {places[0]} and {places[1]}: keys are unique, so leave one of "
-                    "the shards out, or pack them from one manifest"
-                )
+        self._warn_named_modalities(modality_of_extension)
+        carried = self._modalities_of_kinds()
+        loaded = [carried[kind] for kind in columns.facts["loaded_kinds"]]
+        self._modalities = tuple(dict.fromkeys(modality for modalities in loaded for modality in modalities))
+        self._samples = self._tables(carried)
+        if other_splits := columns.facts["other_splits"]:
+            logger.warning("%s: samples of other splits are not loaded: %s", self.path, other_splits)
+        if columns.facts["shares_owners"]:
+            refuse_shared_owners(owner_suspects(list(self._samples.values())), self.path)
 
     def _warn_unknown_members(self) -> None:
         texts = zip(self._members.suffix_texts, self._members.suffixes, strict=True)
@@ -121,9 +114,9 @@ class IndexedShardSource:
                 unknown[0],
             )
 
-    def _warn_named_modalities(self, indices: Sequence[TarIndex], usual: Mapping[str, Modality]) -> None:
+    def _warn_named_modalities(self, usual: Mapping[str, Modality]) -> None:
         """Foreign shards: a part of a key after a dot can't be told from a modality of the user's own."""
-        if all(index.plan for index in indices):
+        if all(self._members.columns.files["plan"].to_pylist()):
             return
         texts = zip(self._members.suffix_texts, self._members.suffixes, strict=True)
         named = [
@@ -139,40 +132,32 @@ class IndexedShardSource:
                 unusual[0].partition(".")[0],
             )
 
-    def _make_samples(self, indices: Sequence[TarIndex], splits: Sequence[str | None]) -> None:
-        members = self._members
-        carried: dict[bytes, dict[Modality, tuple[Any, ...]]] = {}
-        other_splits: Counter[str] = Counter()
-        first_row = 0
-        for shard, index, split_of_shard in zip(members.shown, indices, splits, strict=True):
-            columns = zip(index.key, index.split, index.group, index.label, index.owners, strict=True)
-            for row, (key, stored_split, group, label, owners) in enumerate(columns, first_row):
-                if split_of_shard and stored_split and split_of_shard != stored_split:
-                    raise ValueError(
-                        f"{shard}: the sample {key!r} is of the split {stored_split!r}; list the shard as "
-                        f"data.shards.{stored_split}"
-                    )
-                suffix_ids = members.suffix_ids(row)
-                # Samples with members of the same kinds share one mapping: a million of them stay small.
-                if (kinds := suffix_ids.tobytes()) not in carried:
-                    parsed = [members.suffixes[i] for i in suffix_ids]
-                    carried[kinds] = {suffix.modality: () for suffix in parsed if suffix is not None}
-                values = carried[kinds]
-                if not values:
-                    raise ValueError(
-                        f"{shard}: no member of the sample {key!r} is of a known modality; say what they are in "
-                        "data.extensions"
-                    )
-                split = stored_split or split_of_shard or "train"
-                if split not in SPLITS:
-                    other_splits[split] += 1
-                    continue
-                self._modalities.update(dict.fromkeys(values))
-                self._samples[split].append(Sample(key, split, values, group, tuple(owners), label))
-                self._rows[split].append(row)
-            first_row += len(index)
-        if other_splits:
-            logger.warning("%s: samples of other splits are not loaded: %s", self.path, dict(other_splits))
+    def _modalities_of_kinds(self) -> list[tuple[Modality, ...]]:
+        """The modalities of each kind of samples; ValueError where one has none."""
+        members, first_rows = self._members, self._members.columns.facts["first_rows"]
+        parsed = [[members.suffixes[i] for i in kind] for kind in members.kinds]
+        carried = [tuple(dict.fromkeys(s.modality for s in suffixes if s is not None)) for suffixes in parsed]
+        if empty := [row for row, modalities in zip(first_rows, carried, strict=True) if not modalities]:
+            raise ValueError(
+                f"{members.shown[members.shard_of(min(empty))]}: no member of the sample "
+                f"{members.cell(min(empty), 'key')!r} is of a known modality; say what they are in data.extensions"
+            )
+        return carried
+
+    def _tables(self, carried: Sequence[tuple[Modality, ...]]) -> dict[str, SampleTable]:
+        """The samples of each split."""
+        columns = self._members.columns
+        has = {m: np.array([m in modalities for modalities in carried]) for m in self._modalities}
+        samples = PackedSamples(columns, has)
+        batches = range(len(columns.starts) - 1)
+        codes = join_arrays([columns.batch_unverified(n).column("split").to_numpy() for n in batches], np.int8)
+        rows = [np.flatnonzero(codes == code) for code in range(len(SPLITS))]
+        if list(map(len, rows)) != columns.facts["num_rows"]:
+            raise DamagedColumnsError(f"{columns.name} is damaged (its splits are others): delete it, it is made again")
+        return {
+            split: SampleTable(samples, rows_of_split, Path(), self._modalities)
+            for split, rows_of_split in zip(SPLITS, rows, strict=True)
+        }
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -181,7 +166,7 @@ class IndexedShardSource:
 
     def modalities(self) -> tuple[Modality, ...]:
         """Modalities that at least one sample has, in the order of their first samples."""
-        return tuple(self._modalities)
+        return self._modalities
 
     def samples(self, split: str) -> Sequence[Sample]:
         """The samples of `split` in the order of the shards."""
@@ -194,25 +179,41 @@ class IndexedShardSource:
         """
         if self.block_samples == 1:
             return rng.permutation(size)
-        blocks = np.split(np.arange(size), np.arange(1 + rng.integers(self.block_samples), size, self.block_samples))
-        return np.concatenate([blocks[i] for i in rng.permutation(len(blocks))])
+        starts = np.arange(1 + rng.integers(self.block_samples), size, self.block_samples)
+        starts = np.concatenate([[0], starts])
+        lengths = np.diff(starts, append=size)
+        order = rng.permutation(len(starts))
+        starts, lengths = starts[order], lengths[order]
+        return np.repeat(starts - (np.cumsum(lengths) - lengths), lengths) + np.arange(size)
 
     def content_hash(self, split: str, modality: Modality) -> str:
         """A hash of the keys of `split` and of kind, size, checksum and span of every member of `modality`."""
-        members, rows = self._members, np.array(self._rows[split], dtype=np.int64)
-        counts = np.diff(members.first)[rows]
-        starts = np.cumsum(counts) - counts
-        places = np.repeat(members.first[rows] - starts, counts) + np.arange(counts.sum())
-        is_of_modality = np.array([suffix is not None and suffix.modality == modality for suffix in members.suffixes])
-        kept = is_of_modality[members.suffix_id[places]]
+        table, names = self._members, pa.array(self._members.suffix_texts, pa.string())
+        is_of_modality = np.array([suffix is not None and suffix.modality == modality for suffix in table.suffixes])
         digest = hashlib.blake2b(digest_size=16)
         if modality == "text" and self._captions_key is not None:
             digest.update(f"captions under {self._captions_key}".encode())
-        digest.update("\n".join(sample.key for sample in self.samples(split)).encode())
-        digest.update("\n".join(members.suffix_texts[i] for i in members.suffix_id[places[kept]]).encode())
-        digest.update(np.repeat(np.arange(len(rows)), counts)[kept].astype("<i8").tobytes())
-        for name in ("size", "crc32", "start_seconds", "end_seconds"):
-            digest.update(members.columns[name][places[kept]].astype("<f8").tobytes())
+        packed = SampleTable(table.columns, self._samples[split].rows, Path(), ())
+        parts: list[dict[str, np.ndarray]] = []
+        done = 0
+        for part in packed.parts(["key", "kind", "members", "spans"]):
+            if done:
+                digest.update(b"\n")
+            for content in joined_bytes(part.column("key"), "\n"):
+                digest.update(content)
+            parts.append(_members_of_modality(part, table.kinds, is_of_modality, done))
+            done += part.num_rows
+        suffixes = [names.take(pa.array(part["suffix"])) for part in parts if len(part["suffix"])]
+        for number, texts in enumerate(suffixes):
+            if number:
+                digest.update(b"\n")
+            for content in joined_bytes(texts, "\n"):
+                digest.update(content)
+        for part in parts:
+            digest.update(part["place"].astype("<i8", copy=False))
+        for name in ("size", "crc32", "start", "end"):
+            for part in parts:
+                digest.update(part[name].astype("<f8"))
         return digest.hexdigest()
 
     def stored(
@@ -220,21 +221,22 @@ class IndexedShardSource:
     ) -> Iterator[tuple[int, StoredFile, float | None, float | None]]:
         """Place of the sample, file, start and end in seconds of every member of `modalities` but texts."""
         table = self._members
-        offsets, sizes, checksums = (table.columns[name] for name in ("offset", "size", "crc32"))
-        for index, row in enumerate(self._rows[split]):
-            shard = int(table.shard_of_row[row])
+        for index, row in enumerate(self._samples[split].rows):
+            row = int(row)
             of_sample = sorted(table.of(row, modalities).items(), key=lambda item: (item[1].modality, item[1].number))
-            for member, suffix in of_sample:
+            if not of_sample:
+                continue
+            shard, places, spans, key = table.shard_of(row), table.places(row), table.spans(row), table.cell(row, "key")
+            suffix_ids = table.kinds[table.cell(row, "kind")]
+            for number, suffix in of_sample:
                 if suffix.modality == "text" or suffix.extension == "json":  # beside an array, alike for many of them
                     continue
-                path, offset = table.shards[shard], int(offsets[member])
-                name = f"{table.shown[shard]}: {table.keys[row]}.{table.suffix_texts[table.suffix_id[member]]}"
-                read = functools.partial(_read_member, path, offset, table.num_bytes[shard])
-                yield (
-                    index,
-                    StoredFile(name, (path, offset), int(sizes[member]), suffix.modality, read, int(checksums[member])),
-                    *table.span(member),
-                )
+                path, place = table.shards[shard], places[number]
+                name = f"{table.shown[shard]}: {key}.{table.suffix_texts[suffix_ids[number]]}"
+                read = functools.partial(_read_member, path, place["offset"], table.num_bytes[shard])
+                identity = (path, place["offset"])
+                file = StoredFile(name, identity, place["size"], suffix.modality, read, place["crc32"])
+                yield index, file, *spans.get(number, (None, None))
 
     @printable_errors()
     def fetch(
@@ -251,19 +253,48 @@ class IndexedShardSource:
         Raises:
             ValueError: naming shard and member, where one can't be read or is not what its index says.
         """
-        table, rows = self._members, [self._rows[split][index] for index in indices]
+        table, rows = self._members, [int(self._samples[split].rows[index]) for index in indices]
         chosen = [table.of(row, modalities) for row in rows]
-        contents = table.read([member for members in chosen for member in members])
-        return [
-            sample_values(
-                [
-                    Member(name, suffix, contents[m], table.span(m))
-                    for name, (m, suffix) in zip(table.names(row, members), members.items(), strict=True)
-                ],
-                self._captions_key,
-            )
-            for row, members in zip(rows, chosen, strict=True)
-        ]
+        contents = table.read((row, number) for row, numbers in zip(rows, chosen, strict=True) for number in numbers)
+        fetched = []
+        for row, suffixes in zip(rows, chosen, strict=True):
+            spans, names = table.spans(row), table.names(row, suffixes)
+            members = [
+                Member(name, suffix, contents[row, number], spans.get(number, (None, None)))
+                for name, (number, suffix) in zip(names, suffixes.items(), strict=True)
+            ]
+            fetched.append(sample_values(members, self._captions_key))
+        return fetched
+
+
+def _open(shards: list[str], splits: Sequence[str | None], cache_dir: Path) -> MappedColumns:
+    """The columns of all indices; those of shards that changed are made anew."""
+    files = find_indices(shards, cache_dir)
+    files = replace_indices(shards, files, changed_shards(files), cache_dir)
+    return open_indices(files, splits, cache_dir)
+
+
+def _members_of_modality(
+    part: pa.RecordBatch, kinds: Sequence[np.ndarray], is_of_modality: np.ndarray, first_place: int
+) -> dict[str, np.ndarray]:
+    """Of every member of a modality: `suffix`, `place` of its sample, `size`, `crc32`, `start` and `end` or NaN."""
+    kinds_of_rows = part.column("kind").to_numpy()
+    num_of_kinds = np.array([len(kind) for kind in kinds])
+    counts = num_of_kinds[kinds_of_rows]
+    first = np.cumsum(counts) - counts
+    numbers = np.arange(counts.sum()) - np.repeat(first, counts)
+    first_of_kinds = np.cumsum(num_of_kinds) - num_of_kinds
+    suffixes = np.concatenate(kinds)[np.repeat(first_of_kinds[kinds_of_rows], counts) + numbers]
+    kept = is_of_modality[suffixes]
+    members, spans = part.column("members").flatten(), part.column("spans")
+    columns = {"suffix": suffixes[kept], "place": np.repeat(np.arange(part.num_rows) + first_place, counts)[kept]}
+    columns |= {name: members.field(name).to_numpy()[kept] for name in ("size", "crc32")}
+    rows, cut = flatten_lists(spans)
+    for name in ("start", "end"):
+        seconds = np.full(len(suffixes), np.nan)
+        seconds[first[rows] + cut.field("number").to_numpy()] = cut.field(name).to_numpy()
+        columns[name] = seconds[kept]
+    return columns
 
 
 def _read_member(shard: str, offset: int, num_bytes: int, start: int, stop: int) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import tarfile
@@ -12,26 +11,15 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO, cast
 
 import numpy as np
+import pyarrow as pa
 
+from bind.data.sources.sample_table import list_lengths
+from bind.data.sources.shards.index_table import BLOCK_BYTES, MAX_MEMBER_BYTES, MEMBER_TYPES, TEXTS, IndexTable
 from bind.data.sources.shards.names import META, escape, split_name
-from bind.files.checksums import checksum_of_values
-from bind.files.parquet import open_parquet
 from bind.files.reading import reading
 
-VERSION = 1
-MAX_MEMBER_BYTES = 2**30
 MAX_META_BYTES = 2**20
 CHUNK_BYTES = 2**20
-BLOCK_BYTES = 512
-
-MEMBER_TYPES = {
-    "offset": np.int64,
-    "size": np.int64,
-    "crc32": np.int64,
-    "start_seconds": np.float64,
-    "end_seconds": np.float64,
-}
-"""Columns with one number per member; a time that is NaN was not given."""
 
 
 @dataclass
@@ -55,71 +43,37 @@ class TarIndex:
     def __len__(self) -> int:
         return len(self.key)
 
-    def to_bytes(self) -> bytes:
-        """Encode it as a Parquet file: a row per sample, lists of members, and facts of the tar in its metadata."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        header = {"version": VERSION, "num_bytes": self.num_bytes, "plan": self.plan, "checksum": self.checksum()}
+    def table(self) -> IndexTable:
+        """The same as columns."""
         rows = pa.array(self.first, pa.int64()).cast(pa.int32())
         lists = {"suffix": pa.array(self.suffix, pa.string())}
         lists |= {name: pa.array(self.members[name]) for name in MEMBER_TYPES}
-        columns = {name: pa.array(getattr(self, name), pa.string()) for name in ("key", "split", "group", "label")}
+        columns = {name: pa.array(getattr(self, name), pa.string()) for name in TEXTS}
         columns["owners"] = pa.array(self.owners, pa.list_(pa.string()))
         columns |= {name: pa.ListArray.from_arrays(rows, values) for name, values in lists.items()}
-        table = pa.table(columns).replace_schema_metadata({"bindspace": json.dumps(header)})
-        file = io.BytesIO()
-        pq.write_table(table, file, compression="zstd")
-        return file.getvalue()
+        return IndexTable(self.num_bytes, self.plan, pa.table(columns))
+
+    def to_bytes(self) -> bytes:
+        """See `IndexTable.to_bytes`."""
+        return self.table().to_bytes()
 
     def checksum(self) -> str:
-        """A checksum of all that it says, however the file holds it."""
-        texts = [self.num_bytes, self.plan, self.key, self.split, self.group, self.label, self.owners]
-        arrays = [self.first.astype(np.int64), *(self.members[n].astype(kind) for n, kind in MEMBER_TYPES.items())]
-        return checksum_of_values([*texts, self.suffix.tolist(), *(zlib.crc32(array.tobytes()) for array in arrays)])
+        """See `IndexTable.checksum`."""
+        return self.table().checksum()
 
     @classmethod
     def from_bytes(cls, content: bytes, where: str) -> TarIndex:
-        """Read what `to_bytes` wrote; ValueError, naming `where`, for anything else and for members outside the tar."""
-        with reading(where, "no index of a shard", "Delete it to have the shard indexed again"):
-            table = open_parquet(io.BytesIO(content)).read()
-            header = json.loads((table.schema.metadata or {})[b"bindspace"])
-            if header["version"] != VERSION:
-                raise ValueError(f"version {header['version']}, this bind reads {VERSION}")
-            suffixes = table["suffix"].combine_chunks()
-            flat = {name: table[name].combine_chunks().flatten().to_numpy() for name in MEMBER_TYPES}
-            index = cls(
-                num_bytes=int(header["num_bytes"]),
-                plan=str(header["plan"]),
-                **{name: table[name].to_pylist() for name in ("key", "split", "group", "label", "owners")},
-                first=suffixes.offsets.to_numpy().astype(np.int64),
-                suffix=_shared_strings(suffixes.flatten().dictionary_encode()),
-                members={name: flat[name].astype(kind) for name, kind in MEMBER_TYPES.items()},
-            )
-            index._refuse_inconsistency()
-            if header.get("checksum", checksum := index.checksum()) != checksum:
-                raise ValueError("its checksum is another one")
-            return index
-
-    def _refuse_inconsistency(self) -> None:
-        first, offset, size = self.first, self.members["offset"], self.members["size"]
-        if len(first) != len(self) + 1 or first[0] != 0 or first[-1] != len(offset) or np.any(np.diff(first) < 0):
-            raise ValueError("its lists do not fit together")
-        if None in self.key or any(owners is None for owners in self.owners):
-            raise ValueError("a sample has no key or no owners")
-        if any(len(values) != len(self.suffix) for values in self.members.values()):
-            raise ValueError("its members lack numbers")
-        bad = (offset < BLOCK_BYTES) | (size < 0) | (size > MAX_MEMBER_BYTES) | (offset > self.num_bytes - size)
-        if bad.any():
-            raise ValueError(f"member {int(bad.argmax())} lies outside the tar's {self.num_bytes} bytes")
-
-
-def _shared_strings(encoded: Any) -> np.ndarray:
-    """Strings as objects, each text once in memory."""
-    if encoded.null_count:
-        raise ValueError("a member has no name")
-    strings: np.ndarray = np.array(encoded.dictionary.to_pylist(), dtype=object)[encoded.indices.to_numpy()]
-    return strings
+        """See `IndexTable.from_bytes`."""
+        table = IndexTable.from_bytes(content, where)
+        suffixes = table.column("suffix")
+        return cls(
+            num_bytes=table.num_bytes,
+            plan=table.plan,
+            **{name: table.column(name).to_pylist() for name in (*TEXTS, "owners")},
+            first=np.concatenate([[0], np.cumsum(list_lengths(suffixes))]),
+            suffix=np.array(suffixes.flatten().to_pylist(), dtype=object),
+            members={name: table.members(name).copy() for name in MEMBER_TYPES},
+        )
 
 
 def index_tar(stream: BinaryIO, where: str, plan: str = "") -> tuple[TarIndex, list[str]]:

@@ -163,7 +163,7 @@ class TestShards:
         source = IndexedShardSource(root)
         packed_server.requests.clear()
         source.fetch("train", range(8), MODALITIES, None)
-        shards = {source._members.shards[source._members.shard_of_row[r]] for r in source._rows["train"][:8]}
+        shards = {source._members.shard_of(int(row)) for row in source.samples("train").rows[:8]}
         assert len(packed_server.requests) == len(shards)
         assert all(asked is not None for _, asked in packed_server.requests)
 
