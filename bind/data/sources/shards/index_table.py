@@ -81,7 +81,7 @@ class IndexTable:
     def from_bytes(cls, content: bytes, where: str) -> IndexTable:
         """Read what `to_bytes` wrote; ValueError, naming `where`, for anything else and for members outside the tar."""
         with reading(where, "no index of a shard", "Delete it to have the shard indexed again"):
-            table = open_parquet(pa.BufferReader(content)).read(use_threads=False)
+            table = open_parquet(io.BytesIO(content)).read(use_threads=False)
             header = _header(table.schema)
             kinds = {**dict.fromkeys(TEXTS, pa.string()), "owners": pa.list_(pa.string())}
             kinds |= {"suffix": pa.list_(pa.string())}
