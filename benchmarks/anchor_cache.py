@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
-from torch import Tensor
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
 
 from bind.anchors.dual_encoder import DualEncoder
@@ -34,7 +33,7 @@ from bind.data.dataset import BatchDataset
 from bind.model.binder import Binder
 from bind.runs.parts import binder_config, make_datamodule
 from bind.training.module import BindingModule, parameter_groups
-from bind.types import EmbeddingCache, Pair
+from bind.types import CachedVectors, EmbeddingCache, Pair
 
 warnings.filterwarnings("ignore", message=".*self.log.*")  # steps are taken by hand, so that variants can take turns
 
@@ -70,10 +69,10 @@ class Constants:
     """An `EmbeddingCache` that has its vectors at hand whatever it is asked for."""
 
     def __init__(self, dim: int) -> None:
-        self.z = list(torch.nn.functional.normalize(torch.randn(BATCH_SIZE, 1, dim), dim=-1))
+        self.z_ND = torch.nn.functional.normalize(torch.randn(BATCH_SIZE, dim), dim=-1)
 
-    def lookup(self, modality: str, keys: Any, **place: Any) -> list[Tensor] | None:
-        return self.z[: len(keys)] if modality == "image" else None
+    def take(self, modality: str, keys: Any, **place: Any) -> CachedVectors | None:
+        return CachedVectors(self.z_ND[: len(keys)], np.ones(len(keys), int)) if modality == "image" else None
 
 
 class Bench:

@@ -1,4 +1,4 @@
-"""Builder of a mixture's anchor cache: opens what is there, embeds what is not, on any number of processes."""
+"""Builder of a mixture's feature cache: opens what is there, computes what is not, on any number of processes."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ from bind.types import ColumnarSamples, FrozenTower, GeneratedSource, Modality, 
 log = logging.getLogger("bind")
 
 POLL_SECONDS = 0.5
+AUGMENTED = "plain, then as the transform draws them in training"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +43,9 @@ class CacheOptions:
     """The `cache` part of a config.
 
     Args:
-        dir: folder of all anchor caches; None keeps vectors in memory, for this process and run.
-        views: of every training picture, see `bind.media.views`.
+        dir: folder of all caches; None keeps vectors in memory, for this process and run.
+        features: keep those of frozen encoders; False runs them at every step.
+        views: of every training picture, see `bind.media.views`, and of every training value of a frozen encoder.
         build: embed what is missing; False refuses to start without a finished cache.
         verify: compare every part with its checksum when it is opened, instead of at its first use.
         part_size: samples that are written at a time, and lost at most where a process is killed.
@@ -54,6 +56,7 @@ class CacheOptions:
     build: bool = True
     verify: bool = False
     part_size: int = PART_SIZE
+    features: bool = True
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> CacheOptions:
@@ -66,6 +69,7 @@ class CacheOptions:
             views,
             config["build"],
             config.get("verify", False),
+            features=config.get("features", True),
         )
 
 
@@ -87,6 +91,7 @@ def build_cache(
     options: CacheOptions,
     engine: Engine,
     *,
+    features: bool = False,
     show: bool = True,
 ) -> AnchorCache:
     """Open what is cached of `places` and embed what is missing, each once on one of the processes.
@@ -97,6 +102,7 @@ def build_cache(
         places: what to cache of it.
         options: where, and how many views.
         engine: how batches are run.
+        features: what the towers give has any length, as the features of frozen encoders do; False: unit vectors.
         show: progress bar, and why a cache that comes close can't be used.
 
     Raises:
@@ -111,8 +117,8 @@ def build_cache(
     with _progress(show) as progress:
         for position, split, modality in places:
             source = sources[position]
-            num_views = options.views if (split, modality) == ("train", "image") else 1
-            job = EmbeddingJob(source, split, modality, anchor.transforms[modality], num_views)
+            num_views = options.views if split == "train" and (features or modality == "image") else 1
+            job = EmbeddingJob(source, split, modality, anchor.transforms[modality], num_views, features)
             filler = _PlaceFiller(job, anchor, engine, progress)
             if options.dir is None:
                 entries[position, split, modality] = filler.fill_memory()
@@ -126,10 +132,11 @@ def build_cache(
                 modality=modality,
                 num_samples=len(source.samples(split)),
                 num_views=num_views,
-                views=VIEW_RECIPE if num_views > 1 else "plain",
+                views="plain" if num_views == 1 else AUGMENTED if features else VIEW_RECIPE,
                 dim=anchor.dim,
                 part_size=options.part_size,
                 readers=describe_readers(modality),
+                dtype=job.dtype.str,
             )
             folder = CacheFolder(options.dir, origin)
             if folder.is_finished:
@@ -142,7 +149,13 @@ def build_cache(
                 entry.rows.verify()
             entries[position, split, modality] = entry
     if show and options.dir and places:
-        log.info("anchor cache: found %d of %d (source, split, modality) in %s", num_finished, len(places), options.dir)
+        log.info(
+            "%s cache: found %d of %d (source, split, modality) in %s",
+            "feature" if features else "anchor",
+            num_finished,
+            len(places),
+            options.dir,
+        )
     return AnchorCache(entries)
 
 
@@ -177,7 +190,7 @@ class _PlaceFiller:
             num_values = samples.count_values(modality)
         else:
             num_values = sum(len(sample.values.get(modality, ())) for sample in samples)
-        return (num_values or len(self.samples)) * self.job.num_views * self.anchor.dim * 2
+        return (num_values or len(self.samples)) * self.job.num_views * self.anchor.dim * self.job.dtype.itemsize
 
     @contextlib.contextmanager
     def _started(self, where: str) -> Iterator[list[str]]:
@@ -185,7 +198,8 @@ class _PlaceFiller:
         samples = self.samples
         keys = samples.keys() if isinstance(samples, ColumnarSamples) else [sample.key for sample in samples]
         index_keys(keys, np.zeros(len(keys)))
-        title = f"anchor: {self.job.modality} of {self.job.split}, {format_bytes(self.num_bytes)} → {where}"
+        kind = "features" if self.job.features else "anchor"
+        title = f"{kind}: {self.job.modality} of {self.job.split}, {format_bytes(self.num_bytes)} → {where}"
         self.task = self.progress.add_task(title, total=len(keys))
         yield keys
         self.progress.remove_task(self.task)
@@ -197,8 +211,9 @@ class _PlaceFiller:
     def fill_memory(self) -> CachedEmbeddings:
         with self._started("memory") as keys:
             parts = self.engine.embed_parts(self.job, self.anchor, [0], [len(keys)], self._advance)
-            [(_, counts, z_RKD)] = parts
-        return CachedEmbeddings(*index_keys(keys, counts), RowsInMemory(z_RKD))
+            [part] = parts
+        clips = None if (part.clips_R == 1).all() else part.clips_R
+        return CachedEmbeddings(*index_keys(keys, part.counts), RowsInMemory(part.vectors_RKD), clips)
 
     def fill_folder(self, folder: CacheFolder) -> None:
         left = self.num_bytes * len(folder.missing_parts()) // len(folder.sizes)

@@ -1,4 +1,4 @@
-"""Lookup of anchor embeddings that were computed once: towers are frozen, so a picture's vector never changes."""
+"""Lookup of what was computed once: towers and encoders that are frozen give a value the same vector for good."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bind.types import Modality, stable_id
+from bind.types import CachedVectors, Modality, stable_id
 
 Place = tuple[int, str, Modality]
 """A source's place in the mixture, a split, and a modality."""
 
 
 class Rows(Protocol):
-    """Vectors of R values in K views each, (R, K, D) fp16, in memory or in files."""
+    """Vectors of R values or clips in K views each, (R, K, D), in memory or in files.
+
+    Unit vectors are fp16; features, which have any length, are fp32.
+    """
 
     shape: tuple[int, int, int]
 
@@ -49,15 +52,24 @@ class CachedEmbeddings:
         hashes_N: int64, `stable_id` of each sample's key, ascending.
         spans_N2: int64, first row and number of rows of each, in the order of `hashes_N`.
         rows: the vectors.
+        clips_R: at the first row of a value how many clips it has, a row each, and 0 at its others; None: one each.
     """
 
-    def __init__(self, hashes_N: np.ndarray, spans_N2: np.ndarray, rows: Rows) -> None:
-        self.hashes_N, self.spans_N2, self.rows = hashes_N, spans_N2, rows
+    def __init__(
+        self, hashes_N: np.ndarray, spans_N2: np.ndarray, rows: Rows, clips_R: np.ndarray | None = None
+    ) -> None:
+        self.hashes_N, self.spans_N2, self.rows, self.clips_R = hashes_N, spans_N2, rows, clips_R
 
     def lookup(self, keys: Sequence[str], rngs: Sequence[np.random.Generator] | None = None) -> list[Tensor]:
-        """One (V, D) fp32 tensor of unit vectors per key, V its number of values; see `EmbeddingCache.lookup`.
+        """One (V, D) fp32 tensor per key, V its number of values, where each of these has one clip; see `take`."""
+        taken = self.take(keys, rngs)
+        assert taken.num_clips_V is None
+        return list(taken.vectors_ND.split(taken.num_values_B.tolist()))
 
-        Vectors are stored with 11 bits of precision and get their unit norm back here, where they have 24.
+    def take(self, keys: Sequence[str], rngs: Sequence[np.random.Generator] | None = None) -> CachedVectors:
+        """The vectors of these samples, fp32; see `EmbeddingCache.take`.
+
+        Unit vectors are stored with 11 bits of precision and get their unit norm back here, where they have 24.
 
         Raises:
             ValueError: for a key that is not among the samples.
@@ -72,8 +84,16 @@ class CachedEmbeddings:
         if rngs is not None and num_views > 1:
             views = np.array([rng.integers(num_views) for rng in rngs])
         within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        z = torch.from_numpy(self.rows.take(np.repeat(first, counts) + within, np.repeat(views, counts)))
-        return list(torch.nn.functional.normalize(z.float(), dim=-1).split(counts.tolist()))
+        rows = np.repeat(first, counts) + within
+        x_ND = torch.from_numpy(self.rows.take(rows, np.repeat(views, counts)))
+        if x_ND.dtype == torch.float16:
+            x_ND = torch.nn.functional.normalize(x_ND.float(), dim=-1)
+        if self.clips_R is None:
+            return CachedVectors(x_ND, counts)
+        clips = self.clips_R[rows]
+        is_first = clips > 0
+        num_values = np.bincount(np.repeat(np.arange(len(keys)), counts)[is_first], minlength=len(keys))
+        return CachedVectors(x_ND, num_values, clips[is_first].astype(np.int64))
 
 
 class AnchorCache:
@@ -91,9 +111,22 @@ class AnchorCache:
         split: str,
         rngs: Sequence[np.random.Generator] | None = None,
     ) -> list[Tensor] | None:
-        """See `EmbeddingCache.lookup`."""
+        """One (V, D) tensor per key, V its number of values; None where this is not cached."""
         entry = self.entries.get((source, split, modality))
         return None if entry is None else entry.lookup(keys, rngs)
+
+    def take(
+        self,
+        modality: Modality,
+        keys: Sequence[str],
+        *,
+        source: int,
+        split: str,
+        rngs: Sequence[np.random.Generator] | None = None,
+    ) -> CachedVectors | None:
+        """See `EmbeddingCache.take`."""
+        entry = self.entries.get((source, split, modality))
+        return None if entry is None else entry.take(keys, rngs)
 
 
 def index_keys(keys: Sequence[str], counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,11 +1,12 @@
-"""Files of the anchor cache: one folder per (anchor, source content, split, modality), filled in parts.
+"""Files of the feature cache: one folder per (tower, source content, split, modality), filled in parts.
 
 anchors/{anchor}-{fingerprint}/{split}-{modality}-{content and readers}[-{K}views]/
     about.json              what the vectors were made from, in full
     claims                  byte i is locked by the process that makes part i; record i says which, and how far it is
-    part-00000.counts.npy   values of each of its samples, (n,) int32
-    part-00000.npy          vectors, (R, K, D) fp16; it comes last, and with it the part is there
-    first_rows.npy, spans.npy, hashes.npy   the index; with the last of them the folder is finished
+    part-00000.counts.npy   values, or clips of them, of each of its samples, (n,) int32
+    part-00000.clips.npy    of features: clips of the value that begins at a row, else 0, (R,) int32
+    part-00000.npy          vectors, (R, K, D) fp16, features fp32; it comes last, and with it the part is there
+    clips.npy, first_rows.npy, spans.npy, hashes.npy   the index; with the last of them the folder is finished
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ from bind.types import Modality
 FORMAT = 1
 PART_SIZE = 4096
 INDEX = ("first_rows.npy", "spans.npy", "hashes.npy")
+CLIPS = "clips.npy"
+UNIT_VECTORS, FEATURES = "<f2", "<f4"
+"""Numbers of the vectors: half precision where all have norm 1, single where they have any."""
 MAX_OPEN_PARTS = 256
 RECORD_BYTES = 256
 """Of a claim: process, host, and how often the process has gone on since."""
@@ -70,6 +74,11 @@ class Origin:
     part_size: int = PART_SIZE
     format: int = FORMAT
     readers: str = ""
+    dtype: str = UNIT_VECTORS
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `about.json` holds; folders from before there were features do not say that theirs are unit vectors."""
+        return {name: x for name, x in asdict(self).items() if (name, x) != ("dtype", UNIT_VECTORS)}
 
     @property
     def folder_name(self) -> Path:
@@ -81,6 +90,7 @@ class Origin:
     def differences(self, other: dict[str, Any]) -> list[str]:
         """What `other`, as a file describes it, was made from instead, as parts of a message."""
         mine = {name: value for name, value in asdict(self).items() if name not in ("anchor", "source")}
+        other = {"dtype": UNIT_VECTORS, **other}
         differ = [name for name, value in mine.items() if other.get(name) != value]
         return [
             f"{MISMATCH_MESSAGES.get(name, f'another {name}')} "
@@ -134,6 +144,9 @@ class CacheFolder:
     def _counts_of(self, number: int) -> Path:
         return self.path / f"part-{number:05d}.counts.npy"
 
+    def _clips_of(self, number: int) -> Path:
+        return self.path / f"part-{number:05d}.clips.npy"
+
     def missing_parts(self) -> list[int]:
         there = set(os.listdir(self.path)) if self.path.is_dir() else set()
         return [n for n in range(len(self.sizes)) if not {self.part(n).name, self._counts_of(n).name} <= there]
@@ -152,7 +165,7 @@ class CacheFolder:
             if (free := shutil.disk_usage(self.path).free) < num_bytes:
                 raise OSError(errno.ENOSPC, f"{num_bytes / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free")
             if not self._about.exists():
-                write_text(self._about, json.dumps(asdict(self.origin), indent=2) + "\n")
+                write_text(self._about, json.dumps(self.origin.as_dict(), indent=2) + "\n")
             self._refuse_another_origin()
             self._claims = os.open(self.path / "claims", os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -214,13 +227,16 @@ class CacheFolder:
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.lockf(self._claims, fcntl.LOCK_UN, 1, number)
 
-    def write_part(self, number: int, counts: np.ndarray, z_RKD: np.ndarray) -> None:
-        """Put part `number` on disk, whole or not at all."""
+    def write_part(self, number: int, counts: np.ndarray, z_RKD: np.ndarray, clips_R: np.ndarray | None = None) -> None:
+        """Put part `number` on disk, whole or not at all; `clips_R` comes with features."""
         assert len(counts) == self.sizes[number]
         assert z_RKD.shape == (counts.sum(), self.origin.num_views, self.origin.dim)
+        assert (clips_R is not None) == (self.origin.dtype == FEATURES)
         with self._plain_errors():
             self._write_array(self._counts_of(number), counts.astype(np.int32))
-            self._write_array(self.part(number), z_RKD.astype(np.float16))
+            if clips_R is not None:
+                self._write_array(self._clips_of(number), clips_R.astype(np.int32))
+            self._write_array(self.part(number), z_RKD.astype(self.origin.dtype))
 
     def discard(self) -> None:
         """Delete the parts, of which nobody knows what they were made from."""
@@ -233,6 +249,9 @@ class CacheFolder:
         hashes, spans = index_keys(keys, np.concatenate(counts))
         first_rows = np.cumsum([0, *(counts_of_part.sum() for counts_of_part in counts)])
         with self._plain_errors():
+            if self.origin.dtype == FEATURES:
+                clips = [load_array(self._clips_of(number)) for number in range(len(self.sizes))]
+                self._write_array(self.path / CLIPS, np.concatenate(clips))
             for name, array in zip(INDEX, (first_rows, spans, hashes), strict=True):
                 self._write_array(self.path / name, array)
 
@@ -255,12 +274,18 @@ class CacheFolder:
             raise ValueError(f"{self.path} is damaged: its index has another size; delete it, it is made again")
         of_row = (self.origin.num_views, self.origin.dim)
         for number, num_rows in enumerate(np.diff(first_rows).tolist()):
-            num_bytes = size_of_array((num_rows, *of_row))
+            num_bytes = size_of_array((num_rows, *of_row), self.origin.dtype)
             if self.part(number).stat().st_size not in (num_bytes, num_bytes + TRAILER_BYTES):
                 raise ValueError(f"{self.part(number)} has another size than it should: delete it, it is made again")
         shape = (int(first_rows[-1]), *of_row)
+        clips = load_array(self.path / CLIPS) if self.origin.dtype == FEATURES else None
+        if clips is not None and len(clips) != shape[0]:
+            raise ValueError(f"{self.path} is damaged: {CLIPS} has another size; delete it, it is made again")
+        if clips is not None and (clips == 1).all():
+            clips = None
+        rows = RowsInFiles(self.path, first_rows, shape, self.origin.dtype)
         # As plain arrays: numpy's own subclass for maps makes every use of them slower.
-        return CachedEmbeddings(np.asarray(hashes), np.asarray(spans), RowsInFiles(self.path, first_rows, shape))
+        return CachedEmbeddings(np.asarray(hashes), np.asarray(spans), rows, clips)
 
 
 class RowsInFiles:
@@ -270,8 +295,10 @@ class RowsInFiles:
     resident within one epoch, and reads take no longer (0.3 ms a batch of 64 against 0.5 ms, from the page cache).
     """
 
-    def __init__(self, folder: Path, first_rows: np.ndarray, shape: tuple[int, int, int]) -> None:
-        self.folder, self.first_rows, self.shape = folder, first_rows, shape
+    def __init__(
+        self, folder: Path, first_rows: np.ndarray, shape: tuple[int, int, int], dtype: str = UNIT_VECTORS
+    ) -> None:
+        self.folder, self.first_rows, self.shape, self.dtype = folder, first_rows, shape, np.dtype(dtype)
         self._open: OrderedDict[int, tuple[io.FileIO, int]] = OrderedDict()
         self._verified: set[int] = set()
 
@@ -286,9 +313,9 @@ class RowsInFiles:
     def take(self, rows: np.ndarray, views: np.ndarray) -> np.ndarray:
         """See `Rows`; ValueError naming the file that has been damaged since it was opened."""
         _, num_views, dim = self.shape
-        z = np.empty((len(rows), dim), "<f2")
+        z = np.empty((len(rows), dim), self.dtype)
         parts = np.searchsorted(self.first_rows, rows, side="right") - 1
-        places = ((rows - self.first_rows[parts]) * num_views + views) * dim * 2
+        places = ((rows - self.first_rows[parts]) * num_views + views) * dim * self.dtype.itemsize
         for vector, number, place in zip(z, parts.tolist(), places.tolist(), strict=True):
             file, first_byte = self._part(number)
             if os.preadv(file.fileno(), [vector.data], first_byte + place) != vector.nbytes:
@@ -305,7 +332,7 @@ class RowsInFiles:
         if number in self._verified:
             return
         num_rows = int(self.first_rows[number + 1] - self.first_rows[number])
-        num_bytes = size_of_array((num_rows, *self.shape[1:]))
+        num_bytes = size_of_array((num_rows, *self.shape[1:]), self.dtype.str)
         has_trailer = os.fstat(file.fileno()).st_size > num_bytes
         if has_trailer and not matches_trailer(cast(BinaryIO, file), num_bytes):
             raise ValueError(f"{file.name} is damaged (its checksum is another one): delete it, it is made again")
@@ -322,7 +349,7 @@ class RowsInFiles:
         file = io.FileIO(path)
         self._verify(number, file)
         num_rows = int(self.first_rows[number + 1] - self.first_rows[number])
-        expected = (1, 0), ((num_rows, *self.shape[1:]), False, np.dtype("<f2"))
+        expected = (1, 0), ((num_rows, *self.shape[1:]), False, self.dtype)
         try:
             is_expected = (np.lib.format.read_magic(file), np.lib.format.read_array_header_1_0(file)) == expected
         except Exception:  # numpy parses the header as Python, with all that can be wrong in that
@@ -339,11 +366,11 @@ def part_name(number: int) -> str:
     return f"part-{number:05d}.npy"
 
 
-def size_of_array(shape: tuple[int, ...]) -> int:
-    """Bytes of an `.npy` file of fp16."""
+def size_of_array(shape: tuple[int, ...], dtype: str = UNIT_VECTORS) -> int:
+    """Bytes of an `.npy` file."""
     header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, {"descr": "<f2", "fortran_order": False, "shape": shape})
-    return header.tell() + 2 * math.prod(shape)
+    np.lib.format.write_array_header_1_0(header, {"descr": dtype, "fortran_order": False, "shape": shape})
+    return header.tell() + np.dtype(dtype).itemsize * math.prod(shape)
 
 
 def load_array(path: Path, mmap_mode: Any = None) -> np.ndarray:

@@ -14,7 +14,7 @@ from bind.data.hashes import repeated_hashes
 from bind.data.plan import BatchRequest
 from bind.data.sources.sample_table import SampleTable, key_hashes, keys_and_group_ids, keys_of
 from bind.terminal import printable_errors
-from bind.types import Batch, EmbeddingCache, Modality, Source, Transform
+from bind.types import Batch, CachedVectors, EmbeddingCache, Modality, Source, Transform
 
 
 class BatchDataset(torch.utils.data.Dataset[Batch]):
@@ -28,7 +28,7 @@ class BatchDataset(torch.utils.data.Dataset[Batch]):
         split: `train`, `val` or `test`.
         modalities: what to load.
         transforms: one per modality that is loaded.
-        cache: anchor embeddings that replace loading where it has them.
+        cache: embeddings and features that replace loading where it has them.
 
     Raises:
         ValueError: where two samples of the split share a key.
@@ -77,10 +77,11 @@ class BatchDataset(torch.utils.data.Dataset[Batch]):
         samples = self.samples[request.source]
         modalities = [m for m in self.modalities if m in source.modalities()]
         keys, group_ids = keys_and_group_ids(samples, request.indices)
-        rngs = None if request.seeds is None else [np.random.default_rng(seed) for seed in request.seeds]
+        rngs = None if request.seeds is None else _Generators(request.seeds)
 
-        cached = {m: z for m in modalities if (z := self._look_up(m, keys, request.source, rngs)) is not None}
-        fetched = source.fetch(self.split, request.indices, [m for m in modalities if m not in cached], rngs)
+        cached = {m: x for m in modalities if (x := self._take(m, keys, request.source, rngs)) is not None}
+        loaded = [m for m in modalities if m not in cached]
+        fetched = source.fetch(self.split, request.indices, loaded, rngs) if loaded else []
 
         batch = Batch(
             keys=keys,
@@ -91,34 +92,68 @@ class BatchDataset(torch.utils.data.Dataset[Batch]):
             modalities=tuple(modalities),
         )
         for modality in modalities:
-            values: Sequence[Sequence[Any] | Tensor]
-            values = cached[modality] if modality in cached else [row.get(modality, ()) for row in fetched]
-            rows, items = _choose_values(values, rngs)
-            if not items:
-                continue
-            batch.rows[modality] = torch.tensor(rows, dtype=torch.long)
             if modality in cached:
-                batch.cached[modality] = torch.stack(items)
+                rows_of_batch, vectors_ND, num_clips = _choose_vectors(cached[modality], rngs)
+                if len(rows_of_batch):
+                    batch.rows[modality] = torch.from_numpy(rows_of_batch)
+                    batch.cached[modality] = vectors_ND
             else:
+                rows, items = _choose_values([row.get(modality, ()) for row in fetched], rngs)
+                if not items:
+                    continue
+                batch.rows[modality] = torch.tensor(rows, dtype=torch.long)
                 transform = self.transforms[modality]
                 tensors = [
                     transform(item, None if rngs is None else rngs[row]) for row, item in zip(rows, items, strict=True)
                 ]
                 batch.inputs[modality], num_clips = collate_clips(transform, tensors)
-                if num_clips is not None:
-                    batch.num_clips[modality] = num_clips
+            if num_clips is not None:
+                batch.num_clips[modality] = num_clips
         return batch
 
-    def _look_up(
-        self, modality: Modality, keys: list[str], source: int, rngs: list[np.random.Generator] | None
-    ) -> list[Tensor] | None:
+    def _take(
+        self, modality: Modality, keys: list[str], source: int, rngs: Sequence[np.random.Generator] | None
+    ) -> CachedVectors | None:
         if self.cache is None:
             return None
-        return self.cache.lookup(modality, keys, source=source, split=self.split, rngs=rngs)
+        return self.cache.take(modality, keys, source=source, split=self.split, rngs=rngs)
+
+
+class _Generators(Sequence[np.random.Generator]):
+    """The generator of each sample of a request, made when it is first used: they take longer than looking up."""
+
+    def __init__(self, seeds: Sequence[tuple[int, ...]]) -> None:
+        self.seeds = seeds
+        self._generators: list[np.random.Generator | None] = [None] * len(seeds)
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def __getitem__(self, row: Any) -> Any:
+        if self._generators[row] is None:
+            self._generators[row] = np.random.default_rng(self.seeds[row])
+        return self._generators[row]
+
+
+def _choose_vectors(
+    cached: CachedVectors, rngs: Sequence[np.random.Generator] | None
+) -> tuple[np.ndarray, Tensor, Tensor | None]:
+    """Rows (V,), vectors and clips per value of one modality, chosen as in `_choose_values`."""
+    counts = cached.num_values_B
+    if rngs is None:
+        num_clips = None if cached.num_clips_V is None else torch.from_numpy(cached.num_clips_V)
+        return np.repeat(np.arange(len(counts)), counts), cached.vectors_ND, num_clips
+    assert cached.num_clips_V is None, "in training a value is one clip"
+    if (counts == 1).all():
+        return np.arange(len(counts)), cached.vectors_ND, None
+    rows = counts.nonzero()[0]
+    places = (np.cumsum(counts) - counts)[rows]
+    places += [int(rngs[row].integers(counts[row])) if counts[row] > 1 else 0 for row in rows]
+    return rows, cached.vectors_ND[torch.from_numpy(places)], None
 
 
 def _choose_values(
-    values: Sequence[Sequence[Any] | Tensor], rngs: list[np.random.Generator] | None
+    values: Sequence[Sequence[Any]], rngs: Sequence[np.random.Generator] | None
 ) -> tuple[list[int], list[Any]]:
     """Rows and items of one modality: one value per row that has any in training, all of them in evaluation."""
     rows: list[int] = []

@@ -1,7 +1,7 @@
 """LoRA adapters of encoders, by peft: put in, merged into the weights, and files that others can load.
 
-An adapter adds (alpha / r) · B(A(x)) to what a layer gives, A (r, in) random and B (out, r) zero at the start, while the
-layer's own weights stay frozen. Source: Hu et al. 2021 (LoRA), equation 3.
+An adapter adds (alpha / r) · B(A(x)) to what a layer gives, A (r, in) random and B (out, r) zero at the start, while
+the layer's own weights stay frozen. Source: Hu et al. 2021 (LoRA), equation 3.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def add_adapter(encoder: nn.Module, options: Mapping[str, Any], key: str) -> lis
     Args:
         encoder: any module; where no targets are named it has to be a `LayeredEncoder`.
         options: `r`, the rank; `alpha`; `dropout` on an adapter's input; `targets`, names of layers or the ends of such
-            names, None: the projections of the attention and the linear layers of the MLP in all of `layers`; `adapter`,
-            a folder of an adapter to start from, with its own rank, alpha and targets.
+            names, None: the projections of the attention and the linear layers of the MLP in all of `layers`;
+            `adapter`, a folder of an adapter to start from, with its own rank, alpha and targets.
         key: of the config, for messages.
 
     Returns:
@@ -78,7 +78,7 @@ def has_adapter(encoder: nn.Module) -> bool:
 
 
 def save_adapter(encoder: nn.Module, folder: Path) -> None:
-    """Write the adapter into a new folder in peft's layout: `PeftModel.from_pretrained(plain_encoder, folder)` loads it."""
+    """Write the adapter in peft's layout into a new folder, from which `PeftModel.from_pretrained` loads it."""
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True)
@@ -180,8 +180,8 @@ def default_targets(encoder: nn.Module, key: str) -> list[str]:
     """Names of the linear layers, and of PyTorch's attention, in all of the encoder's `layers`."""
     if not isinstance(encoder, LayeredEncoder):
         raise ValueError(
-            f"{key}.train=lora: {type(encoder).__name__} names no layers; give it a method layers(), or name those that "
-            f"get an adapter: {key}.lora.targets=[NAME,…]"
+            f"{key}.train=lora: {type(encoder).__name__} names no layers; give it a method layers(), or name those "
+            f"that get an adapter: {key}.lora.targets=[NAME,…]"
         )
     inside = {id(module) for layer in encoder.layers() for module in layer.modules()}
     names: list[str] = []
@@ -191,8 +191,8 @@ def default_targets(encoder: nn.Module, key: str) -> list[str]:
             names.append(name)
     if not names:
         raise ValueError(
-            f"{key}.train=lora: the layers of {type(encoder).__name__} have no attention and no MLP; train=last_1 suits "
-            f"a small encoder, or name layers: {key}.lora.targets=[NAME,…]"
+            f"{key}.train=lora: the layers of {type(encoder).__name__} have no attention and no MLP; train=last_1 "
+            f"suits a small encoder, or name layers: {key}.lora.targets=[NAME,…]"
         )
     return names
 

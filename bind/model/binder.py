@@ -210,7 +210,7 @@ class Binder(nn.Module):
         rows: dict[Modality, Tensor] = {}
         for modality in batch.modalities:
             if modality in batch.cached:
-                z[modality] = batch.cached[modality]
+                z[modality] = self._embed_cached(modality, batch)
             elif modality in batch.inputs:
                 num_clips = batch.num_clips.get(modality)
                 # At most as many clips as the batch has rows are in memory, however many clips a row has.
@@ -226,6 +226,14 @@ class Binder(nn.Module):
         if isinstance(self.fusion, nn.Module):  # late fusion combines scores and has no embedding
             self._fuse(embeddings)
         return embeddings
+
+    def _embed_cached(self, modality: Modality, batch: Batch) -> Tensor:
+        """Unit embeddings of what was computed before: of the anchor's they are these, of a frozen encoder features."""
+        vectors = batch.cached[modality]
+        if modality not in self.encoders:
+            return vectors
+        z = average_clips(self.heads[modality](vectors), batch.num_clips.get(modality))
+        return z[: len(batch.rows.get(modality, ()))]  # without a row that was borrowed
 
     def _fuse(self, embeddings: Embeddings) -> None:
         inputs = [m for m in self.fusion_inputs if m in embeddings.z]
@@ -327,8 +335,8 @@ class Binder(nn.Module):
             is_adapted = len(without_adapter(of_modality)) < len(of_modality)
             if is_adapted and modality not in self.adapted:
                 raise ValueError(
-                    f"these weights hold an adapter for {modality}: set encoder.{modality}.train=lora, or start from the "
-                    "run directory or the saved binder, where it is merged"
+                    f"these weights hold an adapter for {modality}: set encoder.{modality}.train=lora, or start from "
+                    "the run directory or the saved binder, where it is merged"
                 )
             if modality in self.adapted and not is_adapted:
                 own = encoder.state_dict()

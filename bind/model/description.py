@@ -147,8 +147,8 @@ def read_description(folder: Path, trust: Sequence[str]) -> tuple[dict[str, Any]
     for modality, options in config["encoder"].items():
         if (options or {}).get("train") == "lora":
             raise ValueError(
-                f"{path}: encoder.{modality}.train is lora: the weights of a saved binder have their adapter merged; save "
-                "it again with Binder.save"
+                f"{path}: encoder.{modality}.train is lora: the weights of a saved binder have their adapter merged; "
+                "save it again with Binder.save"
             )
     for part in ("anchor", "modalities", "encoder", "head", "transform", "fusion"):
         require_bounded_numbers(config.get(part), str(path), part)

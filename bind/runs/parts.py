@@ -16,7 +16,7 @@ from torch import nn
 from bind.build import build
 from bind.cache.build import CacheOptions, build_cache, cacheable_modalities
 from bind.cache.fill import Engine
-from bind.cache.lookup import AnchorCache
+from bind.cache.lookup import AnchorCache, Place
 from bind.data.coverage import Side, require_pairs
 from bind.data.datamodule import BindDataModule
 from bind.data.sources.manifest import ManifestSource
@@ -24,8 +24,9 @@ from bind.data.sources.shards.remote import limit_waiting
 from bind.data.sources.splits import require_split
 from bind.evaluation.queries import retrieval_key
 from bind.model.binder import Binder
+from bind.model.frozen import frozen_encoders
 from bind.runs.ownership import confined
-from bind.types import Modality, Pair, Source
+from bind.types import FrozenTower, Modality, Pair, Source
 
 log = logging.getLogger("bind")
 
@@ -105,21 +106,30 @@ class Parts:
         data.train_plan()
 
     def fill_cache(self, splits: Sequence[str], options: CacheOptions, *, show: bool = True) -> AnchorCache:
-        """Embed what the frozen towers would see again and again, once; see `build_cache`."""
-        places = []
+        """Compute what the frozen towers and encoders would be given again and again, once; see `build_cache`."""
+        data = self.datamodule
+        engine = Engine(data.evaluation_batch_size, data.num_workers, data.timeout_seconds)
+        towers: list[tuple[FrozenTower, bool]] = [(self.binder.anchor, False)]
+        if options.features:
+            towers += [(encoder, True) for encoder in frozen_encoders(self.binder)]
+        entries = {}
+        for tower, features in towers:
+            places = self._places(splits, tower)
+            if places or not features:
+                cache = build_cache(tower, data.sources, places, options, engine, features=features, show=show)
+                entries |= cache.entries
+        return AnchorCache(entries)
+
+    def _places(self, splits: Sequence[str], tower: FrozenTower) -> list[Place]:
+        """What a training looks up of what the tower computes."""
+        places: list[Place] = []
         for split in splits:
             needed = self.datamodule.train_modalities if split == "train" else self.datamodule.evaluation_modalities
-            wanted = [m for m in needed if not self.binder.is_trainable(m)]
             weighted = zip(self.datamodule.sources, self.datamodule.weights, strict=True)
             for position, (source, weight) in enumerate(weighted):
                 if weight or split != "train":
-                    places += [
-                        (position, split, m) for m in cacheable_modalities(source, split, wanted, self.binder.anchor)
-                    ]
-        engine = Engine(
-            self.datamodule.evaluation_batch_size, self.datamodule.num_workers, self.datamodule.timeout_seconds
-        )
-        return build_cache(self.binder.anchor, self.datamodule.sources, places, options, engine, show=show)
+                    places += [(position, split, m) for m in cacheable_modalities(source, split, needed, tower)]
+        return places
 
 
 def refuse_equal_keys(modalities: Sequence[Modality]) -> None:

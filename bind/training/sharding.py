@@ -63,21 +63,25 @@ def _shard_trainable(module: Any, mesh: DeviceMesh, reshard_after_forward: bool 
 
 
 def borrow_rows(batch: Batch, binder: Binder) -> Batch:
-    """`batch` with another rank's input of every trainable modality that only other ranks have rows of.
+    """`batch` with another rank's input, or features, of every trainable modality that only other ranks have rows of.
 
     `rows` does not name it, so its embedding is dropped: it is there for the encoder to be called on every rank.
     """
-    wanted = [m for m in batch.modalities if binder.is_trainable(m) and m not in batch.cached]
+    wanted = [m for m in batch.modalities if binder.is_trainable(m)]
     device = batch.group_ids_B.device
-    here_RM = gather_integers([m in batch.inputs for m in wanted], device)
-    inputs = dict(batch.inputs)
+    here_RM = gather_integers([m in batch.inputs or m in batch.cached for m in wanted], device)
+    inputs, cached = dict(batch.inputs), dict(batch.cached)
     for modality, *here_R in zip(wanted, *here_RM, strict=True):
         if any(here_R) and not all(here_R):
             lender = here_R.index(1)
-            row = [_first_row(inputs[modality]) if rank() == lender else None]
+            is_cached = modality in cached
+            own = (cached if is_cached else inputs).get(modality)
+            row: list[Any] = [(is_cached, _first_row(own)) if own is not None and rank() == lender else None]
             dist.broadcast_object_list(row, src=lender)
-            inputs.setdefault(modality, row[0])  # type: ignore[arg-type]
-    return replace(batch, inputs=inputs).to(device)
+            is_cached, lent = row[0]
+            if own is None:
+                (cached if is_cached else inputs)[modality] = lent
+    return replace(batch, inputs=inputs, cached=cached).to(device)
 
 
 def _first_row(inputs: Inputs) -> Inputs:

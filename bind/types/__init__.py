@@ -8,6 +8,7 @@ from bind.types.batches import (
 )
 from bind.types.parts import (
     Anchor,
+    CachedVectors,
     CuttingTransform,
     EmbeddingCache,
     Encoder,
@@ -43,6 +44,7 @@ from bind.types.sources import (
 __all__ = [
     "Anchor",
     "Batch",
+    "CachedVectors",
     "Clip",
     "ColumnarSamples",
     "CuttingTransform",

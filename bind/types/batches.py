@@ -28,13 +28,15 @@ class Batch:
         keys: B sample keys.
         group_ids_B: int64 (B,).
         inputs: modality → (B_m, …), for towers and encoders.
-        cached: anchor modality → (B_m, D) embeddings that need no tower any more.
+        cached: modality → what was computed before: (B_m, D) embeddings of the anchor's, (B_m, F) features of a frozen
+            encoder, for its head; of several clips of an item a row each.
         rows: modality → int64 (B_m,) on the CPU, the row of the batch that each item belongs to. A row may be absent
             (missing modality) or, in evaluation, occur several times (five captions). This is the presence mask.
         source: name of the dataset inside the mixture.
         modalities: what the source carries: the same on every rank, also when no row of this batch has it.
-        num_clips: modality → int64 (B_m,), where items are several clips of one recording: `inputs` then holds the
-            clips of all items in a row (first axis its sum), and an item's embedding is made of all of its clips.
+        num_clips: modality → int64 (B_m,), where items are several clips of one recording: `inputs` or `cached`
+            then holds the clips of all items in a row (first axis its sum), and an item's embedding is made of all
+            of its clips.
 
     Examples:
         Three samples, of which the second lacks its sound:

@@ -6,6 +6,7 @@ Shapes: B_m items of a modality, L tokens, F features, D embedding, V values of 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -87,7 +88,7 @@ class FrozenTower(Protocol):
     def fingerprint(self) -> str: ...
 
     def embed(self, modality: Modality, inputs: Inputs) -> Tensor:
-        """Unit embeddings (B_m, D) of processed inputs."""
+        """Unit embeddings (B_m, D), or features (B_m, F), of processed inputs."""
 
     def parameters(self) -> Iterator[Parameter]: ...
 
@@ -134,10 +135,25 @@ class CuttingTransform(Protocol):
         """Those of `texts` that have more than `max_tokens` tokens."""
 
 
-class EmbeddingCache(Protocol):
-    """Anchor embeddings computed earlier, looked up by sample key."""
+@dataclass(frozen=True, slots=True)
+class CachedVectors:
+    """What was computed of the values of some samples, one sample after the other.
 
-    def lookup(
+    Attributes:
+        vectors_ND: unit embeddings (N, D), or features (N, F): a row per value, or per clip of it.
+        num_values_B: int64 (B,), values of each sample, 0 where it has none.
+        num_clips_V: int64 (V,), clips of each value; None: each has one, N = V.
+    """
+
+    vectors_ND: Tensor
+    num_values_B: np.ndarray
+    num_clips_V: np.ndarray | None = None
+
+
+class EmbeddingCache(Protocol):
+    """Embeddings of the anchor and features of frozen encoders, computed earlier and looked up by sample key."""
+
+    def take(
         self,
         modality: Modality,
         keys: Sequence[str],
@@ -145,8 +161,8 @@ class EmbeddingCache(Protocol):
         source: int,
         split: str,
         rngs: Sequence[np.random.Generator] | None = None,
-    ) -> list[Tensor] | None:
-        """One (V, D) tensor of unit vectors per key (V values, 0 if missing); None where this is not cached.
+    ) -> CachedVectors | None:
+        """The vectors of these samples; None where this is not cached.
 
         `source` is the place of the key's source in the mixture. Where several views are cached, the sample's generator
         in `rngs` draws one; without generators it is the plain one.

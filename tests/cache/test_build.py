@@ -305,7 +305,8 @@ def _rngs(seed):
 def test_a_job_needs_nothing_but_its_arguments(anchor, tmp_path):
     own = PretrainedAnchor(anchor)
     job = EmbeddingJob(World(), "train", "image", own.transforms["image"], num_views=2)
-    counts, inputs = job.load([2, 3, 4])
+    counts, clips, inputs = job.load([2, 3, 4])
+    assert clips.tolist() == [1, 1]
     z_RKD = job.embed(own, inputs)
     assert counts.tolist() == [1, 0, 1]
     assert (z_RKD.shape, z_RKD.dtype) == ((2, 2, tiny.DIM), np.float16)

@@ -2,6 +2,7 @@
 
 import copy
 
+import lightning as L
 import peft
 import pytest
 import torch
@@ -186,8 +187,19 @@ SMALL |= {"encoder.imu.kernel": 10}
 def config_of_run(recordings, run_dir, **values):
     choices = ("data=manifest", "encoder/audio=transformer", "encoder/imu=transformer")
     own = {"data.manifest": str(recordings), "run_dir": str(run_dir)}
-    own |= {"encoder.audio.train": "lora", "encoder.imu.train": "last_1", "encoder.audio.lora.dropout": 0.1}
+    own |= {"encoder.audio.train": "lora", "encoder.imu.train": "head", "encoder.audio.lora.dropout": 0.1}
     return runs.config(*choices, **QUICK | SMALL | own | values)
+
+
+class NoTrunk(L.Callback):
+    """Fails where a frozen encoder runs in the training or its validations: its features are cached."""
+
+    def on_train_start(self, trainer, module):
+        assert not module.binder.encoders["imu"].training
+        self.hook = module.binder.encoders["imu"].register_forward_hook(lambda *_: pytest.fail("the encoder ran"))
+
+    def on_train_end(self, trainer, module):
+        self.hook.remove()
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +207,7 @@ def run_dir(recordings, tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("parts")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("bind.runs.evaluation.draw_run", lambda *args, **kwargs: {})
-        train(config_of_run(recordings, run_dir))
+        train(config_of_run(recordings, run_dir), callbacks=[NoTrunk()])
     return run_dir
 
 
@@ -208,7 +220,7 @@ def test_a_run_of_parts_resumes_bit_for_bit(recordings, run_dir, tmp_path, no_pi
     plug = {"callbacks.plug": {"_target_": "support.runs.PullPlug", "step": 5}}
     with pytest.raises(runs.PulledPlugError):
         train(config_of_run(recordings, tmp_path, **plug))
-    train(config_of_run(recordings, tmp_path, ckpt="last"))
+    train(config_of_run(recordings, tmp_path, ckpt="last"), callbacks=[NoTrunk()])
     resumed, whole = weights_of(tmp_path), weights_of(run_dir)
     assert resumed.keys() == whole.keys()
     assert all(torch.equal(x, whole[name]) for name, x in resumed.items())
@@ -227,7 +239,7 @@ def test_the_binder_of_a_run_is_evaluated_as_it_was_trained(run_dir, no_pictures
 def test_a_run_goes_on_with_the_same_parts_and_starts_with_others(recordings, run_dir, tmp_path, no_pictures):
     last = str(run_dir / "checkpoints" / "last.ckpt")
     other = {"encoder.imu.train": "full", "trainer.max_steps": 1}
-    with pytest.raises(ValueError, match=r"trained with encoder\.imu\.train=last_1, now it is full: .*init_from="):
+    with pytest.raises(ValueError, match=r"trained with encoder\.imu\.train=head, now it is full: .*init_from="):
         train(config_of_run(recordings, tmp_path, ckpt=last, **other))
     train(config_of_run(recordings, tmp_path, init_from=last, overwrite=True, **other))
     before, after = weights_of(run_dir), weights_of(tmp_path)

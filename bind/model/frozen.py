@@ -1,0 +1,86 @@
+"""Frozen encoders of a Binder as the feature cache knows towers: what they are called, made of, and compute."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import Parameter
+
+from bind import __version__
+from bind.encoders.trainable import is_frozen
+from bind.model.binder import Binder
+from bind.types import Inputs, LoadedPart, Modality, Transform
+
+OF_TRAINING = ("share", "train", "lora")
+"""Options of an encoder that say nothing of what it computes."""
+
+
+class FrozenEncoder:
+    """A `FrozenTower` of one modality, whose vectors are the features (B_m, F) of an encoder that does not train.
+
+    Args:
+        modality: its own.
+        encoder: in eval mode.
+        transform: what it is given.
+        options: of both in the config, as plain values.
+    """
+
+    trainable: Sequence[Modality] = ()
+
+    def __init__(
+        self, modality: Modality, encoder: nn.Module, transform: Transform, options: Mapping[str, Any]
+    ) -> None:
+        self.name = type(encoder).__name__
+        self.modalities = (modality,)
+        self.transforms = {modality: transform}
+        self.encoder = encoder
+        self.dim: int = encoder.num_features  # type: ignore[assignment]
+        self.options = dict(options)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """A hash of weights, buffers and options, and of this version of the code."""
+        digest = hashlib.blake2b(digest_size=16)
+        digest.update(json.dumps([__version__, self.name, self.options], sort_keys=True, default=str).encode())
+        for name, tensor in sorted({**dict(self.encoder.named_buffers()), **self.encoder.state_dict()}.items()):
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    @torch.no_grad()
+    def embed(self, modality: Modality, inputs: Inputs) -> Tensor:
+        """Features (B_m, F) of processed inputs."""
+        features_BF: Tensor = self.encoder(inputs)
+        return features_BF
+
+    def parameters(self) -> Iterator[Parameter]:
+        return self.encoder.parameters()
+
+    def to(self, device: torch.device) -> FrozenEncoder:
+        """This one, with its encoder on `device`."""
+        self.encoder.to(device)
+        return self
+
+
+def frozen_encoders(binder: Binder) -> list[FrozenEncoder]:
+    """Those of a Binder of which nothing trains (`train=head`)."""
+    assert binder.config is not None
+    found = []
+    for modality, encoder in binder.encoders.items():
+        if is_frozen(encoder):
+            parts = {"encoder": encoder, "transform": binder.transforms[modality]}
+            options = {kind: _options(binder.config[kind][modality], part) for kind, part in parts.items()}
+            found.append(FrozenEncoder(modality, encoder, binder.transforms[modality], options))
+    return found
+
+
+def _options(options: Mapping[str, Any], part: Any) -> dict[str, Any]:
+    """What a part is built from, wherever its files lie."""
+    saved = part.saved_arguments() if isinstance(part, LoadedPart) else {}
+    return {name: x for name, x in {**options, **saved}.items() if name not in OF_TRAINING}
