@@ -109,10 +109,21 @@ class DropPath(nn.Module):
 
 
 class TransformerLayer(nn.Module):
-    """Pre-norm self-attention and MLP with drop path: (B, L, width) → (B, L, width)."""
+    """Pre-norm self-attention and MLP with drop path: (B, L, width) → (B, L, width).
+
+    Args:
+        kv_bias: one more key and value, learned and the same for every row, that all tokens attend to; as `add_bias_kv`
+            of `nn.MultiheadAttention`, which ImageBind uses.
+    """
 
     def __init__(
-        self, width: int, num_heads: int, mlp_ratio: float = 4.0, dropout: float = 0.0, drop_path: float = 0.0
+        self,
+        width: int,
+        num_heads: int,
+        mlp_ratio: float = 4.0,
+        dropout: float = 0.0,
+        drop_path: float = 0.0,
+        kv_bias: bool = False,
     ) -> None:
         super().__init__()
         if width % num_heads:
@@ -126,6 +137,7 @@ class TransformerLayer(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, width))
         self.dropout = nn.Dropout(dropout)
         self.drop_path = DropPath(drop_path)
+        self.kv_bias = nn.Parameter(nn.init.trunc_normal_(torch.empty(2, width), std=0.02)) if kv_bias else None
 
     def forward(self, x_BLW: Tensor) -> Tensor:
         x_BLW = x_BLW + self.drop_path(self.dropout(self._attend(self.norm_attention(x_BLW))))
@@ -134,6 +146,9 @@ class TransformerLayer(nn.Module):
 
     def _attend(self, x_BLW: Tensor) -> Tensor:
         q, k, v = self.qkv(x_BLW).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        if self.kv_bias is not None:
+            bias_21H1E = self.kv_bias.to(k.dtype).unflatten(1, (self.num_heads, 1, -1))[:, None]
+            k, v = (torch.cat([x, b.expand(len(x), -1, -1, -1)], 2) for x, b in zip((k, v), bias_21H1E, strict=True))
         out_BLW: Tensor = self.out(scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
         return out_BLW
 
@@ -141,7 +156,7 @@ class TransformerLayer(nn.Module):
 class TransformerTrunk(nn.Module):
     """Class token and pre-norm layers over embedded tokens: (B, L, width) → the class token's (B, width), normalised.
 
-    Drop path grows linearly from 0 in the first layer to `drop_path` in the last.
+    Drop path grows linearly from 0 in the first layer to `drop_path` in the last. For `kv_bias` see `TransformerLayer`.
     """
 
     def __init__(
@@ -153,13 +168,14 @@ class TransformerTrunk(nn.Module):
         mlp_ratio: float = 4.0,
         dropout: float = 0.0,
         drop_path: float = 0.0,
+        kv_bias: bool = False,
     ) -> None:
         super().__init__()
         self.width, self.num_layers, self.num_heads = width, num_layers, num_heads
         self.class_token = nn.Parameter(torch.zeros(1, 1, width))
         nn.init.trunc_normal_(self.class_token, std=0.02)
         rates = [drop_path * i / max(num_layers - 1, 1) for i in range(num_layers)]
-        self.layers = nn.ModuleList(TransformerLayer(width, num_heads, mlp_ratio, dropout, p) for p in rates)
+        self.layers = nn.ModuleList(TransformerLayer(width, num_heads, mlp_ratio, dropout, p, kv_bias) for p in rates)
         self.norm = nn.LayerNorm(width, eps=1e-6)
         for module in self.modules():
             if isinstance(module, nn.Linear):

@@ -18,6 +18,7 @@ SLOW_BY_FIXTURE = {
     "four_ranks": "ranks",
     "browser": "browser",
     "real_data": "real_data",
+    "golden": "real_data",
 }
 """Fixtures that train, start processes or need what is not everywhere, and the mark of a test that uses one."""
 
@@ -48,6 +49,19 @@ def real_data():
             pytest.skip(f"{base / name} is absent; BIND_TEST_DATA names the folder that holds {name}/")
         return base / name
 
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """The folder of golden vectors, `golden` beside that of the recordings; the test is skipped where it is absent."""
+    if "BIND_TEST_DATA" not in os.environ:
+        pytest.skip(
+            "BIND_TEST_DATA is not set: golden/, with outputs of original implementations, lies beside that folder"
+        )
+    folder = Path(os.environ["BIND_TEST_DATA"]).resolve().parent / "golden"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is absent: outputs of original implementations, beside the folder of BIND_TEST_DATA")
     return folder
 
 

@@ -54,7 +54,7 @@ def targets(config, prefix=""):
 def refuse_wrong_keys(config):
     for place, part in targets(config):
         cls = locate_class(part["_target_"], trust=ANY_CLASS)
-        not_its_own = {"_target_", "share", "train", "lora"} if place.startswith(".encoder.") else {"_target_"}
+        not_its_own = {"_target_", "share", "train", "lora", "head"} if place.startswith(".encoder.") else {"_target_"}
         arguments = {key: value for key, value in part.items() if key not in not_its_own}
         try:
             inspect.signature(cls).bind_partial(**arguments)

@@ -115,10 +115,13 @@ class DualEncoder(FrozenAnchor):
         weights: Mapping[str, Tensor] = self.model.state_dict()
         return weights
 
-    def save(self, folder: Path | str) -> None:
-        """Write weights (safetensors, half precision), tokenizer and processor where `PretrainedAnchor` finds them."""
+    def save(self, folder: Path | str, *, half: bool = False) -> None:
+        """Write weights (safetensors), tokenizer and processor where `PretrainedAnchor` finds them.
+
+        With `half` the weights are rounded to 16 bits: half the size, another anchor with another fingerprint.
+        """
         with open_folder_atomically(Path(folder)) as partial, silent_transformers():
-            copy.deepcopy(self.model).half().save_pretrained(partial)
+            (copy.deepcopy(self.model).half() if half else self.model).save_pretrained(partial)
             self.tokenizer.save_pretrained(partial)
             self.image_processor.save_pretrained(partial)
 

@@ -26,7 +26,8 @@ def enclose_folder(pretrained: str, folder: Path) -> dict[str, Any]:
     place = Path(pretrained)
     if not place.is_dir():
         return {}
-    copy_model_files(place, folder)
+    if place.resolve() != folder.resolve():
+        copy_model_files(place, folder)
     return {"pretrained": folder}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -121,6 +121,11 @@ class TextTransform:
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
         if backend is None:
             return repr(sorted(self.tokenizer.get_vocab().items())), self.max_tokens
-        # Truncation and padding are those of the latest call; ours are `max_tokens`.
-        described = {k: v for k, v in json.loads(backend.to_str()).items() if k not in ("truncation", "padding")}
-        return json.dumps(described, sort_keys=True), self.max_tokens
+        return _without_length(backend.to_str()), self.max_tokens
+
+
+@lru_cache(maxsize=8)
+def _without_length(description: str) -> str:
+    """A tokenizer's JSON without truncation and padding, which are those of its latest call; slow for large ones."""
+    described = {k: v for k, v in json.loads(description).items() if k not in ("truncation", "padding")}
+    return json.dumps(described, sort_keys=True)

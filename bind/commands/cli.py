@@ -84,6 +84,12 @@ COMMANDS = {
         "say which differences between two runs are real",
         is_hydra=False,
     ),
+    "convert": Command(
+        "bind.commands.convert:main",
+        "imagebind FILE OUT [half=true]",
+        "turn published weights into a binder",
+        is_hydra=False,
+    ),
     "pack": Command(
         "bind.commands.pack:pack",
         "manifest=FILE out=FOLDER [shard_megabytes=256]",

@@ -24,7 +24,7 @@ from bind.files.writing import open_atomically
 from bind.media.kinds import readable_modalities
 from bind.model.binder import Binder
 from bind.runs.captions import warn_of_cut_captions
-from bind.runs.directory import as_list, open_run
+from bind.runs.directory import as_list, open_run, run_or_binder
 from bind.types import Modality
 
 BATCH_SIZE = 64
@@ -33,6 +33,8 @@ COLUMNS = ("key", "split", "modality", "group", "label", "embedding")
 
 def embed(cfg: DictConfig) -> None:
     """Write vectors of a manifest's samples, or of files: `bindspace embed run=PATH manifest=FILE out=FILE.parquet`.
+
+    In place of a run it takes a saved binder, `binder=PATH`.
 
     One row per value: `key`, `split`, `modality`, `group`, `label` and `embedding` (D,) float32; the file's metadata
     names the run and the anchor's fingerprint. A fused modality is written where all of its inputs are. Of files
@@ -46,16 +48,16 @@ def embed(cfg: DictConfig) -> None:
         raise ValueError(f"out={out}: choose a name that ends in .parquet")
     if (cfg.manifest is None) == (cfg.files is None):
         raise ValueError("pass either manifest=FILE or files='sounds/**/*.wav', a pattern or a list of paths")
-    run_dir, _ = open_run(cfg.run)
+    place = cfg.binder if run_or_binder(cfg) == "binder" else open_run(cfg.run)[0]
     files = [] if cfg.files is None else match_files(as_list(cfg.files))
-    binder = Binder.load(run_dir, trust=list(cfg.trust)).to(best_device())
+    binder = Binder.load(place, trust=list(cfg.trust)).to(best_device())
     if files:
         columns = embed_files(binder, files, as_list(cfg.modalities))
     else:
         source = ManifestSource(cfg.manifest, known=as_list(cfg.known))
-        columns = embed_manifest(binder, source, as_list(cfg.modalities), run_dir)
+        columns = embed_manifest(binder, source, as_list(cfg.modalities), place)
     kinds = {name: pa.string() for name in columns} | {"embedding": pa.list_(pa.float32(), binder.dim)}
-    facts = {"run": str(run_dir), "anchor": binder.anchor.name, "anchor_fingerprint": binder.anchor.fingerprint}
+    facts = {"run": str(place), "anchor": binder.anchor.name, "anchor_fingerprint": binder.anchor.fingerprint}
     schema = pa.schema([pa.field(name, kind) for name, kind in kinds.items()], metadata=facts)
     out.parent.mkdir(parents=True, exist_ok=True)
     with open_atomically(out) as file:
@@ -64,7 +66,7 @@ def embed(cfg: DictConfig) -> None:
 
 
 def embed_manifest(
-    binder: Binder, source: ManifestSource, chosen: Sequence[Modality], run_dir: Path
+    binder: Binder, source: ManifestSource, chosen: Sequence[Modality], place: Path | str
 ) -> dict[str, list[Any]]:
     """The columns of all splits of a table, with the `chosen` modalities or all that both have."""
     fused = [binder.fused_modality or ""] if isinstance(binder.fusion, torch.nn.Module) else []
@@ -72,7 +74,7 @@ def embed_manifest(
     possible = [m for m in known if set(fusion_inputs(m, binder)) <= set(source.modalities())]
     modalities = chosen or possible
     if unknown := [m for m in modalities if m not in known]:
-        raise ValueError(f"modalities: {', '.join(unknown)} unknown to {run_dir}; it embeds {', '.join(known)}")
+        raise ValueError(f"modalities: {', '.join(unknown)} unknown to {place}; it embeds {', '.join(known)}")
     inputs = list(dict.fromkeys(part for m in modalities for part in fusion_inputs(m, binder)))
     source.require_modalities(inputs or known)
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}

@@ -12,7 +12,7 @@ SMALLEST_NORM = 1e-6
 class ProjectionHead(nn.Module):
     """Features (B, F) → unit embeddings (B, D) in fp32; all-zero vectors stay zero.
 
-    LayerNorm, dropout, then one linear layer, or with `hidden_width` two of them around a GELU.
+    LayerNorm (unless `norm` is false), dropout, then one linear layer, or with `hidden_width` two around a GELU.
 
     Examples:
         >>> import torch
@@ -22,9 +22,11 @@ class ProjectionHead(nn.Module):
         (torch.Size([2, 128]), True)
     """
 
-    def __init__(self, *, num_features: int, dim: int, dropout: float = 0.0, hidden_width: int | None = None) -> None:
+    def __init__(
+        self, *, num_features: int, dim: int, norm: bool = True, dropout: float = 0.0, hidden_width: int | None = None
+    ) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(num_features)
+        self.norm = nn.LayerNorm(num_features) if norm else nn.Identity()
         self.dropout = nn.Dropout(dropout)
         self.project: nn.Module = (
             nn.Linear(num_features, dim, bias=False)

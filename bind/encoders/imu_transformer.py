@@ -15,12 +15,13 @@ class ImuTransformer(nn.Module):
 
     The defaults are ImageBind's: 6 channels (accelerometer, gyroscope), 5 s at 400 Hz (2000 steps), kernel 8, so
     48 values → 512, 6 layers × 8 heads, drop path 0.7, dropout 0.5 on the features. A shorter window (T a multiple
-    of `kernel`) uses the first positions. Source: Girdhar et al. 2023 (ImageBind). Not loadable from its checkpoint,
-    whose attention has an extra key bias.
+    of `kernel`) uses the first positions. Source: Girdhar et al. 2023 (ImageBind).
 
     Args:
         window_seconds: longest window, at `sample_rate_hz`.
         num_steps: the same in steps, in place of both.
+        kv_bias: one more key and value per layer; ImageBind's published weights have it.
+        stem_norm_eps: of the LayerNorm on the pieces; 1e-5 in ImageBind.
 
     Raises:
         ValueError: a window that is no multiple of `kernel`; a wrong number of channels, or T beyond the window or not
@@ -41,6 +42,8 @@ class ImuTransformer(nn.Module):
         mlp_ratio: float = 4.0,
         drop_path: float = 0.7,
         feature_dropout: float = 0.5,
+        kv_bias: bool = False,
+        stem_norm_eps: float = 1e-6,
     ) -> None:
         super().__init__()
         if num_steps is None:
@@ -55,9 +58,14 @@ class ImuTransformer(nn.Module):
         self.num_steps = num_steps
         self.kernel = kernel
         self.num_features = width
-        self.stem = ImuPieces(num_channels, num_steps, kernel, width)
+        self.stem = ImuPieces(num_channels, num_steps, kernel, width, stem_norm_eps)
         self.trunk = TransformerTrunk(
-            width, num_layers=num_layers, num_heads=num_heads, mlp_ratio=mlp_ratio, drop_path=drop_path
+            width,
+            num_layers=num_layers,
+            num_heads=num_heads,
+            mlp_ratio=mlp_ratio,
+            drop_path=drop_path,
+            kv_bias=kv_bias,
         )
         self.dropout = nn.Dropout(feature_dropout)
 
@@ -87,11 +95,11 @@ class ImuTransformer(nn.Module):
 class ImuPieces(nn.Module):
     """(B, num_channels, T) → one token per piece of `kernel` steps, with its learned position: (B, L, width)."""
 
-    def __init__(self, num_channels: int, num_steps: int, kernel: int, width: int) -> None:
+    def __init__(self, num_channels: int, num_steps: int, kernel: int, width: int, norm_eps: float) -> None:
         super().__init__()
         self.kernel = kernel
         self.embed = nn.Linear(num_channels * kernel, width, bias=False)
-        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.norm = nn.LayerNorm(width, eps=norm_eps)
         self.positions_LW = nn.Parameter(torch.zeros(num_steps // kernel, width))
         nn.init.trunc_normal_(self.positions_LW, std=0.02)
 

@@ -14,7 +14,11 @@ class MapViT(nn.Module):
     """Patches of standardised maps (B, 1, S, S), S = `size_px` → (B, width).
 
     ImageBind's: 224² in patches of 16, 12 layers; 384 wide with 8 heads for depth, 768 with 12 for heat. Source:
-    Girdhar et al. 2023. Not loadable from ImageBind's checkpoint, whose attention has an extra key bias.
+    Girdhar et al. 2023.
+
+    Args:
+        kv_bias: one more key and value per layer; ImageBind's published weights have it.
+        stem_norm_eps: of the LayerNorm on the patches; 1e-5 in ImageBind.
 
     Raises:
         ValueError: patches do not fill the map, or maps of another size.
@@ -31,13 +35,15 @@ class MapViT(nn.Module):
         mlp_ratio: float = 4.0,
         dropout: float = 0.0,
         drop_path: float = 0.0,
+        kv_bias: bool = False,
+        stem_norm_eps: float = 1e-6,
     ) -> None:
         super().__init__()
         if size_px % patch:
             raise ValueError(f"patch={patch} does not fill size_px={size_px}: change one of them")
         self.size_px = size_px
         self.num_features = width
-        self.stem = MapPatches(size_px, patch, width)
+        self.stem = MapPatches(size_px, patch, width, stem_norm_eps)
         self.trunk = TransformerTrunk(
             width,
             num_layers=num_layers,
@@ -45,6 +51,7 @@ class MapViT(nn.Module):
             mlp_ratio=mlp_ratio,
             dropout=dropout,
             drop_path=drop_path,
+            kv_bias=kv_bias,
         )
 
     def forward(self, x_B1HW: Tensor) -> Tensor:
@@ -72,10 +79,10 @@ class MapViT(nn.Module):
 class MapPatches(nn.Module):
     """(B, 1, S, S) → one token per patch, with its learned position: (B, L, width)."""
 
-    def __init__(self, size_px: int, patch: int, width: int) -> None:
+    def __init__(self, size_px: int, patch: int, width: int, norm_eps: float) -> None:
         super().__init__()
         self.patches = nn.Conv2d(1, width, patch, stride=patch, bias=False)
-        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.norm = nn.LayerNorm(width, eps=norm_eps)
         self.positions_LW = nn.Parameter(torch.zeros((size_px // patch) ** 2, width))
         nn.init.trunc_normal_(self.positions_LW, std=0.02)
 

@@ -91,6 +91,34 @@ def read_resampled(
     return resample(recording.read(start - lead, stop), ratio, edges)[skip : skip + num_out]
 
 
+SINC_ZEROS, SINC_ROLLOFF = 6, 0.99
+"""Of torchaudio's default filter: zero crossings on each side, and its edge as a share of the lower Nyquist rate."""
+
+
+def read_resampled_by_torchaudio(recording: Recording, start: int, num_out: int, ratio: Fraction) -> np.ndarray:
+    """Read frames `start` to `start + num_out` (num_out, C) of a recording that torchaudio has resampled as a whole.
+
+    Only the window and what the filter needs around it is read. For models that were trained on what
+    `torchaudio.functional.resample` gives; `read_resampled` is the sharper filter.
+    """
+    import torch
+    import torchaudio
+
+    num_frames = recording.num_frames
+    if ratio == 1:
+        return recording.read(start, min(num_frames, start + num_out))
+    up, down = ratio.numerator, ratio.denominator
+    reach = math.ceil(SINC_ZEROS * max(down / up, 1) / SINC_ROLLOFF)
+    # `down` input frames are `up` output frames: windows that begin at such a block are on the whole recording's grid.
+    block = max(0, start // up - math.ceil(reach / down))
+    stop = min(num_frames, frames_at(1 / ratio, start + num_out) + reach)
+    x_CT = torch.from_numpy(np.ascontiguousarray(recording.read(block * down, stop).T))
+    resampled_CT = torchaudio.functional.resample(x_CT, down, up)
+    skip = start - block * up
+    window_TC: np.ndarray = resampled_CT[:, skip : skip + num_out].T.numpy()
+    return window_TC
+
+
 @lru_cache(maxsize=512)
 def _lowpass(up: int, down: int) -> np.ndarray:
     """Taps of the filter, float32; each of its `up` phases sums to one."""

@@ -38,6 +38,7 @@ from bind.model.description import (
     NOT_AS_SAVED,
     PATTERNS,
     WEIGHTS_NAME,
+    About,
     describe_with_anchor,
     enclosed_shapes,
     read_description,
@@ -141,11 +142,10 @@ class Binder(nn.Module):
             if owner := options.pop("share", None):
                 share[modality] = owner
             train[modality], lora[modality] = options_of_training(options)
+            head = {**config["head"], **(options.pop("head", None) or {})}
             encoder = build(options, "encoder", trust=trust)
             encoders[modality] = encoder
-            heads[modality] = build(
-                config["head"], "head", trust=trust, num_features=encoder.num_features, dim=anchor.dim
-            )
+            heads[modality] = build(head, "head", trust=trust, num_features=encoder.num_features, dim=anchor.dim)
             transforms[modality] = build(config["transform"][modality], "transform", trust=trust)
         fusion = None
         fusion_config = config.get("fusion") or {}
@@ -360,6 +360,12 @@ class Binder(nn.Module):
         binder can be loaded where that folder is not. Adapters are merged into the weights, `adapters/MODALITY` holds
         them alone.
         """
+        with open_folder_atomically(Path(folder)) as partial:
+            self.write_into(partial)
+        return Path(folder)
+
+    def write_into(self, folder: Path) -> None:
+        """As `save`, file by file into a folder that is there, and may hold the anchor already."""
         from safetensors.torch import save_file
 
         if self.config is None:
@@ -371,13 +377,11 @@ class Binder(nn.Module):
             own = {name: tensor for name, tensor in own.items() if not name.startswith(prefix)}
             own |= {f"{prefix}{name}": tensor for name, tensor in merged.items()}
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in own.items()}
-        with open_folder_atomically(Path(folder)) as partial:
-            save_file(state, partial / WEIGHTS_NAME)
-            for modality in self.adapted:
-                save_adapter(self.encoders[modality], partial / ADAPTERS_FOLDER / modality)
-            described = describe_with_anchor(self._saved_config(), self.anchor, partial)
-            write_text(partial / CONFIG_NAME, json.dumps(described, indent=2) + "\n")
-        return Path(folder)
+        save_file(state, folder / WEIGHTS_NAME)
+        for modality in self.adapted:
+            save_adapter(self.encoders[modality], folder / ADAPTERS_FOLDER / modality)
+        described = describe_with_anchor(self._saved_config(), self.anchor, folder)
+        write_text(folder / CONFIG_NAME, json.dumps(described, indent=2) + "\n")
 
     def _saved_config(self) -> dict[str, Any]:
         """The config, in which parts that were made of files are described without them."""
@@ -410,9 +414,6 @@ class Binder(nn.Module):
             ValueError: where there is nothing to load, a file is damaged, its config names classes or places that are
                 not trusted, or the anchor on this machine is not the one it was bound to.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
         folder = _locate(path_or_hub_id)
         config, about = read_description(folder, trust)
         where = folder / CONFIG_NAME
@@ -432,20 +433,40 @@ class Binder(nn.Module):
                 f"{folder} was bound to an anchor with fingerprint {about.anchor_fingerprint}, but "
                 f"{binder.anchor.name} here has {binder.anchor.fingerprint}: get the same weights, or train again"
             )
-        about.require_as_saved(folder)
-        try:
-            state = load_file(folder / WEIGHTS_NAME)
-        except (OSError, SafetensorError) as error:
-            raise ValueError(f"{folder / WEIGHTS_NAME} can't be read ({error}): copy the folder again") from error
-        if broken := [name for name, x in state.items() if not torch.isfinite(x).all()]:
-            raise ValueError(
-                f"{folder / WEIGHTS_NAME}: {broken[0]} holds NaN or infinite values: copy the folder again"
-            )
+        state = _read_weights(folder, about)
         try:
             binder.load_own_state_dict(state)
         except ValueError as error:
             raise ValueError(f"{folder / WEIGHTS_NAME}: {error}") from error
         return binder.eval()
+
+
+@printable_errors()
+def read_saved_weights(path_or_hub_id: Path | str) -> tuple[dict[str, Tensor], str]:
+    """The weights of a saved binder as `own_state_dict` names them, and its anchor's fingerprint; builds neither.
+
+    Raises:
+        ValueError: as `Binder.load`.
+    """
+    folder = _locate(path_or_hub_id)
+    _, about = read_description(folder, ("*",))  # no place that it names is opened
+    require_regular_file(folder / WEIGHTS_NAME)
+    read_shapes(folder / WEIGHTS_NAME)
+    return _read_weights(folder, about), about.anchor_fingerprint
+
+
+def _read_weights(folder: Path, about: About) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    about.require_as_saved(folder)
+    try:
+        state = load_file(folder / WEIGHTS_NAME)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{folder / WEIGHTS_NAME} can't be read ({error}): copy the folder again") from error
+    if broken := [name for name, x in state.items() if not torch.isfinite(x).all()]:
+        raise ValueError(f"{folder / WEIGHTS_NAME}: {broken[0]} holds NaN or infinite values: copy the folder again")
+    return state
 
 
 def _as_value(modality: Modality, value: Any) -> Any:

@@ -84,7 +84,7 @@ def describe_with_anchor(config: Mapping[str, Any], anchor: Anchor, folder: Path
 def _enclose_anchor(config: Mapping[str, Any], anchor: Anchor, folder: Path) -> dict[str, Any]:
     """Copy the files that the anchor needs into the binder's folder; what its description says then."""
     target = folder / ANCHOR_FOLDER
-    target.mkdir()
+    target.mkdir(exist_ok=True)
     arguments = _relative(anchor.enclose(target), target)
     if not any(target.iterdir()):
         target.rmdir()

@@ -140,6 +140,13 @@ def open_run(run: str) -> tuple[Path, dict[str, Any]]:
     return Path(run).resolve(), config
 
 
+def run_or_binder(cfg: DictConfig) -> str:
+    """Which of the two a command works on, `run` or `binder`; ValueError where it names none or both."""
+    if (cfg.run is None) == (cfg.binder is None):
+        raise ValueError("pass either run=PATH, a run directory, or binder=PATH, a folder that Binder.save wrote")
+    return "binder" if cfg.run is None else "run"
+
+
 @contextmanager
 def owned_results(run_dir: Path, name: str, suffix: str = "") -> Iterator[None]:
     """Own the files `name` of a run that a command writes into its folder, until the block ends.

@@ -38,13 +38,20 @@ from bind.types import Modality
 
 
 def evaluate_run(
-    parts: Parts, run_dir: Path, split_name: str, watch: Stopwatch, *, trust: Sequence[str] = ()
+    parts: Parts,
+    run_dir: Path,
+    split_name: str,
+    watch: Stopwatch,
+    *,
+    trust: Sequence[str] = (),
+    weights: Path | None = None,
 ) -> dict[str, Any]:
     """Figures of a split into `metrics.json`, plots and `report.html`; the tables and the directory to the terminal.
 
     Args:
         watch: the clock of the job; what it has measured stands in `metrics.json` as `seconds`.
         trust: packages besides bind whose classes the configs of earlier runs may name.
+        weights: where the binder lies whose run this folder is not; None: it was trained in `run_dir`.
 
     Returns:
         What `metrics.json` holds.
@@ -54,13 +61,13 @@ def evaluate_run(
     """
     with watch.part("evaluate"):
         split = embed_split(parts.datamodule, parts.binder, split_name)
-        metrics, queries = figures_of(parts, run_dir, split, split_name, trust=trust)
+        metrics, queries = figures_of(parts, weights or run_dir, split, split_name, trust=trust)
     metrics["seconds"] = watch.seconds()
     # The split a run was made for has the plain names; others and other tables stand beside it.
     suffix = suffix_of(split_name, parts.config)
     if not parts.is_own_data:
         [(name, metrics["manifest"])] = parts.config["data"]["manifests"].items()
-        suffix = suffix_of(split_name, parts.config, name)
+        suffix = "" if weights else suffix_of(split_name, parts.config, name)
     write_text(run_dir / f"metrics{suffix}.json", json.dumps(as_json(metrics), indent=2) + "\n")
     write_queries(run_dir / f"queries{suffix}.parquet", split_name, queries)
     write_pictures(parts, run_dir, split, metrics, suffix=suffix)
@@ -72,7 +79,10 @@ def evaluate_run(
 def figures_of(
     parts: Parts, run_dir: Path, split: EmbeddedSplit, split_name: str, *, trust: Sequence[str]
 ) -> tuple[dict[str, Any], dict[str, QueryResults]]:
-    """The figures of `evaluate_split` with those of leakage, and the results of every query."""
+    """The figures of `evaluate_split` with those of leakage, and the results of every query.
+
+    `run_dir` is where the weights were trained.
+    """
     data = parts.config["data"]
     metrics, queries = evaluate_split(
         split,

@@ -25,11 +25,12 @@ from bind.files.writing import write_text
 from bind.report.mixture import mixture_cells
 from bind.report.terminal_table import print_cells
 from bind.runs.captions import warn_of_cut_captions
-from bind.runs.directory import open_run, owned_results, owned_run_dir, prepare_run_dir, suffix_of
+from bind.runs.directory import open_run, owned_results, owned_run_dir, prepare_run_dir, run_or_binder, suffix_of
 from bind.runs.evaluation import evaluate_run
 from bind.runs.other_table import load_with_table, table_name
 from bind.runs.ownership import marked
 from bind.runs.parts import Parts
+from bind.runs.saved_binder import evaluate_binder
 from bind.runs.stopwatch import Stopwatch
 from bind.training.checkpoints import find_checkpoint, init_weights, last_checkpoint
 from bind.training.lightning_private import silence_remarks
@@ -132,7 +133,7 @@ def prepare(config: dict[str, Any], run_dir: Path, callbacks: Sequence[L.Callbac
     if checkpoint:
         refuse_changed_data(checkpoint, parts.datamodule, allow=config["allow_changed_data"])
     if start := checkpoint or config["init_from"]:  # of a checkpoint, the rest is the trainer's to restore
-        init_weights(module, Path(start))
+        init_weights(module, Path(start), exact=checkpoint is not None)
     training = Training(parts, run_dir, make_trainer(config, run_dir, callbacks), module, splits, checkpoint)
     if training.trainer.is_global_zero:
         begin_run_dir(training)
@@ -216,9 +217,26 @@ def print_mixture_table(trainer: L.Trainer, parts: Parts) -> None:
 def evaluate(cfg: DictConfig) -> None:
     """Evaluate a run directory again, on other label sets or another table if given: `bindspace evaluate run=PATH`.
 
+    Or a saved binder on a table, without a run: `bindspace evaluate binder=PATH manifest=FILE`.
+
     Raises:
         ValueError: where the run directory is incomplete, or the data has changed so that it can't be read.
     """
+    if run_or_binder(cfg) == "binder":
+        if cfg.manifest is None:
+            raise ValueError("binder= has no data of its own: add manifest=FILE, the table that it is evaluated on")
+        label_sets = OmegaConf.to_container(cfg.data.zero_shot, resolve=True)
+        evaluate_binder(
+            cfg.binder,
+            Path(cfg.manifest),
+            cfg.split,
+            out=None if cfg.out is None else Path(cfg.out),
+            label_sets=label_sets,  # type: ignore[arg-type]
+            trust=list(cfg.trust),
+        )
+        return
+    if cfg.out is not None:
+        raise ValueError("out= is for binder=; the figures of a run are written into its folder")
     run_dir, config = open_run(cfg.run)
     if cfg.data.zero_shot:
         config["data"]["zero_shot"] = OmegaConf.to_container(cfg.data.zero_shot, resolve=True)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bind.model.binder import Binder
+from bind.model.binder import read_saved_weights
 from bind.terminal import printable_errors
 from bind.training.module import BindingModule
 
@@ -32,6 +32,9 @@ PARTS = {
     "lr_schedulers": list,
 }
 """What a training that goes on needs of a checkpoint, and as what; weights alone are enough to start from."""
+
+ENCODERS_AND_HEADS = ("encoders.", "heads.")
+"""What the names of a modality's weights begin with."""
 
 
 def last_checkpoint(run_dir: Path) -> Path:
@@ -120,17 +123,32 @@ def _wrong_part(checkpoint: dict[str, Any]) -> str:
     return ""
 
 
-def init_weights(module: BindingModule, path: Path) -> None:
+def init_weights(module: BindingModule, path: Path, *, exact: bool = False) -> None:
     """Weights only, from a run directory, a saved binder or a checkpoint.
+
+    Those of modalities that the Binder has no encoder for are left out, unless `exact`.
 
     Raises:
         ValueError: where there are none, or they do not fit.
     """
-    own = own_weights(path) if path.is_file() or path.suffix == ".ckpt" else Binder.load(path).own_state_dict()
+    binder = module.binder
+    if path.is_file() or path.suffix == ".ckpt":
+        state = own_weights(path)
+    else:
+        state, fingerprint = read_saved_weights(path)
+        if not binder.anchor.trainable and binder.anchor.fingerprint != fingerprint:
+            log.warning("init_from=%s: these weights were bound to another anchor than %s", path, binder.anchor.name)
+    saved = {name.split(".")[1] for name in state if name.startswith(ENCODERS_AND_HEADS)}
+    if not exact and (left_out := sorted(saved - set(binder.encoders))):
+        log.info("init_from=%s: %s left out, since modalities=%s", path, ", ".join(left_out), [*binder.encoders])
+        prefixes = tuple(f"{part}{modality}." for part in ENCODERS_AND_HEADS for modality in left_out)
+        state = {name: x for name, x in state.items() if not name.startswith(prefixes)}
     try:
-        module.binder.load_own_state_dict(own)
+        binder.load_own_state_dict(state)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        dims = {x.shape[0] for name, x in state.items() if name.startswith("heads.") and x.ndim == 2}
+        hint = f". Their space has other dimensions than the {binder.dim} here: choose the anchor they were bound to"
+        raise ValueError(f"{path}: {error}{hint if dims and binder.dim not in dims else ''}") from error
 
 
 def own_weights(checkpoint: Path) -> dict[str, Tensor]:

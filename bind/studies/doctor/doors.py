@@ -15,6 +15,7 @@ from bind.anchors.processors import ImageTransform
 from bind.build import ANY_CLASS, build
 from bind.data.transforms.audio import AudioTransform
 from bind.data.transforms.depth import DepthTransform
+from bind.data.transforms.imagebind import ImageBindAudioTransform
 from bind.data.transforms.imu import ImuTransform
 from bind.data.transforms.thermal import ThermalTransform
 from bind.runs.vector_choices import choose_vectors
@@ -82,7 +83,7 @@ def file_sort(transform: Transform | None) -> str | None:
     sorts: dict[str, type | tuple[type, ...]] = {
         "picture": ImageTransform,
         "map": (DepthTransform, ThermalTransform),
-        "sound": AudioTransform,
+        "sound": (AudioTransform, ImageBindAudioTransform),
         "sensor": ImuTransform,
     }
     return next((sort for sort, kinds in sorts.items() if isinstance(transform, kinds)), None)
