@@ -41,9 +41,7 @@ def main() -> None:
         seconds = time.perf_counter() - start
         peak_gb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e9
         written = sum(path.stat().st_size for path in (folder / "out").rglob("*") if path.is_file())
-        print(
-            f"{seconds:.0f} s, {peak_gb:.2f} GB at most, pages of the mapped file included; {written / 1e9:.2f} GB written"
-        )
+        print(f"{seconds:.0f} s, {peak_gb:.2f} GB at most, mapped pages included; {written / 1e9:.2f} GB written")
     finally:
         shutil.rmtree(folder)
 

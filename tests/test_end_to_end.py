@@ -287,6 +287,52 @@ def test_classes_and_groups_of_a_run_stay_where_another_table_has_them(recording
         run.evaluate(manifest=lonely)
 
 
+def test_a_saved_binder_is_evaluated_without_its_run(recordings, recorded_run, tmp_path, capsys, no_pictures):
+    alone = shutil.copytree(recorded_run / "binder", tmp_path / "alone")
+    table = write_other_table(recordings, tmp_path / "kitchen")
+    before = {path.name: path.read_bytes() for path in alone.iterdir()}
+    evaluate(runs.config(name="evaluate", binder=str(alone), manifest=str(table), out=str(tmp_path / "out")))
+    assert f"run directory: {tmp_path / 'out'}" in capsys.readouterr().out
+    assert {path.name: path.read_bytes() for path in alone.iterdir()} == before
+    figures = figures_of(tmp_path / "out")
+    assert (figures["split"], figures["manifest"]) == ("test", str(table))
+    assert figures["retrieval"]["audio_to_image"]["trained"]
+    assert not figures["retrieval"]["audio_to_text"]["trained"]
+    assert any("there is no config.yaml of a run" in reason for reason in figures["leakage"]["not_checked"])
+    run_dir = shutil.copytree(recorded_run, tmp_path / "run")
+    evaluate(runs.config(name="evaluate", run=str(run_dir), manifest=str(table)))
+    of_run = figures_of(run_dir, "metrics_kitchen_test.json")
+    assert figures["retrieval"] == of_run["retrieval"]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, r"pass either run=PATH, a run directory, or binder=PATH"),
+        ({"run": "a", "binder": "b"}, "pass either run=PATH"),
+        ({"binder": "b"}, r"add manifest=FILE"),
+        ({"run": "a", "out": "b"}, r"out= is for binder="),
+        ({"binder": "gone/x/y", "manifest": "a.csv"}, "no such folder"),
+    ],
+)
+def test_what_is_evaluated_has_to_be_said(values, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate(runs.config(name="evaluate", **values))
+
+
+def test_a_run_is_not_written_over_by_the_evaluation_of_a_binder(recordings, recorded_run):
+    values = {"binder": str(recorded_run / "binder"), "manifest": str(recordings), "out": str(recorded_run)}
+    with pytest.raises(ValueError, match="holds a run: choose another folder"):
+        evaluate(runs.config(name="evaluate", **values))
+
+
+def test_a_saved_binder_embeds_without_its_run(recordings, recorded_run, tmp_path):
+    for key, place in (("run", recorded_run), ("binder", recorded_run / "binder")):
+        out = str(tmp_path / f"{key}.parquet")
+        embed(runs.config(name="embed", manifest=str(recordings), modalities=["imu"], out=out, **{key: str(place)}))
+    assert pq.read_table(tmp_path / "run.parquet").equals(pq.read_table(tmp_path / "binder.parquet"))
+
+
 # Starting from weights, and going on
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bind.anchors.clip_folder import NUM_CLIP_TOKENS, write_clip_folder
-from bind.build import build
+from bind.build import locate_class
 from bind.files.writing import open_folder_atomically
 from bind.model.binder import Binder
 from bind.model.description import ANCHOR_FOLDER
@@ -83,7 +84,7 @@ def convert_imagebind(
     own: dict[str, Tensor] = {}
     encoders = {m: map_encoder(weights, m, heads[m], dict(parts["encoder"][m]), own) for m in ENCODERS}
     for modality in ENCODERS:
-        require_shapes(encoders[modality], modality, own, file)
+        require_shapes(encoders[modality], modality, clip_config["projection_dim"], own, file)
         weights.discard(f"modality_postprocessors.{modality}.1.log_logit_scale")
     weights.require_all_taken()
     with open_folder_atomically(out) as partial:
@@ -224,16 +225,15 @@ def map_encoder(
     return options | sizes | trunk_sizes
 
 
-def require_shapes(options: Mapping[str, Any], modality: str, own: Mapping[str, Tensor], path: Path) -> None:
-    """Raise ValueError where the weights of an encoder do not have the shapes that its options give."""
+def require_shapes(options: Mapping[str, Any], modality: str, dim: int, own: Mapping[str, Tensor], path: Path) -> None:
+    """Raise ValueError where the weights of an encoder do not have the shapes that its options and `dim` give."""
+    encoder_class = locate_class(options["_target_"], "encoder")
+    of_class = inspect.signature(encoder_class).parameters  # other keys are for the Binder
     with torch.device("meta"):
-        arguments = {name: value for name, value in options.items() if name not in ("share", "head")}
-        encoder = build(arguments, "encoder")
+        encoder = encoder_class(**{name: value for name, value in options.items() if name in of_class})
     prefix = f"encoders.{modality}."
     shapes = {prefix + name: x.shape for name, x in encoder.state_dict().items()}
-    shapes[f"heads.{modality}.project.weight"] = torch.Size(
-        [own["heads.audio.project.weight"].shape[0], options["width"]]
-    )
+    shapes[f"heads.{modality}.project.weight"] = torch.Size([dim, options["width"]])
     for name, shape in shapes.items():
         if name not in own or own[name].shape != shape:
             raise ValueError(

@@ -49,8 +49,8 @@ IMAGEBIND = Licence(
     source="https://github.com/facebookresearch/ImageBind",
     notes=(
         "Image and text towers are in the folder `anchor`, as a CLIP of transformers; audio, depth, thermal and IMU "
-        "are encoders of bind. The weights were put into other files and names and not trained further; the two steps in "
-        "time of the image stem were added up, and class tokens have their positions added.\n\n"
+        "are encoders of bind. The weights were put into other files and names and not trained further; the two steps "
+        "in time of the image stem were added up, and class tokens have their positions added.\n\n"
         "How the authors prepared depth, thermal and IMU is not published: for these the architecture is exact, and "
         "what is fed to them is a guess."
     ),

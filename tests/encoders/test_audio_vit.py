@@ -26,3 +26,17 @@ def test_a_clip_that_does_not_fit_the_positions_is_refused(num_samples):
     encoder = AudioViT(num_frames=64, width=24, num_layers=1, num_heads=2)
     with pytest.raises(ValueError, match="cut other windows"):
         encoder(torch.zeros(1, num_samples))
+
+
+def test_filter_banks_that_are_ready_made_are_taken_as_they_are():
+    torch.manual_seed(0)
+    encoder = AudioViT(num_frames=64, width=24, num_layers=1, num_heads=2).eval()
+    wave = 0.1 * torch.randn(2, 8000)
+    torch.testing.assert_close(encoder(encoder.fbank(wave)[:, None]), encoder(wave))
+
+
+@pytest.mark.parametrize("shape", [(1, 64, 40), (2, 128, 40), (128, 40)])
+def test_filter_banks_of_another_shape_are_refused(shape):
+    encoder = AudioViT(num_frames=64, width=24, num_layers=1, num_heads=2)
+    with pytest.raises(ValueError, match=r"filter banks \(B, 1, 128, frames\), got .*num_mels"):
+        encoder(torch.zeros(1, *shape))

@@ -43,6 +43,8 @@ def test_the_config_makes_an_encoder_that_takes_the_toy_windows(path):
     with torch.random.fork_rng():
         of_binder = [config.encoder.pop(name) for name in ("share", "train", "lora")]
         assert of_binder[:2] == [None, "full"], "they are for the Binder to see"
+        for not_its_own in ("defaults", "head"):
+            config.encoder.pop(not_its_own, None)
         encoder = instantiate(config.encoder).eval()
     with torch.no_grad():
         assert encoder(torch.zeros(1, *WINDOWS[path.parent.name])).shape == (1, encoder.num_features)
@@ -87,3 +89,15 @@ def test_binders_that_were_saved_with_a_number_of_frames_have_the_same_weights(e
 def test_a_window_that_pieces_do_not_fill_is_refused_with_the_nearest_one():
     with pytest.raises(ValueError, match=r"125 steps, which kernel=8 does not divide: set window_seconds=2.4"):
         ImuTransformer(sample_rate_hz=50, window_seconds=2.5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("modality", ["audio", "depth", "thermal", "imu"])
+def test_the_published_encoders_come_with_their_transform_and_head(modality):
+    made = config(f"encoder/{modality}=imagebind_huge")
+    transform = {"audio": "imagebind_exact", "depth": "kinect", "thermal": "imagebind", "imu": "imagebind"}[modality]
+    expected = OmegaConf.load(CONFIGS.parent / "transform" / modality / f"{transform}.yaml")
+    assert made.transform[modality] == expected
+    assert made.encoder[modality].head == {"norm": False}
+    other = config(f"encoder/{modality}=imagebind_huge", f"transform/{modality}=default")
+    assert other.transform[modality] == OmegaConf.load(CONFIGS.parent / "transform" / modality / "default.yaml")

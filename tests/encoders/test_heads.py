@@ -42,3 +42,10 @@ def test_dropout_is_for_training_only():
 def test_the_hidden_layer_is_optional(hidden_width, expected):
     head = ProjectionHead(num_features=12, dim=8, hidden_width=hidden_width)
     assert sum(p.numel() for p in head.parameters()) == expected
+
+
+def test_without_a_norm_it_is_the_linear_layer_alone():
+    head, features = ProjectionHead(num_features=12, dim=8, norm=False), 5 * torch.randn(4, 12)
+    expected = torch.nn.functional.normalize(features @ head.project.weight.T, dim=-1)
+    torch.testing.assert_close(head(features), expected)
+    assert list(head.state_dict()) == ["project.weight"]

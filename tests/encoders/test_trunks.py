@@ -15,6 +15,7 @@ from bind.encoders.imu_transformer import ImuTransformer
 from bind.encoders.map_cnn import MapCNN
 from bind.encoders.map_vit import MapViT
 from bind.encoders.video_cnn import VideoCNN
+from bind.layers import TransformerLayer
 from bind.model.trunks import copy_trunk
 from bind.types import Encoder, TokenEncoder
 
@@ -26,6 +27,10 @@ TRUNKS = {
     "ImuCNN, 4 channels": (lambda: ImuCNN(num_channels=4, width=8, magnitudes=False, pool="attention"), (4, 50)),
     "ImuTransformer": (lambda: ImuTransformer(num_steps=64, width=24, num_layers=2, num_heads=2), (6, 48)),
     "MapCNN": (lambda: MapCNN(width=8), (1, 64, 64)),
+    "MapViT with kv_bias": (
+        lambda: MapViT(size_px=32, patch=8, width=24, num_layers=2, num_heads=2, kv_bias=True),
+        (1, 32, 32),
+    ),
     "MapViT": (lambda: MapViT(size_px=32, patch=8, width=24, num_layers=2, num_heads=2), (1, 32, 32)),
     "VideoCNN": (lambda: VideoCNN(width=8, num_layers=2), (3, 3, 32, 32)),
 }
@@ -136,3 +141,22 @@ def test_tokens_are_those_that_the_features_are_made_of(name):
 
 def test_an_encoder_without_tokens_does_not_offer_them():
     assert not isinstance(MapCNN(), TokenEncoder)
+
+
+def test_a_layers_key_and_value_are_those_of_torchs_attention():
+    torch.manual_seed(0)
+    layer, reference = TransformerLayer(24, 3, kv_bias=True).eval(), nn.MultiheadAttention(24, 3, add_bias_kv=True)
+    reference.load_state_dict(
+        {
+            "in_proj_weight": layer.qkv.weight,
+            "in_proj_bias": layer.qkv.bias,
+            "out_proj.weight": layer.out.weight,
+            "out_proj.bias": layer.out.bias,
+            "bias_k": layer.kv_bias[None, :1],
+            "bias_v": layer.kv_bias[None, 1:],
+        }
+    )
+    x_BLW = torch.randn(4, 7, 24)
+    y_LBW, _ = reference(*[x_BLW.transpose(0, 1)] * 3)
+    torch.testing.assert_close(layer._attend(x_BLW), y_LBW.transpose(0, 1), atol=1e-6, rtol=0)
+    assert TransformerLayer(24, 3).kv_bias is None

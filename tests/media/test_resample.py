@@ -2,11 +2,13 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
+import torchaudio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bind.media.recording import Recording
-from bind.media.resample import rate_ratio, read_resampled, resample
+from bind.media.resample import rate_ratio, read_resampled, read_resampled_by_torchaudio, resample
 
 
 def sine(hz, rate_hz, seconds=1.0):
@@ -82,3 +84,18 @@ def test_ratios_are_close_and_short(target_hz, source_hz):
 def test_rates_that_are_absurdly_far_apart_are_refused():
     with pytest.raises(ValueError, match=r"odd\.wav: cannot resample 8000 Hz to 0\.5 Hz"):
         rate_ratio(0.5, 8000, "odd.wav")
+
+
+@given(
+    num_frames=st.integers(50, 2000),
+    ratio=st.sampled_from([Fraction(1), Fraction(2), Fraction(1, 3), Fraction(160, 441), Fraction(20, 9)]),
+    data=st.data(),
+)
+@settings(max_examples=40)
+def test_a_window_equals_what_torchaudio_makes_of_the_whole(num_frames, ratio, data):
+    x = np.random.default_rng(num_frames).standard_normal((num_frames, 2)).astype(np.float32)
+    whole = torchaudio.functional.resample(torch.from_numpy(x.T.copy()), ratio.denominator, ratio.numerator).T
+    start = data.draw(st.integers(0, len(whole) - 1))
+    num_out = data.draw(st.integers(1, 2 * len(whole)))
+    window = read_resampled_by_torchaudio(Recording("x", 100.0, num_frames, lambda a, b: x[a:b]), start, num_out, ratio)
+    np.testing.assert_allclose(window, whole[start : start + num_out], atol=1e-6)

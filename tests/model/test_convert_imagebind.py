@@ -123,6 +123,7 @@ BAD_STATES = {
         put(HEAD, torch.ones(imagebind.DIM, 9)),
         r"sizes of its audio trunk do not belong together: heads\.audio",
     ),
+    "another space": (put(HEAD, torch.ones(7, 8)), r"heads\.audio\.project\.weight would have \(7, 8\), not \(6, 8\)"),
     "another vocabulary": (
         put("modality_preprocessors.text.token_embedding.weight", torch.ones(9, 8)),
         "knows 9 tokens, ImageBind's 49408",
