@@ -107,6 +107,10 @@ class DualEncoder(FrozenAnchor):
             parts.append("padding is read" if reads_padding else "padding is masked")
         return parts
 
+    def image_tower(self) -> tuple[nn.Module, nn.Module | None]:
+        """See `TowerOwner.image_tower`."""
+        return self.model.vision_model, getattr(self.model, "visual_projection", None)
+
     def towers(self) -> Sequence[nn.Module]:
         """The model's parts: towers, projections."""
         return list(self.model.children())

@@ -43,6 +43,7 @@ from bind.model.description import (
     enclosed_shapes,
     read_description,
 )
+from bind.model.encoder_and_head import build_encoder_and_head
 from bind.model.trunks import share_trunks
 from bind.terminal import printable_errors
 from bind.types import Batch, Clip, Embeddings, Inputs, LoadedPart, Modality, Transform
@@ -142,10 +143,7 @@ class Binder(nn.Module):
             if owner := options.pop("share", None):
                 share[modality] = owner
             train[modality], lora[modality] = options_of_training(options)
-            head = {**config["head"], **(options.pop("head", None) or {})}
-            encoder = build(options, "encoder", trust=trust)
-            encoders[modality] = encoder
-            heads[modality] = build(head, "head", trust=trust, num_features=encoder.num_features, dim=anchor.dim)
+            encoders[modality], heads[modality] = build_encoder_and_head(options, config["head"], anchor, trust=trust)
             transforms[modality] = build(config["transform"][modality], "transform", trust=trust)
         fusion = None
         fusion_config = config.get("fusion") or {}

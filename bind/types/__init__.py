@@ -13,10 +13,12 @@ from bind.types.parts import (
     EmbeddingCache,
     Encoder,
     FrozenTower,
+    HeadStarter,
     LayeredEncoder,
     LoadedPart,
     TextLookup,
     TokenEncoder,
+    TowerOwner,
     Transform,
 )
 from bind.types.samples import (
@@ -55,6 +57,7 @@ __all__ = [
     "FileSource",
     "FrozenTower",
     "GeneratedSource",
+    "HeadStarter",
     "Inputs",
     "LayeredEncoder",
     "LoadedPart",
@@ -70,6 +73,7 @@ __all__ = [
     "StoredVector",
     "TextLookup",
     "TokenEncoder",
+    "TowerOwner",
     "Transform",
     "UnforkableSource",
     "Waveform",

@@ -115,6 +115,22 @@ class Anchor(FrozenTower, Protocol):
 
 
 @runtime_checkable
+class TowerOwner(Protocol):
+    """An anchor whose image tower encoders can copy."""
+
+    def image_tower(self) -> tuple[nn.Module, nn.Module | None]:
+        """A vision model of transformers, and the linear projection of its pooled output; None where it has none."""
+
+
+@runtime_checkable
+class HeadStarter(Protocol):
+    """An encoder that knows with which weights a head behind it may start."""
+
+    def start_head(self, head: nn.Module) -> None:
+        """Give a head that was just built its weights, where it is such a one; else leave it as it is."""
+
+
+@runtime_checkable
 class TextLookup(Protocol):
     """An anchor without a text tower: `known_texts` are the texts whose vectors it has, maybe none."""
 

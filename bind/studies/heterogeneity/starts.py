@@ -17,6 +17,7 @@ from bind.encoders.trainable import options_of_training
 from bind.evaluation.embedded import EmbeddedSplit
 from bind.metrics.usable_information import UsableInformation, usable_information
 from bind.model.binder import Binder
+from bind.model.encoder_and_head import build_encoder_and_head
 from bind.model.trunks import copy_trunk
 from bind.studies.heterogeneity.tasks import StudiedRun, TransferTask
 from bind.training.module import BindingModule, parameter_groups, reseed
@@ -31,8 +32,7 @@ def make_learner(parts: StudiedRun, task: TransferTask, seed: int) -> BindingMod
     options = {key: value for key, value in config["encoder"][task.modality].items() if key != "share"}
     train, _ = options_of_training(options)
     with random_state(seed, binder):
-        encoder = build(options, "encoder", trust=trust)
-        head = build(config["head"], "head", trust=trust, num_features=encoder.num_features, dim=binder.dim)
+        encoder, head = build_encoder_and_head(options, config["head"], binder.anchor, trust=trust)
     own = Binder(binder.anchor, {task.modality: encoder}, {task.modality: head}, {}, train={task.modality: train})
     make_loss = functools.partial(build, config["loss"], "loss", trust=trust)
     chunk_size = config["data"]["chunk_size"]

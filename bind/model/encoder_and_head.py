@@ -1,0 +1,42 @@
+"""Encoder and head of one modality, built of their configs over an anchor."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from bind.build import build, locate_class
+from bind.types import Anchor, HeadStarter, TowerOwner
+
+
+def build_encoder_and_head(
+    options: Mapping[str, Any], head: Mapping[str, Any], anchor: Anchor, *, trust: Sequence[str] = ()
+) -> tuple[nn.Module, nn.Module]:
+    """Build an encoder, and the head between its features and the anchor's space.
+
+    Args:
+        options: of the encoder; its `head` takes the place of those of `head`. An encoder that takes a `tower` gets the
+            anchor's image tower, unless its `architecture` says what it is built of.
+        head: of all heads.
+
+    Raises:
+        ValueError: where one of them can't be built, or the anchor has no tower to copy.
+    """
+    options = dict(options)
+    head = {**head, **(options.pop("head", None) or {})}
+    encoder_class = locate_class(str(options.get("_target_")), "encoder", trust)
+    takes_tower = "tower" in inspect.signature(encoder_class).parameters and options.get("architecture") is None
+    if takes_tower and not isinstance(anchor, TowerOwner):
+        raise ValueError(
+            f"{encoder_class.__name__} is a copy of the anchor's image tower, and {anchor.name} "
+            f"({type(anchor).__name__}) has none that can be copied: choose anchor=toy, anchor=clip, or another encoder"
+        )
+    tower = {"tower": anchor.image_tower()} if takes_tower and isinstance(anchor, TowerOwner) else {}
+    encoder = build(options, "encoder", trust=trust, **tower)
+    built_head = build(head, "head", trust=trust, num_features=encoder.num_features, dim=anchor.dim)
+    if isinstance(encoder, HeadStarter):
+        encoder.start_head(built_head)
+    return encoder, built_head

@@ -1,0 +1,135 @@
+"""The anchor's image tower as an encoder: it begins as that tower, takes other pictures, and is saved whole."""
+
+import json
+
+import pytest
+import torch
+from support import tiny
+
+from bind.anchors.dual_encoder import PretrainedAnchor
+from bind.encoders.heads import ProjectionHead
+from bind.encoders.pretrained.anchor_tower import AudioTower, ImuTower, MapTower, adapt_kernels, resize_positions
+from bind.model.binder import Binder
+
+FAMILIES = ["clip", "siglip", "altclip", "chinese_clip", "toy"]
+MODULE = "bind.encoders.pretrained.anchor_tower"
+TOWERS = {
+    "audio": {"_target_": f"{MODULE}.AudioTower", "window_seconds": 0.5, "num_mels": 32},
+    "imu": {"_target_": f"{MODULE}.ImuTower", "fft_steps": 16, "size_px": 32},
+    "depth": {"_target_": f"{MODULE}.MapTower", "size_px": 64},
+    "thermal": {"_target_": f"{MODULE}.MapTower", "size_px": 64, "share": "depth"},
+}
+INPUTS = {"audio": (8000,), "imu": (6, 100), "depth": (1, 64, 64), "thermal": (1, 64, 64)}
+
+
+@pytest.fixture(scope="module")
+def anchors(tmp_path_factory):
+    """Family → an anchor of it."""
+    folder = tmp_path_factory.mktemp("anchors")
+    names = {f: "toy" if f == "toy" else str(tiny.write_anchor(folder / f, f)) for f in FAMILIES}
+    return {family: PretrainedAnchor(name) for family, name in names.items()}
+
+
+def binder_config(anchor="toy"):
+    transform = "bind.data.transforms"
+    return {
+        "anchor": {"_target_": "bind.anchors.dual_encoder.PretrainedAnchor", "pretrained": anchor},
+        "modalities": list(TOWERS),
+        "encoder": {m: options | {"head": {"norm": False}} for m, options in TOWERS.items()},
+        "head": {"_target_": "bind.encoders.heads.ProjectionHead"},
+        "transform": {
+            "audio": {"_target_": f"{transform}.audio.AudioTransform", "window_seconds": 0.5},
+            "imu": {"_target_": f"{transform}.imu.ImuTransform"},
+            "depth": {"_target_": f"{transform}.depth.DepthTransform"},
+            "thermal": {"_target_": f"{transform}.thermal.ThermalTransform"},
+        },
+        "fusion": None,
+    }
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_it_begins_as_the_image_tower(anchors, family):
+    anchor = anchors[family]
+    size_px = 64 if family == "toy" else tiny.IMAGE_SIZE_PX
+    encoder = MapTower(size_px=size_px, tower=anchor.image_tower()).eval()
+    head = ProjectionHead(num_features=encoder.num_features, dim=anchor.dim, norm=False)
+    encoder.start_head(head)
+    x_B1HW = torch.randn(3, 1, size_px, size_px)
+    with torch.no_grad():
+        z = head(encoder(x_B1HW)) if family != "siglip" else torch.nn.functional.normalize(encoder(x_B1HW), dim=-1)
+    expected = anchor.embed("image", {"pixel_values": x_B1HW.expand(-1, 3, -1, -1)})
+    torch.testing.assert_close(z, expected, atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_weight_learns_and_the_anchor_stays_as_it_was(anchors, family):
+    anchor = anchors[family]
+    before = anchor.fingerprint
+    encoder = AudioTower(window_seconds=0.5, num_mels=40, tower=anchor.image_tower())
+    features = encoder(0.1 * torch.randn(2, 8000))
+    assert features.shape == (2, encoder.num_features)
+    (features * torch.randn_like(features)).sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in encoder.parameters())
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.add_(1.0)
+    assert anchor.fingerprint == before
+    assert len(encoder.layers()) >= 1
+
+
+def test_it_is_saved_whole_and_shares_its_trunk(tmp_path):
+    binder = Binder.from_config(binder_config())
+    assert binder.encoders["thermal"].trunk is binder.encoders["depth"].trunk
+    loaded = Binder.load(binder.save(tmp_path))
+    described = json.loads((tmp_path / "binder.json").read_text())["encoder"]
+    assert all(options["architecture"]["model_type"] == "convnext" for options in described.values())
+    binder.eval()
+    for modality, shape in INPUTS.items():
+        x = 0.1 * torch.randn(2, *shape)
+        with torch.no_grad():
+            z = binder.encode(modality, x)
+            torch.testing.assert_close(loaded.encode(modality, x), z, atol=1e-6, rtol=0)
+
+
+def test_a_head_of_another_kind_is_left_as_it_is(anchors):
+    encoder = MapTower(size_px=64, tower=anchors["toy"].image_tower())
+    for options in ({"norm": True}, {"norm": False, "hidden_width": 4}, {"norm": False, "dim": 3}):
+        head = ProjectionHead(**{"num_features": encoder.num_features, "dim": 64} | options)
+        before = {name: x.clone() for name, x in head.state_dict().items()}
+        encoder.start_head(head)
+        assert all(torch.equal(x, before[name]) for name, x in head.state_dict().items())
+
+
+def test_positions_of_a_resized_grid_keep_their_places():
+    rows, columns = torch.meshgrid(torch.arange(4.0), torch.arange(4.0), indexing="ij")
+    resized = resize_positions(torch.stack([rows, columns], dim=-1).flatten(0, 1), (8, 2))
+    assert resized.shape == (16, 2)
+    grid = resized.unflatten(0, (8, 2))
+    assert (grid[1:, :, 0] > grid[:-1, :, 0]).all()
+    torch.testing.assert_close(grid[:, 0, 0], grid[:, 1, 0])
+
+
+@pytest.mark.parametrize("num_channels", [1, 2, 6])
+def test_a_picture_of_equal_channels_gives_the_same_patches(num_channels):
+    patches = torch.nn.Conv2d(3, 5, 4, stride=4)
+    x_B1HW = torch.randn(2, 1, 8, 8)
+    adapted = adapt_kernels(patches, num_channels)(x_B1HW.expand(-1, num_channels, -1, -1))
+    torch.testing.assert_close(adapted, patches(x_B1HW.expand(-1, 3, -1, -1)), atol=1e-6, rtol=0)
+
+
+def test_what_can_not_be_copied_is_refused(tmp_path):
+    anchor = PretrainedAnchor(str(tiny.write_anchor(tmp_path / "vit", "vision_text_dual_encoder")))
+    with pytest.raises(ValueError, match=r"can't copy a ViTModel: it knows the image towers of CLIP"):
+        MapTower(size_px=16, tower=anchor.image_tower())
+    with pytest.raises(ValueError, match="build it within a Binder, or give it an architecture"):
+        MapTower(size_px=16)
+
+
+def test_wrong_inputs_are_refused(anchors):
+    tower = anchors["toy"].image_tower()
+    with pytest.raises(ValueError, match=r"pictures of 16 × 16 are smaller"):
+        MapTower(size_px=16, tower=tower)
+    with pytest.raises(ValueError, match=r"expected pictures \(B, 1, 64, 64\)"):
+        MapTower(size_px=64, tower=tower)(torch.zeros(1, 3, 64, 64))
+    with pytest.raises(ValueError, match=r"expected sensor windows \(B, 6, T\)"):
+        ImuTower(size_px=64, tower=tower)(torch.zeros(1, 6, 30))
