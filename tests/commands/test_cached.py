@@ -11,7 +11,6 @@ from bind.cache.store import CacheFolder, Origin
 from bind.commands.cached import entries_in
 from bind.commands.cli import main
 
-
 FINGERPRINTS = {"one": "1" * 32, "two": "2" * 32}
 
 

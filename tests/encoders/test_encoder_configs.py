@@ -25,7 +25,9 @@ WINDOWS = {
 
 
 PATHS = sorted(
-    path for path in CONFIGS.glob("*/*.yaml") if path.stem not in ("vectors", "anchor_tower") and "\npretrained: " not in path.read_text()
+    path
+    for path in CONFIGS.glob("*/*.yaml")
+    if path.stem not in ("vectors", "anchor_tower") and "\npretrained: " not in path.read_text()
 )
 """Those with weights from elsewhere have tests of their own."""
 
