@@ -24,6 +24,8 @@ NO_READER = (
     (rb"%PDF-", "a PDF", EXPORT),
     (rb"\{\\rtf", "an RTF document", EXPORT),
     (rb"SQLite format 3\x00", "an SQLite database", EXPORT),
+    (rb"(?s:.{4})ftyp(?:hei[cmsx]|hev[cx])", "a HEIC picture", "convert it to JPEG or PNG"),
+    (rb"II\*\x00(?s:.{4})CR", "a raw file of a camera", "export it as JPEG or PNG"),
     (rb"\x89HDF\r\n\x1a\n|MATLAB [57]\.", "HDF5 or MATLAB data", EXPORT),
     (rb"ARROW1|FEA1", "an Arrow (Feather) file", "write it as Parquet or CSV"),
     (rb"\x80[\x02-\x05](?:\x95|[}\]c])", "a Python pickle", "write it as Parquet or CSV"),

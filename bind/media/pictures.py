@@ -19,7 +19,7 @@ from bind.media.stored_pixels import require_all_rows, require_stored_pixels
 from bind.media.video import VIDEO_SUFFIXES, open_video
 from bind.types import Clip
 
-READER_VERSION = 1
+READER_VERSION = 2
 """Raised where the same file would give other values: part of the key of caches."""
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
 """The only decoders that are tried, whatever a file's name or content asks for: PostScript, for one, is a program."""
@@ -39,6 +39,9 @@ UPRIGHT = {
 TIFF_BITS, TIFF_PHOTOMETRIC = 258, 262
 """Tags of TIFF: bits per sample, and what 0 stands for."""
 WHITE_IS_ZERO = 0
+TIFF_SUBFILE_TYPE, TIFF_OTHER_PICTURES, DNG_VERSION = 254, 330, 50706
+IS_PREVIEW = 1
+"""Bit of the type of subfile; the full picture then stands elsewhere in the file."""
 DARK_FACTOR = 15
 """Cameras of 12 bits fill a sixteenth of 16 bits where nobody scaled their levels; viewers show that nearly black."""
 STEP_OF_LEVEL = {"L;2": 85, "L;4": 17}
@@ -135,6 +138,9 @@ def _decoder(clip: Clip) -> Iterator[ImageFile]:
             raise ValueError(f"{image.width} x {image.height} pixels, up to {MAX_PIXELS:,} are read; scale it down")
         if image.width * image.height == 0:
             raise ValueError("it has no pixels")
+        tags = getattr(image, "tag_v2", {})
+        if tags.get(TIFF_SUBFILE_TYPE, 0) & IS_PREVIEW and not {TIFF_OTHER_PICTURES, DNG_VERSION}.isdisjoint(tags):
+            raise ValueError("its first picture is a preview, as in a camera's raw file: export it as JPEG or PNG")
         require_stored_pixels(image, file)
         yield image
         require_all_rows(image, file)
@@ -152,8 +158,12 @@ def _as_shown(image: Image.Image, name: str) -> Image.Image:
     _scale_transparent_level(image)
     image.load()
     shown = _eight_bit_grey(image, name) if image.mode[0] in "IF" else image
+    if image.format == "BMP" and shown.mode == "RGBA" and shown.getextrema()[3] == (0, 0):
+        shown = shown.convert("RGB")  # a byte that nobody filled; viewers show it
     if shown.has_transparency_data:
         pixels = (shown.convert("LA") if shown.mode == "La" else shown).convert("RGBA")
+        if pixels.getextrema()[3] == (0, 0):
+            warn_once("pictures that are transparent all over are white", name)
         shown = Image.alpha_composite(Image.new("RGBA", pixels.size, "white"), pixels)
     return _upright(shown.convert("RGB"), _orientation(image, name))
 

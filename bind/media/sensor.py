@@ -21,6 +21,7 @@ from bind.media.arrays import read_array
 from bind.media.notices import warn_once
 from bind.media.recording import EDGE_SECONDS, MAX_FRAMES, Recording, checked_finite, recording_in_memory
 from bind.media.sensor_time import TIME_UNITS, EvenValues, lay_on_grid, read_time, require_plausible_rate
+from bind.media.sensor_units import require_measurable, require_plausible_units
 from bind.types import Clip, PackedFile, SensorRecording
 
 READER_VERSION = 2
@@ -28,6 +29,8 @@ READER_VERSION = 2
 MAX_OPEN_RECORDINGS = 64
 MAX_SIDECAR_BYTES = 2**20
 """Of the JSON that names the channels of a `.npy`."""
+DECIMAL_COMMA = re.compile(rb"(?:^|[;\t])[ \"]*[-+]?[0-9]*,[0-9]+(?:[eE][-+]?[0-9]+)?[ \"]*(?=[;\t\r\n])", re.MULTILINE)
+"""A number between semicolons or tabs, as it is written where the comma stands before its decimals."""
 SIDECAR_EXAMPLE = '{"channels": ["acc_x", …], "units": ["g", …], "sample_rate_hz": 50}'
 
 
@@ -80,6 +83,7 @@ def open_sensor(value: Clip | SensorRecording) -> Recording:
         name = "a sensor recording in memory"
         check_sensor_shape(name, value)
         channels, units = value.channels, value.units
+        require_plausible_units(value.values, channels, units, name)
         return recording_in_memory(name, value.values, value.sample_rate_hz, channels=channels, units=units)
     if not isinstance(value, Clip):
         raise ValueError(f"a sensor's value is a Clip (a file) or a SensorRecording, not {type(value).__name__}")
@@ -87,8 +91,9 @@ def open_sensor(value: Clip | SensorRecording) -> Recording:
     first, last = sensor_span_frames(value, file)
 
     def read(begin: int, end: int) -> np.ndarray:
-        values_TC = file.even.read(first + begin, first + end, name)
-        return checked_finite(np.asarray(values_TC, dtype=np.float32), name)
+        values_TC = checked_finite(np.asarray(file.even.read(first + begin, first + end, name), dtype=np.float32), name)
+        require_measurable(values_TC, file.channels, file.units, name)
+        return values_TC
 
     return Recording(name, file.sample_rate_hz, last - first, read, channels=file.channels, units=file.units)
 
@@ -130,6 +135,12 @@ def _load_file_once(path: Path, modified_ns: int) -> SensorFile:
 
 
 def _parse_file(clip: Clip) -> SensorFile:
+    file = _read_by_suffix(clip)
+    require_plausible_units(file.values, file.channels, file.units, str(clip.path))
+    return file
+
+
+def _read_by_suffix(clip: Clip) -> SensorFile:
     suffix = clip.path.suffix.lower()
     if suffix == ".npy":
         recording = read_sensor_array(clip)
@@ -214,6 +225,7 @@ def _read_table(clip: Clip) -> Any:
         content = clip.path.read_bytes() if isinstance(clip.path, Path) else clip.path.content
         if text_encoding(content, clip.path) == "utf-16":
             content = decode_text(content, clip.path).encode()
+        decode_text(content.partition(b"\n")[0], clip.path)  # Arrow takes any bytes for names
         parsing, converting = csv_options(content[:65536])
         options = {"parse_options": parsing, "convert_options": converting}
         return _with_readable_names(pyarrow.csv.read_csv(io.BytesIO(content), **options))
@@ -229,9 +241,9 @@ def csv_options(head: bytes) -> tuple[Any, Any]:
     """Semicolons or tabs between columns, and then commas in numbers, where the first lines have them."""
     import pyarrow.csv
 
-    first, _, rest = head.partition(b"\n")
+    first, _, rest = head.lstrip(b"\r\n").partition(b"\n")
     separator = max(b",;\t", key=lambda byte: first.count(byte))
-    has_decimal_commas = chr(separator) != "," and b"," in rest.partition(b"\n")[0]
+    has_decimal_commas = chr(separator) != "," and DECIMAL_COMMA.search(rest) is not None
     return (
         pyarrow.csv.ParseOptions(delimiter=chr(separator)),
         pyarrow.csv.ConvertOptions(decimal_point="," if has_decimal_commas else "."),

@@ -112,10 +112,17 @@ def _parse_times(column: Any, name: str, where: str) -> Any:
             return column.cast(kind)
         except pa.ArrowInvalid:
             continue
-    example = next((text for text in column.to_pylist() if text), "")
+    example = next((text for text in column.to_pylist() if text and not _is_number(text)), "")
     raise ValueError(
         f"{where}: {name} holds texts such as {example!r}. Write numbers, or ISO 8601 like 2024-05-01T12:00:00.010"
     )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def require_plausible_rate(rate_hz: float, units: Collection[str], name: str, where: str) -> None:
@@ -161,7 +168,8 @@ def lay_on_grid(time_seconds: np.ndarray, values_TC: np.ndarray, where: str = "t
         row = int(backward[0])
         raise UnorderedTimeError(
             f"{where} jumps back or stands still {len(backward)} time(s), first from {float(time_seconds[row])!r} to "
-            f"{float(time_seconds[row + 1])!r} s. Sort the rows and drop repeated ones (bindspace sensor-import does)"
+            f"{float(time_seconds[row + 1])!r} s. Where the clock was set back or its counter overflowed, split it "
+            "there; where rows are mixed up, sort them, and drop repeated ones (bindspace sensor-import does)"
             + (", or store the time as float64" if float(steps.max()) > 0 and len(backward) > num_rows / 2 else "")
         )
     lag = min(LAG, num_rows - 1)

@@ -1,4 +1,3 @@
-import io
 import json
 
 import numpy as np
@@ -8,7 +7,6 @@ import pytest
 
 from bind.data.sources.manifest import ManifestSource
 from bind.data.sources.shards.tar_index import TarIndex
-from bind.files.parquet import open_parquet
 from bind.media.sensor import open_sensor
 from bind.report.queries import read_queries
 from bind.types import Clip, PackedFile
@@ -39,15 +37,6 @@ def test_a_file_that_claims_more_rows_than_it_holds_is_refused_before_it_is_read
         with pytest.raises(ValueError, match=rf"a(\.imu)?\.parquet: .*it claims {NUM_VALUES} values in \d+ bytes"):
             read()
         assert pa.total_allocated_bytes() - before < 1 << 20
-
-
-def test_a_list_that_claims_more_values_than_it_holds_is_refused(monkeypatch):
-    monkeypatch.setattr("bind.files.parquet.MAX_VALUES_PER_BYTE", 100)
-    file = io.BytesIO()
-    rows = pa.ListArray.from_arrays(np.array([0, NUM_VALUES], np.int32), np.zeros(NUM_VALUES, np.int8))
-    pq.write_table(pa.table({"spans": rows}), file, compression="zstd")
-    with pytest.raises(ValueError, match=f"it claims {NUM_VALUES} values in"):
-        open_parquet(file)
 
 
 def test_dull_recordings_are_read(tmp_path):

@@ -396,3 +396,38 @@ def test_only_pictures_that_are_nearly_black_are_said_to_be(tmp_path, monkeypatc
     Image.fromarray(np.linspace(0, white, 64).reshape(8, 8).astype(np.uint16)).save(path)
     assert np.asarray(open_image(path)).max() == round(white / 257)
     assert ("nearly black" in caplog.text) == (white * 15 < 65535)
+
+
+def test_the_preview_of_a_raw_file_is_not_the_picture(tmp_path):
+    path = tmp_path / "a.tif"
+    for tags in ({254: 1, 330: 8}, {254: 1, 50706: b"\1\4\0\0"}):
+        Image.fromarray(PIXELS).save(path, tiffinfo=tags)
+        for read in (open_image, read_picture_size, lambda path: read_pixels(Clip(path))):
+            with pytest.raises(
+                ValueError, match=r"a\.tif: .*its first picture is a preview, as in a camera's raw file"
+            ):
+                read(path)
+    Image.fromarray(PIXELS).save(path, tiffinfo={254: 1})  # the only picture
+    assert np.array_equal(read_pixels(Clip(path)), PIXELS)
+
+
+def bmp_with_alpha(alpha):
+    masks = struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000) + b"BGRs" + bytes(48)
+    rows = np.dstack([PIXELS[..., ::-1], np.full(PIXELS.shape[:2], alpha, np.uint8)])[::-1].tobytes()
+    height, width = PIXELS.shape[:2]
+    head = struct.pack("<IiiHHIIiiII", 108, width, height, 1, 32, 3, len(rows), 2835, 2835, 0, 0)
+    return b"BM" + struct.pack("<IHHI", 122 + len(rows), 0, 0, 122) + head + masks + rows
+
+
+def test_a_bmp_whose_fourth_byte_is_empty_is_shown(tmp_path):
+    for alpha in (0, 255):
+        (tmp_path / "a.bmp").write_bytes(bmp_with_alpha(alpha))
+        assert np.array_equal(np.asarray(open_image(tmp_path / "a.bmp")), PIXELS)
+
+
+def test_pictures_that_are_transparent_all_over_are_said_to_be_white(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(notices, "_warned", set())
+    Image.fromarray(np.dstack([PIXELS, np.zeros(PIXELS.shape[:2], np.uint8)])).save(tmp_path / "a.png")
+    with caplog.at_level("WARNING", "bind"):
+        assert np.asarray(open_image(tmp_path / "a.png")).min() == 255
+    assert "transparent all over are white" in caplog.text

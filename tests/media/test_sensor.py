@@ -262,7 +262,7 @@ def test_a_ramp_that_holds_its_own_time_keeps_it_on_the_grid(rate_hz, start, jit
 
 def test_names_of_columns_that_are_no_text_are_refused_by_the_file(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"time_seconds,acc_\xe9 [g]\n0.0,1\n0.1,2\n")
-    with pytest.raises(ValueError, match=r"a\.csv: not readable as a table"):
+    with pytest.raises(ValueError, match=r"a\.csv line 1: not UTF-8 \(byte 0xe9\), perhaps Latin-1"):
         open_sensor(Clip(tmp_path / "a.csv"))
 
 
@@ -273,3 +273,20 @@ def test_tables_in_utf_16_are_read(tmp_path, encoding):
     recording = open_sensor(Clip(tmp_path / "a.csv"))
     assert recording.sample_rate_hz == pytest.approx(100)
     assert recording.read(0, 8)[:, 0].tolist() == [0, 1, 2, 3, 4, 5, 6, 0]
+
+
+@pytest.mark.parametrize("first", ["0;0;0", "0;0,5;-1", "0,0;1,5e-3;2"])
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_decimal_commas_are_seen_wherever_they_begin(tmp_path, first, separator):
+    rows = [first, *(f"{i / 50:.2f};{i % 7 / 2};{-i}".replace(".", ",") for i in range(1, 60))]
+    text = "\n".join(["time_seconds;acc_x [g];acc_y [g]", *rows]).replace(";", separator)
+    (tmp_path / "a.csv").write_text(text + "\n")
+    values_TC = open_sensor(Clip(tmp_path / "a.csv")).read(0, 60)
+    np.testing.assert_allclose(values_TC[1:, 0], np.arange(1, 60) % 7 / 2)
+
+
+def test_the_text_among_the_times_is_named(tmp_path):
+    rows = [f"{i / 50:.2f},{i % 7}" for i in range(60)]
+    (tmp_path / "a.csv").write_text("\n".join(["time_seconds,acc_x [g]", *rows, "time_seconds,acc_x [g]", *rows]))
+    with pytest.raises(ValueError, match=r"a\.csv: time_seconds holds texts such as 'time_seconds'"):
+        open_sensor(Clip(tmp_path / "a.csv"))

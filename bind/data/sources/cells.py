@@ -28,6 +28,8 @@ def modality_columns(path: Path, columns: list[str]) -> list[Modality]:
         if needed not in columns:
             close = difflib.get_close_matches(needed, columns, n=1)
             hint = f" (is it {close[0]!r}? rename it)" if close else ""
+            if columns[0].startswith("sep="):
+                hint = " (the first line is one of Excel's: delete it)"
             raise ValueError(f"{path}: the column {needed!r} is missing{hint}; there are {', '.join(columns)}")
     spans = [column for column in columns if column.endswith(SPAN_SUFFIXES)]
     spans += [c for c in columns if c.endswith(CLOCK_SUFFIX) and c.removesuffix(CLOCK_SUFFIX) in columns]
@@ -93,7 +95,7 @@ class RowReader:
         if cell is not None and not isinstance(cell, str):
             raise ValueError(f"{where}: {column!r} must be one text, not {cell!r}")
         text = (cell or "").strip()
-        return (_whole_number(text) if column == "group" else text) or None
+        return (_whole_number(text) if column in ("group", "label") else text) or None
 
     def _texts(self, where: str, column: str, cell: Any) -> list[str]:
         if isinstance(cell, str) and self.separator:

@@ -157,7 +157,7 @@ class BatchDecoder:
         texts, understood = _as_texts(column)
         is_plain &= understood
         texts = _strip(texts)
-        if name == "group":
+        if name in ("group", "label"):
             texts = _whole_numbers(texts)
         empty = (_lengths(texts) == 0) & validity(texts)
         return pc.if_else(pa.array(empty), pa.scalar(None, pa.string()), texts) if empty.any() else texts

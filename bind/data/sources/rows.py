@@ -90,7 +90,7 @@ def plain_names(path: Path, columns: Sequence[str]) -> dict[str, str]:
             raise ValueError(
                 f"{path}: the column 'key' is missing; if it is the index of a data frame, {index!r}, rename it"
             )
-        logger.warning("%s: %r is left out: it is the index of a pandas data frame", path, index)
+        logger.warning("%s: the column %r is left out: so pandas calls the index of a data frame", path, index)
     names = {column: name for column, name in names.items() if column not in left_out}
     if twice := sorted(name for name, count in Counter(names.values()).items() if count > 1):
         same = ", ".join(repr(column) for column, name in names.items() if name == twice[0])

@@ -12,6 +12,9 @@ from bind.data.transforms.square import checked_map, middle_square
 from bind.media.pictures import read_pixels
 from bind.types import Clip
 
+MAX_USUAL_METRES = 500.0
+"""Lidars reach 250 m; a room in millimetres has thousands."""
+
 
 class DepthTransform:
     """A depth map (H, W) of floats in metres, or of 16-bit numbers of `unit_metres` each → float32 (1, S, S).
@@ -29,8 +32,8 @@ class DepthTransform:
         max_disparity: disparity is capped here and divided by it, as in Omnivore; None does neither.
 
     Raises:
-        ValueError: names the file where it is no 16-bit grey picture or array of floats, or holds NaN, negative values
-            or no measurement.
+        ValueError: names the file where it is no 16-bit grey picture or array of floats, or holds NaN, negative values,
+            floats that are no metres, or no measurement.
 
     Examples:
         >>> depth_HW = np.full((48, 64), 4.0, dtype=np.float32)  # metres
@@ -92,6 +95,12 @@ class DepthTransform:
             depth_HW = checked_map(stored_HW, name) * np.float32(self.unit_metres)
         elif np.issubdtype(stored_HW.dtype, np.floating):
             depth_HW = checked_map(stored_HW, name)
+            usual = float(np.median(depth_HW[depth_HW > 0])) if (depth_HW > 0).any() else 0.0
+            if usual > MAX_USUAL_METRES:
+                raise ValueError(
+                    f"{name}: its floats, {usual:g} in the middle, are too far for metres; where they are millimetres, "
+                    "divide them by 1000 or save them as 16-bit numbers"
+                )
         else:
             raise ValueError(
                 f"{name}: {stored_HW.dtype} is no depth map; save depth as a 16-bit grey PNG, or as floats in metres "

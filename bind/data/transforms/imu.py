@@ -14,18 +14,8 @@ from bind.media.notices import warn_once
 from bind.media.recording import Recording
 from bind.media.resample import frames_at, rate_ratio, read_resampled
 from bind.media.sensor import open_sensor
+from bind.media.sensor_units import SI_FACTORS
 from bind.types import Clip, SensorRecording
-
-SI_FACTORS = {
-    "m/s^2": ("acceleration", 1.0),
-    "m/s2": ("acceleration", 1.0),
-    "m/s²": ("acceleration", 1.0),
-    "g": ("acceleration", 9.80665),
-    "rad/s": ("angular rate", 1.0),
-    "deg/s": ("angular rate", math.pi / 180),
-    "°/s": ("angular rate", math.pi / 180),
-}
-"""Unit → (quantity, its size in the SI unit of that quantity)."""
 
 TRIADS = ("acc", "gyro")
 

@@ -11,7 +11,7 @@ import re
 
 import numpy as np
 
-from bind.data.transforms.imu import SI_FACTORS
+from bind.media.sensor_units import SI_FACTORS
 from bind.studies.doctor.findings import MotionFacts
 from bind.types import SensorRecording
 

@@ -255,7 +255,7 @@ def test_the_index_of_a_data_frame_is_no_modality(folder, index, caplog):
     pq.write_table(pa.Table.from_pylist(rows), folder / "m.parquet")
     with caplog.at_level(logging.WARNING, "bind.data"):
         assert ManifestSource(folder / "m.parquet").modalities() == ("text",)
-    assert f"{index!r} is left out: it is the index of a pandas data frame" in caplog.text
+    assert f"the column {index!r} is left out: so pandas calls the index of a data frame" in caplog.text
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
@@ -289,3 +289,17 @@ def test_semicolons_leave_commas_in_captions(folder):
     assert source.samples("train")[0].values == {"text": ["a dog, barking"]}
     with pytest.raises(ValueError, match=r"line 2: 4 cells under 3 column names; put text that contains semicolons in"):
         ManifestSource(write(folder, "key;split;text\na;train;a dog; barking\n"))
+
+
+def test_labels_that_pandas_wrote_as_floats_are_whole_numbers(folder):
+    table = "key,split,text,label\na,train,x,1.0\nb,train,y,\nc,val,z,2.0\nd,val,w,2.5\n"
+    source = ManifestSource(write(folder, table))
+    labels = [sample.label for split in ("train", "val") for sample in source.samples(split)]
+    assert labels == ["1", None, "2", "2.5"]
+
+
+def test_the_first_line_that_excel_adds_is_named(folder):
+    with pytest.raises(
+        ValueError, match=r"the column 'key' is missing \(the first line is one of Excel's: delete it\)"
+    ):
+        ManifestSource(write(folder, "sep=;\nkey;split;text\na;train;x\n"))

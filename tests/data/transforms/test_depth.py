@@ -126,3 +126,13 @@ def test_units_of_a_file_and_metres_in_an_array(tmp_path):
 def test_impossible_options_are_refused(options):
     with pytest.raises(ValueError, match=r"depth needs|encoding is"):
         DepthTransform(**options)
+
+
+def test_floats_in_millimetres_are_no_metres(tmp_path):
+    np.save(tmp_path / "a.npy", np.full((8, 8), 2500.0, np.float32))
+    with pytest.raises(
+        ValueError, match=r"a\.npy: its floats, 2500 in the middle, are too far for metres.*millimetres"
+    ):
+        DepthTransform()(Clip(tmp_path / "a.npy"), None)
+    far_HW = np.where(np.eye(8) > 0, 60_000.0, 3.0).astype(np.float32)  # what some renderers write for the sky
+    assert DepthTransform(size_px=8)(far_HW, None).shape == (1, 8, 8)

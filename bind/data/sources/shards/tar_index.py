@@ -16,10 +16,13 @@ import pyarrow as pa
 from bind.data.sources.sample_table import list_lengths
 from bind.data.sources.shards.index_table import BLOCK_BYTES, MAX_MEMBER_BYTES, MEMBER_TYPES, TEXTS, IndexTable
 from bind.data.sources.shards.names import META, escape, split_name
+from bind.files.content import HEAD_BYTES, describe_other_format
 from bind.files.reading import reading
 
 MAX_META_BYTES = 2**20
 CHUNK_BYTES = 2**20
+
+A_TAR = describe_other_format(bytes(257) + b"ustar")
 
 
 @dataclass
@@ -123,6 +126,8 @@ class _CountingStream:
 
     def read(self, size: int) -> bytes:
         content = self.stream.read(size)
+        if not self.num_bytes and (other := describe_other_format(content[:HEAD_BYTES])) and other != A_TAR:
+            raise ValueError(other)
         self.num_bytes += len(content)
         return content
 

@@ -1,5 +1,6 @@
 """Shards that others wrote: indexed once, or streamed."""
 
+import gzip
 import io
 import logging
 import os
@@ -189,3 +190,13 @@ def test_a_caption_in_another_encoding_is_named(tmp_path):
     source = IndexedShardSource(str(tmp_path))
     with pytest.raises(ValueError, match=r"a\.tar: 1\.txt line 1: not UTF-8"):
         source.fetch("train", [0], ["text"], None)
+
+
+def test_a_packed_tar_is_called_what_it_is(tmp_path):
+    shard_cases.write_tar(tmp_path / "plain.tar", [("k.txt", b"a cat")])
+    content = (tmp_path / "plain.tar").read_bytes()
+    (tmp_path / "plain.tar").unlink()
+    for packed, what in ((gzip.compress(content), "packed by gzip"), (b"<html><body>404", "a web page")):
+        (tmp_path / "a.tar").write_bytes(packed)
+        with pytest.raises(ValueError, match=rf"a\.tar: not a whole tar \(it is {what}"):
+            IndexedShardSource(str(tmp_path))
