@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import AutoFeatureExtractor, AutoModel, AutoTokenizer, ClapModel
 
-from bind.anchors.dual_encoder import refuse_random_weights, text_tokens
+from bind.anchors.dual_encoder import account_for_weights, text_tokens
 from bind.anchors.frozen import FrozenAnchor
 from bind.anchors.model_files import enclose_folder
 from bind.anchors.processors import TextTransform
@@ -48,7 +48,7 @@ class ClapAnchor(FrozenAnchor):
             )
         if not isinstance(model, ClapModel):
             raise ValueError(f"anchor.pretrained={pretrained} is a {type(model).__name__}, not a ClapModel")
-        refuse_random_weights(model, loading, pretrained)
+        account_for_weights(model, loading, pretrained)
         text_transform = TextTransform(tokenizer, max_text_tokens or text_tokens(model, tokenizer))
         audio_transform = ClapAudioTransform(extractor, checked_num_clips(num_clips))
         super().__init__(pretrained, model.config.projection_dim, {"audio": audio_transform, "text": text_transform})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from bind.anchors.processors import NUM_VIDEO_FRAMES, FramesTransform, ImageTran
 from bind.encoders.pretrained.sources import opened_source, silent_transformers
 from bind.files.writing import open_folder_atomically
 from bind.types import Inputs, Modality, Transform
+
+log = logging.getLogger("bind")
 
 TOY = "toy"
 TOY_FOLDER = Path(__file__).parent / "toy"
@@ -161,7 +164,7 @@ class PretrainedAnchor(DualEncoder):
             model, loading = AutoModel.from_pretrained(
                 source, dtype=torch.float32, output_loading_info=True, use_safetensors=True, **options
             )
-        refuse_random_weights(model, loading, pretrained)
+        account_for_weights(model, loading, pretrained)
         if not (hasattr(model, "get_image_features") and hasattr(model, "get_text_features")):
             raise ValueError(
                 f"anchor.pretrained={pretrained} is a {type(model).__name__}, not a dual encoder with an image and a "
@@ -175,13 +178,26 @@ class PretrainedAnchor(DualEncoder):
         return {} if self._pretrained == TOY else enclose_folder(self._pretrained, folder)
 
 
-def refuse_random_weights(model: PreTrainedModel, loading: Mapping[str, Any], pretrained: str) -> None:
-    """Raise ValueError where weights of a model were in no file, by what transformers says of its loading."""
+def account_for_weights(model: PreTrainedModel, loading: Mapping[str, Any], pretrained: str) -> None:
+    """Name the weights that a model has no use for, and raise ValueError where some of its own were in no file.
+
+    Args:
+        loading: what transformers says of the loading.
+    """
     absent = sorted({*loading["missing_keys"], *(str(key) for key in loading["mismatched_keys"])})
     if absent:
         raise ValueError(
             f"anchor.pretrained={pretrained} lacks {len(absent)} of its {type(model).__name__}'s weights, which "
             f"would be random ({', '.join(absent[:3])}, …): its config.json and its weights don't belong together"
+        )
+    # Older files hold the numbers of the positions, 0, 1, 2, …
+    if unused := sorted(key for key in loading["unexpected_keys"] if not key.endswith("position_ids")):
+        log.warning(
+            "anchor.pretrained=%s holds %d weights that its %s has no use for: %s",
+            pretrained,
+            len(unused),
+            type(model).__name__,
+            ", ".join(unused[:5]),
         )
 
 

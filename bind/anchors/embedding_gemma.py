@@ -18,7 +18,7 @@ from transformers import (
     EmbeddingGemma2Model,
 )
 
-from bind.anchors.dual_encoder import refuse_random_weights, text_tokens
+from bind.anchors.dual_encoder import account_for_weights, text_tokens
 from bind.anchors.frozen import FrozenAnchor
 from bind.anchors.model_files import enclose_folder
 from bind.anchors.processors import ImageTransform, TextTransform
@@ -57,7 +57,7 @@ class EmbeddingGemmaAnchor(FrozenAnchor):
                 f"anchor.pretrained={pretrained} is a {type(model).__name__}, not an EmbeddingGemma2Model with an "
                 "image tower"
             )
-        refuse_random_weights(model, loading, pretrained)
+        account_for_weights(model, loading, pretrained)
         full_dim = int(model.config.text_config.embedding_dim)
         if dim is not None and not 1 <= dim <= full_dim:
             raise ValueError(f"anchor.dim={dim}: {pretrained} has {full_dim} numbers")

@@ -8,8 +8,10 @@ from safetensors.torch import load_file, save_file
 from support import runs, tiny
 
 from bind.anchors.clap import ClapAnchor
+from bind.build import ANY_CLASS
 from bind.model.binder import Binder
 from bind.runs.jobs import train
+from bind.runs.parts import active_pairs, binder_config
 from bind.types import Waveform
 
 RNG = np.random.default_rng(0)
@@ -99,13 +101,24 @@ def test_a_sensor_is_bound_to_sounds(plain_folder, tmp_path):
     assert not any("image" in key for key in metrics["retrieval"])
 
 
-def test_a_folder_of_another_family_or_with_a_weight_less_is_refused(plain_folder, tmp_path):
+def test_a_folder_of_another_family_or_with_other_weights_is_refused(plain_folder, tmp_path, caplog):
     with pytest.raises(ValueError, match=r"could not be loaded|not a ClapModel"):
         ClapAnchor(str(tiny.write_anchor(tmp_path / "clip")))
     for file in plain_folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     weights = load_file(tmp_path / "model.safetensors")
+    save_file(weights | {"other.weight": torch.ones(1)}, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    ClapAnchor(str(tmp_path))
+    assert "holds 1 weights that its ClapModel has no use for: other.weight" in caplog.text
     weights.pop("audio_projection.linear2.weight")
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ValueError, match="lacks 1 of its ClapModel's weights"):
         ClapAnchor(str(tmp_path))
+
+
+def test_pairs_that_leave_the_anchor_out_are_warned_of(plain_folder, caplog):
+    changed = {"anchor.pretrained": str(plain_folder), "modalities": ["audio", "imu"]}
+    config = runs.OmegaConf.to_container(runs.config("anchor=clap", **runs.QUICK | changed), resolve=True)
+    binder = Binder.from_config(binder_config(config), trust=ANY_CLASS)
+    assert [pair.name for pair in active_pairs(config, binder)] == ["imu-audio"]
+    assert "no pair has a side of the anchor's own (text)" in caplog.text
