@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from bind.data.sources.sample_table import SampleTable, validity
 from bind.types import Modality, Sample, Source
 
 MAX_COUNTED = 1_000_000
-"""Samples of a split that are looked at one by one; of larger ones only the number is given."""
+"""Samples of a split of which classes, owners and groups are counted; of larger ones only the number is given."""
 
 
 @dataclass
@@ -52,8 +57,28 @@ def count_samples(sources: Sequence[Source], splits: Iterable[str]) -> dict[str,
             total.num_samples = sum(map(len, of_split))
             continue
         for samples in of_split:
+            if isinstance(samples, SampleTable):
+                _count_columns(samples, counts[split])
+                continue
             for sample in samples:
                 total.add(sample)
                 for modality in sample.values:
                     counts[split].setdefault(modality, Counts()).add(sample)
     return counts
+
+
+def _count_columns(samples: SampleTable, counts: dict[Modality | None, Counts]) -> None:
+    """Add the samples of a table to the counts of their split."""
+    for part in samples.parts(["group", "owner", "label", *samples.modalities]):
+        whole = np.ones(part.num_rows, bool)
+        for modality in (None, *samples.modalities):
+            has = whole if modality is None else validity(part.column(modality))
+            if has.any():
+                chosen = part.select([0, 1, 2])
+                chosen = chosen if has.all() else chosen.filter(pa.array(has))
+                of_modality = counts.setdefault(modality, Counts())
+                of_modality.num_samples += chosen.num_rows
+                groups, owners, labels = (chosen.column(0), chosen.column(1).flatten(), chosen.column(2))
+                of_modality.owners.update(pc.unique(owners).to_pylist())
+                of_modality.groups.update(filter(None, pc.unique(groups).to_pylist()))
+                of_modality.labels.update(filter(None, pc.unique(labels).to_pylist()))

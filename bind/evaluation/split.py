@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bind.data.same_values import equal_values
+from bind.data.sources.sample_table import join_samples, owners_of
 from bind.evaluation.embedded import EmbeddedSplit
 from bind.evaluation.fused import fused_modalities
 from bind.evaluation.queries import Items, QueryResults, items_at
@@ -46,11 +47,11 @@ class Evaluation:
 
     def __post_init__(self) -> None:
         self.fused = fused_modalities(self.binder)
-        self.samples: list[Sample] = [s for source in self.sources for s in source.samples(self.split_name)]
+        self.samples: Sequence[Sample] = join_samples([source.samples(self.split_name) for source in self.sources])
         assert len(self.samples) == len(self.split.keys), "a split is evaluated whole"
         self.split.mark_equal_values(equal_values(self.sources, self.split_name, [*self.split.rows]))
         self.all_N = torch.ones(len(self.samples), dtype=torch.bool)
-        self.owner_cluster_N = owner_clusters([sample.owners for sample in self.samples])
+        self.owner_cluster_N = owner_clusters(owners_of(self.samples))
 
     def query_and_pool_masks(self, pool: Modality) -> tuple[Tensor, Tensor]:
         """Bool (N,) each: the samples that may be queries for a pool of this modality, and those it may be made of."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from bind.data.sources.sample_table import labels_of
 from bind.evaluation.fused import modality_title
 from bind.evaluation.label_sets import LabelSet, default_label_sets, known_texts
 from bind.evaluation.queries import items_at, query_results
@@ -37,7 +38,7 @@ def zero_shot_figures(
         ValueError: where a set is not right, or no sample of the split has a label of it.
     """
     split, binder = evaluation.split, evaluation.binder
-    labels = [sample.label for sample in evaluation.samples]
+    labels = labels_of(evaluation.samples)
     trained = {frozenset((pair.a, pair.b)) for pair in pairs}
     is_default = label_sets == {}
     if is_default:

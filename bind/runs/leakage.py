@@ -21,6 +21,7 @@ from bind.cache.build import CacheOptions, build_cache, cacheable_modalities
 from bind.cache.fill import Engine
 from bind.data.leakage.audit import Audit, Leak, SourceSplit, exact_audit
 from bind.data.mixture import source_weights
+from bind.data.sources.sample_table import keys_of
 from bind.data.sources.splits import require_split
 from bind.evaluation import QueryResults
 from bind.evaluation.embedded import EmbeddedSplit
@@ -115,7 +116,7 @@ def _vectors_of(
 ) -> Sequence[Tensor] | None:
     """(V, D) of the pictures of each sample; None where they would have to be embedded although `embed` is False."""
     datamodule, anchor = parts.datamodule, parts.binder.anchor
-    keys = [sample.key for sample in part.source.samples(part.split)]
+    keys = keys_of(part.source.samples(part.split))
     if embedded is not None and part.split != "train":
         return _embedded_pictures(embedded, keys)
     if datamodule.cache is not None and part.source in datamodule.sources:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -247,6 +248,14 @@ class SampleTable(Sequence[Sample]):
         """The key of every sample, in their order."""
         return [key for part in self.parts(["key"]) for key in part.column(0).to_pylist()]
 
+    def labels(self) -> list[str | None]:
+        """The label of every sample, in their order."""
+        return [label for part in self.parts(["label"]) for label in part.column(0).to_pylist()]
+
+    def owners(self) -> list[list[str]]:
+        """The owners of every sample, in their order."""
+        return [owners for part in self.parts(["owner"]) for owners in part.column(0).to_pylist()]
+
     def count_values(self, modality: Modality) -> int:
         """The number of values of a modality that all samples have together."""
         if modality not in self.modalities:
@@ -330,6 +339,23 @@ def keys_of(samples: Sequence[Sample]) -> list[str]:
     if isinstance(samples, SampleTable):
         return samples.keys()
     return [sample.key for sample in samples]
+
+
+def labels_of(samples: Sequence[Sample]) -> list[str | None]:
+    """The labels of samples, in their order."""
+    return samples.labels() if isinstance(samples, SampleTable) else [sample.label for sample in samples]
+
+
+def owners_of(samples: Sequence[Sample]) -> list[Sequence[str]]:
+    """The owners of samples, in their order."""
+    if isinstance(samples, SampleTable):
+        return list(samples.owners())
+    return [sample.owners for sample in samples]
+
+
+def join_samples(parts: Sequence[Sequence[Sample]]) -> Sequence[Sample]:
+    """The samples of several sources one after the other; those of one stay columns."""
+    return parts[0] if len(parts) == 1 else list(itertools.chain.from_iterable(parts))
 
 
 def keys_and_group_ids(samples: Sequence[Sample], indices: Sequence[int]) -> tuple[list[str], list[int]]:

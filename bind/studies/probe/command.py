@@ -16,6 +16,7 @@ from rich.progress import Progress
 from torch import Tensor
 
 from bind.data.datamodule import BindDataModule
+from bind.data.sources.sample_table import labels_of
 from bind.data.sources.splits import require_split
 from bind.evaluation import Evaluation
 from bind.evaluation.embed import best_device, embed_split
@@ -130,7 +131,7 @@ def probe(cfg: DictConfig) -> None:
 def read_labels(datamodule: BindDataModule, split_name: str) -> list[str | None]:
     """The label of each sample of a split; ValueError where no source has it."""
     require_split(datamodule.sources, split_name, "A probe learns from train and val")
-    return [sample.label for source in datamodule.sources for sample in source.samples(split_name)]
+    return [label for source in datamodule.sources for label in labels_of(source.samples(split_name))]
 
 
 def choose_label_sets(

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bind.data.sources.sample_table import labels_of
 from bind.evaluation import Evaluation
 from bind.evaluation.label_sets import LabelSet
 from bind.evaluation.queries import items_at
@@ -134,7 +135,7 @@ def _classes(
     label_sets: Mapping[str, Mapping[str, Any]],
     embed_text: Callable[[list[str]], Tensor],
 ) -> Iterator[RankingTask]:
-    labels = [sample.label for sample in evaluation.samples]
+    labels = labels_of(evaluation.samples)
     resampled, cluster_N = evaluation.sample_clusters(query_modalities[0], evaluation.all_N)
     for name, options in label_sets.items():
         label_set = LabelSet.of(name, options, labels)

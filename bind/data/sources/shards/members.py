@@ -78,13 +78,7 @@ class Members:
 
     def spans(self, row: int) -> dict[int, tuple[float | None, float | None]]:
         """Start and end in seconds of the parts of recordings that belong to a sample, of the members that are cut."""
-        if not self.columns.facts["has_spans"]:
-            return {}
-        seconds = {s["number"]: (s["start"], s["end"]) for s in self.cell(row, "spans")}
-        return {
-            number: (None if np.isnan(start) else start, None if np.isnan(end) else end)
-            for number, (start, end) in seconds.items()
-        }
+        return spans_of(self.cell(row, "spans")) if self.columns.facts["has_spans"] else {}
 
     def names(self, row: int, numbers: Iterable[int]) -> list[str]:
         """Shard and member of members of one row, for messages."""
@@ -145,3 +139,14 @@ class Members:
                 )
             contents[row, number] = bytes(content)
         return contents
+
+
+def spans_of(cells: Sequence[Mapping[str, Any]]) -> dict[int, tuple[float | None, float | None]]:
+    """Number of the member → start and end in seconds, of a cell of the column `spans`."""
+    return {
+        span["number"]: (
+            None if np.isnan(span["start"]) else span["start"],
+            None if np.isnan(span["end"]) else span["end"],
+        )
+        for span in cells
+    }

@@ -17,8 +17,8 @@ from bind.data.sources.sample_table import SPLITS, SampleTable, flatten_lists, j
 from bind.data.sources.shards.index_table import joined_bytes
 from bind.data.sources.shards.indexed import changed_shards, find_indices, replace_indices
 from bind.data.sources.shards.kept_index import open_indices
-from bind.data.sources.shards.members import Members
-from bind.data.sources.shards.names import MODALITY_OF_EXTENSION, refuse_dotted_keys
+from bind.data.sources.shards.members import Members, spans_of
+from bind.data.sources.shards.names import MODALITY_OF_EXTENSION, Suffix, refuse_dotted_keys
 from bind.data.sources.shards.packed_samples import PackedSamples
 from bind.data.sources.shards.patterns import Shards, find_shards
 from bind.data.sources.shards.remote import is_in_object_store, read_range, shown
@@ -220,23 +220,28 @@ class IndexedShardSource:
         self, split: str, modalities: Sequence[Modality]
     ) -> Iterator[tuple[int, StoredFile, float | None, float | None]]:
         """Place of the sample, file, start and end in seconds of every member of `modalities` but texts."""
-        table = self._members
-        for index, row in enumerate(self._samples[split].rows):
-            row = int(row)
-            of_sample = sorted(table.of(row, modalities).items(), key=lambda item: (item[1].modality, item[1].number))
-            if not of_sample:
-                continue
-            shard, places, spans, key = table.shard_of(row), table.places(row), table.spans(row), table.cell(row, "key")
-            suffix_ids = table.kinds[table.cell(row, "kind")]
-            for number, suffix in of_sample:
-                if suffix.modality == "text" or suffix.extension == "json":  # beside an array, alike for many of them
-                    continue
-                path, place = table.shards[shard], places[number]
-                name = f"{table.shown[shard]}: {key}.{table.suffix_texts[suffix_ids[number]]}"
-                read = functools.partial(_read_member, path, place["offset"], table.num_bytes[shard])
-                identity = (path, place["offset"])
-                file = StoredFile(name, identity, place["size"], suffix.modality, read, place["crc32"])
-                yield index, file, *spans.get(number, (None, None))
+        table, rows = self._members, self._samples[split].rows
+        of_kinds = [_files_of_kind([table.suffixes[i] for i in kind], modalities) for kind in table.kinds]
+        done = 0
+        for part in SampleTable(table.columns, rows, Path(), ()).parts(["key", "kind", "members", "spans"]):
+            for start in range(0, part.num_rows, 1024):
+                for index, cells in enumerate(part.slice(start, 1024).to_pylist(), done + start):
+                    numbers = of_kinds[cells["kind"]]
+                    shard = table.shard_of(int(rows[index])) if numbers else 0
+                    path, num_bytes, spans = table.shards[shard], table.num_bytes[shard], spans_of(cells["spans"])
+                    for number, modality in numbers:
+                        place = cells["members"][number]
+                        suffix = table.suffix_texts[table.kinds[cells["kind"]][number]]
+                        file = StoredFile(
+                            f"{table.shown[shard]}: {cells['key']}.{suffix}",
+                            (path, place["offset"]),
+                            place["size"],
+                            modality,
+                            functools.partial(_read_member, path, place["offset"], num_bytes),
+                            place["crc32"],
+                        )
+                        yield index, file, *spans.get(number, (None, None))
+            done += part.num_rows
 
     @printable_errors()
     def fetch(
@@ -272,6 +277,17 @@ def _open(shards: list[str], splits: Sequence[str | None], cache_dir: Path) -> M
     files = find_indices(shards, cache_dir)
     files = replace_indices(shards, files, changed_shards(files), cache_dir)
     return open_indices(files, splits, cache_dir)
+
+
+def _files_of_kind(suffixes: Sequence[Suffix | None], modalities: Sequence[Modality]) -> list[tuple[int, Modality]]:
+    """Number and modality of the members of `modalities` in the order of `fetch`, but for texts and sidecars."""
+    chosen = [
+        (suffix.modality, suffix.number, number)
+        for number, suffix in enumerate(suffixes)
+        if suffix is not None and suffix.modality in modalities
+        if suffix.modality != "text" and suffix.extension != "json"  # beside an array, alike for many of them
+    ]
+    return [(number, modality) for modality, _, number in sorted(chosen)]
 
 
 def _members_of_modality(

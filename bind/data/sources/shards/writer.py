@@ -28,6 +28,19 @@ MAX_SUFFIX_BYTES = 64
 """Of what follows the key in a member's name."""
 
 
+class ChosenSamples(Sequence[Sample]):
+    """Some of a sequence of samples, by their places (N,) int64 in it, which are all that is kept of them."""
+
+    def __init__(self, samples: Sequence[Sample], places: np.ndarray) -> None:
+        self.samples, self.places = samples, places
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.samples[int(self.places[index])]
+
+
 @dataclass(frozen=True)
 class ShardPlan:
     """A shard to be written: its name, its samples, and a hash of them, their files' sizes and times of change."""
@@ -45,22 +58,27 @@ def plan_shards(samples: Sequence[Sample], split: str, max_bytes: int, seed: int
         seed: of the order of training samples, so that neighbours, which stay together, are not alike; None keeps the
             order. Other splits keep it always.
     """
+    order = np.arange(len(samples))
     if split == "train" and seed is not None:
-        samples = [samples[i] for i in np.random.default_rng([seed, 3]).permutation(len(samples))]
+        order = np.random.default_rng([seed, 3]).permutation(len(samples))
     plans: list[ShardPlan] = []
-    of_shard: list[Sample] = []
+    of_shard: list[int] = []
     num_bytes, digest = 0, _new_digest()
 
     def close() -> None:
         if of_shard:
-            plans.append(ShardPlan(f"{split}-{len(plans):06d}.tar", tuple(of_shard), digest.hexdigest()))
+            plans.append(
+                ShardPlan(
+                    f"{split}-{len(plans):06d}.tar", ChosenSamples(samples, np.array(of_shard)), digest.hexdigest()
+                )
+            )
 
-    for sample in samples:
-        description, size = _describe(sample)
+    for place in order.tolist():
+        description, size = _describe(samples[place])
         if of_shard and num_bytes + size + tarfile.RECORDSIZE > max_bytes:
             close()
             of_shard, num_bytes, digest = [], 0, _new_digest()
-        of_shard.append(sample)
+        of_shard.append(place)
         num_bytes += size
         digest.update(description)
     close()
