@@ -123,6 +123,7 @@ class TransformerLayer(nn.Module):
         mlp_ratio: float = 4.0,
         dropout: float = 0.0,
         drop_path: float = 0.0,
+        *,
         kv_bias: bool = False,
     ) -> None:
         super().__init__()
@@ -175,7 +176,9 @@ class TransformerTrunk(nn.Module):
         self.class_token = nn.Parameter(torch.zeros(1, 1, width))
         nn.init.trunc_normal_(self.class_token, std=0.02)
         rates = [drop_path * i / max(num_layers - 1, 1) for i in range(num_layers)]
-        self.layers = nn.ModuleList(TransformerLayer(width, num_heads, mlp_ratio, dropout, p, kv_bias) for p in rates)
+        self.layers = nn.ModuleList(
+            TransformerLayer(width, num_heads, mlp_ratio, dropout, p, kv_bias=kv_bias) for p in rates
+        )
         self.norm = nn.LayerNorm(width, eps=1e-6)
         for module in self.modules():
             if isinstance(module, nn.Linear):

@@ -110,7 +110,7 @@ def test_a_config_that_the_user_wrote_may_name_any_class():
 
 
 def test_errors_name_the_argument():
-    with pytest.raises(ValueError, match=rf"{HEAD}.*'drop_out'.*it takes: num_features, dim, dropout"):
+    with pytest.raises(ValueError, match=rf"{HEAD}.*'drop_out'.*it takes: num_features, dim, norm, dropout"):
         build({"_target_": HEAD, "num_features": 4, "dim": 2, "drop_out": 0.1})
     with pytest.raises(ValueError, match=r"missing a required argument: 'dim'"):
         build({"_target_": HEAD, "num_features": 4})

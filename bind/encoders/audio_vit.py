@@ -72,7 +72,7 @@ class AudioViT(nn.Module):
             max_mel_share=max_mel_share,
         )
         self.num_frames, self.patch = num_frames, patch
-        self.stem = MelPatches(num_mels, num_frames, patch, stride, width, stem_norm_eps)
+        self.stem = MelPatches(num_mels, num_frames, patch=patch, stride=stride, width=width, norm_eps=stem_norm_eps)
         self.trunk = TransformerTrunk(
             width,
             num_layers=num_layers,
@@ -119,7 +119,7 @@ class AudioViT(nn.Module):
 class MelPatches(nn.Module):
     """(B, num_mels, frames) → one token per patch, with its learned position: (B, L, width)."""
 
-    def __init__(self, num_mels: int, num_frames: int, patch: int, stride: int, width: int, norm_eps: float) -> None:
+    def __init__(self, num_mels: int, num_frames: int, *, patch: int, stride: int, width: int, norm_eps: float) -> None:
         super().__init__()
         self.patches = nn.Conv2d(1, width, patch, stride=stride, bias=False)
         self.norm = nn.LayerNorm(width, eps=norm_eps)

@@ -67,9 +67,17 @@ def add_adapter(encoder: nn.Module, options: Mapping[str, Any], key: str) -> lis
         peft.inject_adapter_in_model(config, encoder)
     except ValueError as error:
         raise ValueError(f"{key}.lora: {error}") from error
+    for module in encoder.modules():
+        if isinstance(module, nn.TransformerEncoderLayer):
+            # Frozen and in eval mode, PyTorch's layer computes from the weights alone, past the adapter, unless it has hooks.
+            module.register_forward_pre_hook(_leave_as_is)
     if folder:
         load_adapter(encoder, Path(folder), key)
     return [m for name, m in encoder.named_modules() if ".lora_" in name]
+
+
+def _leave_as_is(module: nn.Module, inputs: Any) -> None:
+    """Do nothing before a layer is called."""
 
 
 def has_adapter(encoder: nn.Module) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from textwrap import shorten
 
@@ -12,7 +12,7 @@ import numpy as np
 from bind.data.datamodule import BindDataModule
 from bind.data.sources.sample_table import SampleTable
 from bind.media.notices import mark_as_said
-from bind.types import CuttingTransform, Source
+from bind.types import CuttingTransform, Source, StoredSource
 
 log = logging.getLogger("bind")
 
@@ -58,12 +58,14 @@ def warn_of_cut_captions(data: BindDataModule, splits: Iterable[str]) -> None:
 def _captions(source: Source, split: str) -> Iterator[tuple[str, str]]:
     """Keys and captions; of a source that has them in files, of evenly drawn samples."""
     samples = source.samples(split)
-    if isinstance(samples, SampleTable):
+    if isinstance(samples, SampleTable) and not isinstance(source, StoredSource):
         num_drawn = len(samples) if len(samples) <= MAX_ROWS else MAX_DRAWN_ROWS
         for row in np.linspace(0, len(samples) - 1, num_drawn).astype(int).tolist():
             yield from ((samples.key(row), text) for text in samples.values(row, ["text"]).get("text", ()))
         return
-    places = [i for i, sample in enumerate(samples) if "text" in sample.values and not sample.values["text"]]
+    places: Sequence[int] = range(len(samples))
+    if not isinstance(samples, SampleTable):
+        places = [i for i, sample in enumerate(samples) if "text" in sample.values and not sample.values["text"]]
     drawn = [places[i] for i in np.linspace(0, len(places) - 1, min(MAX_FETCHED, len(places))).astype(int)]
     for i, row in zip(drawn, source.fetch(split, drawn, ["text"], None) if drawn else [], strict=True):
         yield from ((samples[i].key, caption) for caption in row.get("text", ()))
