@@ -1,8 +1,9 @@
 """What training on cached features costs. python benchmarks/frozen_encoder.py [--samples 1000000] [--skip-trunk]
 
 First a step of 64 rows with a frozen audio trunk of CLAP's size (random weights, the shapes of
-laion/clap-htsat-unfused), and the same step with its features from the cache. Then a training of one epoch over a million
-samples of 768 features, in batches of 256, and a bare loop of the same head, loss and optimizer over vectors in memory.
+laion/clap-htsat-unfused), and the same step with its features from the cache. Then a training of one epoch over a
+million samples of 768 features, in batches of 256, and a bare loop of the same head, loss and optimizer over vectors in
+memory.
 Everything else is the main job: `bind.train`, with its loader, trainer and callbacks.
 """
 

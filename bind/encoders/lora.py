@@ -69,7 +69,7 @@ def add_adapter(encoder: nn.Module, options: Mapping[str, Any], key: str) -> lis
         raise ValueError(f"{key}.lora: {error}") from error
     for module in encoder.modules():
         if isinstance(module, nn.TransformerEncoderLayer):
-            # Frozen and in eval mode, PyTorch's layer computes from the weights alone, past the adapter, unless it has hooks.
+            # Frozen and in eval mode it computes from the weights alone, past the adapter; not where it has a hook.
             module.register_forward_pre_hook(_leave_as_is)
     if folder:
         load_adapter(encoder, Path(folder), key)
