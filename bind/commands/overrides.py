@@ -19,6 +19,12 @@ OF_FIXED_KEYS = ("data", "cache", "evaluation")
 OF_FREE_NAMES = ("pairs", "data.manifests", "data.sources", "data.weights", "data.zero_shot")
 """Keys whose children the user names: a new one is written with +."""
 
+FLAGS_WITH_VALUE = frozenset(
+    ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn", "--package", "-p", "--cfg", "-c")
+)
+OPEN_FLAGS = frozenset(("--info", "-i", "--shell-completion", "-sc", "--experimental-rerun"))
+"""Flags of Hydra behind which a value may stand or not."""
+
 
 class BufferedStderr:
     """Stands for stderr and notes what is written until `end`, which then goes on to where it belongs.
@@ -60,7 +66,7 @@ def suggestions(config_dir: Path, config_name: str) -> Iterator[None]:
 
     In a sweep, whose jobs may all run elsewhere, it is said afterwards.
     """
-    sys.argv = [sys.argv[0], *choose_vectors(quote_values(sys.argv[1:]), config_dir)]
+    sys.argv = [sys.argv[0], *put_flags_first(choose_vectors(quote_values(sys.argv[1:]), config_dir))]
     held = BufferedStderr(sys.stderr, is_through=bool({"-m", "--multirun"} & set(sys.argv)))
     sys.stderr = held
     try:
@@ -75,6 +81,26 @@ def suggestions(config_dir: Path, config_name: str) -> Iterator[None]:
         raise
     finally:
         held.end()
+
+
+def put_flags_first(arguments: Sequence[str]) -> list[str]:
+    """Hydra's flags and their values, then the overrides: it takes no overrides on both sides of a flag.
+
+    Examples:
+        >>> put_flags_first(["run=runs/mine", "--config-dir", "conf", "prompts=shapes", "-m"])
+        ['--config-dir', 'conf', '-m', 'run=runs/mine', 'prompts=shapes']
+    """
+    flags: list[str] = []
+    overrides: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        if argument in FLAGS_WITH_VALUE:
+            flags += [argument, *([value] if (value := next(rest, None)) is not None else [])]
+        elif argument in OPEN_FLAGS:
+            return list(arguments)
+        else:
+            (flags if argument.startswith("-") else overrides).append(argument)
+    return flags + overrides
 
 
 def quote_values(arguments: Sequence[str]) -> list[str]:
@@ -105,7 +131,8 @@ def advice(refusal: str, config_dir: Path, config_name: str, arguments: Sequence
         names = listed.split()
         close = difflib.get_close_matches(name, names, n=1)
         meant = f"did you mean {group}={close[0]}? " if close else ""
-        return [f"{group}={name}: {meant}There {'are' if len(names) > 1 else 'is'} {', '.join(names)}"]
+        own = f"; one of your own is {group}/{name}.yaml in the folder that --config-dir FOLDER names"
+        return [f"{group}={name}: {meant}There {'are' if len(names) > 1 else 'is'} {', '.join(names)}{own}"]
     if "missing EQUAL" in refusal:
         return without_value(config_dir, config_name, arguments)
     if failed := re.search(r"Error: \[Errno (\d+)\] (.+?): '(.+)'", refusal):  # where Hydra makes the folder of the run
@@ -157,11 +184,14 @@ def known_keys(config_dir: Path, config_name: str, assigned: Sequence[str]) -> l
     from omegaconf import OmegaConf
 
     groups = groups_in(config_dir)
-    choices = [a for a in assigned if a.split("=")[0] in groups]
+    # A choice of the user's own folder is left out: it adds keys, and the others are known all the same.
+    choices = [
+        a for a in assigned if a.split("=")[0] in groups and (config_dir / f"{a.replace('=', '/')}.yaml").is_file()
+    ]
     try:
         with initialize_config_dir(str(config_dir), version_base="1.3"):
             config = compose(config_name, choices, return_hydra_config=True)
-    except (HydraException, ValueError):  # a choice of the user's own folder: its keys are not known here
+    except (HydraException, ValueError):
         return []
     return sorted(groups | {name for name, _ in flat(OmegaConf.to_container(config, resolve=False))})
 

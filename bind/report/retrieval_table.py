@@ -77,9 +77,10 @@ def summary_note(metrics: Mapping[str, Any]) -> str:
         return ""
     lo, hi = summary["ci95_emergent_of_trained"]
     measure = summary["measure"].replace("the ceiling", "the best")
+    pairs = "pair" if summary["emergent_pairs"] == 1 else "pairs"
     return (
         f"emergent pairs reach {summary['emergent_of_trained']:.2f} ({lo:.2f}–{hi:.2f}) of trained ones: mean "
-        f"{measure} {summary['emergent']:.2f} over {summary['emergent_pairs']} pairs against "
+        f"{measure} {summary['emergent']:.2f} over {summary['emergent_pairs']} {pairs} against "
         f"{summary['trained']:.2f} over {summary['trained_pairs']}"
     )
 

@@ -29,7 +29,7 @@ from bind.report.values import SplitValues
 from bind.report.words import word_galleries
 from bind.runs.directory import suffix_of
 from bind.runs.figures import robustness_figures
-from bind.runs.leakage import audit_run, without_leaked
+from bind.runs.leakage import audit_run, parts_of_run, without_leaked
 from bind.runs.ownership import unmarked
 from bind.runs.parts import Parts
 from bind.runs.stopwatch import Stopwatch
@@ -92,7 +92,7 @@ def figures_of(
         split_name,
         one_per_group=data["one_per_group"],
         label_sets=data["zero_shot"],
-        trained_values=trained_values(parts, split_name),
+        trained_values=trained_values(parts, run_dir, split_name, trust=trust),
     )
     audit = audit_run(parts, run_dir, split_name, trust=trust, embedded=split)
     metrics["leakage"] = audit.figures()
@@ -101,12 +101,20 @@ def figures_of(
     return metrics, queries
 
 
-def trained_values(parts: Parts, split_name: str) -> dict[Modality, set[tuple[str, int]]]:
+def trained_values(
+    parts: Parts, run_dir: Path, split_name: str, *, trust: Sequence[str]
+) -> dict[Modality, set[tuple[str, int]]]:
     """Modality of `evaluation.known` → the values of the split that are trained on: key of the sample, and which."""
     datamodule = parts.datamodule
-    if not parts.is_own_data:
+    if not datamodule.known:
         return {}
-    trained = [source for source, weight in zip(datamodule.sources, datamodule.weights, strict=True) if weight]
+    if parts.is_own_data:
+        trained = [source for source, weight in zip(datamodule.sources, datamodule.weights, strict=True) if weight]
+    else:
+        try:
+            trained = [part.source for part in parts_of_run(run_dir, trust)[0] if part.split == "train"]
+        except (ValueError, OSError):  # the audit of leakage says that it can't be read
+            return {}
     return {
         modality: values_in_both(
             [(source, split_name) for source in datamodule.sources if modality in source.modalities()],

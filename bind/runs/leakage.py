@@ -86,7 +86,7 @@ def _audit(
     if parts.is_own_data:
         earlier, unknown = earlier_parts(config, run_dir, trust)
     else:
-        earlier, unknown = earlier_parts({"init_from": str(run_dir), "anchor": {}}, None, trust)
+        earlier, unknown = parts_of_run(run_dir, trust)
     names = zip(datamodule.source_names, datamodule.sources, datamodule.weights, strict=True)
     own = [(SourceSplit(name, source, "train", datamodule.train_modalities), weight) for name, source, weight in names]
     trained = [part for part, weight in own if weight and parts.is_own_data] + earlier
@@ -105,6 +105,11 @@ def _audit(
     vectors_of = functools.partial(_vectors_of, parts, options, embedded=embedded, embed=thorough)
     _compare_pictures(audit, evaluated, trained, vectors_of, parts.binder.anchor, thorough=thorough)
     return audit
+
+
+def parts_of_run(run_dir: Path, trust: Sequence[str]) -> tuple[list[SourceSplit], list[str]]:
+    """See `earlier_parts`: what a finished run was trained on, and that from which it started."""
+    return earlier_parts({"init_from": str(run_dir), "anchor": {}}, None, trust)
 
 
 def _without(part: SourceSplit, known: Sequence[Modality]) -> SourceSplit:

@@ -60,7 +60,10 @@ class ImuTransform:
     ) -> None:
         self.channels, self.units = tuple(channels), tuple(units)
         if len(self.channels) != len(self.units) or not self.channels:
-            raise ValueError(f"channels and units pair up: {len(self.channels)} channels, {len(self.units)} units")
+            raise ValueError(
+                f"transform.imu.channels names {len(self.channels)}, transform.imu.units has {len(self.units)}: give a unit "
+                f"for each channel, and set encoder.imu.num_channels={len(self.channels)}"
+            )
         self.sample_rate_hz = sample_rate_hz
         self.window_seconds = window_seconds
         self.num_frames = round(sample_rate_hz * window_seconds)

@@ -18,6 +18,8 @@ from bind.terminal import PrintableConsole, printable
 
 NUM_NAMED = 3
 MAX_DETAIL = 100
+MAX_FIRST_DETAIL = 600
+"""The first of a problem says what can be done about it, which stands at its end."""
 PLAIN_WIDTH = 160
 
 
@@ -52,13 +54,13 @@ def verdict(problems: list[Problem]) -> str:
     return ", ".join(counts) + (f": {spoils}" if errors else ": nothing that spoils a run")
 
 
-def _first_of_file(findings: list[Finding]) -> Text:
+def _first_of_file(findings: list[Finding], max_detail: int) -> Text:
     """The first of several findings in one file, and how many more there are."""
     first, more = findings[0], len(findings) - 1
     return Text.assemble(
         " ".join([first.name, first.part]).strip(),
         (f" and {more} more part{'s' * (more > 1)} of it" if more else "", "bold"),
-        (f"  {textwrap.shorten(first.detail, MAX_DETAIL, placeholder=' …')}", "dim"),
+        (f"  {textwrap.shorten(first.detail, max_detail, placeholder=' …')}", "dim"),
     )
 
 
@@ -74,7 +76,10 @@ def _table(problems: list[Problem]) -> Table:
             Text.assemble((f"{mark}: ", colour), (problem.kind.name, "bold"), f"\n{problem.kind.advice}"),
             problem.modality or "table",
             str(len(problem.findings)),
-            Text("\n").join(_first_of_file(findings) for findings in list(problem.by_name().values())[:NUM_NAMED]),
+            Text("\n").join(
+                _first_of_file(findings, MAX_DETAIL if number else MAX_FIRST_DETAIL)
+                for number, findings in enumerate(list(problem.by_name().values())[:NUM_NAMED])
+            ),
             end_section=True,
         )
     return table
