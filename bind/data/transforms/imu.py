@@ -61,8 +61,8 @@ class ImuTransform:
         self.channels, self.units = tuple(channels), tuple(units)
         if len(self.channels) != len(self.units) or not self.channels:
             raise ValueError(
-                f"transform.imu.channels names {len(self.channels)}, transform.imu.units has {len(self.units)}: give a unit "
-                f"for each channel, and set encoder.imu.num_channels={len(self.channels)}"
+                f"transform.imu.channels names {len(self.channels)}, transform.imu.units has {len(self.units)}: give "
+                f"a unit for each channel, and set encoder.imu.num_channels={len(self.channels)}"
             )
         self.sample_rate_hz = sample_rate_hz
         self.window_seconds = window_seconds
