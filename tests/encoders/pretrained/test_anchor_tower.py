@@ -133,3 +133,20 @@ def test_wrong_inputs_are_refused(anchors):
         MapTower(size_px=64, tower=tower)(torch.zeros(1, 3, 64, 64))
     with pytest.raises(ValueError, match=r"expected sensor windows \(B, 6, T\)"):
         ImuTower(size_px=64, tower=tower)(torch.zeros(1, 6, 30))
+
+
+@pytest.mark.parametrize("part", ["lora", "last_1", "head"])
+def test_less_than_all_of_it_can_train(tmp_path, part):
+    config = binder_config(str(tiny.write_anchor(tmp_path / "anchor"))) | {"modalities": ["depth"]}
+    options = TOWERS["depth"] | {"size_px": tiny.IMAGE_SIZE_PX, "head": {"norm": False}, "train": part}
+    binder = Binder.from_config(config | {"encoder": {"depth": options}})
+    parameters = dict(binder.encoders["depth"].named_parameters())
+    trained = [name for name, p in parameters.items() if p.requires_grad]
+    assert len(trained) < len(parameters)
+    assert part != "lora" or all("lora" in name for name in trained)
+    assert part != "head" or not trained
+    binder.eval()
+    x = torch.randn(2, 1, tiny.IMAGE_SIZE_PX, tiny.IMAGE_SIZE_PX)
+    loaded = Binder.load(binder.save(tmp_path / "saved"))
+    with torch.no_grad():
+        torch.testing.assert_close(loaded.encode("depth", x), binder.encode("depth", x), atol=1e-6, rtol=0)
