@@ -136,6 +136,23 @@ def test_a_space_of_vectors_alone_is_bound_to_and_classes_are_named(manifest, tm
 
 
 @pytest.mark.slow
+def test_folders_of_clip_retrieval_are_trained_on(tmp_path):
+    vectors = {part: RNG.standard_normal((60, 6)).astype(np.float16) for part in ("img_emb", "text_emb")}
+    for part, matrix in vectors.items():
+        (tmp_path / "data" / part).mkdir(parents=True)
+        np.save(tmp_path / "data" / part / f"{part}_0.npy", matrix)
+    chosen = ["encoder/text=vectors", "transform/text=vectors", "transform.text.width=6", "modalities=[text]"]
+    space = ["anchor=vectors", "anchor.dim=6", "anchor.modalities=[image]", "+pairs.text-image.weight=1"]
+    source = ["data=clip_retrieval", f"data.folder={tmp_path}/data", "data.batch_size=20", "trainer.max_epochs=1"]
+    common = [
+        override for override in OVERRIDES if override.startswith(("cache", "trainer.a", "trainer.e", "eval", "call"))
+    ]
+    run = train_with([*chosen, *space, *source, *common, f"run_dir={tmp_path}/run"])
+    assert run.metrics["retrieval"]["text_to_image"]["trained"]
+    assert Binder.load(tmp_path / "run").embed("text", [np.ones(6)]).shape == (1, 6)
+
+
+@pytest.mark.slow
 def test_without_texts_zero_shot_is_left_out_and_said(manifest, tmp_path, caplog):
     overrides = [*OVERRIDES, f"data.manifest={manifest}", f"run_dir={tmp_path}/run", "trainer.max_epochs=1"]
     run = train_with(overrides)
