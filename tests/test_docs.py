@@ -83,6 +83,7 @@ def test_the_code_of_the_page_on_using_a_binder_runs(recorded_run, tmp_path, mon
     assert "Retrieval, val split" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_code_of_the_page_on_anchors_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
