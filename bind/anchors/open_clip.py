@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -139,6 +140,9 @@ class OpenClipTextTransform(TextTransform):
     def __init__(self, tokenizer: Any, max_tokens: int) -> None:
         self.tokenizer, self.max_tokens = tokenizer, max_tokens
         self._num_special = 3
+        inner = getattr(tokenizer, "tokenizer", None)
+        vocabulary = tokenizer.encoder if inner is None else inner.get_vocab()
+        self._vocabulary = hashlib.blake2b(repr(sorted(vocabulary.items())).encode(), digest_size=16).hexdigest()
 
     def tokenize(self, texts: Sequence[str]) -> dict[str, Tensor]:
         """See `TextTransform.tokenize`."""
@@ -157,12 +161,10 @@ class OpenClipTextTransform(TextTransform):
 
     def fingerprint_parts(self) -> tuple[str, ...]:
         """What decides the token ids: the tokenizer's class, vocabulary and options, and the length."""
-        inner = getattr(self.tokenizer, "tokenizer", None)
-        vocabulary = self.tokenizer.encoder if inner is None else inner.get_vocab()
         cleaning = getattr(self.tokenizer, "clean_fn", None)
         is_stripped = getattr(self.tokenizer, "strip_sep_token", False)
         described = (type(self.tokenizer).__name__, getattr(cleaning, "__name__", ""), is_stripped, self.max_tokens)
-        return repr(sorted(vocabulary.items())), repr(described)
+        return self._vocabulary, repr(described)
 
 
 def _read_config(folder: Path, pretrained: str) -> dict[str, Any]:

@@ -72,6 +72,7 @@ def test_texts_that_are_cut_are_named(folder):
     assert fitting.shape == cut.shape == (1, 12)
 
 
+@pytest.mark.slow
 def test_the_fingerprint_follows_weights_preprocessing_and_tokenizer(folder, tmp_path):
     anchor = OpenClipAnchor(str(folder))
     for file in folder.iterdir():
@@ -98,6 +99,7 @@ def test_the_fingerprint_follows_weights_preprocessing_and_tokenizer(folder, tmp
     assert len(found) == 4
 
 
+@pytest.mark.slow
 def test_a_saved_binder_takes_the_model_along(folder, tmp_path):
     anchor = {"_target_": "bind.anchors.open_clip.OpenClipAnchor", "pretrained": f"local-dir:{folder}"}
     binder = Binder.from_config(tiny.binder_config(folder) | {"anchor": anchor}).eval()
