@@ -56,6 +56,10 @@ class IndexFile:
         content = self.content if self.content is not None else read_whole(self.where)
         return IndexTable.from_bytes(cast(bytes, content), self.where)
 
+    def header(self) -> tuple[int, str]:
+        """Size and plan of its tar, without its columns."""
+        return index_header(self.where if self.content is None else self.content, self.where)
+
     def fits_shard(self, num_bytes: int, plan: str) -> bool:
         """Whether it, which says that the shard has so many bytes and was packed by a plan, is of the shard's state.
 
@@ -88,17 +92,10 @@ def find_indices(shards: list[str], cache_dir: Path) -> list[IndexFile]:
     return replace_indices(shards, files, [n for n, file in enumerate(files) if file is None], cache_dir)
 
 
-def changed_shards(files: list[IndexFile], facts: list[tuple[int, str]] | None = None) -> list[int]:
-    """The shards that are no longer what their index says; `facts` are size and plan of each, where they are known."""
-
-    def is_changed(place: int) -> bool:
-        file = files[place]
-        if facts is not None:
-            return not file.fits_shard(*facts[place])
-        return not file.fits_shard(*index_header(file.where if file.content is None else file.content, file.where))
-
-    changed = in_parallel(is_changed, list(range(len(files))))
-    return [place for place, is_so in enumerate(changed) if is_so]
+def changed_shards(files: list[IndexFile]) -> list[int]:
+    """The places of the shards that are no longer what their index says."""
+    fits = in_parallel(lambda file: file.fits_shard(*file.header()), files)
+    return [place for place, fits_shard in enumerate(fits) if not fits_shard]
 
 
 def replace_indices(shards: list[str], files: list[Any], places: list[int], cache_dir: Path) -> list[IndexFile]:

@@ -210,10 +210,10 @@ class IndexedShardSource:
             for content in joined_bytes(texts, "\n"):
                 digest.update(content)
         for part in parts:
-            digest.update(part["place"].astype("<i8", copy=False))
+            digest.update(part["place"].astype("<i8", copy=False).data)
         for name in ("size", "crc32", "start", "end"):
             for part in parts:
-                digest.update(part[name].astype("<f8"))
+                digest.update(part[name].astype("<f8").data)
         return digest.hexdigest()
 
     def stored(
