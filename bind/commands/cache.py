@@ -1,4 +1,4 @@
-"""The job of `bindspace cache`: run the anchor over data before any training does."""
+"""The job of `bindspace cache`: run the anchor, and frozen encoders, over data before any training does."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from bind.cache.lookup import AnchorCache, Place
 from bind.cache.store import CacheFolder, RowsInFiles
 from bind.commands.on_ray import connected, spread
 from bind.data.sources.splits import require_split
+from bind.encoders.trainable import HEAD
+from bind.model.frozen import frozen_encoder_of
 from bind.report.cells import Cells
 from bind.report.terminal_table import print_cells
 from bind.runs.directory import as_list
@@ -26,12 +28,12 @@ from bind.types import FrozenTower, Source
 
 
 def cache(cfg: DictConfig) -> None:
-    """Fill the anchor cache with what a training of the same anchor and data will look up, and say where it lies.
+    """Fill the cache with what a training of the same anchor, frozen encoders and data will look up, and say where.
 
     Any number of processes may do this at once; each makes parts that no other has begun.
 
     Raises:
-        ValueError: for data, an anchor or a place that can't be used, or where nothing can be cached.
+        ValueError: for data, an anchor, an encoder or a place that can't be used, or where nothing can be cached.
     """
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     options = CacheOptions.from_config({**config["cache"], "build": True})
@@ -42,30 +44,40 @@ def cache(cfg: DictConfig) -> None:
     splits = as_list(config["split"])
     for split in splits:
         require_split(sources, split, "Choose splits that a source has, such as split=[train]")
-    wanted = as_list(config["modalities"]) or anchor.modalities
+    carried = sorted({m for source in sources for m in source.modalities()})
+    frozen = [m for m in carried if (config["encoder"].get(m) or {}).get("train") == HEAD]
+    wanted = as_list(config["modalities"]) or [*(m for m in anchor.modalities if m not in frozen), *frozen]
+    towers = [anchor, *(frozen_encoder_of(config, m, trust=ANY_CLASS) for m in frozen if m in wanted)]
     places = [
-        (position, split, modality)
-        for split in splits
-        for position, source in enumerate(sources)
-        for modality in cacheable_modalities(source, split, wanted, anchor)
+        [
+            (position, split, modality)
+            for split in splits
+            for position, source in enumerate(sources)
+            for modality in cacheable_modalities(source, split, wanted, tower)
+        ]
+        for tower in towers
     ]
-    if not places:
-        carried = sorted({m for source in sources for m in source.modalities()})
+    if not any(places):
         raise ValueError(
             f"nothing to cache: the anchor embeds {', '.join(anchor.modalities)}, the data carries "
             f"{', '.join(carried)}, asked for are {', '.join(wanted)}; towers that train "
-            f"(anchor.train={list(anchor.trainable)}) and what is drawn anew at every step are not kept"
+            f"(anchor.train={list(anchor.trainable)}), encoders without train=head and what is drawn anew at every "
+            "step are not kept"
         )
     with connected(config["engine"], config["ray_address"]):
         kind = RayEngine if config["engine"] == "ray" else Engine
         engine = kind(config["batch_size"], config["num_workers"], config["timeout_seconds"])
-        if kind is Engine:
-            anchor.to(own_device())
-        filled = build_cache(anchor, sources, places, options, engine, show=is_first_process())
-    if is_first_process():
-        print_cells(cells(filled, sources, anchor.name))
-        for rows in files_of(filled).values():
-            print(rows.folder)
+        for tower, of_tower in zip(towers, places, strict=True):
+            if not of_tower:
+                continue
+            if kind is Engine:
+                tower.to(own_device())
+            features, show = tower is not anchor, is_first_process()
+            filled = build_cache(tower, sources, of_tower, options, engine, features=features, show=show)
+            if show:
+                print_cells(cells(filled, sources, tower.name))
+                for rows in files_of(filled).values():
+                    print(rows.folder)
 
 
 class RayEngine(Engine):
@@ -128,7 +140,7 @@ def cells(filled: AnchorCache, sources: list[Source], anchor: str) -> Cells:
         sections.setdefault(sources[position].name, []).append(row)
     return Cells(
         title=f"Anchor cache of {anchor}",
-        caption="vectors = values × views, fp16",
+        caption="vectors = values × views; fp16, features of an encoder fp32",
         headers=("", "samples", "values", "views", "on disk"),
         sections=sections,
     )

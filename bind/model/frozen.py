@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 from bind import __version__
-from bind.encoders.trainable import is_frozen
+from bind.build import build
+from bind.encoders.trainable import HEAD, is_frozen, set_trained_part
 from bind.model.binder import Binder
 from bind.types import Inputs, LoadedPart, Modality, Transform
 
@@ -78,6 +79,21 @@ def frozen_encoders(binder: Binder) -> list[FrozenEncoder]:
             options = {kind: _options(binder.config[kind][modality], part) for kind, part in parts.items()}
             found.append(FrozenEncoder(modality, encoder, binder.transforms[modality], options))
     return found
+
+
+def frozen_encoder_of(config: Mapping[str, Any], modality: Modality, *, trust: Sequence[str] = ()) -> FrozenEncoder:
+    """The encoder of one modality alone, as a Binder of this config with `train=head` has it.
+
+    Raises:
+        ValueError: where it, or its transform, can't be built.
+    """
+    of_encoder, of_transform = config["encoder"][modality], config["transform"][modality]
+    own = {name: x for name, x in of_encoder.items() if name not in OF_TRAINING}
+    encoder = build(own, "encoder", trust=trust)
+    set_trained_part(encoder, HEAD, f"encoder.{modality}")
+    transform = build(of_transform, "transform", trust=trust)
+    options = {"encoder": _options(of_encoder, encoder), "transform": _options(of_transform, transform)}
+    return FrozenEncoder(modality, encoder, transform, options)
 
 
 def _options(options: Mapping[str, Any], part: Any) -> dict[str, Any]:

@@ -113,3 +113,14 @@ def test_the_environment_moves_the_cache(monkeypatch):
     assert runs.config().cache.dir == "/large disk/bindspace/anchors"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert runs.config().cache.dir == "~/.cache/bindspace/anchors"
+
+
+@pytest.mark.slow
+def test_features_of_a_frozen_encoder_are_kept_beside(tmp_path, recordings, as_command, capsys):
+    choices = ["data=manifest", f"data.manifest={recordings}", "encoder/imu=transformer", "encoder.imu.train=head"]
+    sizes = ["encoder.imu.width=16", "encoder.imu.num_layers=1", "encoder.imu.num_heads=2", "encoder.imu.kernel=10"]
+    folder = f"cache.dir={tmp_path / 'vectors'}"
+    assert as_command(main, "cache", *choices, *sizes, folder, "cache.views=2", "transform.imu.window_seconds=1") == 0
+    assert "Anchor cache of ImuTransformer" in capsys.readouterr().out
+    imu = about(tmp_path / "vectors")["train imu"]
+    assert (imu["dtype"], imu["dim"], imu["num_views"]) == ("<f4", 16, 2)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from bind.build import build
-from bind.encoders.trainable import options_of_training
+from bind.encoders.trainable import FULL, LORA, options_of_training
 from bind.evaluation.embedded import EmbeddedSplit
 from bind.metrics.usable_information import UsableInformation, usable_information
 from bind.model.binder import Binder
@@ -31,6 +31,7 @@ def make_learner(parts: StudiedRun, task: TransferTask, seed: int) -> BindingMod
     config, trust, binder = parts.config, parts.trust, parts.binder
     options = {key: value for key, value in config["encoder"][task.modality].items() if key != "share"}
     train, _ = options_of_training(options)
+    train = FULL if train == LORA else train  # trunks of a run are compared by their weights, which are merged
     with random_state(seed, binder):
         encoder, head = build_encoder_and_head(options, config["head"], binder.anchor, trust=trust)
     own = Binder(binder.anchor, {task.modality: encoder}, {task.modality: head}, {}, train={task.modality: train})
