@@ -90,7 +90,7 @@ def save_adapter(encoder: nn.Module, folder: Path) -> None:
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True)
-    config: Any = encoder.peft_config["default"]  # type: ignore[union-attr, index]
+    config: Any = encoder.peft_config["default"]  # type: ignore[index]
     about = {name: sorted(x) if isinstance(x, set) else x for name, x in config.to_dict().items()}
     state = {f"{PREFIX}{name}": x.detach().cpu().contiguous() for name, x in _adapter_weights(encoder).items()}
     save_file(state, folder / WEIGHTS_NAME, metadata={"format": "pt"})

@@ -127,7 +127,8 @@ def _decoder(clip: Clip) -> Iterator[ImageFile]:
     """A picture's file, not decoded yet; whatever goes wrong in the block is a ValueError that names it."""
     with reading(clip.path, "not readable as a picture"), ExitStack() as stack:
         # Not opened by its name: Pillow 13 mixes up the rows of turned TIFFs that it maps into memory.
-        file = stack.enter_context(clip.path.open("rb")) if isinstance(clip.path, Path) else clip.file
+        opened = stack.enter_context(clip.path.open("rb")) if isinstance(clip.path, Path) else clip.file
+        file = cast("BinaryIO", opened)
         try:
             image = stack.enter_context(Image.open(file, formats=_available_formats()))
         except UnidentifiedImageError:

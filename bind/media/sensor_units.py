@@ -42,7 +42,7 @@ def require_plausible_units(values_TC: np.ndarray, channels: Sequence[str], unit
             ...
         ValueError: a.csv: acc is usually 9.803 g, which looks like m/s^2: correct the unit...
     """
-    rows = np.unique(np.linspace(0, len(values_TC) - 1, NUM_LOOKED_AT).astype(np.int64)) if len(values_TC) else []
+    rows = np.unique(np.linspace(0, max(len(values_TC) - 1, 0), min(NUM_LOOKED_AT, len(values_TC))).astype(np.int64))
     for sensor, columns, unit in _triads(channels, units, "acceleration"):
         sizes_T = np.linalg.norm(np.asarray(values_TC[rows], dtype=np.float64)[:, columns], axis=1)
         sizes_T = sizes_T[np.isfinite(sizes_T)]

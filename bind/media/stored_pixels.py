@@ -21,7 +21,7 @@ def require_stored_pixels(image: ImageFile, file: BinaryIO) -> None:
     """Raise ValueError where a picture that is not decoded yet states more pixels than its file can hold."""
     num_pixels = image.width * image.height
     if image.format == "TIFF":
-        pieces = {piece.extents for piece in image.tile}
+        pieces = {piece.extents for piece in image.tile if piece.extents is not None}
         num_stored = sum((right - left) * (bottom - top) for left, top, right, bottom in pieces)
     elif image.format in ("JPEG", "MPO"):
         num_stored = file.seek(0, 2) * MAX_PIXELS_PER_JPEG_BYTE

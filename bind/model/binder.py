@@ -384,7 +384,7 @@ class Binder(nn.Module):
     def _saved_config(self) -> dict[str, Any]:
         """The config, in which parts that were made of files are described without them."""
         assert self.config is not None
-        parts = {"encoder": self.encoders, "transform": self.transforms}
+        parts: dict[str, Any] = {"encoder": self.encoders, "transform": self.transforms}
         saved = {
             kind: {
                 m: options | parts[kind][m].saved_arguments() if isinstance(parts[kind][m], LoadedPart) else options

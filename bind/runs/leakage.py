@@ -126,8 +126,8 @@ def _vectors_of(
         return _embedded_pictures(embedded, keys)
     if datamodule.cache is not None and part.source in datamodule.sources:
         position = datamodule.sources.index(part.source)
-        if (found := datamodule.cache.lookup("image", keys, source=position, split=part.split)) is not None:
-            return found
+        if (taken := datamodule.cache.take("image", keys, source=position, split=part.split)) is not None:
+            return list(taken.vectors_ND.split(taken.num_values_B.tolist()))
     if not cacheable_modalities(part.source, part.split, ["image"], anchor) or not (embed or options.dir):
         return None
     engine = Engine(datamodule.evaluation_batch_size, datamodule.num_workers, datamodule.timeout_seconds)

@@ -15,7 +15,7 @@ from bind.media.notices import warn_once
 from bind.media.recording import Recording
 from bind.media.resample import frames_at, rate_ratio, read_resampled
 from bind.media.windows import checked_num_clips, window_starts
-from bind.types import Clip, Waveform
+from bind.types import Clip, Inputs, Waveform
 
 
 class AudioTransform:
@@ -87,7 +87,7 @@ class AudioTransform:
             windows = [self._read(recording, int(start), ratio) for start in starts]
         return [_padded(x_T, 0, self.num_samples - len(x_T)) for x_T in windows] if pad else windows
 
-    def collate(self, items: list[Tensor]) -> Tensor:
+    def collate(self, items: list[Tensor]) -> Inputs:
         """B_m windows (T,) → (B_m, T)."""
         return torch.stack(items)
 

@@ -215,7 +215,7 @@ def make_stem(tower: Any, num_channels: int, sides: tuple[int, int]) -> nn.Modul
     Raises:
         ValueError: for a tower of another kind, or pictures that are smaller than a patch.
     """
-    embeddings = getattr(tower, "embeddings", None)
+    embeddings: Any = getattr(tower, "embeddings", None)
     patches = getattr(embeddings, "patch_embedding", None)
     if isinstance(patches, nn.Conv2d) and isinstance(getattr(embeddings, "position_embedding", None), nn.Embedding):
         class_token = getattr(embeddings, "class_embedding", None)

@@ -44,12 +44,12 @@ class ClapAudioEncoder(PretrainedEncoder):
         self.projection = projection
 
     def forward(self, inputs: Inputs) -> Tensor:
-        inputs = self.inputs_by_name(inputs, "input_features", "is_longer")
-        x_BCTM = inputs["input_features"].to(next(self.trunk.parameters()).dtype)
+        named = self.inputs_by_name(inputs, "input_features", "is_longer")
+        x_BCTM = named["input_features"].to(next(self.trunk.parameters()).dtype)
         if self.projection:
-            features_BF: Tensor = self.trunk(x_BCTM, is_longer=inputs["is_longer"]).audio_embeds
+            features_BF: Tensor = self.trunk(x_BCTM, is_longer=named["is_longer"]).audio_embeds
         else:
-            features_BF = self.trunk.audio_model(x_BCTM, is_longer=inputs["is_longer"]).pooler_output
+            features_BF = self.trunk.audio_model(x_BCTM, is_longer=named["is_longer"]).pooler_output
         return features_BF
 
     def layers(self) -> Sequence[nn.Module]:

@@ -23,6 +23,7 @@ class PretrainedEncoder(nn.Module):
         num_features: F.
     """
 
+    trunk: Any
     layer_list: str
     """Dotted name of the trunk's layers within the trunk."""
 

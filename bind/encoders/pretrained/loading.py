@@ -90,7 +90,9 @@ def load_trunk(
     config = _make_config(_own_part(described, parts, key), options, key)
     cls = trunk_class or _base_model(config, key)
     with opened_source("pretrained", pretrained, files=FILES) as source_options:
-        trunk, loading = cls.from_pretrained(
+        options_of_source: dict[str, Any] = {**_pooler_option(config, without_pooler), **source_options}
+        loader: Any = cls
+        trunk, loading = loader.from_pretrained(
             pretrained,
             config=config,
             dtype=torch.float32,
@@ -98,11 +100,11 @@ def load_trunk(
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # an error below, in our words
             key_mapping=dict(key_mapping) if key_mapping else None,
-            **_pooler_option(config, without_pooler),
-            **source_options,
+            **options_of_source,
         )
     _require_all_used(trunk, loading, pretrained)
-    return trunk
+    loaded: PreTrainedModel = trunk
+    return loaded
 
 
 def describe_config(config: PreTrainedConfig) -> dict[str, Any]:
@@ -121,7 +123,7 @@ def _sizes_only(described: Mapping[str, Any]) -> dict[str, Any]:
 
 def _own_part(described: dict[str, Any], parts: Mapping[str, str | None] | None, where: str) -> dict[str, Any]:
     """The trunk's own config within that of a model, with its `model_type`."""
-    model_type = described.get("model_type")
+    model_type = str(described.get("model_type"))
     if parts is None:
         part: str | None = "vision_config" if "vision_config" in described else None
     elif model_type in parts:
@@ -141,7 +143,7 @@ def _own_part(described: dict[str, Any], parts: Mapping[str, str | None] | None,
 
 
 def _make_config(described: Mapping[str, Any], options: Mapping[str, Any] | None, where: str) -> PreTrainedConfig:
-    model_type = described.get("model_type")
+    model_type = str(described.get("model_type"))
     if model_type not in CONFIG_MAPPING:
         raise ValueError(f"{where} is of the family {model_type!r}, which this transformers does not know")
     try:
@@ -157,7 +159,8 @@ def _make_config(described: Mapping[str, Any], options: Mapping[str, Any] | None
 def _base_model(config: PreTrainedConfig, where: str) -> type[PreTrainedModel]:
     if type(config) not in MODEL_MAPPING:
         raise ValueError(f"{where} is of the family {config.model_type!r}, of which transformers has no base model")
-    cls: type[PreTrainedModel] = MODEL_MAPPING[type(config)]
+    model_class: Any = MODEL_MAPPING[type(config)]
+    cls: type[PreTrainedModel] = model_class
     return cls
 
 

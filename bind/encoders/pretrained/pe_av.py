@@ -17,14 +17,15 @@ from bind.types import Inputs
 class PeAudioTower(PeAudioPreTrainedModel):
     """The audio encoder of a PE-AV model with the head that projects it into the space of its text."""
 
-    config: PeAudioConfig
     base_model_prefix = "audio_model"
 
     def __init__(self, config: PeAudioConfig) -> None:
         super().__init__(config)
-        self.audio_encoder = PeAudioEncoder(config.audio_config)
-        self.audio_head = PeAudioContrastiveHead(config.audio_config.hidden_size, config.text_config.hidden_size)
-        self.post_init()
+        audio: Any = config.audio_config
+        text: Any = config.text_config
+        self.audio_encoder = PeAudioEncoder(audio)
+        self.audio_head = PeAudioContrastiveHead(audio.hidden_size, text.hidden_size)
+        self.post_init()  # type: ignore[no-untyped-call]
 
     def forward(self, input_values: Tensor, padding_mask: Tensor) -> Any:
         return self.audio_encoder(input_values, padding_mask=padding_mask)
@@ -68,9 +69,11 @@ class PeAvAudioEncoder(PretrainedEncoder):
 
     def forward(self, inputs: Inputs) -> Tensor:
         features_BF: Tensor = self._outputs(inputs).pooler_output
-        return self.trunk.audio_head(features_BF) if self.projection else features_BF
+        if self.projection:
+            features_BF = self.trunk.audio_head(features_BF)
+        return features_BF
 
     def _outputs(self, inputs: Inputs) -> Any:
-        inputs = self.inputs_by_name(inputs, "input_values", "padding_mask")
-        x_B1T = inputs["input_values"].to(next(self.trunk.parameters()).dtype)
-        return self.trunk(x_B1T, padding_mask=inputs["padding_mask"])
+        named = self.inputs_by_name(inputs, "input_values", "padding_mask")
+        x_B1T = named["input_values"].to(next(self.trunk.parameters()).dtype)
+        return self.trunk(x_B1T, padding_mask=named["padding_mask"])

@@ -61,8 +61,8 @@ class VideoEncoder(PretrainedEncoder):
         x_BTCHW = x_BTCHW.to(next(self.trunk.parameters()).dtype)
         if self.sees_motion:
             return pooled(self.trunk, self.trunk(x_BTCHW))
-        features_BTF = pooled(self.trunk, self.trunk(x_BTCHW.flatten(0, 1))).unflatten(0, x_BTCHW.shape[:2])
-        return features_BTF.mean(dim=1)
+        features_NF = pooled(self.trunk, self.trunk(x_BTCHW.flatten(0, 1)))
+        return features_NF.view(*x_BTCHW.shape[:2], -1).mean(dim=1)
 
     def layers(self) -> Sequence[nn.Module]:
         """See `LayeredEncoder.layers`: the list of modules with most of the weights."""

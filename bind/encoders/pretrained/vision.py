@@ -72,5 +72,6 @@ def width_of(trunk: Any) -> int:
 
 def longest_list(trunk: nn.Module) -> Sequence[nn.Module]:
     """The modules of the list that holds most of the weights."""
-    lists = [module for module in trunk.modules() if isinstance(module, nn.ModuleList)]
-    return list(max(lists, key=lambda modules: sum(p.numel() for p in modules.parameters())))
+    lists: list[nn.ModuleList] = [module for module in trunk.modules() if isinstance(module, nn.ModuleList)]
+    largest: nn.ModuleList = max(lists, key=lambda modules: sum(p.numel() for p in modules.parameters()))
+    return list(largest)

@@ -56,9 +56,9 @@ class Wav2Vec2AudioEncoder(PretrainedEncoder):
 
     def tokens(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """See `TokenEncoder.tokens`: about one every 20 ms."""
-        inputs = self.inputs_by_name(inputs, "input_values", "attention_mask")
-        mask_BT = inputs["attention_mask"]
-        x_BT = inputs["input_values"].to(next(self.trunk.parameters()).dtype)
+        named = self.inputs_by_name(inputs, "input_values", "attention_mask")
+        mask_BT = named["attention_mask"]
+        x_BT = named["input_values"].to(next(self.trunk.parameters()).dtype)
         tokens_BLF: Tensor = self.trunk(x_BT, attention_mask=mask_BT if self.takes_mask else None).last_hidden_state
         num_tokens_B1 = self._num_tokens(mask_BT.sum(dim=1)).clamp_min(1)[:, None]
         return tokens_BLF, torch.arange(tokens_BLF.shape[1], device=tokens_BLF.device) < num_tokens_B1

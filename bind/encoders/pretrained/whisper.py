@@ -66,8 +66,8 @@ class WhisperAudioEncoder(PretrainedEncoder):
 
     def tokens(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """See `TokenEncoder.tokens`: one every 20 ms."""
-        inputs = self.inputs_by_name(inputs, "input_features", "attention_mask")
-        x_BMT = inputs["input_features"]
+        named = self.inputs_by_name(inputs, "input_features", "attention_mask")
+        x_BMT = named["input_features"]
         num_frames = self.trunk.config.max_source_positions * MEL_FRAMES_PER_POSITION
         if x_BMT.shape[1:] != (self.trunk.config.num_mel_bins, num_frames):
             raise ValueError(
@@ -75,7 +75,7 @@ class WhisperAudioEncoder(PretrainedEncoder):
                 "the transform's pretrained to that of the encoder, and its window_seconds to the encoder's max_seconds"
             )
         tokens_BLF: Tensor = self.trunk(x_BMT.to(self.trunk.conv1.weight.dtype)).last_hidden_state
-        return tokens_BLF, inputs["attention_mask"][:, ::MEL_FRAMES_PER_POSITION].bool()
+        return tokens_BLF, named["attention_mask"][:, ::MEL_FRAMES_PER_POSITION].bool()
 
     def _cut_positions(self, max_seconds: float) -> None:
         positions = self.trunk.embed_positions

@@ -35,7 +35,7 @@ def training_transforms(overrides: Sequence[str] = (), config_dir: Path | None =
         ValueError: for an option that there is not.
     """
     config = _compose(overrides, config_dir)
-    options = OmegaConf.to_container(config.transform, resolve=True)
+    options: Any = OmegaConf.to_container(config.transform, resolve=True)
     assert isinstance(options, dict)
     transforms: dict[Modality, Transform] = {str(m): build(o, trust=ANY_CLASS) for m, o in options.items() if o}
     # Its processor belongs to an anchor; what it opens does not depend on that.
@@ -58,7 +58,7 @@ def build_anchor(name: str, config_dir: Path | None = None) -> str | Anchor:
     is_choice = any((folder / f"{choice}.yaml").is_file() for folder in folders)
     if choice == TOY or not is_choice or Path(name).exists():
         return name
-    options = OmegaConf.to_container(_compose([f"anchor={choice}"], config_dir).anchor, resolve=not place)
+    options: Any = OmegaConf.to_container(_compose([f"anchor={choice}"], config_dir).anchor, resolve=not place)
     assert isinstance(options, dict)
     anchor: Anchor = build({**options, **({"pretrained": place} if place else {})}, trust=ANY_CLASS)
     return anchor

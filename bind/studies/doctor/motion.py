@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bind.data.transforms.imu import SI_FACTORS
+from bind.media.sensor_units import SI_FACTORS
 from bind.studies.doctor.findings import Fault, FileFacts, FindingKind, MotionFacts
 from bind.studies.doctor.gravity import TURN_SECONDS
 

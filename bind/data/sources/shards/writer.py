@@ -14,10 +14,11 @@ from typing import Any, cast
 import numpy as np
 
 from bind.data.sources.shards.cut import has_span, is_cut, max_packed_bytes, pack_value
+from bind.data.sources.shards.index_table import MAX_MEMBER_BYTES
 from bind.data.sources.shards.indexed import SUFFIX
 from bind.data.sources.shards.names import META, escape, member_name
 from bind.data.sources.shards.patterns import LISTING, read_listing
-from bind.data.sources.shards.tar_index import MAX_MEMBER_BYTES, TarIndex, index_tar
+from bind.data.sources.shards.tar_index import TarIndex, index_tar
 from bind.files.writing import open_atomically, write_bytes, write_text
 from bind.types import Clip, Modality, Sample, StoredVector
 

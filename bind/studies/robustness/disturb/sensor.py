@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bind.data.transforms.imu import SI_FACTORS
+from bind.media.sensor_units import SI_FACTORS
 from bind.types import SensorRecording
 
 GAP_SECONDS = 0.1
