@@ -69,8 +69,9 @@ class ClapAnchor(FrozenAnchor):
         is_longer = torch.zeros(len(windows), 1, dtype=torch.bool, device=windows.device)
         z_ND = self.model.get_audio_features(input_features=windows, is_longer=is_longer).pooler_output
         rows = is_there_BW.nonzero()[:, 0]
-        sums_BD = z_ND.new_zeros(len(is_there_BW), z_ND.shape[1])
-        return sums_BD.index_add(0, rows, torch.nn.functional.normalize(z_ND, dim=-1))
+        sums_BD: Tensor = z_ND.new_zeros(len(is_there_BW), z_ND.shape[1])
+        sums_BD.index_add_(0, rows, torch.nn.functional.normalize(z_ND, dim=-1))
+        return sums_BD
 
     def describe_preprocessing(self) -> Sequence[str]:
         """The feature extractor, the windows of a long sound, and the tokenizer with its length."""

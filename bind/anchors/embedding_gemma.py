@@ -58,7 +58,8 @@ class EmbeddingGemmaAnchor(FrozenAnchor):
                 "image tower"
             )
         account_for_weights(model, loading, pretrained)
-        full_dim = int(model.config.text_config.embedding_dim)
+        text_config: Any = model.config.text_config
+        full_dim = int(text_config.embedding_dim)
         if dim is not None and not 1 <= dim <= full_dim:
             raise ValueError(f"anchor.dim={dim}: {pretrained} has {full_dim} numbers")
         if absent := [name for name in PICTURE_TOKENS if not getattr(tokenizer, name, None)]:

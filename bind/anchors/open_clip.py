@@ -15,7 +15,13 @@ from torch import Tensor
 
 from bind.anchors.frozen import FrozenAnchor
 from bind.anchors.model_files import enclose_folder, first_line, locate_model, refuse_pickle
-from bind.anchors.processors import NUM_VIDEO_FRAMES, FramesTransform, ImageTransform, TextTransform
+from bind.anchors.processors import (
+    NUM_VIDEO_FRAMES,
+    FramesTransform,
+    ImageTransform,
+    TextTransform,
+    describe_tokenizer,
+)
 from bind.files.plain_data import read_json, require_kinds
 from bind.files.size import limited_by_file
 from bind.types import Inputs, Modality, Transform
@@ -99,7 +105,12 @@ class OpenClipAnchor(FrozenAnchor):
     def describe_preprocessing(self) -> Sequence[str]:
         """The preprocessing of pictures, the frames of a video, and the tokenizer with its length."""
         frames = f"{NUM_VIDEO_FRAMES} frames of a video"
-        return ["open_clip", self.image_processor.to_json_string(), frames, *self.text_transform.fingerprint_parts()]
+        return [
+            "open_clip",
+            self.image_processor.to_json_string(),
+            frames,
+            repr(self.text_transform.fingerprint_parts()),
+        ]
 
     def towers(self) -> Sequence[torch.nn.Module]:
         """The model's parts."""
@@ -141,8 +152,8 @@ class OpenClipTextTransform(TextTransform):
         self.tokenizer, self.max_tokens = tokenizer, max_tokens
         self._num_special = 3
         inner = getattr(tokenizer, "tokenizer", None)
-        vocabulary = tokenizer.encoder if inner is None else inner.get_vocab()
-        self._vocabulary = hashlib.blake2b(repr(sorted(vocabulary.items())).encode(), digest_size=16).hexdigest()
+        described = repr(sorted(tokenizer.encoder.items())) if inner is None else describe_tokenizer(inner)
+        self._vocabulary = hashlib.blake2b(described.encode(), digest_size=16).hexdigest()
 
     def tokenize(self, texts: Sequence[str]) -> dict[str, Tensor]:
         """See `TextTransform.tokenize`."""
@@ -159,12 +170,12 @@ class OpenClipTextTransform(TextTransform):
         is_cut_B = (longer_BL[:, :-1] != fitting_BL).any(dim=1) | (longer_BL[:, -1] != padding)
         return [text for text, is_cut in zip(long, is_cut_B.tolist(), strict=True) if is_cut]
 
-    def fingerprint_parts(self) -> tuple[str, ...]:
+    def fingerprint_parts(self) -> tuple[str, Any]:
         """What decides the token ids: the tokenizer's class, vocabulary and options, and the length."""
         cleaning = getattr(self.tokenizer, "clean_fn", None)
         is_stripped = getattr(self.tokenizer, "strip_sep_token", False)
         described = (type(self.tokenizer).__name__, getattr(cleaning, "__name__", ""), is_stripped, self.max_tokens)
-        return self._vocabulary, repr(described)
+        return self._vocabulary, described
 
 
 def _read_config(folder: Path, pretrained: str) -> dict[str, Any]:
@@ -174,7 +185,7 @@ def _read_config(folder: Path, pretrained: str) -> dict[str, Any]:
         other = " It holds config.json, a model of transformers: choose anchor=clip" if _is_transformers(folder) else ""
         raise ValueError(f"anchor.pretrained={pretrained} is no model of open_clip: it has no {CONFIG_NAME}.{other}")
     kinds = {"model_cfg": dict}
-    config = require_kinds(read_json(path, max_bytes=MAX_BYTES), kinds, str(path))["model_cfg"]
+    config: dict[str, Any] = require_kinds(read_json(path, max_bytes=MAX_BYTES), kinds, str(path))["model_cfg"]
     require_kinds(config, {"embed_dim": int, "vision_cfg": dict, "text_cfg": dict}, f"{path}: model_cfg")
     vision, text = config["vision_cfg"], config["text_cfg"]
     for key, name, pattern in (

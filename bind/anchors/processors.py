@@ -116,12 +116,15 @@ class TextTransform:
         token_ids = self.tokenizer([clean for _, clean in long], truncation=False, verbose=False)["input_ids"]
         return [text for (text, _), ids in zip(long, token_ids, strict=True) if len(ids) > self.max_tokens]
 
-    def fingerprint_parts(self) -> tuple[str, int]:
+    def fingerprint_parts(self) -> tuple[str, Any]:
         """What decides the token ids: the tokenizer's description of itself and the length."""
-        backend = getattr(self.tokenizer, "backend_tokenizer", None)
-        if backend is None:
-            return repr(sorted(self.tokenizer.get_vocab().items())), self.max_tokens
-        return _without_length(backend.to_str()), self.max_tokens
+        return describe_tokenizer(self.tokenizer), self.max_tokens
+
+
+def describe_tokenizer(tokenizer: Any) -> str:
+    """All that decides the token ids of a tokenizer of transformers, but the length."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    return repr(sorted(tokenizer.get_vocab().items())) if backend is None else _without_length(backend.to_str())
 
 
 @lru_cache(maxsize=8)

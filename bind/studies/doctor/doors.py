@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
@@ -35,7 +36,7 @@ def training_transforms(overrides: Sequence[str] = (), config_dir: Path | None =
         ValueError: for an option that there is not.
     """
     config = _compose(overrides, config_dir)
-    options: Any = OmegaConf.to_container(config.transform, resolve=True)
+    options = OmegaConf.to_container(config.transform, resolve=True)
     assert isinstance(options, dict)
     transforms: dict[Modality, Transform] = {str(m): build(o, trust=ANY_CLASS) for m, o in options.items() if o}
     # Its processor belongs to an anchor; what it opens does not depend on that.
@@ -59,7 +60,6 @@ def build_anchor(name: str, config_dir: Path | None = None) -> str | Anchor:
     if choice == TOY or not is_choice or Path(name).exists():
         return name
     options: Any = OmegaConf.to_container(_compose([f"anchor={choice}"], config_dir).anchor, resolve=not place)
-    assert isinstance(options, dict)
     anchor: Anchor = build({**options, **({"pretrained": place} if place else {})}, trust=ANY_CLASS)
     return anchor
 
