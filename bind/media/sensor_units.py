@@ -78,9 +78,9 @@ def _likely_unit(usual: float) -> str:
 
 def _triads(channels: Sequence[str], units: Sequence[str], quantity: str) -> list[tuple[str, list[int], str]]:
     """Name, columns and unit of every sensor that has all three axes in one unit of `quantity`."""
-    found: dict[tuple[str, str], dict[str, int]] = {}
+    axes_of: dict[tuple[str, str], dict[str, int]] = {}
     for column, (channel, unit) in enumerate(zip(channels, units, strict=True)):
         match = TRIAD.fullmatch(channel)
         if match and SI_FACTORS.get(unit, ("", 0.0))[0] == quantity:
-            found.setdefault((match["name"], unit), {})[match["axis"].lower()] = column
-    return [(sensor, list(axes.values()), unit) for (sensor, unit), axes in found.items() if len(axes) == 3]
+            axes_of.setdefault((match["name"], unit), {})[match["axis"].lower()] = column
+    return [(sensor, list(axes.values()), unit) for (sensor, unit), axes in axes_of.items() if len(axes) == 3]
