@@ -53,7 +53,8 @@ def write_clip_folder(
         weights = {name: x.detach().to(dtype).contiguous() for name, x in state.items()}
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
         loaded_tokenizer.save_pretrained(folder)
-        size_px = clip_config.vision_config.image_size
+        vision: Any = clip_config.vision_config
+        size_px: int = vision.image_size
         CLIPImageProcessor(
             size={"shortest_edge": size_px}, crop_size={"height": size_px, "width": size_px}
         ).save_pretrained(folder)
@@ -107,7 +108,7 @@ def clip_tokenizer() -> CLIPTokenizer:
             "tokenizer=FOLDER, any transformers folder of a CLIP, such as one that holds openai/clip-vit-base-patch32"
         )
     lines = gzip.decompress(path.read_bytes()).decode("utf-8").split("\n")
-    merges = [tuple(line.split()) for line in lines[1 : NUM_MERGES + 1]]
+    merges: Any = [tuple(line.split()) for line in lines[1 : NUM_MERGES + 1]]
     bytes_as_text = list(byte_characters())
     words = [*bytes_as_text, *(c + "</w>" for c in bytes_as_text), *("".join(pair) for pair in merges)]
     vocabulary = {token: number for number, token in enumerate([*words, START_TOKEN, END_TOKEN])}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -159,11 +159,11 @@ def _as_shown(image: Image.Image, name: str) -> Image.Image:
     _scale_transparent_level(image)
     image.load()
     shown = _eight_bit_grey(image, name) if image.mode[0] in "IF" else image
-    if image.format == "BMP" and shown.mode == "RGBA" and shown.getextrema()[3] == (0, 0):
+    if image.format == "BMP" and shown.mode == "RGBA" and not any(shown.getchannel("A").getextrema()):
         shown = shown.convert("RGB")  # a byte that nobody filled; viewers show it
     if shown.has_transparency_data:
         pixels = (shown.convert("LA") if shown.mode == "La" else shown).convert("RGBA")
-        if pixels.getextrema()[3] == (0, 0):
+        if not any(pixels.getchannel("A").getextrema()):
             warn_once("pictures that are transparent all over are white", name)
         shown = Image.alpha_composite(Image.new("RGBA", pixels.size, "white"), pixels)
     return _upright(shown.convert("RGB"), _orientation(image, name))

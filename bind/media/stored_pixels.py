@@ -51,10 +51,10 @@ def require_all_rows(image: ImageFile, file: BinaryIO) -> None:
 
 
 def _stated_png_bytes(head: bytes, is_interlaced: bool) -> int:
-    width, height, bits, colours = struct.unpack(">IIBB", head[16:26])
-    bits *= PNG_CHANNELS[colours]
+    width, height, bits_per_channel, colours = struct.unpack(">IIBB", head[16:26])
+    bits: int = bits_per_channel * PNG_CHANNELS[colours]
     if not is_interlaced:
-        return height * (1 + (width * bits + 7) // 8)
+        return int(height * (1 + (width * bits + 7) // 8))
     num_bytes = 0
     for top, left, row_step, column_step in INTERLACED_PASSES:
         rows, columns = len(range(top, height, row_step)), len(range(left, width, column_step))

@@ -38,7 +38,7 @@ class FrozenEncoder:
         self, modality: Modality, encoder: nn.Module, transform: Transform, options: Mapping[str, Any]
     ) -> None:
         self.name = type(encoder).__name__
-        self.modalities = (modality,)
+        self.modalities: tuple[Modality, ...] = (modality,)
         self.transforms = {modality: transform}
         self.encoder = encoder
         self.dim: int = encoder.num_features  # type: ignore[assignment]

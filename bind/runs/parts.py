@@ -16,7 +16,7 @@ from torch import nn
 from bind.build import build
 from bind.cache.build import CacheOptions, build_cache, cacheable_modalities
 from bind.cache.fill import Engine
-from bind.cache.lookup import AnchorCache, Place
+from bind.cache.lookup import AnchorCache, CachedEmbeddings, Place
 from bind.data.coverage import Side, require_pairs
 from bind.data.datamodule import BindDataModule
 from bind.data.sources.manifest import ManifestSource
@@ -112,7 +112,7 @@ class Parts:
         towers: list[tuple[FrozenTower, bool]] = [(self.binder.anchor, False)]
         if options.features:
             towers += [(encoder, True) for encoder in frozen_encoders(self.binder)]
-        entries = {}
+        entries: dict[Place, CachedEmbeddings] = {}
         for tower, features in towers:
             places = self._places(splits, tower)
             if places or not features:

@@ -58,7 +58,8 @@ class AnchorTower(PretrainedEncoder):
         super().__init__(trunk, width_of(trunk))
         self.stem = stem.requires_grad_(True)
         self.num_channels, self.sides = num_channels, tuple(sides)
-        self._projection = None if tower is None or tower[1] is None else tower[1].weight.detach().clone()
+        projection: Any = None if tower is None else tower[1]
+        self._projection = None if projection is None else projection.weight.detach().clone()
 
     def forward(self, x: Tensor) -> Tensor:
         picture_BCHW = self.picture(x)

@@ -114,7 +114,7 @@ def test_a_bad_recording_is_refused_by_name(value, message):
 
 
 def test_impossible_options_are_refused():
-    with pytest.raises(ValueError, match="transform.imu.channels names 2, transform.imu.units has 1"):
+    with pytest.raises(ValueError, match=r"transform\.imu\.channels names 2, transform\.imu\.units has 1"):
         ImuTransform(channels=("a", "b"), units=("g",))
     with pytest.raises(ValueError, match="rotation_degrees needs the channels"):
         ImuTransform(channels=("force",), units=("N",), rotation_degrees=5)
