@@ -21,6 +21,8 @@ SI_FACTORS = {
 G = 9.80665
 MAX_USUAL_G = 6.0
 """What is worn or carried shows gravity, about 1 g; pilots bear 9 g for seconds, no one 6 g for most of a file."""
+MAX_SPREAD = 0.5
+"""Between the quarters of its sizes, as a share of the middle: gravity makes them alike. Others are not judged."""
 MAX_G = 1000.0
 MAX_RADIANS_PER_SECOND = 75.0
 """4,300 °/s: gyroscopes end at 2,000 or 4,000."""
@@ -42,12 +44,13 @@ def require_plausible_units(values_TC: np.ndarray, channels: Sequence[str], unit
             ...
         ValueError: a.csv: acc is usually 9.803 g, which looks like m/s^2: correct the unit...
     """
-    rows = np.unique(np.linspace(0, max(len(values_TC) - 1, 0), min(NUM_LOOKED_AT, len(values_TC))).astype(np.int64))
+    rows = np.unique(np.linspace(0, max(0, len(values_TC) - 1), NUM_LOOKED_AT).astype(np.int64))[: len(values_TC)]
     for sensor, columns, unit in _triads(channels, units, "acceleration"):
         sizes_T = np.linalg.norm(np.asarray(values_TC[rows], dtype=np.float64)[:, columns], axis=1)
         sizes_T = sizes_T[np.isfinite(sizes_T)]
-        usual = float(np.median(sizes_T)) if len(sizes_T) else 0.0
-        if usual * SI_FACTORS[unit][1] > MAX_USUAL_G * G:
+        low, usual, high = np.percentile(sizes_T, (25, 50, 75)) if len(sizes_T) else (0.0, 0.0, 0.0)
+        shows_gravity = high - low < MAX_SPREAD * usual
+        if shows_gravity and usual * SI_FACTORS[unit][1] > MAX_USUAL_G * G:
             raise ValueError(
                 f"{name}: {sensor} is usually {usual:.4g} {unit}, which looks like {_likely_unit(usual)}: correct the "
                 f"unit. {IF_TRUE}"

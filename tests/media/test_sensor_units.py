@@ -76,6 +76,7 @@ def test_values_that_cannot_be_in_their_unit_are_refused(tmp_path, suffix, value
         (scaled(9.81, 57.3), SI + DEG),
         (scaled(0.01), G + RAD),  # without gravity
         (scaled(9.81), ["rotor g"] * 3 + RAD),  # a name of its own
+        (np.arange(400)[:, None] * np.ones(6) / 20, G + RAD),  # no gravity in it
         (np.where(np.arange(400)[:, None] % 10 == 0, 16 * WALK_TC, WALK_TC), G + RAD),  # blows
     ],
 )

@@ -30,7 +30,7 @@ class ImageBindAudioTransform:
     Args:
         num_clips: windows in evaluation; None: as many as cover the sound.
         reaches_end: whether the last clip ends with the sound, else one more would. The published loader leaves this to
-            pytorchvideo, whose release 0.1.5 stops before the end, and whose later versions reach it.
+            pytorchvideo, of which some versions stop before the end, and others reach it.
 
     Raises:
         ValueError: a file that is missing, corrupt, empty or holds NaN, or is shorter than 25 ms, named in the message.
