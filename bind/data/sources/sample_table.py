@@ -112,6 +112,7 @@ class SampleTable(Sequence[Sample]):
         folder: what paths are relative to.
         modalities: the columns of values.
         hashes: column → a hash of all its values in these rows, where that is known.
+        identity_hash: what `identify_samples` finds as their hash, where that is known.
     """
 
     def __init__(
@@ -121,10 +122,12 @@ class SampleTable(Sequence[Sample]):
         folder: Path,
         modalities: Sequence[Modality],
         hashes: Mapping[str, str] | None = None,
+        identity_hash: str | None = None,
     ) -> None:
         rows = _as_range(rows)
         self.columns, self.rows, self.folder, self.modalities = columns, rows, folder, tuple(modalities)
         self.hashes = hashes or {}
+        self.identity_hash = identity_hash
         self._extra = frozenset(columns.schema.names[5:])
         kinds = ((m, columns.schema.field(m).type.value_type) for m in self.modalities)
         self.vectors = frozenset(m for m, kind in kinds if kind == VECTOR)

@@ -21,16 +21,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bind.data.hashes import distinct_hashes, hash_strings, repeated_hashes, shared_hashes
+from bind.data.identity import IdentityHasher
 from bind.data.sources.decode import compose_names
 from bind.data.sources.decoded import MappedColumns, open_for_this_process, open_kept, write_columns
 from bind.data.sources.sample_table import OTHER_SPLIT, SPLITS, flatten_lists, list_lengths
+from bind.data.sources.shards.content_hashes import ContentHasher
 from bind.data.sources.shards.index_table import IndexTable
 from bind.data.sources.shards.indexed import IndexFile
+from bind.data.sources.shards.names import MODALITY_OF_EXTENSION, parse_suffix
 from bind.data.sources.shards.remote import shown
+from bind.types import Modality
 
 logger = logging.getLogger("bind.data")
 
-VERSION = 1
+VERSION = 2
 MAX_BYTES_IN_MEMORY = 2**22
 """Of indices that are decoded every time: that takes no longer than a look into a folder."""
 BATCH_ROWS = 32_768
@@ -90,10 +94,10 @@ def _decode(files: Sequence[IndexFile], splits: Sequence[str | None], file: Bina
         for index_file, split, table in zip(files, splits, _read_ahead(files), strict=True):
             waiting.append(decoder.decode(shown(index_file.shard), table, split))
             if sum(batch.num_rows for batch in waiting) >= BATCH_ROWS:
-                yield pa.concat_batches(waiting)
+                yield decoder.hash_samples(pa.concat_batches(waiting))
                 waiting = []
         if waiting:
-            yield pa.concat_batches(waiting)
+            yield decoder.hash_samples(pa.concat_batches(waiting))
         decoder.refuse_repeated_keys()
 
     write_columns(file, SCHEMA, batches(), lambda: decoder.finish(_identify(files, splits)))
@@ -125,6 +129,8 @@ class _IndexDecoder:
         self.has_spans = False
         self._key_hashes: list[np.ndarray] = []
         self._owners: list[list[np.ndarray]] = [[] for _ in SPLITS]
+        self._identity_hashers = [IdentityHasher() for _ in SPLITS]
+        self._content_hashers = [ContentHasher() for _ in SPLITS]
 
     def decode(self, shard: str, table: IndexTable, split: str | None) -> pa.RecordBatch:
         """The rows of the next shard, which was listed under `split`."""
@@ -218,6 +224,38 @@ class _IndexDecoder:
         spans = pa.StructArray.from_arrays(fields, fields=list(SPANS.value_type))
         return _lists(np.bincount(rows, minlength=len(counts)), spans)
 
+    def hash_samples(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Take decoded rows into account for the hashes of each split, and return them."""
+        codes = batch.column("split").to_numpy()
+        kinds = [np.array(kind, np.int64) for kind in self.kinds]
+        modalities = self._usual_modalities()
+        for code in range(len(SPLITS)):
+            is_of_split = codes == code
+            if num_rows := int(is_of_split.sum()):
+                part = batch if num_rows == batch.num_rows else batch.filter(pa.array(is_of_split))
+                self._identity_hashers[code].add(part)
+                self._content_hashers[code].add(part, kinds, modalities)
+        return batch
+
+    def _usual_modalities(self) -> list[Modality | None]:
+        """The modality of every suffix where the user names none; None where that is unknown."""
+        parsed = [parse_suffix(text, MODALITY_OF_EXTENSION) for text in self.suffixes]
+        return [suffix and suffix.modality for suffix in parsed]
+
+    def _content_hashes(self) -> dict[str, list[tuple[list[int], str]]]:
+        """Split → for the suffixes of each usual modality, as places in `suffixes`, the hash of its members."""
+        numbers_of: dict[Modality, list[int]] = {}
+        for number, modality in enumerate(self._usual_modalities()):
+            if modality is not None:
+                numbers_of.setdefault(modality, []).append(number)
+        texts = list(self.suffixes)
+        with ThreadPoolExecutor(NUM_THREADS) as threads:
+            coming = {
+                split: [(numbers, threads.submit(hasher.hexdigest, m, texts)) for m, numbers in numbers_of.items()]
+                for split, hasher in zip(SPLITS, self._content_hashers, strict=True)
+            }
+            return {split: [(numbers, h.result()) for numbers, h in pairs] for split, pairs in coming.items()}
+
     def refuse_repeated_keys(self) -> None:
         """Raise ValueError, naming key and shards, where two samples have one key."""
         hashes = np.concatenate(self._key_hashes)
@@ -250,6 +288,8 @@ class _IndexDecoder:
             "other_splits": dict(self.other_splits),
             "has_spans": self.has_spans,
             "shares_owners": len(shared_hashes(owners)) > 0,
+            "identity_hashes": {s: h.hexdigest() for s, h in zip(SPLITS, self._identity_hashers, strict=True)},
+            "content_hashes": self._content_hashes(),
         }
         num_bytes, plans, stops = zip(*self.tables, strict=True)
         return facts, pa.table({"num_bytes": num_bytes, "plan": plans, "stop": stops})

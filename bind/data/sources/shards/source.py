@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from bind.data.sources.decoded import DamagedColumnsError, MappedColumns
-from bind.data.sources.sample_table import SPLITS, SampleTable, flatten_lists, join_arrays
-from bind.data.sources.shards.index_table import joined_bytes
+from bind.data.sources.sample_table import SPLITS, SampleTable, join_arrays
+from bind.data.sources.shards.content_hashes import ContentHasher
 from bind.data.sources.shards.indexed import changed_shards, find_indices, replace_indices
 from bind.data.sources.shards.kept_index import open_indices
 from bind.data.sources.shards.members import Members, spans_of
@@ -155,7 +153,9 @@ class IndexedShardSource:
         if list(map(len, rows)) != columns.facts["num_rows"]:
             raise DamagedColumnsError(f"{columns.name} is damaged (its splits are others): delete it, it is made again")
         return {
-            split: SampleTable(samples, rows_of_split, Path(), self._modalities)
+            split: SampleTable(
+                samples, rows_of_split, Path(), self._modalities, identity_hash=columns.facts["identity_hashes"][split]
+            )
             for split, rows_of_split in zip(SPLITS, rows, strict=True)
         }
 
@@ -187,34 +187,25 @@ class IndexedShardSource:
         return np.repeat(starts - (np.cumsum(lengths) - lengths), lengths) + np.arange(size)
 
     def content_hash(self, split: str, modality: Modality) -> str:
-        """A hash of the keys of `split` and of kind, size, checksum and span of every member of `modality`."""
-        table, names = self._members, pa.array(self._members.suffix_texts, pa.string())
-        is_of_modality = np.array([suffix is not None and suffix.modality == modality for suffix in table.suffixes])
-        digest = hashlib.blake2b(digest_size=16)
-        if modality == "text" and self._captions_key is not None:
-            digest.update(f"captions under {self._captions_key}".encode())
+        """A hash of the keys of `split` and of kind, size, checksum and span of every member of `modality`.
+
+        What is decoded has it already, unless `extensions` or `captions_key` make other members those of `modality`.
+        """
+        table = self._members
+        modalities = [
+            modality if suffix is not None and suffix.modality == modality else None for suffix in table.suffixes
+        ]
+        has_captions = modality == "text" and self._captions_key is not None
+        if not has_captions:
+            numbers = [number for number, of_suffix in enumerate(modalities) if of_suffix is not None]
+            for known, content_hash in table.columns.facts["content_hashes"][split]:
+                if known == numbers:
+                    return str(content_hash)
+        hasher = ContentHasher(f"captions under {self._captions_key}" if has_captions else "")
         packed = SampleTable(table.columns, self._samples[split].rows, Path(), ())
-        parts: list[dict[str, np.ndarray]] = []
-        done = 0
         for part in packed.parts(["key", "kind", "members", "spans"]):
-            if done:
-                digest.update(b"\n")
-            for content in joined_bytes(part.column("key"), "\n"):
-                digest.update(content)
-            parts.append(_members_of_modality(part, table.kinds, is_of_modality, done))
-            done += part.num_rows
-        suffixes = [names.take(pa.array(part["suffix"])) for part in parts if len(part["suffix"])]
-        for number, texts in enumerate(suffixes):
-            if number:
-                digest.update(b"\n")
-            for content in joined_bytes(texts, "\n"):
-                digest.update(content)
-        for part in parts:
-            digest.update(part["place"].astype("<i8", copy=False).data)
-        for name in ("size", "crc32", "start", "end"):
-            for part in parts:
-                digest.update(part[name].astype("<f8").data)
-        return digest.hexdigest()
+            hasher.add(part, table.kinds, modalities)
+        return hasher.hexdigest(modality, table.suffix_texts)
 
     def stored(
         self, split: str, modalities: Sequence[Modality]
@@ -288,29 +279,6 @@ def _files_of_kind(suffixes: Sequence[Suffix | None], modalities: Sequence[Modal
         if suffix.modality != "text" and suffix.extension != "json"  # beside an array, alike for many of them
     ]
     return [(number, modality) for modality, _, number in sorted(chosen)]
-
-
-def _members_of_modality(
-    part: pa.RecordBatch, kinds: Sequence[np.ndarray], is_of_modality: np.ndarray, first_place: int
-) -> dict[str, np.ndarray]:
-    """Of every member of a modality: `suffix`, `place` of its sample, `size`, `crc32`, `start` and `end` or NaN."""
-    kinds_of_rows = part.column("kind").to_numpy()
-    num_of_kinds = np.array([len(kind) for kind in kinds])
-    counts = num_of_kinds[kinds_of_rows]
-    first = np.cumsum(counts) - counts
-    numbers = np.arange(counts.sum()) - np.repeat(first, counts)
-    first_of_kinds = np.cumsum(num_of_kinds) - num_of_kinds
-    suffixes = np.concatenate(kinds)[np.repeat(first_of_kinds[kinds_of_rows], counts) + numbers]
-    kept = is_of_modality[suffixes]
-    members, spans = part.column("members").flatten(), part.column("spans")
-    columns = {"suffix": suffixes[kept], "place": np.repeat(np.arange(part.num_rows) + first_place, counts)[kept]}
-    columns |= {name: members.field(name).to_numpy()[kept] for name in ("size", "crc32")}
-    rows, cut = flatten_lists(spans)
-    for name in ("start", "end"):
-        seconds = np.full(len(suffixes), np.nan)
-        seconds[first[rows] + cut.field("number").to_numpy()] = cut.field(name).to_numpy()
-        columns[name] = seconds[kept]
-    return columns
 
 
 def _read_member(shard: str, offset: int, num_bytes: int, start: int, stop: int) -> bytes:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bind.data import identity
 from bind.data.identity import identify_samples
 from bind.data.sources.shards import kept_index
 from bind.data.sources.shards.index_table import MEMBER_TYPES, IndexTable
@@ -66,7 +67,7 @@ def write(folder, drawn):
     return str(folder)
 
 
-def naive(drawn, split_of_shard=None):
+def naive(drawn, split_of_shard=None, modality_of_extension=MODALITY_OF_EXTENSION):
     """Samples, members and hashes by a loop over samples; None where it is refused."""
     samples, members = ({split: [] for split in ("train", "val", "test")} for _ in range(2))
     keys = [key for index in drawn for key in index.key]
@@ -75,7 +76,7 @@ def naive(drawn, split_of_shard=None):
     for index in drawn:
         for row, key in enumerate(index.key):
             places = range(index.first[row], index.first[row + 1])
-            parsed = {place: parse_suffix(index.suffix[place], MODALITY_OF_EXTENSION) for place in places}
+            parsed = {place: parse_suffix(index.suffix[place], modality_of_extension) for place in places}
             values = {suffix.modality: [] for suffix in parsed.values() if suffix is not None}
             split = index.split[row] or split_of_shard or "train"
             if not values or (split_of_shard and split != split_of_shard):
@@ -92,8 +93,8 @@ def naive(drawn, split_of_shard=None):
     return None if any(len(splits) > 1 for splits in splits_of_owner.values()) else (samples, members)
 
 
-def naive_hash(samples, members, modality):
-    digest = hashlib.blake2b(digest_size=16)
+def naive_hash(samples, members, modality, prefix=""):
+    digest = hashlib.blake2b(prefix.encode(), digest_size=16)
     digest.update("\n".join(sample.key for sample in samples).encode())
     chosen = [
         (place, index, member)
@@ -148,6 +149,26 @@ def test_columns_are_what_a_loop_over_samples_finds(folder, drawn, split, large)
                 assert [clip.start_seconds, clip.end_seconds] == [None if np.isnan(s) else s for s in seconds]
 
 
+@pytest.mark.slow
+@MANY
+@given(indices(), st.sampled_from([{}, {"cls": "audio"}, {"txt": "image"}, {"jpg": "smell"}]), st.booleans())
+def test_hashes_of_modalities_that_the_user_names_are_those_of_a_loop(folder, drawn, extensions, has_captions):
+    write(folder, drawn)
+    usual = MODALITY_OF_EXTENSION | ({"json": "text"} if has_captions else {}) | extensions
+    if (expected := naive(drawn, None, usual)) is None:
+        return
+    options = {"extensions": extensions, "captions_key": "caption" if has_captions else None}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kept_index, "BATCH_ROWS", 3)
+        source = IndexedShardSource(str(folder), cache_dir=folder.parent / "cache", **options)
+    samples, members = expected
+    for name, of_split in samples.items():
+        for modality in source.modalities():
+            prefix = "captions under caption" if has_captions and modality == "text" else ""
+            expected_hash = naive_hash(of_split, members[name], modality, prefix)
+            assert source.content_hash(name, modality) == expected_hash, (modality, extensions)
+
+
 @MANY
 @given(indices(max_shards=1))
 def test_a_checksum_is_that_of_the_values(drawn):
@@ -178,14 +199,35 @@ class TestKept:
         assert [sample.key for sample in open_source().samples("train")] == keys
         assert len(list((folder / "cache").glob("*.arrow"))) == 1
 
+    def test_hashes_are_kept_with_them(self, opened, monkeypatch):
+        open_source, _ = opened
+
+        def hashes():
+            source = open_source()
+            return [
+                (identify_samples(source.samples(split)), source.content_hash(split, modality))
+                for split in ("train", "val", "test")
+                for modality in source.modalities()
+            ]
+
+        before = hashes()
+        for hasher in (f"{identity.__name__}.IdentityHasher", f"{kept_index.__name__}.ContentHasher"):
+            monkeypatch.setattr(hasher, None)
+        monkeypatch.setattr("bind.data.sources.shards.source.ContentHasher", None)
+        assert hashes() == before
+
     def test_they_are_decoded_again_when_one_changes(self, opened):
         open_source, folder = opened
-        open_source()
+        before = open_source()
         path = folder / "val-000000.index.parquet"
         index = TarIndex.from_bytes(path.read_bytes(), "index")
         index.key[0] = "another"
         path.write_bytes(index.to_bytes())
-        assert open_source().samples("val")[0].key == "another"
+        after = open_source()
+        assert after.samples("val")[0].key == "another"
+        assert after.content_hash("val", "text") != before.content_hash("val", "text")
+        assert after.content_hash("train", "text") == before.content_hash("train", "text")
+        assert identify_samples(after.samples("val")) != identify_samples(before.samples("val"))
         assert len(list((folder / "cache").glob("*.arrow"))) == 1
 
     def test_a_damaged_file_is_made_again(self, opened, caplog):
