@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bind.data.leakage.same_files import equal_files, file_on_disk
+from bind.data.sources.sample_table import entries_of, keys_of
 from bind.types import Clip, FactorSource, Modality, Source, StoredFile, StoredSource
 
 ValueIds = Mapping[tuple[str, int], int]
@@ -56,24 +57,25 @@ def _values(source: Source, split: str, modality: Modality) -> Iterator[tuple[st
     """Key, number, identity beside that of the file, and file of every value that can be compared."""
     samples = source.samples(split)
     if modality == "text":
-        texts: Sequence[Sequence[str]] = [sample.values.get("text", ()) for sample in samples]
-        if not any(texts):
+        texts = [(key, values.get("text", ())) for key, _, values in entries_of(samples, ["text"])]
+        if not any(of_sample for _, of_sample in texts):
             fetched = source.fetch(split, range(len(samples)), ["text"], None)
-            texts = [values.get("text", ()) for values in fetched]
-        for sample, of_sample in zip(samples, texts, strict=True):
-            group = sample.group_id if isinstance(source, FactorSource) else None
+            texts = [(key, values.get("text", ())) for (key, _), values in zip(texts, fetched, strict=True)]
+        groups = [s.group_id for s in samples] if isinstance(source, FactorSource) else [None] * len(samples)
+        for (key, of_sample), group in zip(texts, groups, strict=True):
             for number, text in enumerate(of_sample):
-                yield sample.key, number, (group, text), None
+                yield key, number, (group, text), None
     elif isinstance(source, StoredSource):
+        keys = keys_of(samples)
         row, number = -1, 0
         for index, file, start, end in source.stored(split, [modality]):
             row, number = index, number + 1 if index == row else 0
-            yield samples[index].key, number, (start or 0.0, end), file
+            yield keys[index], number, (start or 0.0, end), file
     else:
         files: dict[Path, StoredFile] = {}
-        for sample in samples:
-            for number, value in enumerate(sample.values.get(modality, ())):
+        for key, _, values in entries_of(samples, [modality]):
+            for number, value in enumerate(values.get(modality, ())):
                 if isinstance(value, Clip) and isinstance(value.path, Path):
                     if value.path not in files:
                         files[value.path] = file_on_disk(value.path, modality)
-                    yield sample.key, number, (value.start_seconds or 0.0, value.end_seconds), files[value.path]
+                    yield key, number, (value.start_seconds or 0.0, value.end_seconds), files[value.path]

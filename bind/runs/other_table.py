@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from bind.data.sources.sample_table import distinct_cells
 from bind.data.sources.splits import require_split
 from bind.evaluation.label_sets import LabelSet
 from bind.runs.parts import Parts
@@ -51,7 +52,7 @@ def load_with_table(
         )
     data |= {
         "zero_shot": label_sets_of(data["zero_shot"], samples, manifest),
-        "one_per_group": data["one_per_group"] and any(sample.group for sample in samples),
+        "one_per_group": data["one_per_group"] and any(distinct_cells(samples, "group")),
     }
     return replace(parts, config={**parts.config, "data": data}, is_own_data=False)
 
@@ -71,7 +72,7 @@ def label_sets_of(
     label_sets: Mapping[str, Mapping[str, Any]] | None, samples: Sequence[Sample], manifest: Path
 ) -> Mapping[str, Mapping[str, Any]] | None:
     """Those label sets of which a sample has a label; where there are none left, {}: the labels are the classes."""
-    labels = [sample.label for sample in samples]
+    labels = distinct_cells(samples, "label")
     fitting = {}
     for name, options in (label_sets or {}).items():
         label_set = LabelSet.of(name, options, labels)

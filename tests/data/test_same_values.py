@@ -77,3 +77,16 @@ def test_a_template_of_the_toy_world_is_equal_within_its_group():
 def test_values_that_were_trained_on_are_found_across_splits(folder):
     pets = source(folder, ["1,train,a.png,x", "2,test,copy.png,y", "3,test,b.png,z"])
     assert values_in_both([(pets, "test")], [(pets, "train")], "image") == {("2", 0)}
+
+
+def test_texts_of_a_table_are_compared_as_a_loop_over_samples_compares_them(folder):
+    rows = ["1,test,a.png,one|two", "2,train,b.png,two", "3,test,,two|One|two", "4,test,b.png,"]
+    pets = source(folder, rows)
+    number_of = {}
+    expected = [
+        (0, (sample.key, place), number_of.setdefault(text, len(number_of)))
+        for sample in pets.samples("test")
+        for place, text in enumerate(sample.values.get("text", []))
+    ]
+    assert len(expected) == 5
+    assert identify_values([(pets, "test")], "text") == expected

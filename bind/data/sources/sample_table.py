@@ -7,10 +7,11 @@ from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol, overload
+from typing import Any, Literal, Protocol, overload
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from bind.data.hashes import hash_strings
 from bind.data.sources.file_identities import FileIdentities
@@ -347,6 +348,14 @@ def keys_of(samples: Sequence[Sample]) -> list[str]:
 def labels_of(samples: Sequence[Sample]) -> list[str | None]:
     """The labels of samples, in their order."""
     return samples.labels() if isinstance(samples, SampleTable) else [sample.label for sample in samples]
+
+
+def distinct_cells(samples: Sequence[Sample], name: Literal["label", "group"]) -> list[str | None]:
+    """The labels or groups that samples have, each once, in the order of their first samples."""
+    if isinstance(samples, SampleTable):
+        parts = [pc.unique(part.column(0)).to_pylist() for part in samples.parts([name])]
+        return list(dict.fromkeys(cell for part in parts for cell in part))
+    return list(dict.fromkeys(getattr(sample, name) for sample in samples))
 
 
 def owners_of(samples: Sequence[Sample]) -> list[Sequence[str]]:

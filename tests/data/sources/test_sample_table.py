@@ -1,0 +1,57 @@
+"""Questions about all samples of a table are answered from its columns as a loop over samples answers them."""
+
+from pathlib import Path
+
+import pyarrow as pa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bind.data.sources.sample_table import (
+    ColumnsInMemory,
+    SampleTable,
+    batch_of_samples,
+    distinct_cells,
+    sample_schema,
+)
+from bind.evaluation.label_sets import LabelSet
+from bind.runs.other_table import label_sets_of
+from bind.types import Sample
+
+CELLS = st.sampled_from([None, "", "dog", "cat", "dog|cat", "猫"])
+
+
+@st.composite
+def tables(draw):
+    """Samples as a list, and some rows of a table of several batches that has the same."""
+    num_samples = draw(st.integers(0, 12))
+    samples = [
+        Sample(f"{i}", "test", {"text": [f"text {i}"]}, draw(CELLS), (f"owner {i}",), draw(CELLS))
+        for i in range(num_samples)
+    ]
+    schema = sample_schema(["text"])
+    size = draw(st.integers(1, 5))
+    parts = [samples[start : start + size] for start in range(0, num_samples, size)]
+    batches = [batch_of_samples(part, schema, str) for part in parts]
+    rows = sorted(draw(st.sets(st.sampled_from(range(num_samples))))) if samples else []
+    table = SampleTable(ColumnsInMemory(batches, schema), pa.array(rows, pa.int64()).to_numpy(), Path(), ["text"])
+    return [samples[row] for row in rows], table
+
+
+@given(tables())
+def test_distinct_cells_of_a_table_are_those_of_its_samples(drawn):
+    samples, table = drawn
+    assert list(table) == samples
+    for name in ("label", "group"):
+        assert distinct_cells(table, name) == distinct_cells(samples, name)
+        assert distinct_cells(samples, name) == list(dict.fromkeys(getattr(sample, name) for sample in samples))
+
+
+@given(tables(), st.sampled_from([None, ["dog"], ["cat", "fox"]]), st.booleans())
+def test_label_sets_stay_where_a_sample_has_a_class(drawn, classes, multi_label):
+    samples, table = drawn
+    options = {"modalities": ["text"], "templates": ["{}"], "classes": classes, "multi_label": multi_label}
+    label_set = LabelSet.of("one", options, [sample.label for sample in samples])
+    has_class = any(label_set.has_class_of(sample.label) for sample in samples)
+    expected = {"one": options} if has_class else {}
+    assert label_sets_of({"one": options}, table, Path("a.csv")) == expected
+    assert label_sets_of({"one": options}, samples, Path("a.csv")) == expected
