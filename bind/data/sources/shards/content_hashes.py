@@ -54,12 +54,12 @@ class ContentHasher:
                 places = (first[rows][:, None] + numbers).reshape(-1)
                 suffixes = np.tile(kinds[kind][numbers].astype(np.int32), len(rows))
                 parts.append((places, suffixes, np.repeat(rows.astype(np.int32), len(numbers))))
-            places, suffixes, rows = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
+            places, suffixes, of_rows = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
             if len(parts) > 1:
                 order = np.argsort(places)
-                places, suffixes, rows = places[order], suffixes[order], rows[order]
+                places, suffixes, of_rows = places[order], suffixes[order], of_rows[order]
             times = [column[places] for column in seconds]
-            found = _Members(self.num_samples, rows, suffixes, size[places], crc32[places], times)
+            found = _Members(self.num_samples, of_rows, suffixes, size[places], crc32[places], times)
             self._members.setdefault(modality, []).append(found)
         self.num_samples += part.num_rows
 

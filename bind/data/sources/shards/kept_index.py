@@ -240,7 +240,7 @@ class _IndexDecoder:
     def _usual_modalities(self) -> list[Modality | None]:
         """The modality of every suffix where the user names none; None where that is unknown."""
         parsed = [parse_suffix(text, MODALITY_OF_EXTENSION) for text in self.suffixes]
-        return [suffix and suffix.modality for suffix in parsed]
+        return [None if suffix is None else suffix.modality for suffix in parsed]
 
     def _content_hashes(self) -> dict[str, list[tuple[list[int], str]]]:
         """Split → for the suffixes of each usual modality, as places in `suffixes`, the hash of its members."""
