@@ -13,14 +13,17 @@ from omegaconf import OmegaConf
 
 from bind.commands.cli import CONFIG_DIR
 from bind.model.convert_imagebind import ENCODERS, IMAGEBIND_NUM_HEADS, convert_imagebind
-from bind.model.licence import IMAGEBIND
+from bind.model.convert_languagebind import LANGUAGEBIND_ANCHOR, MODEL_TYPES, convert_languagebind
+from bind.model.licence import IMAGEBIND, LANGUAGEBIND
 
 DESCRIPTION = """\
 Turn published weights into a binder: a folder for Binder.load, bindspace embed binder=OUT, bindspace evaluate
 binder=OUT and init_from=OUT. The licence of the weights is printed, and lies in the folder.
 
 bindspace convert imagebind FILE OUT [KEY=VALUE ...]
+bindspace convert languagebind FOLDER OUT [anchor=...]
 
+of imagebind:
   FILE                   imagebind_huge.pth, or the .safetensors of a mirror with the same names
   OUT                    a new folder; its folder anchor is the CLIP: anchor=clip anchor.pretrained=OUT/anchor
   half=true              the weights of the CLIP in 16 bits: half the size, another anchor than the one in 32 bits
@@ -28,8 +31,16 @@ bindspace convert imagebind FILE OUT [KEY=VALUE ...]
   num_heads.audio=12     heads of attention, which weights do not tell, of models of other sizes than the published one:
                          num_heads.{audio,depth,thermal,imu,image,text}
 
-Example:
+of languagebind:
+  FOLDER                 a checkpoint of audio, depth or thermal, as the hub has it (config.json, and pytorch_model.bin
+                         or model.safetensors), or a folder with such folders in it, one per modality
+  OUT                    a new folder
+  anchor=FOLDER          the CLIP that it was made from, a folder or hub id of transformers; its text tower is compared.
+                         Without it laion/CLIP-ViT-L-14-DataComp.XL-s13B-b90K
+
+Examples:
   bindspace convert imagebind imagebind_huge.pth models/imagebind
+  bindspace convert languagebind LanguageBind_Audio_FT models/languagebind anchor=CLIP-ViT-L-14-DataComp.XL-s13B-b90K
 """
 
 
@@ -43,7 +54,7 @@ def main(arguments: list[str]) -> None:
         prog="bindspace convert", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model", choices=list(MODELS), help="whose weights they are")
-    parser.add_argument("source", type=Path, metavar="FILE", help="the published weights")
+    parser.add_argument("source", type=Path, metavar="FILE", help="the published weights, a file or folder")
     parser.add_argument("out", type=Path, metavar="OUT", help="a new folder")
     parser.add_argument("options", nargs="*", metavar="KEY=VALUE", help="see above")
     parsed = parser.parse_args(arguments)
@@ -57,7 +68,7 @@ def convert_imagebind_file(source: Path, out: Path, options: Mapping[str, str]) 
     binder = convert_imagebind(
         source,
         out,
-        imagebind_parts(),
+        published_parts("imagebind_huge", ENCODERS),
         num_heads={m: read_number(key, options[key]) for m, key in num_heads.items() if key in options},
         half=read_flag("half", options.get("half", "false")),
         tokenizer=options.get("tokenizer"),
@@ -68,13 +79,27 @@ def convert_imagebind_file(source: Path, out: Path, options: Mapping[str, str]) 
     print(f"binder: {out}")
 
 
-MODELS: dict[str, Callable[[Path, Path, Mapping[str, str]], None]] = {"imagebind": convert_imagebind_file}
+def convert_languagebind_folder(source: Path, out: Path, options: Mapping[str, str]) -> None:
+    """The command `bindspace convert languagebind`."""
+    require_known(options, ["anchor"])
+    parts = published_parts("languagebind", tuple(MODEL_TYPES.values()))
+    binder, notes = convert_languagebind(source, out, parts, anchor=options.get("anchor", LANGUAGEBIND_ANCHOR))
+    print(f"anchor {binder.anchor.fingerprint}, {binder.dim} dimensions; encoders: {', '.join(binder.encoders)}")
+    print("\n".join(notes))
+    print(f"licence of {LANGUAGEBIND.summary()}")
+    print(f"binder: {out}")
 
 
-@lru_cache(maxsize=1)
-def imagebind_parts() -> dict[str, Any]:
-    """The parts that ImageBind's weights are for, from the choices of the configs."""
-    choices = [f"encoder/{modality}=imagebind_huge" for modality in ENCODERS]
+MODELS: dict[str, Callable[[Path, Path, Mapping[str, str]], None]] = {
+    "imagebind": convert_imagebind_file,
+    "languagebind": convert_languagebind_folder,
+}
+
+
+@lru_cache(maxsize=2)
+def published_parts(name: str, modalities: tuple[str, ...]) -> dict[str, Any]:
+    """The parts that published weights are for, from the choices `name` of the configs."""
+    choices = [f"encoder/{modality}={name}" for modality in modalities]
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         config = compose("train", choices)
     parts = {name: OmegaConf.to_container(config[name], resolve=False) for name in ("encoder", "transform", "head")}

@@ -56,6 +56,20 @@ IMAGEBIND = Licence(
     ),
 )
 
+LANGUAGEBIND = Licence(
+    model="LanguageBind's weights (PKU-YuanGroup)",
+    name="CC BY-NC 4.0",
+    spdx="cc-by-nc-4.0",
+    url="https://creativecommons.org/licenses/by-nc/4.0/legalcode",
+    terms="Not for commercial use; name the authors, and say what was changed.",
+    source="https://github.com/PKU-YuanGroup/LanguageBind",
+    notes=(
+        "The encoders are LanguageBind's, with their low-rank adapters added to the weights; they were put into other "
+        "names and not trained further. The anchor is the CLIP that they were made from, under its own licence: its "
+        "text tower is the one that the checkpoints hold."
+    ),
+)
+
 
 def write_licence(licence: Licence, folder: Path, *more: Path) -> None:
     """Write a card and the licence into `folder`, and the licence into the folders `more`, which may travel alone."""

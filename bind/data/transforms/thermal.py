@@ -53,14 +53,17 @@ class ThermalTransform:
         self.mean, self.std = mean, std
 
     def __call__(self, value: Clip | np.ndarray, rng: np.random.Generator | None) -> Tensor:
+        return (middle_square(self.intensity(value)[None], self.size_px) - self.mean) / self.std
+
+    def intensity(self, value: Clip | np.ndarray) -> Tensor:
+        """The picture as it is stored, (H, W), with `low` as 0 and `high` as 1."""
         name = str(value) if isinstance(value, Clip) else "a thermal picture in memory"
         stored = read_pixels(value) if isinstance(value, Clip) else value
         high = FULL_SCALE.get(stored.dtype) if self.high is None else self.high
         if high is None:
             raise ValueError(f"{name}: {stored.dtype} has no full scale; set transform.thermal.low and .high for it")
         x_HW = torch.from_numpy(checked_map(_one_channel(stored, name), name))
-        x_HW = ((x_HW - self.low) / (high - self.low)).clamp(0.0, 1.0)
-        return (middle_square(x_HW[None], self.size_px) - self.mean) / self.std
+        return ((x_HW - self.low) / (high - self.low)).clamp(0.0, 1.0)
 
     def collate(self, items: list[Tensor]) -> Tensor:
         """B_m pictures (1, S, S) → (B_m, 1, S, S)."""
