@@ -32,7 +32,8 @@ def build(config: Mapping[str, Any], slot: str | None = None, *, trust: Sequence
     """Construct the object that `config["_target_"]` names with the other keys and `extra`.
 
     Args:
-        config: plain dict; dicts with a `_target_` within its dicts are built too, as parts of the same slot.
+        config: plain dict; nested dicts with a `_target_` are built too, as parts of the same slot, and where there is
+            a slot at any depth.
         slot: one of `SLOTS`, to whose package of bind the class has to belong; None: to any room of bind.
         trust: packages whose classes may stand in any slot (`("mypackage",)`), or `ANY_CLASS`.
         extra: keyword arguments that only code knows (a dimension, a processor); they win over the config's.
@@ -64,11 +65,13 @@ def build(config: Mapping[str, Any], slot: str | None = None, *, trust: Sequence
 
 
 def _build_within(value: Any, slot: str | None, trust: Sequence[str]) -> Any:
-    """`value` with the objects that mappings within it name, at any depth."""
+    """`value`, built where it names a class; with a slot the objects that mappings within it name are built too."""
     if not isinstance(value, Mapping):
         return value
     if "_target_" in value:
         return build(value, slot, trust=trust)
+    if slot is None:
+        return value
     return {key: _build_within(inner, slot, trust) for key, inner in value.items()}
 
 

@@ -148,7 +148,8 @@ def _choose_vectors(
         return np.arange(len(counts)), cached.vectors_ND, None
     rows = counts.nonzero()[0]
     places = (np.cumsum(counts) - counts)[rows]
-    places += [int(rngs[row].integers(counts[row])) if counts[row] > 1 else 0 for row in rows.tolist()]
+    drawn = [int(rngs[row].integers(counts[row])) if counts[row] > 1 else 0 for row in rows.tolist()]
+    places += np.array(drawn, dtype=np.int64)  # also where no sample has any
     return rows, cached.vectors_ND[torch.from_numpy(places)], None
 
 

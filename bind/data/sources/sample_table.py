@@ -123,6 +123,7 @@ class SampleTable(Sequence[Sample]):
         folder: Path,
         modalities: Sequence[Modality],
         hashes: Mapping[str, str] | None = None,
+        *,
         identity_hash: str | None = None,
     ) -> None:
         rows = _as_range(rows)

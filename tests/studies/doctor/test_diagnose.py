@@ -181,7 +181,7 @@ FILE_FAULTS = {
     ),
     "m/s² called g": (
         lambda w: w.edit_motion(FIRST, lambda x: x * ([9.80665] * 3 + [1] * 3)),
-        ("unreadable file", "imu", "error", "imu"),
+        ("unit of acceleration contradicts gravity", "imu", "error", "imu"),
     ),
     "g called m/s²": (
         lambda w: w.edit_motion(FIRST, lambda x: x, [c.replace("[g]", "[m/s^2]") for c in COLUMNS]),
@@ -189,7 +189,7 @@ FILE_FAULTS = {
     ),
     "mg called g": (
         lambda w: w.edit_motion(FIRST, lambda x: x * ([1000] * 3 + [1] * 3)),
-        ("unreadable file", "imu", "error", "imu"),
+        ("unit of acceleration contradicts gravity, refused by the transform", "imu", "error", "imu"),
     ),
     "deg/s called rad/s": (
         lambda w: w.edit_motion(FIRST, lambda x: x * ([1] * 3 + [RATIO_DEGREES] * 3)),

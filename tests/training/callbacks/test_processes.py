@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -63,7 +64,8 @@ def hint():
 def test_the_error_of_another_process_is_raised_and_not_its_echo(code, message, launcher):
     def train():
         launcher.start(code)
-        while launcher.procs[1].poll() is None and not os.listdir(os.environ[FOLDER]):
+        folder = Path(os.environ[FOLDER])
+        while launcher.procs[1].poll() is None and not any(path.stat().st_size for path in folder.iterdir()):
             time.sleep(0.02)
         raise RuntimeError("connection closed by peer")
 
