@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from transformers import (
     CLIPImageProcessor,
     CLIPModel,
     CLIPTokenizer,
+    CLIPVisionConfig,
     PreTrainedTokenizerBase,
 )
 
@@ -58,6 +59,16 @@ def write_clip_folder(
         CLIPImageProcessor(
             size={"shortest_edge": size_px}, crop_size={"height": size_px, "width": size_px}
         ).save_pretrained(folder)
+
+
+def complete_tower_sizes(sizes: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """The sizes `names` of a CLIP image tower, of which some are given, by the names of `CLIPVisionConfig`.
+
+    Raises:
+        Exception: of transformers, for values that a config can't have.
+    """
+    config = CLIPVisionConfig(**sizes)
+    return {name: getattr(config, name) for name in names}
 
 
 def require_clip_weights(config: CLIPConfig, state: Mapping[str, Tensor]) -> None:

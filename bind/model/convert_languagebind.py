@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import CLIPVisionConfig
 
+from bind.anchors.clip_folder import complete_tower_sizes
 from bind.anchors.dual_encoder import PretrainedAnchor
 from bind.files.reading import reading
 from bind.files.writing import open_folder_atomically
@@ -220,7 +220,8 @@ def map_encoder(
     given = {key: checkpoint.settings[key] for key in SIZES if key in checkpoint.settings}
     try:
         # The stem has positions of its own: those of the tower are resized, and then replaced.
-        config = CLIPVisionConfig(**given, image_size=16 * int(given.get("patch_size", 32)))
+        given["image_size"] = 16 * int(given.get("patch_size", 32))
+        architecture = complete_tower_sizes(given, (*SIZES, "image_size"))
     except Exception as error:  # whatever a config class makes of values that it was never given
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(
@@ -232,7 +233,6 @@ def map_encoder(
     for new, old in names.items():
         own[f"encoders.{modality}.{new}"] = weights.take(old)
     own[f"heads.{modality}.project.weight"] = weights.take("visual_projection.weight", 2)
-    architecture = {key: getattr(config, key) for key in (*SIZES, "image_size")}
     sides = [transform["num_mels"], transform["num_frames"]] if modality == "audio" else [transform["size_px"]] * 2
     return {**options, "architecture": {"model_type": "clip_vision_model", **architecture}, "sides": sides}
 
