@@ -87,9 +87,11 @@ def make_table(split: str, num_samples: int) -> SampleTable:
     keys = pa.array([f"{split}/{i:07d}" for i in range(num_samples)])
     nothing = pa.nulls(num_samples, pa.string())
     lists = pa.ListArray.from_arrays(pa.array(np.arange(num_samples + 1, dtype=np.int32)), keys)
+    # Values that lie in no file: the sample has the modality, and the source knows the rest.
+    values = pa.ListArray.from_arrays(pa.array(np.zeros(num_samples + 1, dtype=np.int32)), pa.array([], pa.string()))
     number = {"train": 0, "val": 1, "test": 2}[split]
     schema = sample_schema(["image", "audio"])
-    columns = [keys, pa.array(np.full(num_samples, number, np.int8)), nothing, lists, nothing, lists, lists]
+    columns = [keys, pa.array(np.full(num_samples, number, np.int8)), nothing, lists, nothing, values, values]
     batch = pa.record_batch(columns, schema=schema)
     hashes = {"key": f"{split} {num_samples}"}
     return SampleTable(ColumnsInMemory([batch], schema), range(num_samples), Path(), ["image", "audio"], hashes)
