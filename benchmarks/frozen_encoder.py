@@ -180,6 +180,7 @@ def train(folder: Path, trunk: str, num_train: int, batch_size: int, *overrides:
             "data.num_workers=0",
             "trainer=cpu",
             "trainer.max_epochs=1",
+            "overwrite=true",
             "trainer.limit_val_batches=0",
             "trainer.enable_progress_bar=false",
             "evaluation.num_gallery_queries=0",
