@@ -30,6 +30,9 @@ def pytest_collection_modifyitems(items):
             item.add_marker(SLOW_BY_FIXTURE[fixture])
         if any(item.get_closest_marker(kind) for kind in SLOW_BY_KIND):
             item.add_marker("slow")
+    # Files that start groups of processes last longest: begun last, they would be what one waits for at the end.
+    first = {item.path for item in items if item.get_closest_marker("ranks")}
+    items.sort(key=lambda item: item.path not in first)
 
 
 def pytest_collection_finish():

@@ -161,6 +161,7 @@ def test_a_wrong_manifest_says_what_and_where(change, said, own_recordings, tmp_
     assert not (tmp_path / "run" / "config.yaml").exists()
 
 
+@pytest.mark.slow
 def test_pairs_that_never_meet_in_a_row(own_recordings, tmp_path, refused):
     change_rows(own_recordings, lambda row: drop("image" if "audio" in row else "audio")(row))
     message = refused(bind.runs.jobs.train, runs.fused_config(own_recordings, tmp_path / "run"))

@@ -97,11 +97,13 @@ def test_what_several_configs_share_is_no_choice():
     assert not [choice for choice in CHOICES if "=_" in choice]
 
 
+@pytest.mark.slow
 def test_a_wrong_key_would_be_seen():
     with pytest.raises(AssertionError, match=r"\.encoder\.imu: .*'widht'"):
         refuse_wrong_keys(resolved(**{"encoder.imu.widht": 3}))
 
 
+@pytest.mark.slow
 def test_the_keys_that_others_rely_on_can_be_set():
     choices = ["anchor=clip", "data=manifest", "encoder/audio=imagebind", "fusion=attention", "trainer=cpu"]
     values = [f"{key}={json.dumps(value)}".replace('"', "").replace(" ", "") for key, value in CONTRACT.items()]
@@ -119,6 +121,7 @@ def test_anything_of_the_trainer_can_be_added():
     assert (made.trainer.overfit_batches, made.trainer.gradient_clip_val) == (2, 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["evaluate", "embed", "pack", "cache", "probe", "robustness"])
 def test_the_other_commands_compose(name):
     unset = {key for key, value in flat(OmegaConf.to_container(runs.config(name=name))) if value == "???"}

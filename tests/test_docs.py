@@ -97,6 +97,7 @@ def test_the_code_of_the_page_on_anchors_runs(tmp_path, monkeypatch, capsys):
     sys.modules.pop("my_space")
 
 
+@pytest.mark.slow
 def test_the_keys_that_are_often_set_exist():
     section = (DOCS / "training.md").read_text().partition("## Keys that are often set")[2].partition("\n## ")[0]
     cells = re.findall(r"^\| (`.*?) \|", section.replace("\\|", "/"), flags=re.MULTILINE)
@@ -128,6 +129,7 @@ def test_every_key_of_the_configs_has_a_place_in_the_reference(reference):
             assert f"| `{prefix}{key}" in page, f"{path}: {key}"
 
 
+@pytest.mark.slow
 def test_every_key_of_the_configs_is_explained(reference):
     rows = [row for row in reference.config_page().splitlines() if row.startswith("| `") and "_target_" not in row]
     assert len(rows) > 400

@@ -86,6 +86,7 @@ def complaints(module: str, source: str) -> list[str]:
     return wrong
 
 
+@pytest.mark.slow
 def test_rooms_import_from_lower_floors_only():
     rooms = {module: source for module, source in MODULES.items() if module != "__init__"}
     wrong = [f"bind.{module}: {x}" for module, source in rooms.items() for x in complaints(module, source)]
@@ -178,6 +179,7 @@ def foreign_private_touches(module: str, source: str, own: set[str]) -> list[str
     return touches
 
 
+@pytest.mark.slow
 def test_what_is_private_of_lightning_and_hydra_is_touched_in_one_file_each():
     own = own_private_names(MODULES.values())
     touches = [f"bind.{m}: {x}" for m, source in MODULES.items() for x in foreign_private_touches(m, source, own)]

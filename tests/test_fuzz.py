@@ -117,6 +117,7 @@ def check(kinds, folder, seeds):
     assert not complaints, f"{len(complaints)} complaints:\n" + "\n".join(complaints)
 
 
+@pytest.mark.slow
 def test_whole_files_are_read(kinds, tmp_path):
     for kind in kinds.values():
         path = write(kind, tmp_path, "whole", kind.content)

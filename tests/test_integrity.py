@@ -68,6 +68,7 @@ def cache(tmp_path_factory):
     return root, write_cache(root).path, read_cache(root)
 
 
+@pytest.mark.slow
 @FLIPS
 @given(place=places, pick=st.integers(0, 1000))
 def test_of_a_cache(cache, place, pick):
@@ -101,6 +102,7 @@ def test_a_cache_without_checksums_loads(cache, tmp_path):
     assert torch.equal(read_cache(tmp_path), cache[2])
 
 
+@pytest.mark.slow
 def test_all_of_a_cache_is_compared_where_that_is_wanted(tmp_path):
     anchor = cache_cases.Watched(str(tiny.write_anchor(tmp_path / "anchor")))
     world, place = cache_cases.World(), [(0, "train", "image")]
@@ -118,6 +120,7 @@ def test_all_of_a_cache_is_compared_where_that_is_wanted(tmp_path):
     build(verify=True)
 
 
+@pytest.mark.slow
 def test_a_source_that_changes_meanwhile_leaves_no_cache(tmp_path):
     class Changing(cache_cases.World):
         def values(self, modality, index):
@@ -152,6 +155,7 @@ def as_plain(value):
     return value.tolist() if isinstance(value, torch.Tensor) else value
 
 
+@pytest.mark.slow
 @FLIPS
 @given(place=places)
 def test_of_a_checkpoint(checkpoint, tmp_path_factory, place):
@@ -181,6 +185,7 @@ def binder(tmp_path_factory):
     return Binder.from_config(config).save(tmp_path_factory.mktemp("binder"))
 
 
+@pytest.mark.slow
 @FLIPS
 @given(place=places, name=st.sampled_from([CONFIG_NAME, WEIGHTS_NAME]))
 def test_of_a_binder(binder, tmp_path_factory, place, name):
@@ -245,6 +250,7 @@ def index():
     )
 
 
+@pytest.mark.slow
 @settings(FLIPS, max_examples=400)
 @given(place=places)
 def test_of_an_index(index, place):

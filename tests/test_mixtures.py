@@ -77,6 +77,7 @@ def test_a_mixture_of_nothing_is_refused(tmp_path):
         train(mixture({}, tmp_path))
 
 
+@pytest.mark.slow
 def test_a_misspelt_source_is_named(tables, tmp_path):
     with pytest.raises(ValueError, match=r"data\.weights\.motion: .*'motions'"):
         train(mixture(tables, tmp_path, **{"data.weights": {"motion": 2.0}}))

@@ -107,6 +107,7 @@ def test_names_are_plain_words():
     assert not complaints, "\n".join(complaints)
 
 
+@pytest.mark.slow
 def test_no_public_function_takes_more_than_five_positional_arguments():
     complaints = [f"bind.{m}: {function}" for m, source in MODULES.items() for function in too_many_positional(source)]
     assert not complaints, "\n".join(complaints)

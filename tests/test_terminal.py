@@ -88,6 +88,7 @@ def test_a_command_without_a_reader_ends_quietly(size, capsys):
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_table_without_a_reader_ends_quietly(monkeypatch, capsys, terminal):
     reader, writer = os.pipe()

@@ -95,6 +95,7 @@ def test_a_batch_is_the_same_in_another_process_and_may_be_written_to():
         assert batch.rows["audio"].tolist() == [1]
 
 
+@pytest.mark.slow
 def test_sources_say_what_they_can_do_beyond_a_source(tmp_path):
     manifest = shard_cases.write_world(tmp_path)
     shard_cases.pack(manifest, tmp_path / "packed")

@@ -39,6 +39,7 @@ def embed(anchor, modality, values):
     return anchor.embed(modality, transform.collate([transform(value, None) for value in values]))
 
 
+@pytest.mark.slow
 def test_vectors_are_those_of_the_library(folder):
     anchor = ClapAnchor(str(folder))
     model = tf.ClapModel.from_pretrained(folder).eval()
@@ -58,6 +59,7 @@ def test_vectors_are_those_of_the_library(folder):
     assert torch.pdist(of_texts).min() > 1e-3
 
 
+@pytest.mark.slow
 def test_a_long_sound_is_the_mean_of_its_windows_each_time(folder):
     anchor = ClapAnchor(str(folder), num_clips=3)
     long = sound(2.5)
@@ -80,6 +82,7 @@ def test_training_steps_change_nothing(plain_folder):
     assert all(torch.equal(x, buffers[name]) for name, x in anchor.named_buffers()), "statistics of a BatchNorm"
 
 
+@pytest.mark.slow
 def test_a_saved_binder_takes_the_model_along(plain_folder, tmp_path):
     anchor = {"_target_": "bind.anchors.clap.ClapAnchor", "pretrained": str(plain_folder)}
     binder = Binder.from_config(tiny.binder_config(plain_folder) | {"anchor": anchor}).eval()
@@ -101,6 +104,7 @@ def test_a_sensor_is_bound_to_sounds(plain_folder, tmp_path):
     assert not any("image" in key for key in metrics["retrieval"])
 
 
+@pytest.mark.slow
 def test_a_folder_of_another_family_or_with_other_weights_is_refused(plain_folder, tmp_path, caplog):
     with pytest.raises(ValueError, match=r"could not be loaded|not a ClapModel"):
         ClapAnchor(str(tiny.write_anchor(tmp_path / "clip")))
@@ -116,6 +120,7 @@ def test_a_folder_of_another_family_or_with_other_weights_is_refused(plain_folde
         ClapAnchor(str(tmp_path))
 
 
+@pytest.mark.slow
 def test_pairs_that_leave_the_anchor_out_are_warned_of(plain_folder, caplog):
     changed = {"anchor.pretrained": str(plain_folder), "modalities": ["audio", "imu"]}
     config = runs.OmegaConf.to_container(runs.config("anchor=clap", **runs.QUICK | changed), resolve=True)

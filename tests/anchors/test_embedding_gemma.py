@@ -55,6 +55,7 @@ def test_the_audio_tower_is_not_loaded_and_a_saved_binder_takes_the_folder_along
     assert torch.equal(loaded.embed("text", TEXTS), binder.embed("text", TEXTS))
 
 
+@pytest.mark.slow
 def test_the_first_numbers_are_a_smaller_space(folder):
     whole, part = EmbeddingGemmaAnchor(str(folder)), EmbeddingGemmaAnchor(str(folder), dim=4)
     expected = torch.nn.functional.normalize(embed(whole, "text", TEXTS)[:, :4], dim=-1)

@@ -40,6 +40,7 @@ def embed(anchor, modality, values):
     return anchor.embed(modality, anchor.transforms[modality].collate(values))
 
 
+@pytest.mark.slow
 def test_vectors_are_those_of_the_library(folder):
     anchor = OpenClipAnchor(f"local-dir:{folder}")
     model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{folder}")
@@ -60,6 +61,7 @@ def test_vectors_are_those_of_the_library(folder):
     assert not any(parameter.requires_grad for parameter in anchor.parameters())
 
 
+@pytest.mark.slow
 def test_texts_that_are_cut_are_named(folder):
     transform = OpenClipAnchor(str(folder)).transforms["text"]
     just, longer = "a " * 40, "a dog"
@@ -115,6 +117,7 @@ def test_a_saved_binder_takes_the_model_along(folder, tmp_path):
     assert again.anchor.fingerprint == binder.anchor.fingerprint
 
 
+@pytest.mark.slow
 def test_a_hub_id_is_saved_as_one(clip_folder, tmp_path, monkeypatch):
     monkeypatch.setattr("bind.anchors.open_clip.locate_model", lambda place, files: clip_folder)
     anchor = {"_target_": "bind.anchors.open_clip.OpenClipAnchor", "pretrained": "hf-hub:someone/model"}

@@ -32,6 +32,7 @@ def direct(folder, with_mask):
         return torch.nn.functional.normalize(model.get_text_features(**tokens).pooler_output, dim=-1)
 
 
+@pytest.mark.slow
 def test_the_tokenizer_says_whether_the_padding_is_masked(folder, tmp_path):
     masked, read = direct(folder, True), direct(folder, False)
     assert (masked * read).sum(dim=1).max() < 0.9, "it makes a difference"

@@ -161,6 +161,7 @@ def test_without_texts_zero_shot_is_left_out_and_said(manifest, tmp_path, caplog
     assert Binder.load(tmp_path / "run").embed("image", [np.ones(6)]).shape == (1, 6)
 
 
+@pytest.mark.slow
 def test_a_config_for_every_name(manifest):
     config = runs.config("encoder/audio=vectors", "transform/audio=vectors", **{"transform.audio.width": 12})
     assert config.encoder.audio.width == 12

@@ -50,6 +50,7 @@ def folders(root):
     return sorted(about.parent for about in root.glob("*/*/about.json"))
 
 
+@pytest.mark.slow
 def test_one_model_by_two_names_is_embedded_once(anchor, tmp_path):
     fill(anchor, tmp_path)
     copied = Watched(anchor)
@@ -58,6 +59,7 @@ def test_one_model_by_two_names_is_embedded_once(anchor, tmp_path):
     assert len(folders(tmp_path)) == 1
 
 
+@pytest.mark.slow
 def test_what_is_there_is_not_embedded_again(anchor, tmp_path):
     embedded, first = fill(anchor, tmp_path)
     again, second = fill(anchor, tmp_path)
@@ -80,6 +82,7 @@ def test_loader_processes_give_the_same(anchor, tmp_path):
     assert torch.equal(look_up(cache), look_up(fill(anchor, tmp_path / "none")[1]))
 
 
+@pytest.mark.slow
 def test_filling_draws_no_numbers(anchor, tmp_path):
     watched = Watched(anchor)
     before = torch.get_rng_state()
@@ -184,6 +187,7 @@ def test_without_locks_the_work_is_done_all_the_same(anchor, tmp_path, monkeypat
     assert torch.equal(look_up(cache), look_up(fill(anchor, None)[1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("modality", "reader"), [("image", "pictures"), ("image", "video"), ("text", "text")])
 def test_another_reader_never_gets_old_vectors(anchor, tmp_path, monkeypatch, caplog, modality, reader):
     embedded, _ = fill(anchor, tmp_path, modality=modality)
@@ -195,6 +199,7 @@ def test_another_reader_never_gets_old_vectors(anchor, tmp_path, monkeypatch, ca
     assert len(folders(tmp_path)) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", ["sensor", "audio"])
 def test_a_reader_of_other_files_changes_nothing(anchor, tmp_path, monkeypatch, reader):
     fill(anchor, tmp_path)

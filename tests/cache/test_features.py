@@ -87,6 +87,7 @@ def test_evaluation_has_the_features_of_all_clips_of_all_values(trunk, tmp_path,
     assert cached.num_clips["audio"].tolist() == computed.num_clips["audio"].tolist() == [1, 1, 2] * 3
 
 
+@pytest.mark.slow
 def test_a_training_has_the_clip_in_the_middle_and_what_the_transform_draws(trunk, tmp_path):
     plain = fill(trunk, tmp_path, "train")
     indices = (1, 2, 3, 5)
@@ -107,6 +108,7 @@ def test_a_training_has_the_clip_in_the_middle_and_what_the_transform_draws(trun
     assert all(torch.equal(a, b) for a, b in zip(drawn, again, strict=True))
 
 
+@pytest.mark.slow
 def test_what_is_there_is_opened_and_a_missing_part_is_made_again(trunk, tmp_path):
     cache = fill(trunk, tmp_path, "val")
     [folder] = {path.parent for path in tmp_path.glob("*/*/about.json")}

@@ -86,6 +86,7 @@ def test_places_are_kept_apart():
     assert cache.lookup("image", ["k0"], source=0, split="train") is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on_disk", [False, True])
 @pytest.mark.parametrize("modality", ["image", "text"])
 def test_vectors_are_those_of_the_tower(anchor, tmp_path, on_disk, modality):

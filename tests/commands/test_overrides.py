@@ -127,6 +127,7 @@ def test_a_key_that_nothing_reads_is_named(override, said):
     assert found == {} if said is None else next(iter(found.values())).startswith(said)
 
 
+@pytest.mark.slow
 def test_such_a_key_is_a_warning(as_command, capsys):
     assert as_command(main, "evaluate", "run=nowhere", "+splt=val") == 1
     first, second = capsys.readouterr().err.splitlines()

@@ -1,6 +1,7 @@
 """Counts of a table's columns are those of a loop over its samples."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +29,7 @@ class Source:
         return self.of_split.get(split, [])
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.lists(SAMPLES, min_size=1, max_size=4), min_size=1, max_size=3), st.data())
 def test_counts_of_columns_are_those_of_samples(batches, data):

@@ -12,6 +12,7 @@ def requests(plan: BatchPlan, num_epochs: int) -> list:
     return [request for _ in range(num_epochs) for request in plan]
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     sizes=st.lists(st.integers(8, 30), min_size=1, max_size=3),

@@ -147,6 +147,7 @@ def test_a_recording_without_a_film_is_named(tmp_path):
         converted("ego4d", source, tmp_path / "out")
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_captions_never_keep_a_mark(text):
     caption = ego4d.caption_of("#C C " + text)

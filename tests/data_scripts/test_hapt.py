@@ -88,6 +88,7 @@ def damage(raw, what):
             file.write("9 1 1 1 200\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "message"),
     [

@@ -41,6 +41,7 @@ def test_esc50_folds(esc50, tmp_path):
     assert {sample.key[0] for sample in first.samples("val")} == {"5"}
 
 
+@pytest.mark.slow
 def test_esc50_names_clips_that_are_cut_off_or_gone(tmp_path):
     source = write_esc50(tmp_path / "source")
     write_sound(source / "audio" / "3-3000-A-0.wav", seconds=4, rate_hz=44_100)
@@ -73,6 +74,7 @@ def test_audiocaps_has_one_row_per_clip(tmp_path, capsys):
     assert "the test pool is 2 clips of 975 published" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_audiocaps_names_clips_that_are_gone_or_silent(tmp_path):
     source = write_audiocaps(tmp_path / "source")
     (source / "ee_130.wav").unlink()
@@ -111,6 +113,7 @@ def write_clotho(folder):
     return folder
 
 
+@pytest.mark.slow
 def test_clotho_recordings_stay_in_one_split(tmp_path, capsys):
     manifest = converted("clotho", write_clotho(tmp_path / "source"), tmp_path / "out")
     assert sizes(manifest) == {"train": 1, "val": 2, "test": 2}

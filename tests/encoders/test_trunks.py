@@ -43,6 +43,7 @@ def trunk_and_shape(request):
     return make(), shape
 
 
+@pytest.mark.slow
 def test_features_are_finite_and_every_parameter_learns(trunk_and_shape):
     trunk, shape = trunk_and_shape
     trunk.train()

@@ -134,6 +134,7 @@ def shared_values(draw):
     return groups, {"audio": numbers[:num_samples], "image": numbers[num_samples:]}
 
 
+@pytest.mark.slow
 @given(shared_values(), st.booleans())
 def test_figures_of_shared_values_are_those_of_the_definition(case, one_per_group):
     """Ranks counted one by one: distinct values of the pool, relevant where any sample that holds it is of a group of

@@ -226,6 +226,7 @@ def test_labels_without_a_label_set_are_classes(binder, labelled, caplog):
     assert {*zero_shot_cells(metrics).sections} == {"trained", "emergent"}
 
 
+@pytest.mark.slow
 def test_zero_shot_stands_for_the_pair_with_words_where_there_are_no_texts(binder, labelled):
     summary = evaluated(binder, labelled)[0]["summary"]
     entry = evaluated(binder, labelled)[0]["zero_shot"]["depth"]

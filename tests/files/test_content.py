@@ -176,6 +176,7 @@ def test_a_caption_that_begins_like_another_format_is_one(text):
     assert decode_text(text.encode(), "a.txt") == text
 
 
+@pytest.mark.slow
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs"])))
 def test_text_is_text_whatever_is_in_it(text):
     text = text.removeprefix("\ufeff")

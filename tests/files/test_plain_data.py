@@ -117,6 +117,7 @@ def test_what_omegaconf_writes_is_plain(tmp_path):
 json_texts = st.text(alphabet="{}[]:,\"'&*!|>-#\n ab01~?%@`$", max_size=40)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=json_texts)
 def test_any_text_is_one_message(tmp_path_factory, content):

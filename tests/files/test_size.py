@@ -70,6 +70,7 @@ ABSURD = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("part", "modality", "options"), ABSURD.values(), ids=ABSURD.keys())
 def test_an_absurd_size_is_refused_before_memory_is_taken(stranger, part, modality, options):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -81,6 +82,7 @@ def test_an_absurd_size_is_refused_before_memory_is_taken(stranger, part, modali
     assert taken_mib < 700
 
 
+@pytest.mark.slow
 def test_an_enclosed_anchor_is_no_larger_than_its_files(saved, tmp_path):
     from transformers import AutoModel
 

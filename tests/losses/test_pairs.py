@@ -110,6 +110,7 @@ def test_neither_the_order_of_rows_nor_of_sides_nor_the_names_of_groups_matter(n
     torch.testing.assert_close(call(name, z_b, z_a, **options), loss)
 
 
+@pytest.mark.slow
 @per_loss
 @pytest.mark.parametrize("same_group", ["ignore", "positive"])
 def test_gradients_agree_with_finite_differences(name, same_group):

@@ -38,6 +38,7 @@ def test_a_constant_stays_constant_to_its_ends_along_the_line():
     assert abs(resample(x, Fraction(2))[-1, 0] - 9.81) > 1
 
 
+@pytest.mark.slow
 @given(
     num_frames=st.integers(50, 300),
     ratio=st.sampled_from([Fraction(1), Fraction(2), Fraction(1, 3), Fraction(160, 441), Fraction(200, 81)]),
@@ -74,6 +75,7 @@ def test_only_the_window_is_read():
     assert reads == [8020]
 
 
+@pytest.mark.slow
 @given(st.floats(20, 20_000), st.floats(20, 20_000))
 def test_ratios_are_close_and_short(target_hz, source_hz):
     ratio = rate_ratio(target_hz, source_hz, "a")
@@ -86,6 +88,7 @@ def test_rates_that_are_absurdly_far_apart_are_refused():
         rate_ratio(0.5, 8000, "odd.wav")
 
 
+@pytest.mark.slow
 @given(
     num_frames=st.integers(50, 2000),
     ratio=st.sampled_from([Fraction(1), Fraction(2), Fraction(1, 3), Fraction(160, 441), Fraction(20, 9)]),

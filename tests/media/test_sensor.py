@@ -242,6 +242,7 @@ def test_semicolons_and_decimal_commas_are_read(tmp_path):
     np.testing.assert_array_equal(open_sensor(Clip(path)).read(0, 100), VALUES)
 
 
+@pytest.mark.slow
 @given(
     rate_hz=st.floats(5.0, 500.0),
     start=st.floats(-1e4, 2e9),

@@ -27,6 +27,7 @@ def test_a_frame_is_shown_from_its_time_on_in_every_container(tmp_path, suffix):
         assert (frames[0].shape, frames[0].dtype) == ((32, 48, 3), np.uint8)
 
 
+@pytest.mark.slow
 def test_seeking_far_gives_what_decoding_everything_gives(tmp_path):
     greys = [videos.plain((2 * i, 2 * i, 2 * i)) for i in range(120)]
     path = videos.write_video(tmp_path / "a.mp4", greys)

@@ -117,6 +117,7 @@ def test_a_share_of_all_or_none_has_an_interval():
     assert bootstrap_ci(np.ones(50), np.zeros(50), is_share=True) == (0, 1)
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.integers(1, 6), st.floats(0.5, 0.99), st.integers(0, 3))
 @settings(max_examples=60)
 def test_an_interval_of_a_share_holds_the_share_and_lies_within_0_and_1(values, size, confidence, seed):

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -7,6 +8,7 @@ from bind.metrics.clusters import choose_clusters, owner_clusters
 EVERYONE = np.ones(6, dtype=bool)
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(st.lists(st.lists(st.sampled_from("abcdefgh"), max_size=3), min_size=1, max_size=15))
 def test_samples_that_share_an_owner_through_others_are_one_cluster(owners):

@@ -83,6 +83,7 @@ def test_the_cone_of_a_modality_is_its_mean_cosine():
     assert mean_cosine(z) == pytest.approx(float(products.sum() - products.trace()) / (30 * 29))
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(seed=st.integers(0, 999), num_rows=st.integers(5, 40), dim=st.integers(2, 12), tile=st.integers(1, 300))
 def test_tiles_equal_the_whole_matrix(seed, num_rows, dim, tile):
@@ -97,6 +98,7 @@ def test_tiles_equal_the_whole_matrix(seed, num_rows, dim, tile):
     assert effective_rank(z) == pytest.approx(naive_effective_rank(z), rel=1e-3)
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(seed=st.integers(0, 999), num_rows=st.integers(4, 30), dim=st.integers(2, 10))
 def test_neither_a_rotation_nor_the_order_changes_a_figure(seed, num_rows, dim):

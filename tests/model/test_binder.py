@@ -104,6 +104,7 @@ def test_late_fusion_has_no_vector(config):
     assert set(binder(make_batch(binder)).z) == {"image", "imu", "depth"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fused", [False, True])
 def test_what_is_saved_loads_bit_for_bit(config, tmp_path, fused):
     binder = Binder.from_config({**config, "fusion": attention("imu", "depth") if fused else None})

@@ -81,6 +81,7 @@ def test_activations_of_one_chunk_at_a_time():
     assert max(most_alive) <= 1
 
 
+@pytest.mark.slow
 def test_a_modules_step_is_the_same(tmp_path):
     binder = Binder.from_config(tiny.binder_config(tiny.write_anchor(tmp_path)))
     batch, pairs = make_batch(binder), [Pair("imu", "image"), Pair("depth", "image")]
@@ -96,6 +97,7 @@ def test_a_modules_step_is_the_same(tmp_path):
         torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.slow
 def test_layers_that_mix_rows_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"data\.chunk_size: 1 would see .*GroupNorm"):
         refuse_batch_statistics(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)))

@@ -129,6 +129,7 @@ def test_a_video_is_the_mean_of_its_frames_in_the_image_tower(binder, tmp_path):
     assert not binder.is_trainable("video")
 
 
+@pytest.mark.slow
 def test_an_encoder_for_video_takes_the_towers_place(tmp_path):
     encoder = {"_target_": "bind.encoders.video_cnn.VideoCNN", "width": 8, "num_layers": 2}
     transform = {"_target_": "bind.data.transforms.video.VideoTransform", "num_frames": 2, "num_clips": 3}

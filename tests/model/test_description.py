@@ -158,6 +158,7 @@ def test_a_folder_here_is_no_model_of_the_hub(stranger, monkeypatch, tmp_path):
         Binder.load(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [
@@ -209,6 +210,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     value=json_values,
@@ -227,6 +229,7 @@ def test_any_value_anywhere_is_one_message_or_loads(saved, tmp_path_factory, val
         Binder.load(folder)
 
 
+@pytest.mark.slow
 def test_an_anchor_from_a_local_folder_goes_along(tmp_path):
     import torch
 
@@ -248,6 +251,7 @@ def test_an_anchor_from_a_local_folder_goes_along(tmp_path):
     assert again.anchor.fingerprint == binder.anchor.fingerprint
 
 
+@pytest.mark.slow
 def test_an_older_binder_names_a_folder_that_the_user_trusts(stranger, tmp_path):
     from bind.anchors.dual_encoder import PretrainedAnchor
 

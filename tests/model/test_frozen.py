@@ -29,6 +29,7 @@ def make(config):
     return Binder.from_config(config)
 
 
+@pytest.mark.slow
 def test_encoders_of_which_something_trains_are_not_among_them(config):
     [imu] = frozen_encoders(make(config))
     assert (imu.modalities, imu.dim, imu.name) == (("imu",), make(config).encoders["imu"].num_features, "ImuCNN")
@@ -36,6 +37,7 @@ def test_encoders_of_which_something_trains_are_not_among_them(config):
     assert frozen_encoders(make(config)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "is_another"),
     [

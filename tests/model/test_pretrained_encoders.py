@@ -59,6 +59,7 @@ def test_a_saved_binder_loads_where_the_files_are_not(folder, tmp_path, name):
     assert json.loads((again / "binder.json").read_text()) == json.loads((saved / "binder.json").read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VALUES)
 def test_an_encoder_brings_its_transform_along(name):
     config = composed(name, "a/folder")

@@ -148,6 +148,7 @@ def test_encoders_that_share_nothing_start_as_they_did(config, shared):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sharer", ["imu", "depth"])
 def test_a_saved_binder_shares_again(config, tmp_path, sharer):
     owner = {"imu": "depth", "depth": "imu"}[sharer]
@@ -167,6 +168,7 @@ def test_a_saved_binder_shares_again(config, tmp_path, sharer):
         assert (again / name).read_bytes() == (folder / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_weights_with_trunks_of_their_own_are_refused_and_the_other_way_round(config, shared):
     apart, binder = Binder.from_config({**config, "encoder": ENCODERS}), Binder.from_config(shared)
     with pytest.raises(ValueError, match=r"a trunk for depth alone: set encoder\.depth\.share=null"):
@@ -175,6 +177,7 @@ def test_weights_with_trunks_of_their_own_are_refused_and_the_other_way_round(co
         apart.load_own_state_dict(binder.own_state_dict())
 
 
+@pytest.mark.slow
 def test_fsdp_refuses_weights_beside_a_shared_trunk_that_lie_in_no_part(shared, tmp_path):
     binder = Binder.from_config(shared)
     binder.encoders["imu"].scale = nn.Parameter(torch.ones(1))

@@ -77,6 +77,7 @@ def test_chunks_of_a_frozen_encoder_are_run_once(make_binder):
     assert len(calls) == 1 + 2, "the whole batch of 3, then 2 chunks of it"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["full", "head", "last_2"])
 def test_a_binder_is_saved_and_loaded_with_its_parts(make_binder, tmp_path, part):
     binder = make_binder(imu=part)
@@ -95,6 +96,7 @@ def perturb_adapters(binder):
                 parameter.normal_(std=0.1)
 
 
+@pytest.mark.slow
 def test_an_adapter_is_saved_apart_and_merged(make_binder, tmp_path):
     binder, plain = make_binder(imu="lora", depth="full"), make_binder(imu="full")
     perturb_adapters(binder)
@@ -159,6 +161,7 @@ def test_both_sides_of_a_shared_trunk_are_frozen(make_binder):
         make_binder(imu="head", share="imu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["last_1", "lora"])
 def test_shards_hold_what_trains(make_binder, tmp_path, part):
     binder = make_binder(imu="head", depth=part)

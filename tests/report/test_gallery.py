@@ -39,6 +39,7 @@ def test_every_kind_of_value_leaves_ink_in_its_cell(tmp_path, kind):
     assert (inner < 160).mean() > 0.003
 
 
+@pytest.mark.slow
 def test_right_results_are_framed_in_one_colour_wrong_ones_in_another(tmp_path):
     def frames(*relevant):
         results = [Result("word", 0.5, r) for r in relevant]

@@ -32,6 +32,7 @@ def run_dir(tmp_path):
     return run_dir
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_that_writes_into_a_run_waits_for_its_training_and_for_its_own_like(name, run_dir):
     command, files = COMMANDS[name]
@@ -46,6 +47,7 @@ def test_a_command_that_writes_into_a_run_waits_for_its_training_and_for_its_own
     assert [path.name for path in run_dir.iterdir()] == ["config.yaml"]
 
 
+@pytest.mark.slow
 def test_splits_are_evaluated_side_by_side(run_dir):
     with owned_results(run_dir, "metrics", "_val"), pytest.raises(ValueError, match="binder"):
         evaluate(runs.config(name="evaluate", run=str(run_dir), split="test"))

@@ -59,6 +59,7 @@ def test_the_jobs_of_a_sweep_are_those_of_hydras_sweeper():
     ]
 
 
+@pytest.mark.slow
 def test_an_application_is_forgotten_and_known_again(job):
     version = VersionBase.instance().getbase()
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):

@@ -17,6 +17,7 @@ def rate_by_steps(step, steps, warmup_fraction, end):
     return end + (1 - end) * cosine
 
 
+@pytest.mark.slow
 @given(st.integers(1, 5000), st.integers(1, 3000), st.floats(0, 1), st.floats(0, 1), st.data())
 def test_steps_of_one_size_have_the_usual_rates_bit_for_bit_wherever_a_run_goes_on(size, steps, warmup, end, data):
     fresh = Schedule(size, steps, warmup, end)
@@ -27,6 +28,7 @@ def test_steps_of_one_size_have_the_usual_rates_bit_for_bit_wherever_a_run_goes_
         assert fresh.rate(step) == resumed.rate(step) == old.rate(step) == rate_by_steps(step, steps, warmup, end)
 
 
+@pytest.mark.slow
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(2, 500), st.integers(1, 500), st.data())
 def test_with_other_steps_the_cosine_goes_on_and_ends_with_the_last_of_them(size, other_size, steps, left, data):
     fresh = Schedule(size, steps, 0.0)

@@ -121,6 +121,7 @@ def test_a_table_without_a_cache_leaves_no_file(table, monkeypatch, tmp_path):
     assert not list((tmp_path / "temporary").iterdir())
 
 
+@pytest.mark.slow
 def test_another_process_gets_the_path_and_not_the_rows(table, cache):
     write(table, [f"k{i},train,a text of some letters,a.wav" for i in range(3000)])
     samples = ManifestSource(table, cache_dir=cache).samples("train")

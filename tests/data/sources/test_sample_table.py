@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,6 +38,7 @@ def tables(draw):
     return [samples[row] for row in rows], table
 
 
+@pytest.mark.slow
 @given(tables())
 def test_distinct_cells_of_a_table_are_those_of_its_samples(drawn):
     samples, table = drawn
@@ -46,6 +48,7 @@ def test_distinct_cells_of_a_table_are_those_of_its_samples(drawn):
         assert distinct_cells(samples, name) == list(dict.fromkeys(getattr(sample, name) for sample in samples))
 
 
+@pytest.mark.slow
 @given(tables(), st.sampled_from([None, ["dog"], ["cat", "fox"]]), st.booleans())
 def test_label_sets_stay_where_a_sample_has_a_class(drawn, classes, multi_label):
     samples, table = drawn

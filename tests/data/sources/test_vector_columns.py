@@ -95,6 +95,7 @@ def test_packed_vectors_are_arrays_of_a_shard(tmp_path):
     np.testing.assert_array_equal(read_vector(values["smell"][0], 3), VECTORS[3])
 
 
+@pytest.mark.slow
 def test_the_doctor_reads_such_a_manifest(tmp_path):
     diagnosis = diagnose(write(tmp_path / "m.parquet", text=["a dog", "a cat", "rain", "snow"]))
     assert not [problem for problem in diagnosis.problems() if problem.is_error]

@@ -75,6 +75,7 @@ def test_training_takes_one_clip_at_a_random_place():
     assert transform.collate(clips).shape == (3, 1, 128, 204)
 
 
+@pytest.mark.slow
 def test_less_than_a_frame_is_refused_by_the_files_name(tmp_path):
     soundfile.write(tmp_path / "click.wav", noise(0.01), RATE_HZ)
     with pytest.raises(ValueError, match=r"click\.wav: shorter than the 25 ms of one frame"):

@@ -77,6 +77,7 @@ def test_every_weight_learns_and_the_anchor_stays_as_it_was(anchors, family):
     assert len(encoder.layers()) >= 1
 
 
+@pytest.mark.slow
 def test_it_is_saved_whole_and_shares_its_trunk(tmp_path):
     binder = Binder.from_config(binder_config())
     assert binder.encoders["thermal"].trunk is binder.encoders["depth"].trunk
@@ -135,6 +136,7 @@ def test_wrong_inputs_are_refused(anchors):
         ImuTower(size_px=64, tower=tower)(torch.zeros(1, 6, 30))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["lora", "last_1", "head"])
 def test_less_than_all_of_it_can_train(tmp_path, part):
     config = binder_config(str(tiny.write_anchor(tmp_path / "anchor"))) | {"modalities": ["depth"]}

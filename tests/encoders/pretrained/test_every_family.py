@@ -28,6 +28,7 @@ def name(request):
     return request.param
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_built_again_without_its_files_it_gives_the_same(folders, name):
     case, folder = pretrained.CASES[name], folders[name]

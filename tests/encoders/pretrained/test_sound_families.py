@@ -37,6 +37,7 @@ def extracted(extractor_class, folder, sounds, **options):
     return extractor(arrays, sampling_rate=extractor.sampling_rate, return_tensors="pt", **options)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("truncation", ["rand_trunc", "fusion"])
 @pytest.mark.parametrize("projection", [True, False])
@@ -86,6 +87,7 @@ def test_ast(tmp_path):
         AstTransform(pretrained=folder, window_seconds=2.0)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("norm", ["layer", "group"])
 @pytest.mark.parametrize("family", SPEECH)
@@ -145,6 +147,7 @@ def write_audio_visual(folder):
     return str(folder)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_pe_audio(tmp_path):
     folder = pretrained.write(pretrained.pe_audio, tmp_path / "audio")

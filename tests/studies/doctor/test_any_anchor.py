@@ -30,6 +30,7 @@ def manifest(tmp_path_factory):
     return runs.write_manifest(folder / "m.jsonl", rows)
 
 
+@pytest.mark.slow
 def test_names_are_left_to_be_loaded_and_choices_are_built(tmp_path):
     assert build_anchor("toy") == "toy"
     assert build_anchor("openai/clip-vit-base-patch32") == "openai/clip-vit-base-patch32"
@@ -41,6 +42,7 @@ def test_names_are_left_to_be_loaded_and_choices_are_built(tmp_path):
         build_anchor("open_clip:local-dir:/nowhere")
 
 
+@pytest.mark.slow
 def test_the_doctor_asks_an_anchor_of_open_clip(manifest, tmp_path):
     diagnosis = diagnose(manifest, OpenClipAnchor(str(tiny.write_open_clip(tmp_path))))
     names = {problem.kind.name for problem in diagnosis.problems()}
@@ -49,12 +51,14 @@ def test_the_doctor_asks_an_anchor_of_open_clip(manifest, tmp_path):
     assert {"image → text", "text → image"} <= set(diagnosis.measured["the anchor alone"])
 
 
+@pytest.mark.slow
 def test_the_doctor_asks_an_anchor_of_sounds(manifest, tmp_path):
     diagnosis = diagnose(manifest, ClapAnchor(str(tiny.write_clap(tmp_path))))
     assert {"audio → text", "text → audio"} <= set(diagnosis.measured["the anchor alone"])
     assert "near duplicates were not looked for" in " ".join(diagnosis.notes)
 
 
+@pytest.mark.slow
 def test_pictures_that_are_vectors_are_read_as_such(tmp_path):
     for name, array in {"a": np.ones(4), "b": np.array([1, 2, 3, np.nan])}.items():
         np.save(tmp_path / f"{name}.npy", array)
@@ -64,6 +68,7 @@ def test_pictures_that_are_vectors_are_read_as_such(tmp_path):
     assert errors == ["b.npy"]
 
 
+@pytest.mark.slow
 def test_the_doctor_asks_nothing_of_an_anchor_of_vectors(manifest):
     diagnosis = diagnose(manifest, VectorsAnchor(dim=4))
     assert not diagnosis.measured["the anchor alone"]

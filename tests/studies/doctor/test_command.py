@@ -30,6 +30,7 @@ def test_the_exit_status_tells_errors_from_warnings(world, as_command, capsys):
     assert [p["problem"] for p in told["problems"]] == ["missing file", "silent"]
 
 
+@pytest.mark.slow
 def test_what_is_no_manifest_is_one_message(tmp_path, as_command, capsys):
     (tmp_path / "m.csv").write_text("name,split\na,train\n")
     assert as_command(main, "doctor", str(tmp_path / "m.csv")) == 1

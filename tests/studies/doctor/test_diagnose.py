@@ -21,6 +21,7 @@ def problems_of(diagnosis):
     }
 
 
+@pytest.mark.slow
 def test_clean_data_raises_nothing(clean_world):
     diagnosis = diagnose(clean_world)
     assert problems_of(diagnosis) == {}
@@ -334,6 +335,7 @@ def test_a_span_beyond_the_end_is_an_error_of_that_span_alone(world):
     assert problems_of(diagnose(world.manifest)) == {("unreadable file", "audio", "error"): [name]}
 
 
+@pytest.mark.slow
 def test_all_faults_at_once_are_all_named(world):
     world.edit_sound(0, np.zeros_like)
     world.edit_motion(1, not_a_number)
@@ -404,12 +406,14 @@ def test_everything_is_in_the_json(world):
     assert list(told["overview"]) == ["image", "depth", "audio", "imu", "text"]
 
 
+@pytest.mark.slow
 def test_a_sort_of_file_that_is_not_opened_is_said(tmp_path):
     (tmp_path / "a.las").write_bytes(b"0")
     manifest = write_rows(tmp_path, [{"key": "a", "split": "train", "lidar": "a.las"}])
     assert "lidar: 1 files are only counted" in diagnose(manifest).notes[0]
 
 
+@pytest.mark.slow
 def test_sound_tracks_and_arrays_of_ones_own_are_no_faults(tmp_path):
     rows = []
     for index, name in enumerate(("a.m4a", "b.mp4")):
@@ -421,6 +425,7 @@ def test_sound_tracks_and_arrays_of_ones_own_are_no_faults(tmp_path):
     assert diagnosis.notes[0].startswith("pressure: 2 files are only counted")
 
 
+@pytest.mark.slow
 def test_a_gap_outside_of_the_spans_in_use_is_no_fault(tmp_path):
     values = np.random.default_rng(0).normal(size=(400, 6))
     write_motion(tmp_path / "a.csv", values, 100.0, time=np.arange(400) / 100 + 5 * (np.arange(400) >= 300))
@@ -432,6 +437,7 @@ def test_a_gap_outside_of_the_spans_in_use_is_no_fault(tmp_path):
     assert ("gaps or steps back in time", "imu", "error") in problems_of(diagnose(whole))
 
 
+@pytest.mark.slow
 def test_a_parquet_recording_is_read_as_a_csv(tmp_path):
     import pyarrow.csv
     import pyarrow.parquet
@@ -461,6 +467,7 @@ def test_equal_files_are_one_finding_however_many_stretches_of_them_are_used(wor
     assert finding.keys == (world.key(FIRST), world.key(IN_TEST), "same span")
 
 
+@pytest.mark.slow
 def test_copies_of_files_that_are_not_opened_are_found_by_their_bytes(tmp_path):
     for name in "abc":
         (tmp_path / f"{name}.las").write_bytes(b"0" if name == "c" else b"1")

@@ -115,6 +115,7 @@ def test_the_doctor_and_training_agree(originals, tmp_path, case, damage, at, da
     assert is_refused(examine(task)) == (error is not None), error
 
 
+@pytest.mark.slow
 def test_every_modality_of_bind_has_its_door():
     assert {m: file_sort(t) for m, t in training_transforms().items()} == {
         "image": "picture", "audio": "sound", "imu": "sensor", "depth": "map", "thermal": "map", "video": None,
@@ -139,6 +140,7 @@ def test_a_map_of_zeros_is_an_error_only_where_training_refuses_it(tmp_path, col
     assert (refusal(TRANSFORMS[column], Clip(path)) is not None) == stops == is_refused(examine(task))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("column", ["depth", "thermal"])
 def test_maps_of_floats_are_no_sensor_recordings(tmp_path, column):
     for i in range(4):
@@ -148,6 +150,7 @@ def test_maps_of_floats_are_no_sensor_recordings(tmp_path, column):
     assert diagnose(write_table(tmp_path, column, [f"{i}.npy" for i in range(4)])).problems() == []
 
 
+@pytest.mark.slow
 def test_a_modality_without_a_door_is_said_and_with_one_it_is_read(tmp_path):
     for i in range(4):
         np.save(tmp_path / f"{i}.npy", RNG.normal(size=(16, 16 + (i == 2))))
@@ -159,6 +162,7 @@ def test_a_modality_without_a_door_is_said_and_with_one_it_is_read(tmp_path):
     assert (problem.kind, problem.is_error, [f.name for f in problem.findings]) == (UNREADABLE, True, ["2.npy"])
 
 
+@pytest.mark.slow
 def test_what_only_the_transform_refuses_can_be_allowed_by_its_options(tmp_path):
     for i in range(4):
         write_motion(tmp_path / f"{i}.csv", RNG.normal(size=(150, 6)), 100)
@@ -169,6 +173,7 @@ def test_what_only_the_transform_refuses_can_be_allowed_by_its_options(tmp_path)
     assert diagnose(table, transforms=training_transforms(["transform.imu.window_seconds=1"])).problems() == []
 
 
+@pytest.mark.slow
 def test_sounds_that_spoil_a_run_are_named(tmp_path):
     for i in range(20):
         write_sound(tmp_path / f"{i}.wav")
@@ -182,6 +187,7 @@ def test_sounds_that_spoil_a_run_are_named(tmp_path):
     assert set(found) == {"0.wav", "1.wav"}
 
 
+@pytest.mark.slow
 def test_what_is_known_on_purpose_is_no_problem(tmp_path):
     WRITERS["image", ".png"](Path(tmp_path, "a.png"))
     table = write_table(tmp_path, "image", ["a.png"] * 4)

@@ -72,6 +72,7 @@ def test_without_one_input_every_head_is_the_other_alone(head, gone, left):
     assert found[gone]["R@10"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", FUSED.heads)
 def test_with_every_input_nothing_is_missing_and_denominators_are_equal(head):
     complete, half = FUSED.noisy({})["image"][head], FUSED.without("audio", 0.5, seed=0)["image"][head]

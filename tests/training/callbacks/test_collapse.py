@@ -135,6 +135,7 @@ def test_a_learning_rate_far_too_high(anchor_folder, caplog):
     assert "likely (1): a learning rate that is too high (optimizer.lr=30)" in warning
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_does_not_warn_again(anchor_folder, caplog):
     run = Run(anchor_folder, caplog, lambda imu, z_image: (torch.zeros_like(imu), z_image), max_epochs=1)
     state = run.alarm.state_dict()

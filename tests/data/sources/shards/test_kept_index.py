@@ -169,6 +169,7 @@ def test_hashes_of_modalities_that_the_user_names_are_those_of_a_loop(folder, dr
             assert source.content_hash(name, modality) == expected_hash, (modality, extensions)
 
 
+@pytest.mark.slow
 @MANY
 @given(indices(max_shards=1))
 def test_a_checksum_is_that_of_the_values(drawn):
@@ -192,6 +193,7 @@ class TestKept:
             (tmp_path / path.name).write_bytes(path.read_bytes())
         return lambda: IndexedShardSource(str(tmp_path), cache_dir=tmp_path / "cache"), tmp_path
 
+    @pytest.mark.slow
     def test_indices_are_decoded_once(self, opened, monkeypatch):
         open_source, folder = opened
         keys = [sample.key for sample in open_source().samples("train")]
@@ -216,6 +218,7 @@ class TestKept:
         monkeypatch.setattr("bind.data.sources.shards.source.ContentHasher", None)
         assert hashes() == before
 
+    @pytest.mark.slow
     def test_they_are_decoded_again_when_one_changes(self, opened):
         open_source, folder = opened
         before = open_source()
@@ -230,6 +233,7 @@ class TestKept:
         assert identify_samples(after.samples("val")) != identify_samples(before.samples("val"))
         assert len(list((folder / "cache").glob("*.arrow"))) == 1
 
+    @pytest.mark.slow
     def test_a_damaged_file_is_made_again(self, opened, caplog):
         open_source, folder = opened
         keys = [sample.key for sample in open_source().samples("train")]

@@ -92,6 +92,7 @@ def test_an_order_is_a_permutation_of_blocks(packed, block_samples):
         assert not together.all(axis=0).any()
 
 
+@pytest.mark.slow
 def test_batches_are_a_function_of_seed_and_step(packed):
     whole = batches(datamodule(IndexedShardSource(str(packed), block_samples=3)))
     rest = batches(datamodule(IndexedShardSource(str(packed), block_samples=3)), start_step=2)
@@ -102,6 +103,7 @@ def test_batches_are_a_function_of_seed_and_step(packed):
     assert len({key for batch in whole for key in batch.keys}) == 16
 
 
+@pytest.mark.slow
 def test_ranks_share_a_step(packed):
     whole = batches(datamodule(IndexedShardSource(str(packed), block_samples=3), 4))
     halves = [
@@ -121,6 +123,7 @@ def test_a_source_goes_to_other_processes(packed):
     assert source.fetch("val", [0], ["text"], None)[0]["text"]
 
 
+@pytest.mark.slow
 def test_the_content_hash_follows_the_content(world, packed, tmp_path):
     source = IndexedShardSource(str(packed))
     before = {m: source.content_hash("val", m) for m in source.modalities()}

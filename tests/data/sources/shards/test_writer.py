@@ -32,6 +32,7 @@ def same(a, b):
     return torch.equal(a, b) if isinstance(a, torch.Tensor) else bool(np.all(np.asarray(a == b)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [None, 3], ids=["evaluation", "training"])
 def test_a_sample_gives_the_same_tensors_from_a_manifest_and_from_shards(world, packed, seed):
     loose, shards = ManifestSource(world), IndexedShardSource(str(packed))
@@ -53,6 +54,7 @@ def test_a_sample_gives_the_same_tensors_from_a_manifest_and_from_shards(world, 
     assert min(compared.values()) >= 4, compared
 
 
+@pytest.mark.slow
 def test_metadata_is_read_as_it_was_written(world, packed):
     loose, shards = ManifestSource(world), IndexedShardSource(str(packed))
     for split in loose.splits:
@@ -62,6 +64,7 @@ def test_metadata_is_read_as_it_was_written(world, packed):
     assert [s.key for s in loose.samples("train")] != [s.key for s in shards.samples("train")]
 
 
+@pytest.mark.slow
 def test_packing_twice_gives_equal_bytes(world, packed, tmp_path):
     shard_cases.pack(world, tmp_path / "again")
     assert tree(tmp_path / "again") == tree(packed)
@@ -78,6 +81,7 @@ def test_a_sample_larger_than_a_shard_has_one_of_its_own(world):
     assert [len(plan.samples) for plan in plan_shards(samples, "val", 1)] == [1] * len(samples)
 
 
+@pytest.mark.slow
 def test_what_is_written_is_not_written_again_and_what_is_missing_is(world, packed, tmp_path):
     plans = shard_cases.pack(world, tmp_path)
     assert all(is_written(plan, tmp_path) for plan in plans)
@@ -105,6 +109,7 @@ def test_a_shard_that_fails_leaves_nothing(world, tmp_path):
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_another_pack_in_the_folder_is_refused(world, tmp_path):
     plans = shard_cases.pack(world, tmp_path)
     rows = read_manifest(world)
@@ -120,6 +125,7 @@ def test_another_pack_in_the_folder_is_refused(world, tmp_path):
         write_listing(plans[:1], tmp_path)
 
 
+@pytest.mark.slow
 def test_splits_may_be_packed_one_by_one(world, packed, tmp_path):
     plans = shard_cases.pack(world, tmp_path)
     (tmp_path / "shards.json").unlink()

@@ -52,6 +52,7 @@ def test_a_bias_is_of_one_size_in_any_unit():
     np.testing.assert_allclose(np.abs(shift[0]), [0.5, 0.5 * 9.80665, 0.5, np.degrees(0.5), 0.5], rtol=1e-5)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(share=st.floats(0.01, 0.99), num_frames=st.integers(2, 700), rate_hz=st.sampled_from([5.0, 50.0, 104.0]))
 def test_gaps_lose_their_share_and_hold_the_last_value(share, num_frames, rate_hz):
