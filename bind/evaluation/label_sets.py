@@ -106,6 +106,11 @@ class LabelSet:
         return members_NK
 
 
+def label_phrase(label: str) -> str:
+    """The words for a label that has no others: `_` is read as a blank."""
+    return label.replace("_", " ")
+
+
 def split_labels(label: str | None, multi_label: bool) -> list[str]:
     """The labels of a sample: none, one, or those between "|"."""
     if not label:
@@ -131,16 +136,22 @@ def known_texts(anchor: Any) -> Collection[str] | None:
 
 
 def default_label_sets(
-    modalities: Sequence[str], labels: Sequence[str | None], known: Collection[str] | None = None
+    modalities: Sequence[str],
+    labels: Sequence[str | None],
+    known: Collection[str] | None = None,
+    templates: Sequence[str] = (),
 ) -> dict[str, dict[str, Any]]:
     """A label set for each modality, made of the labels of the samples; none where fewer than two labels differ.
 
     Labels with "|" in them are several at once, and `_` in them is read as a blank. Where only `known` texts have
-    vectors, the labels stand alone, and there is no set unless all of them are known.
+    vectors, the labels stand alone, and there is no set unless all of them are known. `templates` are those of the
+    data's captions, if they have any; else `DEFAULT_TEMPLATES`.
 
     Examples:
         >>> default_label_sets(["audio"], ["dog", "door_knock", None])["audio"]["templates"]
         ['the sound of {}']
+        >>> default_label_sets(["audio"], ["dog", "cat"], templates=["i hear a {}"])["audio"]["templates"]
+        ['i hear a {}']
         >>> default_label_sets(["audio"], ["dog", "dog"])
         {}
         >>> default_label_sets(["audio"], ["dog", "door_knock"], known=["dog", "door knock"])["audio"]["templates"]
@@ -150,7 +161,7 @@ def default_label_sets(
     classes = sorted({single for label in labels for single in split_labels(label, multi_label)})
     if len(classes) < 2:
         return {}
-    phrases = {label: [label.replace("_", " ")] for label in classes}
+    phrases = {label: [label_phrase(label)] for label in classes}
     if known is not None:
         phrases = {label: [label] if label in known else words for label, words in phrases.items()}
         if not all(words[0] in known for words in phrases.values()):
@@ -158,7 +169,7 @@ def default_label_sets(
     return {
         modality: {
             "modalities": [modality],
-            "templates": [DEFAULT_TEMPLATES.get(modality, "{}") if known is None else "{}"],
+            "templates": ["{}"] if known is not None else [*templates] or [DEFAULT_TEMPLATES.get(modality, "{}")],
             "classes": phrases,
             "multi_label": multi_label,
         }

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from bind.data.sources.sample_table import labels_of
+from bind.evaluation.caption_wording import CaptionWording, find_caption_wording
 from bind.evaluation.fused import modality_title
 from bind.evaluation.label_sets import LabelSet, default_label_sets, known_texts
 from bind.evaluation.queries import items_at, query_results
@@ -30,7 +31,8 @@ def zero_shot_figures(
     `{modality}`, or `{modality}/{label set}` where there are several sets → accuracy against text prompts.
 
     See `LabelSet` for what a set is; without any, the samples' own labels are one (`default_label_sets`), and None
-    leaves classification out. `kind`: `trained` where the loss saw the modality with text, `anchor` where it is the
+    leaves classification out. Where labels are the classes, `templates` are what was put around them: those of the
+    data's captions, where these are made of templates; where they are not, `other_caption` is one of them. `kind`: `trained` where the loss saw the modality with text, `anchor` where it is the
     anchor's own, `emergent` else. Samples with other labels are left out; where a sample may have several, all that
     have any are ranked.
 
@@ -41,10 +43,12 @@ def zero_shot_figures(
     labels = labels_of(evaluation.samples)
     trained = {frozenset((pair.a, pair.b)) for pair in pairs}
     is_default = label_sets == {}
+    wording: CaptionWording | None = None
     if is_default:
         modalities = [m for m in split.z if m != "text" and m not in evaluation.fused]
         known = known_texts(binder.anchor)
-        label_sets = default_label_sets(modalities, labels, known)
+        wording = find_caption_wording(evaluation.sources, ("train", evaluation.split_name))
+        label_sets = default_label_sets(modalities, labels, known, wording.templates if wording else ())
         if known is not None and not label_sets and default_label_sets(modalities, labels):
             log.warning(
                 "zero-shot is left out: the anchor %s runs no text tower and has no vectors of the labels; give them "
@@ -53,8 +57,9 @@ def zero_shot_figures(
             )
         if label_sets:
             log.warning(
-                "zero-shot: the labels of the samples are the classes (%s); data.zero_shot sets others, null none",
+                "zero-shot: the labels of the samples are the classes (%s)%s; data.zero_shot sets others, null none",
                 ", ".join(f"{m}: {options['templates'][0]!r}" for m, options in label_sets.items()),
+                ", in the words of the captions" if wording and wording.templates and known is None else "",
             )
     label_sets = label_sets or {}
     figures: dict[str, dict[str, Any]] = {}
@@ -100,6 +105,10 @@ def zero_shot_figures(
             kind = "trained" if is_trained else "anchor" if is_anchors else "emergent"
             label_set_name = "label" if is_default else name
             figures[key] = entry | {"resampled": resampled, "label_set": label_set_name, "kind": kind}
+            if is_default:
+                figures[key]["templates"] = list(label_set.templates)
+            if wording and not wording.templates:
+                figures[key]["other_caption"] = wording.example
             if label := evaluation.known_label(modality):
                 figures[key]["label"] = label
     return figures, draws

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bind.evaluation.fused import NO_FUSION, FusedModalities, plain_sum
@@ -20,12 +21,14 @@ WORDS = {
 MAX_TRAINED = 2
 MAX_TRIES = 100
 """Of so many queries or more a share is said in a hundred tries; fewer are counted one by one."""
+MAX_CAPTION_LENGTH = 60
 
 
 def outcome_sentences(metrics: Mapping[str, Any], fused: FusedModalities = NO_FUSION) -> list[str]:
     """A sentence for each of the two trained pairs that find each other best, and for the best emergent pair.
 
-    Where the data have no captions, another one says how often the right class in words is found. `metrics` are those
+    Where the data have no captions, another one says how often the right class in words is found; where they have
+    captions that are worded otherwise than the prompts of the classes, another one says that. `metrics` are those
     of `evaluate_split`. Of a trained pair the direction from the newer modality to the older one
     counts; the plain sum of a fusion's inputs, and fused modalities in emergent pairs, are left to the tables.
 
@@ -59,6 +62,7 @@ def outcome_sentences(metrics: Mapping[str, Any], fused: FusedModalities = NO_FU
         sentences.append(f"the best pair that was never trained: {_outcome(*best, retrieval[best], fused)}")
     if not any("text" in pair for pair in retrieval):
         sentences += _words_outcome(metrics.get("zero_shot") or {})
+    sentences += _wording_outcome((metrics.get("zero_shot") or {}).values())
     if tasks := (metrics.get("anchor") or {}).get("at_chance"):
         sentences.append(
             f"the anchor {metrics['anchor']['name']} does not know these data, it is at chance itself "
@@ -82,6 +86,18 @@ def _words_outcome(zero_shot: Mapping[str, Mapping[str, Any]]) -> list[str]:
         f"{_article(subject)} {subject} finds its class among {entry['num_classes']} in words in {hits} of {tries} "
         f"tries, by chance {chance}{_doubt(entry.get('ci95_top1'), entry['chance'])}"
     ]
+
+
+def _wording_outcome(zero_shot: Iterable[Mapping[str, Any]]) -> list[str]:
+    """A sentence where classes are put into words in another way than the captions of the data."""
+    for entry in sorted(zero_shot, key=lambda entry: entry.get("kind") == "anchor"):
+        if "other_caption" in entry:
+            caption = textwrap.shorten(entry["other_caption"], MAX_CAPTION_LENGTH, placeholder=" …")
+            return [
+                f"zero-shot classification asks for {entry['templates'][0]!r}, which is not how the captions are worded "
+                f"({caption!r}): it may be low for that alone; name prompts of your own (docs/own_data.md, Classes)"
+            ]
+    return []
 
 
 def _doubt(ci95: Sequence[float] | None, chance: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor
@@ -14,6 +15,7 @@ from bind.report.nearest import NUM_RESULTS, Gallery, GalleryQuery, gallery_quer
 from bind.types import Modality
 
 NUM_GALLERIES = 2
+NO_TEMPLATES: Mapping[Modality, Sequence[str]] = MappingProxyType({})
 
 
 def word_galleries(
@@ -24,6 +26,7 @@ def word_galleries(
     *,
     embed_text: Callable[[list[str]], Tensor],
     known: Collection[str] | None = None,
+    templates: Mapping[Modality, Sequence[str]] = NO_TEMPLATES,
     num_queries: int,
 ) -> list[Gallery]:
     """The nearest classes in words of queries spread evenly over the split; none where it has captions or no labels.
@@ -33,13 +36,17 @@ def word_galleries(
         labels: of the samples, in their order.
         label_sets: those of `evaluate_split`.
         known: the only texts that `embed_text` takes; None: any.
+        templates: modality → what its figures have around the labels, where these are the classes.
         num_queries: of each modality.
     """
     shown = [m for m in encoded if m in split.z]
     if "text" in split.z or not num_queries:
         return []
     if label_sets == {}:
-        label_sets = default_label_sets(shown, labels, known)
+        label_sets = {
+            modality: options | {"templates": templates.get(modality, options["templates"])}
+            for modality, options in default_label_sets(shown, labels, known).items()
+        }
     galleries: dict[Modality, Gallery] = {}
     for name, options in (label_sets or {}).items():
         label_set = LabelSet.of(name, options, labels)

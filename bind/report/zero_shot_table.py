@@ -24,10 +24,12 @@ def zero_shot_cells(metrics: Mapping[str, Any]) -> Cells:
             row += (format_score(entry.get("top5")), format_interval(entry.get("ci95_top5")))
         row = (*row, format_score(entry["chance"]), str(entry["num_classes"]), f"{entry['queries']}")
         sections.setdefault(SECTIONS.get(entry.get("kind", ""), ""), []).append(row)
+    templates = dict.fromkeys(template for entry in entries.values() for template in entry.get("templates", ()))
+    prompts = f" ({', '.join(map(repr, templates))})" if templates else ""
     top5 = ("top-5", "95 % CI") if with_top5 else ()
     return Cells(
         title=f"Zero-shot classification, {metrics.get('split', 'unnamed')} split",
-        caption="nearest class by its text prompts; a tie counts as wrong; chance: 1 / classes; "
+        caption=f"nearest class by its text prompts{prompts}; a tie counts as wrong; chance: 1 / classes; "
         + resampled_note("95 % CI", entries.values()),
         headers=("modality / labels", "top-1", "95 % CI", *top5, "chance", "classes", "queries"),
         sections=sections,

@@ -147,6 +147,7 @@ def write_pictures(
         config["data"]["zero_shot"],
         embed_text=functools.partial(binder.embed, "text"),
         known=known_texts(binder.anchor),
+        templates={m: entry["templates"] for m, entry in metrics["zero_shot"].items() if "templates" in entry},
         num_queries=options["num_gallery_queries"],
     )
     pngs = draw_run(run_dir, metrics, shown, values, suffix, fused=fused) | robustness_figures(run_dir, suffix)

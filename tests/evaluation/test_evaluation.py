@@ -12,6 +12,7 @@ from bind.evaluation.embedded import EmbeddedSplit
 from bind.fusion.late import LateFusion
 from bind.metrics import retrieval
 from bind.model.binder import Binder
+from bind.report.outcome import outcome_sentences
 from bind.report.tables import tables
 from bind.report.zero_shot_table import zero_shot_cells
 from bind.types import Pair, Sample
@@ -222,8 +223,26 @@ def test_labels_without_a_label_set_are_classes(binder, labelled, caplog):
     assert (entry["num_classes"], entry["label_set"], entry["kind"]) == (len(labels), "label", "trained")
     assert metrics["zero_shot"]["depth"]["kind"] == "emergent"
     assert "zero_shot/depth" in queries
-    assert "the labels of the samples are the classes (imu: '{}', depth: 'a photo of {}')" in caplog.text
-    assert {*zero_shot_cells(metrics).sections} == {"trained", "emergent"}
+    assert "are the classes (imu: 'a person {}', depth: 'a person {}'), in the words of the captions" in caplog.text
+    assert (entry["templates"], "other_caption" in entry) == (["a person {}", "someone is {}"], False)
+    cells = zero_shot_cells(metrics)
+    assert {*cells.sections} == {"trained", "emergent"}
+    assert "by its text prompts ('a person {}', 'someone is {}');" in cells.caption
+
+
+def test_captions_of_another_wording_than_the_prompts_are_said_in_a_sentence(binder, labelled):
+    class FreeTexts(Recordings):
+        def fetch(self, split, indices, modalities, rngs):
+            return [{"text": [f"we saw this at {i} o'clock"]} for i in indices]
+
+    metrics, _ = evaluated(binder, labelled, source=FreeTexts())
+    assert metrics["zero_shot"]["imu"]["templates"] == ["{}"]
+    *_, sentence = outcome_sentences(metrics)
+    assert sentence.startswith("Zero-shot classification asks for '{}', which is not how the captions are worded ")
+    assert "at 0 o'clock" in sentence and "prompts of your own" in sentence
+    own = {"activity": {"modalities": ["imu"], "templates": ["{}"], "classes": None}}
+    metrics, _ = evaluated(binder, labelled, source=FreeTexts(), label_sets=own)
+    assert not any("worded" in sentence for sentence in outcome_sentences(metrics)), "own prompts are the remedy"
 
 
 @pytest.mark.slow

@@ -56,3 +56,10 @@ def test_a_sound_has_the_words_of_its_class_first():
 def test_who_has_a_gallery_of_words(modalities, label_sets, num):
     assert len(galleries(split_with(*modalities), label_sets)) == num
     assert galleries(split_with(*modalities), label_sets, num_queries=0) == []
+
+
+def test_labels_are_in_the_words_that_the_figures_have():
+    split = split_with("audio")
+    templates = {"audio": ["i hear a {}", "a {}"]}
+    [gallery] = word_galleries(split, ["audio"], LABELS, {}, embed_text=embed_text, num_queries=2, templates=templates)
+    assert gallery.words == ["i hear a bird", "i hear a cat", "i hear a dog", "i hear a rain"]
