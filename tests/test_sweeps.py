@@ -23,6 +23,7 @@ from bind.commands.cli import CONFIG_DIR, SWEEP_PLUGINS, TRAIN_SCRIPT, main, run
 from bind.files.locks import lock_folder
 from bind.runs.jobs import train
 from bind.studies.sweeps.jobs import read_jobs, run_recorded
+from bind.training.callbacks.stop import TrainingStopped
 
 
 def column(run_dir, name):
@@ -262,8 +263,16 @@ def test_a_score_that_is_not_a_number_is_none(value, in_job, tmp_path):
     assert (job.status, job.score, job.overrides, job.monitor) == ("done", score, {"seed": "3"}, "val/mean_R@1")
 
 
-@pytest.mark.parametrize("ends", [KeyboardInterrupt(), SystemExit("lost\nmore"), MemoryError("full")])
-def test_whatever_ends_a_job_is_on_record(ends, in_job, tmp_path):
+@pytest.mark.parametrize(
+    ("ends", "status", "message"),
+    [
+        (KeyboardInterrupt(), "stopped", "KeyboardInterrupt"),
+        (TrainingStopped("SIGTERM", 3), "stopped", "stopped by SIGTERM after step 3"),
+        (SystemExit("lost\nmore"), "failed", "lost"),
+        (MemoryError("full"), "failed", "full"),
+    ],
+)
+def test_whatever_ends_a_job_is_on_record(ends, status, message, in_job, tmp_path):
     def job():
         (running,) = read_jobs(tmp_path)
         assert running.status == "running"
@@ -271,5 +280,5 @@ def test_whatever_ends_a_job_is_on_record(ends, in_job, tmp_path):
 
     with pytest.raises(type(ends)):
         run_recorded(job, "val/mean_R@1")
-    (failed,) = read_jobs(tmp_path)
-    assert (failed.status, failed.error) == ("failed", str(ends).split("\n")[0] or "KeyboardInterrupt")
+    (ended,) = read_jobs(tmp_path)
+    assert (ended.status, ended.error) == (status, message)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ from bind.data.datamodule import BindDataModule
 from bind.data.identity import changes_of_data
 from bind.training.callbacks.stop import TrainingStopped, stoppable
 from bind.training.checkpoints import last_checkpoint, read_checkpoint
+from bind.training.command_line import command_with, quoted
 from bind.training.hydra_private import MULTIRUN_FLAGS, current_job, is_multirun, job_arguments, jobs_of_sweep
 from bind.training.lightning_private import is_first_process
 
@@ -29,7 +29,7 @@ def command(run_dir: Path) -> str:
     """What goes on with the run, as it would be typed: `python train.py … run_dir=PATH ckpt=last`."""
     values = {"run_dir": str(run_dir), **({"ckpt": "last"} if last_checkpoint(run_dir).is_file() else {})}
     if (overrides := overrides_from_python.get()) is None:
-        return _command_line(job_arguments(), values)
+        return command_with(job_arguments(), values)
     kept = [override for override in overrides if override.partition("=")[0] not in values]
     return f"bind.train({[*kept, *(f'{name}={quoted(value)}' for name, value in values.items())]!r})"
 
@@ -114,15 +114,4 @@ def _rest_of_sweep() -> str:
         left = [f"{number} ({values})" for number, values in enumerate(own) if number > job.job.num]
         place += f", before {', '.join(left)}" if left else ", the last one"
     values = {"hydra.sweep.dir": Path(job.sweep.dir).resolve(), "ckpt": "auto"}
-    return f"{place}; go on with: {_command_line(sys.argv[1:], values)}"
-
-
-def _command_line(arguments: list[str], values: Mapping[str, Any]) -> str:
-    """The command with these values in the place of those that `arguments` may have for them."""
-    kept = [a for a in arguments if a.split("=")[0] not in values]
-    return shlex.join(["python", sys.argv[0], *kept, *(f"{name}={quoted(str(v))}" for name, v in values.items())])
-
-
-def quoted(value: str) -> str:
-    """In quotes where Hydra's grammar would take a character of it for more than a letter."""
-    return value if re.fullmatch(r"[\w/.:@%+-]+", value) else "'" + value.replace("'", r"\'") + "'"
+    return f"{place}; go on with: {command_with(sys.argv[1:], values)}"

@@ -30,9 +30,10 @@ from bind.training.callbacks.checkpoint_io import AtomicCheckpointIO
 from bind.training.callbacks.processes import NO_ANSWER, ProcessTimeoutError, stop_all_ranks_together
 from bind.training.callbacks.stop import wake_loader_workers
 from bind.training.checkpoints import own_weights
+from bind.training.command_line import quoted
 from bind.training.hydra_private import is_multirun, job_arguments, set_run_dir
 from bind.training.module import BindingModule
-from bind.training.resume import quoted, resume_hint
+from bind.training.resume import resume_hint
 
 log = logging.getLogger("bind")
 

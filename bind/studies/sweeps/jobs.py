@@ -1,4 +1,4 @@
-"""The records of a sweep's jobs, which its table is made of: written by each job, read when all are done."""
+"""Records of a sweep: its plan, written at its start, and what each job has left; its table is made of them."""
 
 from __future__ import annotations
 
@@ -25,14 +25,21 @@ from bind.files.locks import FolderInUseError, lock_folder
 from bind.files.plain_data import Kind, read_json, require_kinds
 from bind.files.writing import write_text
 from bind.processes.states import is_process_alive
-from bind.training.hydra_private import set_sweep_dir
+from bind.training.command_line import command_with
+from bind.training.hydra_private import jobs_of_sweep, set_sweep_dir
 
 RECORD = "sweep_job.json"
+PLAN = "sweep.json"
+PLAN_KINDS: dict[str, Kind] = {"jobs": list, "command": str}
 RECORD_KINDS: dict[str, Kind] = {"overrides": list, "host": str, "pid": int, "status": str}
+STATUSES = ("done", "running", "stopped", "failed", "not started")
+"""What became of a job, in the order of the table; stopped: by a signal, such as Ctrl-C."""
+OF_ONE_START = ("ckpt",)
+"""Keys that say how a job starts, not what it is."""
 
 
 class SweepFolder(Callback):
-    """A callback of Hydra that owns a sweep's folder from its start to its end, and keeps the path for the report.
+    """A callback of Hydra that owns a sweep's folder from its start to its end, and keeps its path and its plan.
 
     A name by the time that another sweep has taken gets a number behind it.
     """
@@ -61,6 +68,7 @@ class SweepFolder(Callback):
         if numbered != folder:
             set_sweep_dir(config, numbered)
         SweepFolder.path = numbered
+        write_plan(numbered, config.hydra.sweeper)
         # The Optuna that the sweeper's plugin takes says so at every start.
         warnings.filterwarnings("ignore", message=".*not compatible with SQLAlchemy 2.0")
 
@@ -74,7 +82,7 @@ class SweepJob:
 
     name: str
     overrides: dict[str, str]
-    status: str  # done, failed or running
+    status: str  # one of `STATUSES`
     monitor: str
     score: float | None = None  # the best value of `monitor`
     trained: float | None = None  # mean R@1 over the trained pairs of the held-out split
@@ -105,12 +113,52 @@ def run_recorded(job: Callable[[], float], monitor: str) -> float | None:
     try:
         value = job()
     except BaseException as error:
+        from bind.training.callbacks.stop import TrainingStopped  # loads lightning, which a command line must not
+
+        status = "stopped" if isinstance(error, TrainingStopped | KeyboardInterrupt) else "failed"
         message = str(error).removeprefix("error: ").strip().partition("\n")[0]
-        write(status="failed", error=message or type(error).__name__, seconds=round(time.perf_counter() - started, 1))
+        write(status=status, error=message or type(error).__name__, seconds=round(time.perf_counter() - started, 1))
         raise
     score = None if math.isnan(value) else value
     write(status="done", score=score, seconds=round(time.perf_counter() - started, 1))
     return score
+
+
+def write_plan(folder: Path, sweeper: Any) -> None:
+    """Write the jobs that a sweep will start, and the command that goes on with it, into its folder.
+
+    Only of Hydra's own sweeper: others choose a job when the one before has ended.
+    """
+    if not sweeper._target_.endswith(".BasicSweeper"):
+        return
+    values = {"hydra.sweep.dir": folder, "ckpt": "auto"}
+    plan = {"jobs": jobs_of_sweep(sweeper, sys.argv[1:]), "command": command_with(sys.argv[1:], values)}
+    write_text(folder / PLAN, json.dumps(plan, indent=2) + "\n")
+
+
+def read_plan(folder: Path) -> dict[str, Any]:
+    """The overrides of every job of a sweep and the command that goes on with it; {} where there is no plan."""
+    path = folder / PLAN
+    return require_kinds(read_json(path), PLAN_KINDS, str(path)) if path.is_file() else {}
+
+
+def _not_started(folder: Path, started: list[SweepJob]) -> list[SweepJob]:
+    """The jobs of the plan that have no record yet; a later job has the number of its place in the plan."""
+    done = [_without_start(job.overrides) for job in started]
+    planned = [(number, _assigned(overrides)) for number, overrides in enumerate(read_plan(folder).get("jobs", ()))]
+    return [
+        SweepJob(name=str(number), overrides=overrides, status="not started", monitor=started[0].monitor)
+        for number, overrides in planned
+        if not any(_without_start(overrides).items() <= of_job.items() for of_job in done)
+    ]
+
+
+def _assigned(overrides: list[str]) -> dict[str, str]:
+    return {key: value for key, _, value in (override.lstrip("+").partition("=") for override in overrides)}
+
+
+def _without_start(overrides: dict[str, str]) -> dict[str, str]:
+    return {key: value for key, value in overrides.items() if key not in OF_ONE_START}
 
 
 def has_jobs(folder: Path) -> bool:
@@ -118,14 +166,17 @@ def has_jobs(folder: Path) -> bool:
 
 
 def read_jobs(folder: Path) -> list[SweepJob]:
-    """The jobs below `folder`, best score first, then those without one; ValueError where there is none."""
+    """The jobs below `folder`, best score first, then those without one; ValueError where none has started.
+
+    Among them are those that the sweep had still to start when it ended, where its plan is known.
+    """
     jobs = [_read(path, path.parent.relative_to(folder).as_posix()) for path in folder.rglob(RECORD)]
     if not jobs:
         raise ValueError(f"{folder}: no job of a sweep there; pass the folder that python train.py -m … printed")
-    order = ["done", "running", "failed"]
+    jobs += _not_started(folder, jobs)
 
     def place(job: SweepJob) -> tuple[Any, ...]:
-        return order.index(job.status), job.score is None, -(job.score or 0.0), starting_order(job)
+        return STATUSES.index(job.status), job.score is None, -(job.score or 0.0), starting_order(job)
 
     return sorted(jobs, key=place)
 
@@ -143,7 +194,7 @@ def swept_keys(jobs: list[SweepJob]) -> list[str]:
 
 def _read(path: Path, name: str) -> SweepJob:
     record = require_kinds(read_json(path), RECORD_KINDS, str(path))
-    assigned = (override.lstrip("+").partition("=") for override in record.pop("overrides"))
+    overrides = _assigned(record.pop("overrides"))
     host, pid = record.pop("host"), record.pop("pid")
     if record["status"] == "running" and host == socket.gethostname() and not is_process_alive(pid):
         record |= {"status": "failed", "error": "its process ended without a message: was it killed?"}
@@ -153,7 +204,7 @@ def _read(path: Path, name: str) -> SweepJob:
     metrics = path.with_name("metrics.json")
     if record["status"] == "done" and metrics.is_file():
         held_out = _held_out(read_metrics(metrics))
-    return SweepJob(name=name, overrides={key: value for key, _, value in assigned}, **record, **held_out)
+    return SweepJob(name=name, overrides=overrides, **record, **held_out)
 
 
 def _held_out(metrics: dict[str, Any]) -> dict[str, Any]:

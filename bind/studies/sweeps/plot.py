@@ -16,6 +16,7 @@ from bind.studies.sweeps.jobs import SweepJob, starting_order, swept_keys
 
 _PANELS_A_ROW = 4
 _MOST_TICKS = 8  # more values than that, or longer ones, are an axis of numbers where they are numbers
+_MARKS = {"failed": ("x", WRONG), "stopped": ("s", FAINT), "running": ("^", FAINT)}  # of jobs without a score
 _LONGEST_TICK = 8  # characters; the values that a sampler draws are longer
 
 
@@ -74,7 +75,7 @@ def _draw_panel(ax: Axes, jobs: list[SweepJob], best: SweepJob, key: str, colour
         elif spaced and len(jobs) > len(ticks):
             x += 0.3 * (index * 0.618 % 1 - 0.5)  # beside each other, the same in every drawing
         if job.score is None:
-            marker, colour = ("x", WRONG) if job.status == "failed" else ("^", FAINT)
+            marker, colour = _MARKS.get(job.status, _MARKS["running"])
             ax.plot(x, 0.03, marker, color=colour, markersize=5, transform=ax.get_xaxis_transform(), zorder=4)
             continue
         colour = colours.get(seed, LINES[0])
@@ -128,8 +129,5 @@ def _legend(jobs: list[SweepJob], colours: dict[str, str]) -> list[Line2D]:
 
     entries = [mark(f"seed {seed}", "o", colour) for seed, colour in colours.items()] or [mark("job", "o", LINES[0])]
     entries += [mark("best", "o", ACCENT, 10, markerfacecolor="none"), Line2D([], [], color=INK, label="mean")]
-    if any(job.status == "failed" for job in jobs):
-        entries.append(mark("failed", "x", WRONG))
-    if any(job.status == "running" for job in jobs):
-        entries.append(mark("running", "^", FAINT))
+    entries += [mark(status, *marked) for status, marked in _MARKS.items() if any(j.status == status for j in jobs)]
     return entries

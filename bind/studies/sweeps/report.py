@@ -11,7 +11,7 @@ from statistics import fmean, stdev
 from bind.files.writing import write_text
 from bind.report.cells import MISSING, Cells, format_score
 from bind.report.terminal_table import print_cells
-from bind.studies.sweeps.jobs import SweepJob, read_jobs, swept_keys
+from bind.studies.sweeps.jobs import SweepJob, read_jobs, read_plan, swept_keys
 
 FOLD = "data.manifest"
 """The key that differs between the folds of a cross-validation: each fold is a table of its own."""
@@ -44,8 +44,10 @@ def report_sweep(folder: Path) -> None:
         print_cells(fold_cells(jobs))
     for job in jobs:
         if job.error:
-            print(f"job {job.name} failed: {job.error}")
-    plot_sweep(jobs, folder / "sweep.png")
+            print(f"job {job.name} {job.error if job.status == 'stopped' else f'failed: {job.error}'}")
+    plot_sweep([job for job in jobs if job.status != "not started"], folder / "sweep.png")
+    if any(job.status in ("stopped", "not started") for job in jobs) and (plan := read_plan(folder)):
+        print(f"go on with: {plan['command']}")
     print(f"sweep directory: {folder}")
 
 
@@ -71,7 +73,7 @@ def job_cells(jobs: list[SweepJob]) -> Cells:
         "are to be read, not chosen by"
     )
     return Cells(
-        title=f"Sweep, {len(jobs)} tried, best first",
+        title=f"Sweep, {_count([job.status != 'not started' for job in jobs])} tried, best first",
         caption=caption + ("; in all jobs: " + " ".join(same) if same else ""),
         headers=("rank", "job", *map(_header, keys), *_figure_headers(jobs), "seconds", "status"),
         sections={"": rows},
@@ -85,7 +87,7 @@ def setting_cells(jobs: list[SweepJob]) -> Cells:
     for values, group in settings_of(jobs).items():
         scored = [job for job in group if job.score is not None]
         figures = [[getattr(job, name) for job in scored] for name in ("score", "trained", "emergent")]
-        count = f"{len(scored)}" if len(scored) == len(group) else f"{len(scored)} of {len(group)}"
+        count = _count([job.score is not None for job in group])
         rows[values] = (_mean(figures[0]), (*(values or ("all jobs",)), *map(_mean_std, figures), count))
     ordered = sorted(rows.values(), key=lambda row: -1.0 if row[0] is None else row[0], reverse=True)
     return Cells(
@@ -104,10 +106,15 @@ def fold_cells(jobs: list[SweepJob]) -> Cells:
         for name in dict.fromkeys(name for job in group for name in job.figures):
             figures = [job.figures.get(name) for job in group]
             known = [figure for figure in figures if figure is not None]
-            row = (name, _mean_std(figures), format_score(min(known)), format_score(max(known)), f"{len(known)}")
+            count = _count([figure is not None for figure in figures])
+            row = (name, _mean_std(figures), format_score(min(known)), format_score(max(known)), count)
             sections.setdefault(heading, []).append(row)
     num_left_out = sum(not job.figures for job in jobs)
-    left_out = f"; {num_left_out} of {len(jobs)} jobs have no figures" if num_left_out else ""
+    left_out = (
+        f"; {num_left_out} of {len(jobs)} jobs have no figures (yet), so these are not the means of the whole sweep"
+        if num_left_out
+        else ""
+    )
     return Cells(
         title=f"Held-out figures, mean ± standard deviation over {repetitions(jobs)}",
         caption="± is the spread between them, which is not the interval of a fold: metrics.json of each has that; a "
@@ -132,10 +139,12 @@ def settings_of(jobs: list[SweepJob]) -> dict[tuple[str, ...], list[SweepJob]]:
 
 
 def repetitions(jobs: list[SweepJob]) -> str:
-    """What a setting is repeated over, such as "4 folds" or "3 seeds and folds"."""
+    """What a setting is repeated over, such as "4 folds", "2 of 4 folds" where others are not done."""
     keys = [key for key in REPEATED if key in swept_keys(jobs)]
-    num_values = len({job.overrides.get(keys[0]) for job in jobs}) if len(keys) == 1 else 0
-    return f"{num_values} {REPEATED[keys[0]]}" if num_values else " and ".join(REPEATED[key] for key in keys)
+    if len(keys) > 1:
+        return " and ".join(REPEATED[key] for key in keys)
+    done = {job.overrides.get(keys[0]) for job in jobs if job.score is not None or job.figures}
+    return f"{_count([value in done for value in {job.overrides.get(keys[0]) for job in jobs}])} {REPEATED[keys[0]]}"
 
 
 def write_csv(jobs: list[SweepJob], path: Path) -> None:
@@ -177,6 +186,11 @@ def _short(value: str | None) -> str:
         return f"{float(value):.4g}" if len(value) > 8 else value
     except ValueError:
         return value
+
+
+def _count(are_there: list[bool]) -> str:
+    """`3`, or `2 of 3` where some are missing."""
+    return f"{sum(are_there)}" if all(are_there) else f"{sum(are_there)} of {len(are_there)}"
 
 
 def _mean(values: list[float | None]) -> float | None:

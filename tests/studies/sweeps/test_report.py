@@ -9,11 +9,12 @@ import sys
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from omegaconf import OmegaConf
 from PIL import Image
 
 from bind.commands.cli import main
 from bind.studies.sweeps import plot as sweep_plot
-from bind.studies.sweeps.jobs import RECORD, read_jobs, starting_order, swept_keys
+from bind.studies.sweeps.jobs import RECORD, read_jobs, starting_order, swept_keys, write_plan
 from bind.studies.sweeps.plot import plot_sweep
 from bind.studies.sweeps.report import fold_cells, job_cells, report_sweep, setting_cells
 
@@ -135,12 +136,66 @@ def test_folds_end_with_the_mean_of_every_figure(tmp_path, capsys):
     assert [row[0] for row in cells.sections[""]] == list(expected)
     for row in cells.sections[""]:
         x = expected[row[0]]
-        assert row[1:] == (f"{x.mean():.3f} ± {x.std(ddof=1):.3f}", f"{x.min():.3f}", f"{x.max():.3f}", "3")
-    assert "over 4 folds" in cells.title
+        assert row[1:] == (f"{x.mean():.3f} ± {x.std(ddof=1):.3f}", f"{x.min():.3f}", f"{x.max():.3f}", "3 of 4")
+    assert "over 3 of 4 folds" in cells.title
     assert "1 of 4 jobs have no figures" in cells.caption
     report_sweep(tmp_path)
     printed = capsys.readouterr().out
     assert printed.index("Sweep, 4 tried") < printed.index("Held-out figures, mean") < printed.index("job 3 failed")
+
+
+BASIC = {"_target_": "hydra._internal.core_plugins.basic_sweeper.BasicSweeper", "params": None}
+FOLDS = ["-m", "data=manifest", "data.manifest=a.csv,b.csv,c.csv", "seed=0", "~logger", "+x='a b'"]
+
+
+@pytest.fixture
+def stopped_folds(tmp_path, monkeypatch):
+    """Folds of which one is done, one was stopped by Ctrl-C and one has never started."""
+    monkeypatch.setattr(sys, "argv", ["train.py", *FOLDS])
+    write_plan(tmp_path, OmegaConf.create(BASIC))
+    same = {"data": "manifest", "seed": 0, "~logger": "", "+x": "'a b'"}
+    pairs = {"audio_to_image": {"R@1": 0.5, "kind": "trained"}}
+    write_job(tmp_path, 0, same | {"data.manifest": "a.csv"}, 0.4, retrieval=pairs)
+    stopped = {"status": "stopped", "error": "stopped by SIGINT after step 3", "seconds": 9.0}
+    write_job(tmp_path, 1, same | {"data.manifest": "b.csv"}, **stopped)
+    return tmp_path
+
+
+def test_a_stopped_sweep_says_what_is_missing_and_how_it_goes_on(stopped_folds, capsys):
+    jobs = read_jobs(stopped_folds)
+    assert [(job.name, job.status) for job in jobs] == [("0", "done"), ("1", "stopped"), ("2", "not started")]
+    assert swept_keys(jobs) == ["data.manifest"]
+    report_sweep(stopped_folds)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Sweep, 2 of 3 tried" in printed
+    assert "mean ± standard deviation over 1 of 3 folds" in printed
+    assert "2 of 3 jobs have no figures (yet), so these are not the means of the whole sweep" in printed
+    assert "job 1 stopped by SIGINT after step 3 go on with: python train.py -m" in printed
+    assert f"hydra.sweep.dir={stopped_folds} ckpt=auto" in printed
+    assert "failed" not in printed
+    assert fold_cells(jobs).sections[""] == [("R@1 audio_to_image", "0.500", "0.500", "0.500", "1 of 3")]
+    assert setting_cells(jobs).sections[""][0][-1] == "1 of 3"
+    assert (stopped_folds / "sweep.png").stat().st_size > 0
+
+
+def test_a_sweep_that_has_gone_on_is_whole(stopped_folds, capsys):
+    same = {"data": "manifest", "seed": 0, "~logger": "", "+x": "'a b'", "ckpt": "auto"}
+    (stopped_folds / "1" / RECORD).unlink()
+    (stopped_folds / "1" / "metrics.json").unlink()
+    (stopped_folds / "1").rmdir()
+    for number, fold in ((1, "b.csv"), (2, "c.csv")):
+        write_job(stopped_folds, number, same | {"data.manifest": fold}, 0.5)
+    jobs = read_jobs(stopped_folds)
+    assert [job.status for job in jobs] == ["done"] * 3
+    report_sweep(stopped_folds)
+    printed = capsys.readouterr().out
+    assert "over 3 folds" in printed
+    assert "go on with" not in printed
+
+
+def test_a_sweeper_that_chooses_as_it_goes_has_no_plan(tmp_path):
+    write_plan(tmp_path, OmegaConf.create({"_target_": "hydra_plugins.optuna.OptunaSweeper"}))
+    assert not list(tmp_path.iterdir())
 
 
 def test_folds_of_several_settings_are_averaged_apart(tmp_path):
