@@ -13,11 +13,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from bind.report.style import INK, figure, line_style
+from bind.report.style import FAINT, INK, figure, line_style
 
 Curve = tuple[np.ndarray, np.ndarray]
 """Steps (N,) ascending and values (N,)."""
 
+ONE_POINT = "logged once: a longer training, or trainer.log_every_n_steps=1, makes it a curve"
+"""What a panel says whose curves have a single point each."""
 _NOISY_POINTS = 60  # a curve with more points is drawn faint, with its moving mean on top
 
 
@@ -112,6 +114,9 @@ def _draw_panel(ax: Axes, panel: _Panel, curves: dict[str, Curve], titles: Mappi
         ax.set_ylim(0, 1)
     elif all(math.isclose(values.min(), values.max(), rel_tol=1e-6) for _, values in curves.values()):
         ax.margins(y=0.5)
+    shown = [*curves.values(), *([mean] if mean is not None else [])]
+    if all(len(steps) == 1 for steps, _ in shown):
+        ax.text(0.5, 0.94, ONE_POINT, transform=ax.transAxes, ha="center", va="top", color=FAINT)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.03), ncols=1 + (len(curves) > 12), handlelength=2.6)
 

@@ -71,11 +71,17 @@ def _gallery(gallery: Gallery, values: SplitValues, media: Media) -> dict[str, A
         return {
             "key": values.sample(row).key,
             "caption": values.caption(row),
+            "facts": values.facts(modality, position),
             "media": media.numbers(modality, [position])[0],
         }
 
     def word(position: int) -> dict[str, Any]:
-        return {"key": gallery.words[position], "caption": "", "media": media.add_text(gallery.words[position])}
+        return {
+            "key": gallery.words[position],
+            "caption": "",
+            "facts": [],
+            "media": media.add_text(gallery.words[position]),
+        }
 
     media.numbers(gallery.query, [query.position for query in gallery.rows])
     if not gallery.words:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from bind.evaluation.embedded import EmbeddedSplit
 from bind.media.kinds import ARRAY_SUFFIXES
 from bind.media.pictures import open_image
 from bind.report.style import DEPTH, coloured
-from bind.types import Clip, Modality, Sample, SensorRecording, Source, StoredVector, Transform, Waveform
+from bind.types import Clip, FileSource, Modality, Sample, SensorRecording, Source, StoredVector, Transform, Waveform
 
 LARGEST_PICTURE_PX = 224
 SHOWN_SECONDS = 5.0
@@ -46,6 +48,20 @@ class SplitValues:
         """A few words for a sample: its group, label or key."""
         sample = self.sample(row)
         return sample.group or sample.label or sample.key
+
+    def facts(self, modality: Modality, position: int) -> list[str]:
+        """What a value is known by: the key of its sample, its file as the table names it, and its owners."""
+        row = int(self.split.rows[modality][position])
+        sample, source = self.sample(row), self.places[row][0]
+        values = sample.values.get(modality, ())
+        number = position - int(torch.searchsorted(self.split.rows[modality], row))
+        facts = [f"key {sample.key}"]
+        if number < len(values) and isinstance(clip := values[number], Clip):
+            folder = source.path.parent if isinstance(source, FileSource) and isinstance(source.path, Path) else None
+            facts.append(str(clip).removeprefix(f"{folder}{os.sep}"))
+        if sample.owners:
+            facts.append(f"owner{'s' * (len(sample.owners) > 1)} {', '.join(sample.owners)}")
+        return facts
 
     def fetch(self, modality: Modality, positions: Sequence[int]) -> list[Any]:
         """The drawable values behind these vectors of a modality."""

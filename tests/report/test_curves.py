@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bind.report.curves import _moving_mean, plot_curves, read_curves
+from bind.report.curves import ONE_POINT, _moving_mean, plot_curves, read_curves
 
 LOG = """epoch,step,train/loss/audio-image,train/scale/audio-image,val/audio_to_image/R@1,val/mean_R@1,lr-AdamW
 0,0,5.5,14.3,,,0.1
@@ -41,6 +41,17 @@ def test_draws_a_panel_for_each_quantity_that_was_logged(log, tmp_path):
     log.write_text("epoch,step,train/loss/audio-image\n0,0,5.5\n0,1,nan\n")
     plot_curves(log, tmp_path / "one.png")
     assert size(tmp_path / "plots" / "three.png")[1] == pytest.approx(3 * size(tmp_path / "one.png")[1], abs=3)
+
+
+def test_a_curve_of_one_point_says_how_it_gets_more(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(
+        "matplotlib.axes.Axes.text", lambda ax, x, y, text, **style: said.append((ax.get_title(), text))
+    )
+    log = tmp_path / "metrics.csv"
+    log.write_text("epoch,step,train/loss/a-b,val/mean_R@1\n0,0,5.5,\n0,3,,0.2\n0,6,,0.3\n")
+    plot_curves(log, tmp_path / "curves.png")
+    assert said == [("Training loss", ONE_POINT)]
 
 
 @pytest.mark.slow

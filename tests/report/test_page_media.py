@@ -83,3 +83,14 @@ def test_galleries_and_points_share_their_media(source):
     assert with_gallery["media"][row["hits"][1]["media"]]["text"] == first.values["text"][1]
     assert row["hits"][1]["key"] == first.key
     assert [cell["relevant"] for cell in row["hits"]] == [True, False, False]
+
+
+def test_an_item_of_a_gallery_is_known_by_key_file_and_owner(source):
+    values = pages.values_of(source)
+    sample = next(sample for sample in source.samples("test") if "audio" in sample.values)
+    gallery = pages.one_gallery(values.split, "audio", "text")
+    row = shown(source, galleries=[gallery])["galleries"][0]["rows"][0]
+    file = sample.values["audio"][0].path.relative_to(source.path.parent)
+    assert row["query"]["facts"] == [f"key {sample.key}", str(file), f"owner {sample.owners[0]}"]
+    assert all(cell["facts"][0] == f"key {cell['key']}" for cell in row["hits"])
+    assert not any(str(source.path.parent) in fact for cell in row["hits"] for fact in cell["facts"])

@@ -2,7 +2,8 @@ function galleryCell(cell, modality, heading, kind) {
   return element("div", { class: `cell ${kind}`, "data-key": cell.key },
     element("p", { class: "rank" }, heading),
     mediaElement(page.media[cell.media], `${modality}: ${cell.caption}`),
-    element("p", { class: "caption" }, cell.caption));
+    element("p", { class: "caption" }, cell.caption),
+    ...cell.facts.map((fact) => element("p", { class: "fact" }, fact)));
 }
 
 function galleryRow(row, gallery) {
