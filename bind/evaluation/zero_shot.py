@@ -32,9 +32,9 @@ def zero_shot_figures(
 
     See `LabelSet` for what a set is; without any, the samples' own labels are one (`default_label_sets`), and None
     leaves classification out. Where labels are the classes, `templates` are what was put around them: those of the
-    data's captions, where these are made of templates; where they are not, `other_caption` is one of them. `kind`: `trained` where the loss saw the modality with text, `anchor` where it is the
-    anchor's own, `emergent` else. Samples with other labels are left out; where a sample may have several, all that
-    have any are ranked.
+    data's captions, where these are made of templates; where they are not, `other_caption` is one of them. `kind`:
+    `trained` where the loss saw the modality with text, `anchor` where it is the anchor's own, `emergent` else. Samples
+    with other labels are left out; where a sample may have several, all that have any are ranked.
 
     Raises:
         ValueError: where a set is not right, or no sample of the split has a label of it.
@@ -117,4 +117,4 @@ def zero_shot_figures(
 def as_pair(entry: Mapping[str, Any]) -> dict[str, Any]:
     """A zero-shot figure as `transfer` takes a pair of a modality and words; at best every class is found."""
     renamed = {"R@1": entry["top1"], "chance_R@1": entry["chance"], "ceiling_R@1": 1.0}
-    return renamed | {name: entry[name] for name in ("kind", "clusters")}
+    return renamed | {name: entry[name] for name in ("kind", "clusters", "resampled")}

@@ -11,13 +11,29 @@ Shapes: N values, M figures, C clusters, B resamples.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
-# With fewer, an interval of a share near 0 or 1 whose clusters differ much holds the truth too seldom.
 MIN_CLUSTERS = 10
+"""With fewer, an interval of a share near 0 or 1 whose clusters differ much holds the truth too seldom: no verdict."""
 _DRAWS_AT_ONCE = 1 << 22
+
+
+def why_undecided(figures: Mapping[str, Any]) -> str:
+    """Why figures whose intervals are over so few clusters give no verdict; "" where there are enough, or none named.
+
+    Examples:
+        >>> why_undecided({"clusters": 2, "resampled": "owners"})
+        'too few owners to conclude: 2'
+        >>> why_undecided({"clusters": 115, "resampled": "groups"})
+        ''
+    """
+    num_clusters = figures.get("clusters", MIN_CLUSTERS)
+    if num_clusters >= MIN_CLUSTERS:
+        return ""
+    return f"too few {figures.get('resampled', 'clusters')} to conclude: {num_clusters}"
 
 
 def bootstrap_ci(

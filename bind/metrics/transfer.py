@@ -24,7 +24,8 @@ def transfer(pairs: Mapping[str, Mapping[str, Any]], draws: Mapping[str, np.ndar
 
     Returns:
         `measure`, `trained`, `emergent` (None without such pairs), `emergent_of_trained` with its 95 % interval (None
-        where there is no ratio: no pair of a kind, or trained ones no better than chance), and the numbers of pairs.
+        where there is no ratio: no pair of a kind, or trained ones no better than chance), and the numbers of pairs;
+        with a ratio `clusters`, the least of any pair, and what is `resampled` there.
     """
     counted = {name: entry for name, entry in pairs.items() if entry["kind"] in ("trained", "emergent")}
     exact = all("ceiling_R@1" in entry for entry in counted.values())
@@ -39,13 +40,13 @@ def transfer(pairs: Mapping[str, Mapping[str, Any]], draws: Mapping[str, np.ndar
         if members:
             means_B[kind] = np.mean([(draws[n] - chance[n]) / room[n] for n in members], axis=0)
     trained, emergent = means["trained"], means["emergent"]
-    ratio = bounds = None
+    ratio = bounds = fewest = None
     if trained is not None and emergent is not None and trained > 1e-6:
         ratio = emergent / trained
         # A resample in which trained pairs are at chance has no ratio, also where rounding leaves a trace of one.
         usable = means_B["trained"] > 1e-6
-        num_clusters = min(entry["clusters"] for entry in counted.values())
-        bounds = list(interval(means_B["emergent"][usable] / means_B["trained"][usable], num_clusters))
+        fewest = min(counted.values(), key=lambda entry: entry["clusters"])
+        bounds = list(interval(means_B["emergent"][usable] / means_B["trained"][usable], fewest["clusters"]))
     return {
         "measure": "share of the ceiling at R@1" if exact and counted else "R@1 above chance",
         "trained": trained,
@@ -55,4 +56,5 @@ def transfer(pairs: Mapping[str, Mapping[str, Any]], draws: Mapping[str, np.ndar
         "trained_pairs": len(names["trained"]),
         "emergent_pairs": len(names["emergent"]),
         "pairs_that_share_nothing": len(counted) - len(open_pairs),
+        **({name: fewest[name] for name in ("clusters", "resampled") if name in fewest} if fewest else {}),
     }

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bind.evaluation.fused import NO_FUSION, FusedModalities, plain_sum
+from bind.metrics.bootstrap import why_undecided
 from bind.types import Modality
 
 WORDS = {
@@ -83,8 +84,8 @@ def _words_outcome(zero_shot: Mapping[str, Mapping[str, Any]]) -> list[str]:
     modality = key.partition("/")[0]
     subject = WORDS.get(modality, modality)
     return [
-        f"{_article(subject)} {subject} finds its class among {entry['num_classes']} in words in {hits} of {tries} "
-        f"tries, by chance {chance}{_doubt(entry.get('ci95_top1'), entry['chance'])}"
+        f"{_article(subject)} {subject} finds its class, out of {entry['num_classes']} given in words, in {hits} of "
+        f"{tries} tries, by chance {chance}{_doubt(entry, entry.get('ci95_top1'), entry['chance'])}"
     ]
 
 
@@ -94,14 +95,17 @@ def _wording_outcome(zero_shot: Iterable[Mapping[str, Any]]) -> list[str]:
         if "other_caption" in entry:
             caption = textwrap.shorten(entry["other_caption"], MAX_CAPTION_LENGTH, placeholder=" …")
             return [
-                f"zero-shot classification asks for {entry['templates'][0]!r}, which is not how the captions are worded "
-                f"({caption!r}): it may be low for that alone; name prompts of your own (docs/own_data.md, Classes)"
+                f"zero-shot classification asks for {entry['templates'][0]!r}, which is not how the captions are "
+                f"worded ({caption!r}): it may be low for that alone; name prompts of your own (docs/own_data.md, "
+                "Classes)"
             ]
     return []
 
 
-def _doubt(ci95: Sequence[float] | None, chance: float) -> str:
-    """What to say of a figure whose 95 % interval holds what chance gives."""
+def _doubt(entry: Mapping[str, Any], ci95: Sequence[float] | None, chance: float) -> str:
+    """What to say of a figure of too few people or recordings, or whose 95 % interval holds what chance gives."""
+    if reason := why_undecided(entry):
+        return f" ({reason})"
     return " (no real difference)" if ci95 is not None and ci95[0] <= chance <= ci95[1] else ""
 
 
@@ -116,7 +120,7 @@ def _outcome(query: Modality, pool: Modality, entry: Mapping[str, Any], fused: F
     among = f" ({entry['label']})" if "label" in entry else ""
     outcome = (
         f"{_article(subject)} {subject} finds its {_words(pool, fused)}{among} in {hits} of {tries} tries, by chance "
-        f"{chance}{_doubt(entry.get('ci95_R@1'), entry['chance_R@1'])}"
+        f"{chance}{_doubt(entry, entry.get('ci95_R@1'), entry['chance_R@1'])}"
     )
     if "ceiling_R@1" not in entry:
         return outcome

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bind.evaluation.fused import NO_FUSION, FusedModalities, pair_title
-from bind.metrics.bootstrap import MIN_CLUSTERS
+from bind.metrics.bootstrap import MIN_CLUSTERS, why_undecided
 from bind.report.cells import Cells, format_interval, format_score
 from bind.report.leakage_table import leakage_note
+from bind.report.outcome import WORDS
 from bind.types import Modality
 
 SECTIONS = {"trained": "trained", "emergent": "emergent", "anchor": "the anchor's own"}
@@ -47,12 +48,9 @@ def retrieval_cells(metrics: Mapping[str, Any], fused: FusedModalities = NO_FUSI
         )
     titles = [row[0] for rows in sections.values() for row in rows]
     notes += [note for sign, note in _SIGNS.items() if any(sign in title for title in titles)]
-    if copies := {pool: entry["pool_copies"] for (_, pool), entry in retrieval.items() if "pool_copies" in entry}:
-        counts = ", ".join(f"{count} of {pool}" for pool, count in copies.items())
-        notes.append(
-            f"equal values are one item of a pool: {counts} equal another; data.one_per_group=true ranks one item of "
-            "each group"
-        )
+    if with_copies := {pool: entry for (_, pool), entry in retrieval.items() if "pool_copies" in entry}:
+        notes += [_copies_note(pool, entry) for pool, entry in with_copies.items()]
+        notes.append("data.one_per_group=true ranks one item of each group")
     if note := summary_note(metrics):
         notes.append(note)
     if "leakage" in metrics:
@@ -63,6 +61,15 @@ def retrieval_cells(metrics: Mapping[str, Any], fused: FusedModalities = NO_FUSI
         headers=(*headers, "queries\n/pool"),
         sections=sections,
     )
+
+
+def _copies_note(pool: Modality, entry: Mapping[str, Any]) -> str:
+    """Such as "92 of 96 pictures equal another picture, so the pool has 4"."""
+    num_copies, num_items = entry["pool_copies"], entry["pool"]
+    word = {**WORDS, "text": "text", "video": "video"}.get(pool)
+    what, other = (f"{word}s", f"another {word}") if word else (f"values of {pool}", "another")
+    verb = "equals" if num_copies == 1 else "equal"
+    return f"{num_copies} of {num_copies + num_items} {what} {verb} {other}, so the pool has {num_items}"
 
 
 def title_with_label(title: str, entry: Mapping[str, Any]) -> str:
@@ -78,10 +85,11 @@ def summary_note(metrics: Mapping[str, Any]) -> str:
     lo, hi = summary["ci95_emergent_of_trained"]
     measure = summary["measure"].replace("the ceiling", "the best")
     pairs = "pair" if summary["emergent_pairs"] == 1 else "pairs"
+    reason = why_undecided(summary)
     return (
         f"emergent pairs reach {summary['emergent_of_trained']:.2f} ({lo:.2f}–{hi:.2f}) of trained ones: mean "
         f"{measure} {summary['emergent']:.2f} over {summary['emergent_pairs']} {pairs} against "
-        f"{summary['trained']:.2f} over {summary['trained_pairs']}"
+        f"{summary['trained']:.2f} over {summary['trained_pairs']}" + (f" ({reason})" if reason else "")
     )
 
 
@@ -92,8 +100,8 @@ def resampled_note(figure: str, entries: Iterable[Mapping[str, Any]]) -> str:
         clusters = [entry["clusters"]] if "clusters" in entry else []
         sizes.setdefault(entry.get("resampled", "queries"), set()).update(clusters)
     over = " or ".join(f"{_range(counts)} {name}".lstrip() for name, counts in sorted(sizes.items()))
-    few = any(count < MIN_CLUSTERS for counts in sizes.values() for count in counts)
-    note = f" (under {MIN_CLUSTERS}: too few, the truth may well lie outside)" if few else ""
+    few = any(why_undecided({"clusters": count}) for counts in sizes.values() for count in counts)
+    note = f" (under {MIN_CLUSTERS}: too few to conclude, the truth may well lie outside)" if few else ""
     return f"{figure}: bootstrap over {over}{note}"
 
 

@@ -55,7 +55,7 @@ def multi_label_cells(metrics: Mapping[str, Any]) -> Cells:
         title=f"Zero-shot classification into several classes, {metrics.get('split', 'unnamed')} split",
         caption="mAP: mean over classes of the average precision of all samples ranked by the class's prompts; a tie "
         "counts as wrong; chance: of a random order; "
-        + (f"{left_out} classes without samples left out; " if left_out else "")
+        + (f"{left_out} {'class' if left_out == 1 else 'classes'} without samples left out; " if left_out else "")
         + resampled_note("95 % CI", entries.values()),
         headers=("modality / labels", "mAP", "95 % CI", "chance", "classes", "samples"),
         sections={"": rows},

@@ -14,7 +14,7 @@ import numpy as np
 
 from bind.evaluation import QueryResults
 from bind.files.writing import write_text
-from bind.metrics.bootstrap import MIN_CLUSTERS, interval, resampled_means, resampled_medians
+from bind.metrics.bootstrap import MIN_CLUSTERS, interval, resampled_means, resampled_medians, why_undecided
 from bind.report.cells import Cells
 from bind.report.queries import read_queries
 from bind.report.terminal_table import print_cells
@@ -181,6 +181,7 @@ def differences(task: str, a: QueryResults, b: QueryResults) -> list[Difference]
     for figure, mean_a, mean_b, draws in rows:
         lo, hi = interval(draws, num_clusters)
         above, below = "AB" if figure in LOWER_IS_BETTER else "BA"
+        is_undecided = bool(why_undecided({"clusters": num_clusters}))
         compared.append(
             Difference(
                 task=task,
@@ -190,7 +191,7 @@ def differences(task: str, a: QueryResults, b: QueryResults) -> list[Difference]
                 b=float(mean_b),
                 difference=float(mean_b - mean_a),
                 ci95=(lo, hi),
-                better="" if num_clusters < MIN_CLUSTERS else above if lo > 0 else below if hi < 0 else "",
+                better="" if is_undecided else above if lo > 0 else below if hi < 0 else "",
                 queries=len(same),
                 clusters=num_clusters,
                 resampled=a.resampled,
@@ -213,10 +214,10 @@ def difference_cells(compared: Sequence[Difference], figures: Sequence[str], spl
         ranks = d.figure in LOWER_IS_BETTER
         row = [f"{x:.1f}" if ranks else f"{x:.3f}" for x in (d.a, d.b)]
         row += [f"{x:+.1f}" if ranks else f"{x:+.3f}" for x in (d.difference, *d.ci95)]
-        verdict = f"too few {d.resampled} to decide" if d.clusters < MIN_CLUSTERS else d.better or "–"
+        verdict = why_undecided(asdict(d)).partition(":")[0] or d.better or "–"
         sizes = f"{d.queries}/{d.clusters} {d.resampled}"
         sections.setdefault(d.figure, []).append((d.title, *row[:3], f"{row[3]} … {row[4]}", verdict, sizes))
-    decided = [d for d in shown if d.clusters >= MIN_CLUSTERS]
+    decided = [d for d in shown if not why_undecided(asdict(d))]
     undecided = {d.task for d in shown} - {d.task for d in decided}
     verdicts, notes = [], ["95 % CI: paired bootstrap over what is named last, the same resamples for A and B"]
     if decided or not shown:
@@ -227,7 +228,7 @@ def difference_cells(compared: Sequence[Difference], figures: Sequence[str], spl
         )
     if undecided:
         verdicts.append(f"{len(undecided)} task{'s' if len(undecided) > 1 else ''} cannot be decided")
-        notes.append(f"too few to decide: intervals over under {MIN_CLUSTERS} miss the truth too often")
+        notes.append(f"too few to conclude: intervals over under {MIN_CLUSTERS} miss the truth too often")
     return Cells(
         title=f"B − A, {split_name} split: {', '.join(verdicts)}",
         caption="; ".join(notes),

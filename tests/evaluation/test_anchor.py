@@ -19,6 +19,8 @@ def entry(low, chance, kind="anchor", **more):
         (entry(0.0, 1.0), False),  # a pool of one says nothing
         ({"ci95_top1": [0.1, 0.3], "chance": 0.1}, True),
         ({"ci95_map": [0.2, 0.3], "chance": 0.1}, False),
+        ({"ci95_top1": [0.1, 0.3], "chance": 0.1, "clusters": 10}, True),
+        ({"ci95_top1": [0.0, 0.9], "chance": 0.1, "clusters": 2}, False),  # wide whatever the anchor knows
     ],
 )
 def test_chance_is_what_the_interval_holds(figures, expected):

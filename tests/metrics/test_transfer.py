@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from bind.metrics.transfer import transfer
+from bind.report.retrieval_table import summary_note
 
 
 def entry(r1, kind, chance=0.0, **more):
@@ -28,6 +29,17 @@ def test_emergent_pairs_as_a_share_of_trained_ones():
     lo, hi = summary["ci95_emergent_of_trained"]
     assert lo < summary["emergent_of_trained"] < hi
     assert (summary["measure"], summary["trained_pairs"], summary["emergent_pairs"]) == ("R@1 above chance", 2, 1)
+
+
+def test_the_ratio_is_of_as_many_clusters_as_the_pair_with_the_fewest():
+    pairs = {
+        "a_to_image": entry(0.9, "trained", clusters=12, resampled="owners"),
+        "a_to_b": entry(0.5, "emergent", clusters=3, resampled="groups"),
+    }
+    summary = transfer(pairs, draws(pairs))
+    assert (summary["clusters"], summary["resampled"]) == (3, "groups")
+    assert "(too few groups to conclude: 3)" in summary_note({"summary": summary})
+    assert "clusters" not in transfer({"a_to_b": pairs["a_to_b"]}, draws(pairs))
 
 
 def test_ceilings_count_where_all_are_known_and_pairs_that_share_nothing_do_not():

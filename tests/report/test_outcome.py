@@ -80,6 +80,27 @@ def test_what_may_be_chance_is_said_to_be(low, high, doubt):
     ]
 
 
+@pytest.mark.parametrize(
+    ("clusters", "resampled", "doubt"),
+    [
+        (1, "owners", " (too few owners to conclude: 1)"),
+        (2, "owners", " (too few owners to conclude: 2)"),
+        (9, "samples", " (too few samples to conclude: 9)"),
+        (10, "owners", " (no real difference)"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["trained", "emergent"])
+def test_few_people_conclude_nothing_whatever_their_interval_says(clusters, resampled, doubt, kind):
+    figures = entry(0.2, kind, queries=50, chance=0.1) | {"clusters": clusters, "resampled": resampled}
+    for interval in ([0.0, 0.3], [0.15, 0.3]):
+        said = doubt if clusters < 10 or interval[0] < 0.1 else ""
+        [sentence] = outcome((("audio", "image"), figures | {"ci95_R@1": interval}))
+        assert sentence.endswith(f"in 10 of 50 tries, by chance 5{said}.")
+        zero_shot = {"top1": 0.2, "chance": 0.1, "num_classes": 10, "ci95_top1": interval}
+        [sentence] = outcome_sentences({"zero_shot": {"audio": figures | zero_shot}})
+        assert sentence.endswith(f"in 10 of 50 tries, by chance 5{said}.")
+
+
 def test_classes_in_words_have_a_sentence_where_there_are_no_captions():
     def of_words(top1, kind="emergent", **more):
         return {"top1": top1, "chance": 0.25, "num_classes": 4, "queries": 200, "kind": kind, **more}
@@ -92,7 +113,7 @@ def test_classes_in_words_have_a_sentence_where_there_are_no_captions():
     }
     retrieval = {("audio", "image"): entry(0.2)}
     *_, sentence = outcome_sentences({"retrieval": retrieval, "zero_shot": zero_shot})
-    assert sentence == "A sound finds its class among 4 in words in 80 of 100 tries, by chance 25."
+    assert sentence == "A sound finds its class, out of 4 given in words, in 80 of 100 tries, by chance 25."
     [sentence] = outcome_sentences({"zero_shot": {"imu": zero_shot["imu"]}})
     assert sentence.endswith("in 30 of 100 tries, by chance 25 (no real difference).")
     with_captions = {"retrieval": retrieval | {("audio", "text"): entry(0.1, "emergent")}, "zero_shot": zero_shot}

@@ -72,19 +72,34 @@ def test_the_footnote_says_what_a_hit_is_and_what_was_resampled():
 
 
 @pytest.mark.parametrize(
+    ("pool", "copies", "note"),
+    [
+        ("image", 92, "92 of 96 pictures equal another picture, so the pool has 4"),
+        ("text", 1, "1 of 5 texts equals another text, so the pool has 4"),
+        ("eeg", 2, "2 of 6 values of eeg equal another, so the pool has 4"),
+    ],
+)
+def test_copies_in_a_pool_are_said_in_a_sentence(pool, copies, note):
+    entries = {("audio", pool): entry(pool=4, pool_copies=copies), ("imu", pool): entry(pool=4, pool_copies=copies)}
+    caption = retrieval_cells({"retrieval": entries}).caption
+    assert caption.count(note) == 1
+    assert caption.count("data.one_per_group=true ranks one item of each group") == 1
+
+
+@pytest.mark.parametrize(
     ("resampled", "note"),
     [
         ([("groups", 115), ("groups", 115)], "115 groups"),
         ([("owners", 10), ("owners", 10)], "10 owners"),
         (
             [("owners", 9), ("owners", 9)],
-            "9 owners (under 10: too few, the truth may well lie outside)",
+            "9 owners (under 10: too few to conclude, the truth may well lie outside)",
         ),
         ([("owners", 12), ("owners", 100), ("owners", 30)], "12–100 owners"),
         ([("owners", 12), ("groups", 115), ("owners", 40)], "115 groups or 12–40 owners"),
         (
             [("owners", 2), ("groups", 115)],
-            "115 groups or 2 owners (under 10: too few, the truth may well lie outside)",
+            "115 groups or 2 owners (under 10: too few to conclude, the truth may well lie outside)",
         ),
     ],
 )

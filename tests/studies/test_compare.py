@@ -112,7 +112,7 @@ def test_a_difference_over_few_owners_is_shown_without_a_verdict(tmp_path, capsy
     shown = [line for line in text.splitlines() if "x → y" in line]
     assert len(shown) == 2
     assert all(" … " in line for line in shown)
-    assert all(line.split()[-7:] == ["too", "few", "owners", "to", "decide", "60/2", "owners"] for line in shown)
+    assert all(line.split()[-7:] == ["too", "few", "owners", "to", "conclude", "60/2", "owners"] for line in shown)
     alone = [
         run(tmp_path / n, {"x_to_y": results(r, clusters=np.arange(NUM) % 3)}) for n, r in (("c", 0.2), ("d", 0.9))
     ]

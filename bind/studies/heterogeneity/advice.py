@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from bind.metrics.bootstrap import why_undecided
 from bind.studies.heterogeneity.show import titles
 
 
@@ -85,6 +86,8 @@ def advise_fusion_head(pair: Mapping[str, Any]) -> str:
     best, alone = max(pair["alone"].items(), key=lambda item: item[1])
     if pair["deserves_a_head"]:
         return f"{join_names(pair['inputs'])} deserve a fusion head, {gain}: fusion=attention fusion.inputs=[{inputs}]"
+    if reason := why_undecided(pair):
+        return f"whether {join_names(pair['inputs'])} deserve a fusion head can't be said ({reason}), {gain}"
     if alone > max(pair["plain_sum"], pair["learned"]):
         return f"{join_names(pair['inputs'])} need no fusion: {best} alone tells more ({alone:.2f} bits), {gain}"
     return f"{join_names(pair['inputs'])} need no fusion head, {gain}: fusion=early fusion.inputs=[{inputs}]"

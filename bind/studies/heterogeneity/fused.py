@@ -18,6 +18,7 @@ from bind.fusion.attention import AttentionFusion
 from bind.fusion.early import EarlyFusion
 from bind.fusion.inputs import fused_name
 from bind.metrics import bootstrap_ci
+from bind.metrics.bootstrap import why_undecided
 from bind.metrics.heterogeneity import Heterogeneity
 from bind.metrics.usable_information import UsableInformation, usable_information
 from bind.studies.heterogeneity.starts import learning_rate_share, random_state
@@ -165,7 +166,7 @@ def learn_fusions(
 
     A pair deserves a head where the mean gain of the learned fusion over the plain sum is more than its spread over
     seeds and its 95 % interval over validation samples, redrawn by group, is above 0: few queries can flatter all seeds
-    alike.
+    alike, and too few groups decide nothing.
     """
     fusions = [[make_fusion(task, parts, seed) for task in tasks] for seed in seeds]
     figures = []
@@ -176,7 +177,9 @@ def learn_fusions(
             advance()
         gains_SQ = torch.stack([batches.bits_Q - plain.bits_Q for batches in learned])
         gain, spread = float(gains_SQ.mean()), float(gains_SQ.mean(dim=1).std())
-        low, high = bootstrap_ci(gains_SQ.mean(dim=0).numpy(), task.query_groups[plain.queries_Q].numpy())
+        groups_Q = task.query_groups[plain.queries_Q].numpy()
+        low, high = bootstrap_ci(gains_SQ.mean(dim=0).numpy(), groups_Q)
+        resampled = {"resampled": "groups", "clusters": len(np.unique(groups_Q))}
         figures.append(
             {
                 "inputs": list(task.inputs),
@@ -189,7 +192,8 @@ def learn_fusions(
                 "gain": gain,
                 "gain_std": spread,
                 "ci95_gain": [low, high],
-                "deserves_a_head": gain > spread and low > 0,
+                "deserves_a_head": gain > spread and low > 0 and not why_undecided(resampled),
+                **resampled,
             }
         )
     return figures, fusions

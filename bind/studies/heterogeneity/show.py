@@ -13,6 +13,7 @@ from matplotlib.colors import Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from bind.metrics.bootstrap import MIN_CLUSTERS, why_undecided
 from bind.report.cells import Cells
 from bind.report.style import ACCENT, HEAT, INK, figure
 
@@ -99,14 +100,15 @@ def fused_cells(study: Mapping[str, Any]) -> Cells:
                 f"{pair['learned']:.3f}",
                 f"{pair['gain']:+.3f} ± {pair['gain_std']:.3f}",
                 f"{low:+.3f} to {high:+.3f}",
-                "yes" if pair["deserves_a_head"] else "no",
+                "yes" if pair["deserves_a_head"] else "?" if why_undecided(pair) else "no",
             )
         )
     return Cells(
         title=f"Learned fusion of frozen embeddings, {study['split']} split",
         caption="usable information in bits per sample, of samples that have both inputs; gain of attention fusion "
         f"over the plain sum, ± standard deviation over {len(study['seeds'])} seeds; 95 % CI: bootstrap over groups; "
-        "a head is deserved where the gain is more than its spread and the interval above 0",
+        "a head is deserved where the gain is more than its spread and the interval above 0; ?: "
+        f"under {MIN_CLUSTERS} groups, too few to conclude",
         headers=("fused → target", "first\nalone", "second\nalone", "plain\nsum", "learned", "gain", "95 % CI", "head"),
         sections={"": rows},
     )

@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bind.metrics.bootstrap import why_undecided
 from bind.report.cells import Cells
+from bind.report.retrieval_table import resampled_note
 from bind.studies.robustness.show import PLAIN_SUM, Curve, main_tasks
 
 
 def noise_cells(study: Mapping[str, Any]) -> list[Cells]:
     """One table of trained pairs and zero-shot tasks, a section per modality and kind of noise; none without noise."""
     sections: dict[str, list[tuple[str, ...]]] = {}
+    intervals: list[Mapping[str, Any]] = []
     for modality, curves in study["noise"].items():
         for curve in curves.values():
             rows: list[tuple[str, ...]] = []
             for name in main_tasks(curve["tasks"]):
                 points = curve["tasks"][name]["points"]
                 first, last = points[0], points[-1]
+                intervals.append(curve["tasks"][name] | last)
                 low, high = last["ci95_R@1"]
                 what = f"{modality} {name}" if "label_set" in curve["tasks"][name] else f"{modality} → {name}"
                 scores = (
@@ -32,7 +36,8 @@ def noise_cells(study: Mapping[str, Any]) -> list[Cells]:
         return []
     caption = (
         "R@1, or top-1 accuracy of zero-shot; queries disturbed, pool clean; half at: where the curve has lost half of "
-        "what it was above chance, between levels along a straight line; emergent pairs are in the file and the plots"
+        "what it was above chance, between levels along a straight line; emergent pairs are in the file and the plots; "
+        + resampled_note("95 % CI", intervals)
     )
     headers = ("query → pool", "undisturbed", "half at", "at the worst", "95 % CI", "chance", "queries\n/pool")
     return [Cells(f"Noise, {study['split']} split", caption, headers, sections)]
@@ -80,15 +85,18 @@ def _heads_table(
     fusion = study["fusion"]
     columns = {"undisturbed": (next(iter(fusion["missing"].values())), 0), **chosen}
     sections: dict[str, list[tuple[str, ...]]] = {}
+    intervals: list[Mapping[str, Any]] = []
     for task in main_tasks(fusion["tasks"]):
         rows: list[tuple[str, ...]] = []
         for head in fusion["heads"]:
             points = [curve["tasks"][task][head][place] for curve, place in columns.values()]
+            intervals += [fusion["tasks"][task] | point for point in points]
             rows.append((head, *(f"{point['R@1']:.3f}{_sign(head, point)}" for point in points)))
         sections[task if "label_set" in fusion["tasks"][task] else f"→ {task}"] = rows
     return Cells(
         f"{' and '.join(fusion['inputs'])} fused, {study['split']} split: {title}",
-        f"R@1, or top-1 of zero-shot; ▲ ▼: above or below the plain sum by more than chance, at 95 %{note}",
+        "R@1, or top-1 of zero-shot; ▲ ▼: above or below the plain sum by more than chance; "
+        f"{resampled_note('95 % CI', intervals)}{note}",
         ("head", *columns),
         sections,
     )
@@ -96,4 +104,4 @@ def _heads_table(
 
 def _sign(head: str, point: Mapping[str, Any]) -> str:
     low, high = point["ci95_above_plain_sum"]
-    return "" if head == PLAIN_SUM or low <= 0 <= high else "▲" if low > 0 else "▼"
+    return "" if head == PLAIN_SUM or why_undecided(point) or low <= 0 <= high else "▲" if low > 0 else "▼"

@@ -20,7 +20,10 @@ from bind.types import Embeddings, Modality, stable_id
 KS = (1, 5, 10)
 
 Figures = dict[str, Any]
-"""`R@k`, its `ci95_R@k` and `chance_R@k`, `queries` and `pool`; R@1 of a zero-shot task is its top-1 accuracy."""
+"""`R@k`, its `ci95_R@k` and `chance_R@k`, `queries`, `pool`, and the number of `clusters` behind the intervals.
+
+R@1 of a zero-shot task is its top-1 accuracy.
+"""
 
 
 def point(split: EmbeddedSplit, task: RankingTask, modality: Modality, z_ND: Tensor) -> Figures:
@@ -33,7 +36,7 @@ def point(split: EmbeddedSplit, task: RankingTask, modality: Modality, z_ND: Ten
     )
     found = ranking.summary(task.cluster_N[rows_Q])
     of_k = [f"{name}R@{k}" for name in ("", "ci95_", "chance_") for k in KS]
-    return {name: found[name] for name in (*of_k, "queries", "pool")}
+    return {name: found[name] for name in (*of_k, "queries", "pool", "clusters")}
 
 
 class FusedQueries:
@@ -114,7 +117,7 @@ def summaries(ranks: Mapping[str, Tensor], clusters_Q: np.ndarray) -> dict[str, 
     columns = zip(columns_QM.T, resampled_means(columns_QM, cluster_Q, num_clusters=len(names)).T, strict=True)
     found: dict[str, Figures] = {}
     for head in hits:
-        found[head] = {}
+        found[head] = {"clusters": len(names)}
         for name in (*(f"R@{k}" for k in KS), "above_plain_sum"):
             values_Q, draws_B = next(columns)
             mean = float(values_Q.mean())

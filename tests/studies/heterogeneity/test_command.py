@@ -289,6 +289,14 @@ def test_advice_is_silent_on_what_noise_hides(capsys):
     assert "need no fusion: imu alone tells more (2.00 bits)" in words
 
 
+def test_few_groups_give_no_advice_on_a_head(capsys):
+    few = {"deserves_a_head": False, "resampled": "groups", "clusters": 3}
+    words, shown = verdict(of_matrix(own=2.0, other=1.9), capsys, **few)
+    assert "whether audio and imu deserve a fusion head can't be said (too few groups to conclude: 3)" in words
+    assert "fusion=" not in words
+    assert "?: under 10 groups" in " ".join(shown.split())
+
+
 @pytest.mark.slow
 def test_the_advised_share_is_a_key_of_the_config():
     made = runs.config("encoder/audio=transformer", "encoder/imu=transformer", "encoder.imu.share=audio")

@@ -38,7 +38,7 @@ MILD_AND_BAD = {
     "image_blur": (0.01, 0.2),
     "depth_holes": (0.05, 0.9),
 }
-FIGURES = [f"{name}R@{k}" for name in ("", "ci95_", "chance_") for k in (1, 5, 10)] + ["queries", "pool"]
+FIGURES = [f"{name}R@{k}" for name in ("", "ci95_", "chance_") for k in (1, 5, 10)] + ["queries", "pool", "clusters"]
 LEVELS = {
     "levels.audio_snr_db": [10],
     "levels.imu_gaps": [0.5],
