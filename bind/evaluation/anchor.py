@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bind.metrics.bootstrap import why_undecided
 from bind.types import Modality
 
 SURE_CHANCE = 0.9
@@ -15,18 +14,12 @@ SURE_CHANCE = 0.9
 def is_at_chance(entry: Mapping[str, Any]) -> bool:
     """Whether the 95 % intervals of a retrieval or zero-shot figure hold its chance level, at every depth there is.
 
-    Intervals over too few clusters hold it whatever the anchor knows, and conclude nothing.
-
     Examples:
         >>> is_at_chance({"ci95_R@1": [0.0, 0.1], "chance_R@1": 0.05, "ci95_R@10": [0.4, 0.6], "chance_R@10": 0.5})
         True
         >>> is_at_chance({"ci95_top1": [0.3, 0.5], "chance": 0.1})
         False
-        >>> is_at_chance({"ci95_top1": [0.0, 0.9], "chance": 0.1, "clusters": 2})
-        False
     """
-    if why_undecided(entry):
-        return False
     if "top1" in entry or "ci95_top1" in entry:
         return bool(entry["ci95_top1"][0] <= entry["chance"])
     if "ci95_map" in entry and "chance" in entry:

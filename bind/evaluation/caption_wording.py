@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bind.data.sources.sample_table import has_modality, labels_of
+from bind.data.sources.sample_table import has_modality
 from bind.evaluation.label_sets import label_phrase, split_labels
 from bind.types import Source
 
 MAX_SAMPLES = 500
-"""So many samples with a label and a caption are read, evenly spread over each source."""
+"""So many samples with a caption are looked at, evenly spread over each source."""
 MAX_TEMPLATES = 8
 MIN_SHARE = 0.5
 """Of the captions that have to be made of templates."""
@@ -76,17 +76,16 @@ def _template_of(label: str, caption: str) -> str | None:
 
 
 def _labelled_captions(source: Source, split: str) -> list[tuple[str, str]]:
-    """Label and caption of samples that are of one class and have both."""
+    """Label and caption of samples that are of one class and have both, of those that are looked at."""
     samples = source.samples(split)
-    labels = labels_of(samples)
-    rows = [
-        i for i in np.flatnonzero(has_modality(samples, "text")).tolist() if len(split_labels(labels[i], True)) == 1
-    ]
-    drawn = [rows[i] for i in np.linspace(0, len(rows) - 1, min(MAX_SAMPLES, len(rows))).astype(int)]
+    with_text = np.flatnonzero(has_modality(samples, "text"))
+    drawn = with_text[np.linspace(0, len(with_text) - 1, min(MAX_SAMPLES, len(with_text))).astype(int)].tolist()
+    label_of = {i: samples[i].label for i in drawn}
+    drawn = [i for i in drawn if len(split_labels(label_of[i], multi_label=True)) == 1]
     values = source.fetch(split, drawn, ["text"], None) if drawn else []
     return [
-        (str(labels[row]), text)
-        for row, of_row in zip(drawn, values, strict=True)
-        for text in of_row.get("text", ())
+        (str(label_of[i]), text)
+        for i, of_sample in zip(drawn, values, strict=True)
+        for text in of_sample.get("text", ())
         if isinstance(text, str)
     ]

@@ -65,9 +65,15 @@ def outcome_sentences(metrics: Mapping[str, Any], fused: FusedModalities = NO_FU
         sentences += _words_outcome(metrics.get("zero_shot") or {})
     sentences += _wording_outcome((metrics.get("zero_shot") or {}).values())
     if tasks := (metrics.get("anchor") or {}).get("at_chance"):
+        entries = [*retrieval.values(), *(metrics.get("zero_shot") or {}).values()]
+        own = [entry for entry in entries if entry.get("kind") == "anchor" and "clusters" in entry]
+        doubts = [why_undecided(entry) for entry in own]
+        doubt = f"; {doubts[0]}" if doubts and all(doubts) else ""
+        knows = "seems not to" if doubt else "does not"
         sentences.append(
-            f"the anchor {metrics['anchor']['name']} does not know these data, it is at chance itself "
-            f"({', '.join(tasks)}): untrained words can't work with it; choose another anchor, or train with text",
+            f"the anchor {metrics['anchor']['name']} {knows} know these data, it is at chance itself "
+            f"({', '.join(tasks)}{doubt}): untrained words can't work with it; choose another anchor, or train with "
+            "text",
         )
     return [f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences]
 

@@ -19,8 +19,6 @@ def entry(low, chance, kind="anchor", **more):
         (entry(0.0, 1.0), False),  # a pool of one says nothing
         ({"ci95_top1": [0.1, 0.3], "chance": 0.1}, True),
         ({"ci95_map": [0.2, 0.3], "chance": 0.1}, False),
-        ({"ci95_top1": [0.1, 0.3], "chance": 0.1, "clusters": 10}, True),
-        ({"ci95_top1": [0.0, 0.9], "chance": 0.1, "clusters": 2}, False),  # wide whatever the anchor knows
     ],
 )
 def test_chance_is_what_the_interval_holds(figures, expected):
@@ -44,3 +42,12 @@ def test_it_is_said_after_what_came_out():
     first, sentence = outcome_sentences(metrics)
     assert first.startswith("A sound finds its picture in 10 of 20 tries")
     assert sentence.startswith("The anchor toy does not know these data, it is at chance itself (image → text): ")
+
+
+@pytest.mark.parametrize(("clusters", "verdict"), [(10, "does not know"), (8, "seems not to know")])
+def test_few_groups_make_it_a_suspicion(clusters, verdict):
+    own = entry(0.0, 0.1, clusters=clusters, resampled="groups", **{"R@1": 0.1, "queries": 20})
+    metrics = {"anchor": {"name": "toy", "at_chance": ["image → text"]}, "retrieval": {("image", "text"): own}}
+    [sentence] = outcome_sentences(metrics)
+    assert sentence.startswith(f"The anchor toy {verdict} these data, it is at chance itself (image → text")
+    assert ("; too few groups to conclude: 8)" in sentence) == (clusters == 8)
