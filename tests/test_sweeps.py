@@ -185,8 +185,9 @@ def test_a_job_that_fails_with_other_processes_ends_the_sweep(recordings, tmp_pa
     assert stopped == "error: a file is broken\nthe rest of the sweep is not run"
     assert [path.name for path in (tmp_path / "sweep").iterdir() if path.is_dir()] == ["0"]
     assert "LOCAL_RANK" not in os.environ
-    (job,) = table(tmp_path / "sweep")
+    job, rest = table(tmp_path / "sweep")
     assert (job["status"], job["error"]) == ("failed", "a file is broken")
+    assert (rest["job"], rest["seed"], rest["status"]) == ("1", "1", "not started")
 
 
 # Choices of configs/sweep

@@ -79,7 +79,7 @@ def jobs_of_sweep(sweeper: Any, arguments: Sequence[str]) -> list[list[str]]:
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    swept = [a for a in arguments if "=" in a and not a.startswith(("-", "hydra."))]
+    swept = [a for a in arguments if ("=" in a or a.startswith("~")) and not a.startswith(("-", "hydra."))]
     params = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
     [jobs] = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides([*params, *swept]), None)
     return [list(job) for job in jobs]

@@ -22,8 +22,14 @@ REPEATED = {"seed": "seeds", FOLD: "folds"}
 def main(arguments: list[str]) -> None:
     """`bindspace sweep-report PATH`."""
     if len(arguments) != 1 or arguments[0].startswith("-"):
-        print("usage: bindspace sweep-report PATH   (the folder that a sweep's last line named)", file=sys.stderr)
-        raise SystemExit(0 if arguments in (["-h"], ["--help"]) else 2)
+        status = 0 if arguments in (["-h"], ["--help"]) else 2
+        print(
+            "usage: bindspace sweep-report PATH\n\n"
+            "Make the table and the plot of a sweep (python train.py -m …) again.\n"
+            "PATH is the folder that the last line of the sweep names.",
+            file=sys.stdout if status == 0 else sys.stderr,
+        )
+        raise SystemExit(status)
     report_sweep(Path(arguments[0]))
 
 
@@ -38,7 +44,7 @@ def report_sweep(folder: Path) -> None:
     jobs = read_jobs(folder)
     write_csv(jobs, folder / "sweep.csv")
     print_cells(job_cells(jobs))
-    if set(REPEATED) & set(swept_keys(jobs)):
+    if set(REPEATED) & set(swept_keys(jobs)) and any(job.score is not None for job in jobs):
         print_cells(setting_cells(jobs))
     if FOLD in swept_keys(jobs) and any(job.figures for job in jobs):
         print_cells(fold_cells(jobs))
