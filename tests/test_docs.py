@@ -6,6 +6,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -95,6 +96,30 @@ def test_the_code_of_the_page_on_anchors_runs(tmp_path, monkeypatch, capsys):
     shown = capsys.readouterr().out
     assert "1.0000" in shown, "the looked-up vector of a text is its own"
     sys.modules.pop("my_space")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_reads_well_in_a_checkout(page):
+    """Where nothing is made for the site: links lead to files, and nothing but plain Markdown is in the text."""
+    assert documents.broken_links(page) == []
+    if page.parent.name != "reference":
+        assert re.findall(r"^(?:--8<--|!!!|\?\?\?|:::).*|#only-\w+", page.read_text(), flags=re.MULTILINE) == []
+
+
+def test_the_page_on_an_own_sensor_shows_the_example():
+    script = (documents.ROOT / "examples" / "own_sensor.py").read_text()
+    assert documents.blocks((DOCS / "own_sensor.md").read_text(), "python") == [script]
+
+
+def test_links_to_files_of_a_checkout_are_links_to_pages_on_the_site(reference):
+    assert all((DOCS / target.partition("#")[0]).exists() for target in reference.PAGES_OF_THE_SITE)
+    for name, link, expected in (
+        ("index.md", "../configs", "reference/config.md"),
+        ("reference/python.md", "../../SECURITY.md", "../security.md"),
+        ("index.md", "https://example.org/configs", "https://example.org/configs"),
+    ):
+        page = SimpleNamespace(file=SimpleNamespace(src_uri=name))
+        assert reference.on_page_markdown(f"[a]({link})", page, None, None) == f"[a]({expected})"
 
 
 @pytest.mark.slow

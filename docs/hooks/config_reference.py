@@ -1,7 +1,8 @@
 """Pages that are made from the repository when the site is built: config keys, commands, changelog and the like.
 
-MkDocs calls `on_files`. Nothing is kept by hand: keys, values and comments come from configs/. The meaning of a key
-without a comment comes from the `Args:` of the class that its `_target_` names, or from another file of its group.
+MkDocs calls `on_files` and `on_page_markdown`. Nothing is kept by hand: keys, values and comments come from configs/.
+The meaning of a key without a comment comes from the `Args:` of the class that its `_target_` names, or from another
+file of its group.
 """
 
 from __future__ import annotations
@@ -20,6 +21,12 @@ ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "configs"
 PACKAGE = ROOT / "bind"
 COPIES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md", "SECURITY.md": "security.md"}
+PAGES_OF_THE_SITE = {
+    "../configs": "reference/config.md",
+    "../README.md#commands": "reference/commands.md",
+    **{f"../{name}": page for name, page in COPIES.items()},
+}
+"""What a page of docs/ links to in a checkout → what that is on the site."""
 TITLES = {
     "anchor": "the frozen towers",
     "data": "where samples come from",
@@ -287,3 +294,11 @@ def on_files(files: Any, config: Any) -> Any:
     for target, text in made.items():
         files.append(File.generated(config, target, content=text))
     return files
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
+    """A page with links to the pages that the site has in place of a checkout's files."""
+    depth = page.file.src_uri.count("/")
+    for target, name in PAGES_OF_THE_SITE.items():
+        markdown = markdown.replace(f"]({'../' * depth}{target})", f"]({'../' * depth}{name})")
+    return markdown
