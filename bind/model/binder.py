@@ -44,6 +44,7 @@ from bind.model.description import (
     read_description,
 )
 from bind.model.encoder_and_head import build_encoder_and_head
+from bind.model.summary import summarise
 from bind.model.trunks import share_trunks
 from bind.terminal import printable_errors
 from bind.types import Batch, Clip, Embeddings, Inputs, LoadedPart, Modality, Transform
@@ -155,6 +156,9 @@ class Binder(nn.Module):
         of_chosen = {part: {m: config[part][m] for m in chosen} for part in ("encoder", "transform")}
         kept = {**config, **of_chosen, "version": CONFIG_VERSION}
         return cls(anchor, encoders, heads, transforms, fusion=fusion, config=kept, share=share, train=train, lora=lora)
+
+    def __repr__(self) -> str:
+        return summarise(self)
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
