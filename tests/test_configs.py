@@ -8,6 +8,7 @@ import lightning as L
 import numpy as np
 import pytest
 import soundfile
+import yaml
 from omegaconf import OmegaConf
 from PIL import Image
 from support import runs
@@ -90,6 +91,21 @@ def test_an_experiment_composes_also_in_tiny(experiment, debug):
     assert all(m in config["encoder"] and m in config["transform"] for m in config["modalities"])
     active = [name for name, pair in config["pairs"].items() if pair["weight"] > 0]
     assert any(set(name.split("-")) <= encodable for name in active)
+
+
+def test_tiny_leaves_encoders_as_they_are_chosen():
+    """A size of one encoder is an unknown key, or a wrong one, for another: pretrained ones, copies of a tower."""
+    sets = yaml.safe_load((CONFIG_DIR / "debug" / "tiny.yaml").read_text())
+    assert not {"encoder", "transform", "anchor", "head", "fusion"} & set(sets)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("modality", ["audio", "imu"])
+def test_every_encoder_composes_in_tiny(modality):
+    for choice in sorted(path.stem for path in (CONFIG_DIR / "encoder" / modality).glob("*.yaml")):
+        width = {f"transform.{modality}.width": 8} if choice == "vectors" else {}
+        more = [f"transform/{modality}=vectors"] if width else []
+        refuse_wrong_keys(resolved("debug=tiny", f"encoder/{modality}={choice}", *more, **width))
 
 
 def test_what_several_configs_share_is_no_choice():

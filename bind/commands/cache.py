@@ -5,10 +5,9 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from bind.build import ANY_CLASS, build
 from bind.cache.build import CacheOptions, build_cache, cacheable_modalities, format_bytes
@@ -22,6 +21,7 @@ from bind.model.frozen import frozen_encoder_of
 from bind.report.cells import Cells
 from bind.report.terminal_table import print_cells
 from bind.runs.directory import as_list
+from bind.runs.interpolations import resolved
 from bind.runs.parts import make_sources
 from bind.training.lightning_private import is_first_process
 from bind.types import FrozenTower, Source
@@ -35,7 +35,7 @@ def cache(cfg: DictConfig) -> None:
     Raises:
         ValueError: for data, an anchor, an encoder or a place that can't be used, or where nothing can be cached.
     """
-    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    config = resolved(cfg)
     options = CacheOptions.from_config({**config["cache"], "build": True})
     if options.dir is None:
         raise ValueError("cache.dir=null keeps nothing: name a folder")

@@ -16,6 +16,7 @@ from bind.data.sources.shards.patterns import absolute_shards
 from bind.files.locks import FolderInUseError, lock_folder
 from bind.files.plain_data import Kind, require_kinds, require_plain_yaml
 from bind.files.writing import remove_failed_start
+from bind.runs.interpolations import resolved
 from bind.runs.ownership import refuse_links
 from bind.terminal import printable_errors
 from bind.training.hydra_private import current_job, is_multirun, output_dir, set_run_dir
@@ -108,7 +109,7 @@ def prepare_run_dir(cfg: DictConfig) -> tuple[Path, dict[str, Any]]:
             cfg.data.manifests[name] = str(Path(path).resolve())
         if cfg.data.get("shards"):
             cfg.data.shards = absolute_shards(cfg.data.shards)
-    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    config = resolved(cfg)
     config["modalities"] = as_list(config["modalities"])
     for group, key in LISTS_OF_NAMES:
         if isinstance((config[group] or {}).get(key), str):

@@ -19,6 +19,7 @@ from bind.data.transforms.depth import DepthTransform
 from bind.data.transforms.imagebind import ImageBindAudioTransform
 from bind.data.transforms.imu import ImuTransform
 from bind.data.transforms.thermal import ThermalTransform
+from bind.runs.interpolations import resolved
 from bind.runs.vector_choices import choose_vectors
 from bind.types import Anchor, Clip, Modality, Transform
 
@@ -36,8 +37,7 @@ def training_transforms(overrides: Sequence[str] = (), config_dir: Path | None =
         ValueError: for an option that there is not.
     """
     config = _compose(overrides, config_dir)
-    options = OmegaConf.to_container(config.transform, resolve=True)
-    assert isinstance(options, dict)
+    options = resolved(config.transform)
     transforms: dict[Modality, Transform] = {str(m): build(o, trust=ANY_CLASS) for m, o in options.items() if o}
     # Its processor belongs to an anchor; what it opens does not depend on that.
     return {"image": ImageTransform(None), **transforms}
