@@ -150,7 +150,7 @@ def build_cache(
             entries[position, split, modality] = entry
     if show and options.dir and places:
         log.info(
-            "%s cache: found %d of %d (source, split, modality) in %s",
+            "%s cache: %d of %d parts (source, split, modality) were there already, in %s",
             "feature" if features else "anchor",
             num_finished,
             len(places),

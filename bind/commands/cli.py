@@ -42,7 +42,9 @@ class Command:
 
 
 COMMANDS = {
-    "evaluate": Command("bind.runs.jobs:evaluate", "run=PATH [split=test] [manifest=FILE]", "evaluate a run again"),
+    "evaluate": Command(
+        "bind.runs.jobs:evaluate", "run=PATH [split=test] [manifest=FILE]", "evaluate a finished run again"
+    ),
     "probe": Command(
         "bind.studies.probe.command:probe",
         "run=PATH [k=[1,2,4,8,16]] [draws=5]",
@@ -51,17 +53,17 @@ COMMANDS = {
     "robustness": Command(
         "bind.studies.robustness.command:robustness",
         "run=PATH [kinds=[audio_snr_db]]",
-        "what noise and missing inputs do, as curves",
+        "measure what noise and missing inputs do, as curves",
     ),
     "heterogeneity": Command(
         "bind.studies.heterogeneity.command:heterogeneity",
         "run=PATH [steps=40] [seeds=[0,1,2]]",
-        "which modalities are alike, which pairs deserve a fusion",
+        "say which modalities are alike and which pairs deserve a fusion",
     ),
     "embed": Command(
         "bind.commands.embed:embed",
         "run=PATH manifest=FILE|files=PATTERN out=FILE.parquet",
-        "write vectors of a manifest's samples, or of files",
+        "embed a table's samples, or files, and write the vectors",
     ),
     "cache": Command(
         "bind.commands.cache:cache",
@@ -71,12 +73,12 @@ COMMANDS = {
     "cached": Command(
         "bind.commands.cached:cached",
         "[delete=[FOLDER,...]]",
-        "list the anchor cache, delete what is named",
+        "list what is in the anchor cache, or delete some of it",
     ),
     "leakage": Command(
         "bind.studies.leakage:leakage",
         "run=PATH [split=test]",
-        "what a split shares with all that a run was trained on",
+        "find what a split shares with all that a run was trained on",
     ),
     "compare": Command(
         "bind.studies.compare:main",
@@ -86,19 +88,19 @@ COMMANDS = {
     ),
     "convert": Command(
         "bind.commands.convert:main",
-        "imagebind FILE OUT [half=true]",
+        "imagebind|languagebind PLACE OUT",
         "turn published weights into a binder",
         is_hydra=False,
     ),
     "pack": Command(
         "bind.commands.pack:pack",
         "manifest=FILE out=FOLDER [shard_megabytes=256]",
-        "pack a manifest into WebDataset shards",
+        "pack a table and its files into WebDataset shards",
     ),
     "doctor": Command(
         "bind.studies.doctor.command:main",
         "MANIFEST [--json FILE] [--anchor NAME]",
-        "say what is wrong with a manifest and its files",
+        "say what is wrong with a table of samples and its files",
         is_hydra=False,
     ),
     "sensor-import": Command(
@@ -110,7 +112,7 @@ COMMANDS = {
     "sweep-report": Command(
         "bind.studies.sweeps.report:main",
         "PATH",
-        "the table and the plot of a sweep (train -m …) again",
+        "make the table and the plot of a sweep (train -m …) again",
         is_hydra=False,
     ),
 }
@@ -118,11 +120,17 @@ COMMANDS = {
 
 def usage() -> str:
     train = ("train", "[overrides]", "train, evaluate the best checkpoint, write a run directory")
-    lines = ["usage: bindspace COMMAND [KEY=VALUE ...]", ""]
+    lines = [
+        "usage: bindspace COMMAND [KEY=VALUE ...]",
+        "",
+        "Train encoders for new modalities into the space of a frozen CLIP, and use what they have learned.",
+        "",
+    ]
     for name, arguments, help in (train, *((n, c.arguments, c.help) for n, c in COMMANDS.items())):
         start = f"  {name:<14}{arguments:<28}"
-        lines += [f"{start}{help}"] if len(start) <= 44 else [start, f"{'':<44}{help}"]
-    return "\n".join([*lines, "", "bindspace COMMAND --help says more."])
+        lines += [f"{start}{help}"] if start.endswith(" ") else [start, f"{'':<44}{help}"]
+    first = "To begin: bindspace train debug=tiny takes a minute and needs no data; bindspace COMMAND --help says more."
+    return "\n".join([*lines, "", first])
 
 
 SWEEP_PLUGINS = {

@@ -13,8 +13,9 @@ def leakage_note(leakage: Mapping[str, Any]) -> str:
     if leakage["leaked"]:
         how_many = f"{leakage['leaked']} of {leakage['samples']} samples ({leakage['share']:.0%})"
         return f"LEAKAGE: {how_many} share something with what was trained on"
-    checked = ", ".join(leakage["checked"]) or "nothing could be compared"
-    return f"leakage: none found ({checked})"
+    if not leakage["checked"]:
+        return "leakage: unknown, as nothing could be compared with what was trained on"
+    return f"leakage: none found (compared: {', '.join(leakage['checked'])})"
 
 
 def leakage_cells(metrics: Mapping[str, Any], titles: Mapping[str, str]) -> list[Cells]:

@@ -18,8 +18,8 @@ def mixture_cells(sources: Sequence[SourceExposure], pairs: Sequence[SourceExpos
         return exposure.name, f"{exposure.num_samples:,}", f"{exposure.num_steps:,}", share, passes
 
     return Cells(
-        title=f"Training: {num_steps:,} steps × {batch_size:,} rows",
-        caption="samples of a pair have both sides",
+        title=f"Training: {num_steps:,} {'step' if num_steps == 1 else 'steps'} × {batch_size:,} rows",
+        caption="a pair counts the samples that have both of its sides",
         headers=("", "samples", "steps", "share", "passes"),
         sections={"source": [row(source) for source in sources], "pair": [row(pair) for pair in pairs]},
     )

@@ -76,12 +76,8 @@ def _gallery(gallery: Gallery, values: SplitValues, media: Media) -> dict[str, A
         }
 
     def word(position: int) -> dict[str, Any]:
-        return {
-            "key": gallery.words[position],
-            "caption": "",
-            "facts": [],
-            "media": media.add_text(gallery.words[position]),
-        }
+        text = gallery.words[position]
+        return {"key": text, "caption": "", "facts": [], "media": media.add_text(text)}
 
     media.numbers(gallery.query, [query.position for query in gallery.rows])
     if not gallery.words:

@@ -71,14 +71,16 @@ class Comparison:
 def main(arguments: list[str]) -> None:
     """`bindspace compare RUN_A RUN_B`."""
     parser = argparse.ArgumentParser(
-        prog="bindspace compare", description="Pair the queries of two runs and say which differences are real."
+        prog="bindspace compare",
+        description="Pair the queries of two runs and say which differences between their figures are real.",
+        epilog="Example: bindspace compare runs/a runs/b --split val",
     )
     parser.add_argument("run_a", type=Path, metavar="RUN_A", help="a run directory")
     parser.add_argument("run_b", type=Path, metavar="RUN_B", help="another one")
-    parser.add_argument("--split", help="the split to compare on (the one that both were evaluated on last)")
+    parser.add_argument("--split", help="the split to compare on (default: the one that the runs were made for)")
     rows = ",".join(DEFAULT_FIGURES)
-    parser.add_argument("--figures", help=f"rows of the table (those there are of {rows})")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="all figures as .json or .csv")
+    parser.add_argument("--figures", help=f"rows of the table (default: those there are of {rows})")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write all figures to FILE, .json or .csv")
     options = parser.parse_args(arguments)
     if options.out is not None and options.out.suffix not in (".json", ".csv"):
         raise ValueError(f"--out {options.out}: choose a name that ends in .json or .csv")

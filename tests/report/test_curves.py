@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from PIL import Image
 
 from bind.report.curves import ONE_POINT, _moving_mean, plot_curves, read_curves
@@ -45,13 +46,11 @@ def test_draws_a_panel_for_each_quantity_that_was_logged(log, tmp_path):
 
 def test_a_curve_of_one_point_says_how_it_gets_more(tmp_path, monkeypatch):
     said = []
-    monkeypatch.setattr(
-        "matplotlib.axes.Axes.text", lambda ax, x, y, text, **style: said.append((ax.get_title(), text))
-    )
+    monkeypatch.setattr(Axes, "text", lambda ax, x, y, text, **style: said.append((ax.get_ylabel(), text)))
     log = tmp_path / "metrics.csv"
     log.write_text("epoch,step,train/loss/a-b,val/mean_R@1\n0,0,5.5,\n0,3,,0.2\n0,6,,0.3\n")
     plot_curves(log, tmp_path / "curves.png")
-    assert said == [("Training loss", ONE_POINT)]
+    assert said == [("loss (nats)", ONE_POINT)]
 
 
 @pytest.mark.slow

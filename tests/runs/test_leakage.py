@@ -90,7 +90,7 @@ def test_clean_data_is_said_to_be_clean_and_by_what(clean_run, capsys):
     assert set(found["checked"]) == {"owners", "files", "near"}
     assert found["trained_on"] == ["sounds", "motions"]
     assert "without_leaked" not in found
-    assert "leakage: none found (owners, files, near)" in (clean_run / "report.html").read_text()
+    assert "leakage: none found (compared: owners, files, near)" in (clean_run / "report.html").read_text()
 
 
 @pytest.mark.slow

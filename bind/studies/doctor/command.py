@@ -20,26 +20,37 @@ def main(arguments: list[str]) -> int:
         ValueError: a file that is no manifest, or an anchor that can't be loaded.
     """
     parser = argparse.ArgumentParser(
-        prog="bindspace doctor", description="What is wrong with a manifest and its files."
+        prog="bindspace doctor",
+        description="Read a table of samples and every file that it names, and say all that is wrong with them. Exit "
+        "status 1 where something would spoil a run.",
+        epilog="Example: bindspace doctor my/table.csv --json doctor.json",
     )
-    parser.add_argument("manifest", type=Path, help="CSV, JSONL or Parquet table, a row per sample")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all findings there")
+    parser.add_argument("manifest", type=Path, help="the table: CSV, JSONL or Parquet, a row per sample")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all findings to FILE")
     parser.add_argument(
         "--anchor",
         default="toy",
-        help="the anchor that finds nearly equal pictures, as in anchor.pretrained= (toy); another choice of anchor= "
-        "with its pretrained=: open_clip:local-dir:FOLDER, clap:HUB_ID; none: skip it",
+        metavar="NAME",
+        help="the anchor that finds nearly equal pictures and is asked whether it knows the data (default: toy): a hub "
+        "id or folder, as in anchor.pretrained=, or another choice of anchor= with its pretrained=, such as "
+        "open_clip:local-dir:FOLDER or clap:HUB_ID; none leaves that out",
     )
-    parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes that read files (0: this one)")
     parser.add_argument(
-        "--known", action="append", default=[], metavar="MODALITY", help="splits may share it, as in evaluation.known="
+        "--workers", type=int, default=0, metavar="N", help="processes that read files (default: 0, this one)"
     )
-    parser.add_argument("--config-dir", type=Path, metavar="DIR", help="configs of your own, as in training")
+    parser.add_argument(
+        "--known",
+        action="append",
+        default=[],
+        metavar="MODALITY",
+        help="splits may share files of MODALITY, as in evaluation.known=",
+    )
+    parser.add_argument("--config-dir", type=Path, metavar="DIR", help="folder of configs of your own, as in training")
     parser.add_argument(
         "overrides",
         nargs="*",
         metavar="KEY=VALUE",
-        help="of transforms, as in training: transform.audio.window_seconds=2",
+        help="options of transforms, as in training: transform.audio.window_seconds=2",
     )
     options = parser.parse_intermixed_args(arguments)
     if options.workers < 0:
