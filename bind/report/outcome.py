@@ -70,10 +70,11 @@ def outcome_sentences(metrics: Mapping[str, Any], fused: FusedModalities = NO_FU
         doubts = [why_undecided(entry) for entry in own]
         doubt = f"; {doubts[0]}" if doubts and all(doubts) else ""
         knows = "seems not to" if doubt else "does not"
+        is_text_trained = any("text" in pair and entry["kind"] == "trained" for pair, entry in retrieval.items())
+        remedy = "choose another anchor" + ("" if is_text_trained else ", or train with text")
         sentences.append(
             f"the anchor {metrics['anchor']['name']} {knows} know these data, it is at chance itself "
-            f"({', '.join(tasks)}{doubt}): untrained words can't work with it; choose another anchor, or train with "
-            "text",
+            f"({', '.join(tasks)}{doubt}): untrained words can't work with it; {remedy}",
         )
     return [f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences]
 

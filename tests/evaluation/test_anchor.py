@@ -51,3 +51,6 @@ def test_few_groups_make_it_a_suspicion(clusters, verdict):
     [sentence] = outcome_sentences(metrics)
     assert sentence.startswith(f"The anchor toy {verdict} these data, it is at chance itself (image → text")
     assert ("; too few groups to conclude: 8)" in sentence) == (clusters == 8)
+    assert sentence.endswith("; choose another anchor, or train with text.")
+    metrics["retrieval"]["audio", "text"] = own | {"kind": "trained"}
+    assert outcome_sentences(metrics)[-1].endswith("; choose another anchor.")

@@ -72,15 +72,15 @@ def test_the_footnote_says_what_a_hit_is_and_what_was_resampled():
 
 
 @pytest.mark.parametrize(
-    ("pool", "copies", "note"),
+    ("pool", "num_copies", "note"),
     [
         ("image", 92, "92 of 96 pictures equal another picture, so the pool has 4"),
         ("text", 1, "1 of 5 texts equals another text, so the pool has 4"),
         ("eeg", 2, "2 of 6 values of eeg equal another, so the pool has 4"),
     ],
 )
-def test_copies_in_a_pool_are_said_in_a_sentence(pool, copies, note):
-    entries = {("audio", pool): entry(pool=4, pool_copies=copies), ("imu", pool): entry(pool=4, pool_copies=copies)}
+def test_copies_in_a_pool_are_said_in_a_sentence(pool, num_copies, note):
+    entries = {("audio", pool): entry(pool=4, pool_copies=num_copies), ("imu", pool): entry(pool=4, pool_copies=num_copies)}
     caption = retrieval_cells({"retrieval": entries}).caption
     assert caption.count(note) == 1
     assert caption.count("data.one_per_group=true ranks one item of each group") == 1
