@@ -36,6 +36,10 @@ ALLOWED_IN = {
     "peft": ("encoders.lora",),
     "av": ("media",),
     "soundfile": ("media",),
+    "onnx": ("share",),
+    "onnxruntime": ("share",),
+    "onnxscript": ("share",),
+    "executorch": ("share",),
     "ray": ("commands", "runs"),
     "wandb": (),
 }

@@ -65,6 +65,11 @@ COMMANDS = {
         "run=PATH manifest=FILE|files=PATTERN out=FILE.parquet",
         "embed a table's samples, or files, and write the vectors",
     ),
+    "export": Command(
+        "bind.commands.export:export",
+        "run=PATH to=onnx out=FOLDER [int8=true]",
+        "write encoders for onnxruntime, ExecuTorch or torch alone",
+    ),
     "cache": Command(
         "bind.commands.cache:cache",
         "[overrides as for train]",

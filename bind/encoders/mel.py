@@ -62,9 +62,7 @@ class LogMel(nn.Module):
         if wave_BT.shape[0] == 0:
             return wave_BT.new_zeros((0, self.num_mels, 1 + wave_BT.shape[1] // self.hop), dtype=torch.float32)
         with torch.autocast(wave_BT.device.type, enabled=False):
-            window, banks_FM = _mel_constants(
-                self.sample_rate_hz, self.num_mels, self.window, self.fft, self.low_hz, self.high_hz, wave_BT.device
-            )
+            window, banks_FM = self.constants(wave_BT.device)
             spectrum = torch.stft(
                 wave_BT.float(), self.fft, self.hop, self.window, window, center=True, return_complex=True
             )
@@ -74,6 +72,12 @@ class LogMel(nn.Module):
                 std, mean = torch.std_mean(log_BMT, dim=(1, 2), keepdim=True)
                 return (log_BMT - mean) / std.clamp_min(1e-3)
             return (log_BMT - self.mean) / self.std
+
+    def constants(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Window (window,) and mel bands (fft // 2 + 1, num_mels)."""
+        return _mel_constants(
+            self.sample_rate_hz, self.num_mels, self.window, self.fft, self.low_hz, self.high_hz, device
+        )
 
 
 class KaldiFbank(nn.Module):
@@ -114,9 +118,7 @@ class KaldiFbank(nn.Module):
     def forward(self, wave_BT: Tensor) -> Tensor:
         _check_waveform(wave_BT, minimum=self.window)
         with torch.autocast(wave_BT.device.type, enabled=False):
-            window, banks_FM = _kaldi_constants(
-                self.sample_rate_hz, self.num_mels, self.window, self.fft, wave_BT.device
-            )
+            window, banks_FM = self.constants(wave_BT.device)
             frames_BTW = wave_BT.float().unfold(1, self.window, self.hop)
             if wave_BT.shape[0] == 0:
                 return wave_BT.new_zeros((0, self.num_mels, frames_BTW.shape[1]), dtype=torch.float32)
@@ -127,6 +129,10 @@ class KaldiFbank(nn.Module):
             log_BTM = (power_BTF @ banks_FM).clamp_min(KALDI_FLOOR).log()
             mel_BTM: Tensor = (log_BTM - self.mean) / self.std
             return mel_BTM.transpose(1, 2)
+
+    def constants(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Window (window,) and mel bands (fft // 2 + 1, num_mels)."""
+        return _kaldi_constants(self.sample_rate_hz, self.num_mels, self.window, self.fft, device)
 
 
 class SpecAugment(nn.Module):

@@ -80,7 +80,10 @@ def test_the_footnote_says_what_a_hit_is_and_what_was_resampled():
     ],
 )
 def test_copies_in_a_pool_are_said_in_a_sentence(pool, num_copies, note):
-    entries = {("audio", pool): entry(pool=4, pool_copies=num_copies), ("imu", pool): entry(pool=4, pool_copies=num_copies)}
+    entries = {
+        ("audio", pool): entry(pool=4, pool_copies=num_copies),
+        ("imu", pool): entry(pool=4, pool_copies=num_copies),
+    }
     caption = retrieval_cells({"retrieval": entries}).caption
     assert caption.count(note) == 1
     assert caption.count("data.one_per_group=true ranks one item of each group") == 1

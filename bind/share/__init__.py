@@ -1,0 +1,1 @@
+"""A binder for others: its encoders for other runtimes."""
