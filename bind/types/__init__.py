@@ -1,5 +1,6 @@
 """Types that rooms share: what flows from a sample to an embedding, and the protocols of what handles it."""
 
+from bind.types.annotations import Annotation
 from bind.types.batches import (
     Batch,
     Embeddings,
@@ -45,6 +46,7 @@ from bind.types.sources import (
 
 __all__ = [
     "Anchor",
+    "Annotation",
     "Batch",
     "CachedVectors",
     "Clip",

@@ -95,7 +95,7 @@ def _decode_with(table: TableReader, file: BinaryIO) -> None:
             _raise_first_fault(table)
             raise
         if not decoder.num_rows:
-            raise ValueError(f"{path}: the manifest has no rows")
+            raise ValueError(f"{path}: the table has no rows")
         if facts.has_two_clocks():
             _raise_first_fault(table)
         _refuse_repeated_keys(table, facts)

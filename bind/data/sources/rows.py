@@ -27,6 +27,8 @@ PANDAS_INDEX = re.compile(r"(unnamed: [0-9]+(_level_[0-9]+)?|__index_level_[0-9]
 HEAD_BYTES = 2**20
 BATCH_ROWS = 1024
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+NEEDED_COLUMNS = ({"key", "split"}, {"recording", "start_seconds"})
+"""Of a manifest, and of a table of annotations."""
 
 
 def read_rows(path: Path) -> tuple[list[str], list[Row]]:
@@ -70,7 +72,7 @@ def _iterate_cells(path: Path) -> Iterator[Row]:
             has_rows = True
             yield row
     if not has_rows:
-        raise ValueError(f"{path}: the manifest has no rows")
+        raise ValueError(f"{path}: the table has no rows")
 
 
 def require_table(path: Path) -> None:
@@ -86,7 +88,7 @@ def plain_names(path: Path, columns: Sequence[str]) -> dict[str, str]:
     names = {column: column.strip().lower() for column in columns}
     if left_out := [column for column, name in names.items() if PANDAS_INDEX.fullmatch(name)]:
         index = ", ".join(left_out)
-        if "key" not in names.values():
+        if not {"key", "recording"} & set(names.values()):
             raise ValueError(
                 f"{path}: the column 'key' is missing; if it is the index of a data frame, {index!r}, rename it"
             )
@@ -99,11 +101,11 @@ def plain_names(path: Path, columns: Sequence[str]) -> dict[str, str]:
 
 
 def csv_delimiter(path: Path) -> str:
-    """What stands between the cells of a manifest: what makes `key` and `split` of its first line, or a comma."""
+    """What stands between the cells of a table: what makes `NEEDED_COLUMNS` of its first line, or a comma."""
     header = _decode_head(path).lstrip("\r\n").partition("\n")[0]
     for delimiter in DELIMITERS:
-        names = [name.strip().strip('"').lower() for name in header.split(delimiter)]
-        if {"key", "split"} <= set(names):
+        names = {name.strip().strip('"').lower() for name in header.split(delimiter)}
+        if any(needed <= names for needed in NEEDED_COLUMNS):
             return delimiter
     return ","
 
