@@ -13,6 +13,7 @@ from typing import Any
 
 from bind.data.sources.rows import read_csv as rows_of_csv
 from bind.files.writing import write_text
+from bind.types import Annotation
 
 MAX_BAD_SHARE = 0.01
 NUM_NAMED = 5
@@ -227,15 +228,48 @@ def print_table(title: str, rows: Iterable[tuple[str, str]]) -> None:
         print(f"  {name:<{name_width}}  " + "  ".join(f"{c:>{w}}" for c, w in zip(cells, widths, strict=True)))
 
 
-def write_manifest(rows: Iterable[dict[str, Any]], out: Path) -> Path:
-    """Write `manifest.jsonl`, whole or not at all, and see that `ManifestSource` accepts it."""
+def add_continuous(parser: argparse.ArgumentParser) -> None:
+    """`--continuous`, of scripts of recordings."""
+    parser.add_argument(
+        "--continuous",
+        action="store_true",
+        help="write whole recordings (recordings.jsonl) and what their stretches mean (annotations.jsonl), for "
+        "data=recordings, instead of windows (manifest.jsonl)",
+    )
+
+
+def write_manifest(rows: Iterable[dict[str, Any]], out: Path, name: str = "manifest") -> Path:
+    """Write `{name}.jsonl`, whole or not at all, and see that `ManifestSource` accepts it."""
     from bind.data.sources.manifest import ManifestSource
 
-    path, unfinished = out / "manifest.jsonl", out / "unfinished.jsonl"
+    path, unfinished = out / f"{name}.jsonl", out / "unfinished.jsonl"
     write_text(unfinished, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     ManifestSource(unfinished)
     unfinished.replace(path)
-    print(f"manifest: {path}")
+    print(f"{name}: {path}")
+    return path
+
+
+def write_annotations(annotations: Iterable[Annotation], out: Path) -> Path:
+    """Write `annotations.jsonl`, whole or not at all, and see that it is read."""
+    from bind.data.sources.annotations.read import read_annotations
+
+    path, unfinished = out / "annotations.jsonl", out / "unfinished.jsonl"
+    rows = (
+        {
+            "recording": annotation.recording,
+            "start_seconds": annotation.start_seconds,
+            "end_seconds": annotation.end_seconds,
+            "text": list(annotation.texts),
+            "label": annotation.label,
+            "kind": annotation.kind,
+        }
+        for annotation in annotations
+    )
+    write_text(unfinished, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    read_annotations(unfinished)
+    unfinished.replace(path)
+    print(f"annotations: {path}")
     return path
 
 

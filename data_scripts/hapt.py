@@ -2,7 +2,8 @@
 
 Accelerometer (g) and gyroscope (rad/s) at 50 Hz are cut into windows of 2.56 s that overlap by half, each inside one
 labelled activity: a stretch shorter than a window gives none and is counted as dropped. Users 22 to 30 are the test,
-users 18 to 21 the validation, and 1 to 17 the training.
+users 18 to 21 the validation, and 1 to 17 the training. With --continuous the recordings stay whole, and their labelled
+stretches become annotations, short ones too.
 """
 
 from __future__ import annotations
@@ -14,7 +15,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from common import parse_arguments, print_table, refuse_bad_files, run_script, write_manifest
+from common import (
+    add_continuous,
+    parse_arguments,
+    print_table,
+    refuse_bad_files,
+    run_script,
+    write_annotations,
+    write_manifest,
+)
+
+from bind.types import Annotation
 
 SAMPLE_RATE_HZ = 50
 WINDOW_FRAMES = 128
@@ -56,7 +67,7 @@ class Stretch(NamedTuple):
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the manifest of the data set, and the files that its rows name."""
-    args = parse_arguments(str(__doc__), WHERE_TO_GET, argv)
+    args = parse_arguments(str(__doc__), WHERE_TO_GET, argv, add_continuous)
     raw = args.source / "RawData"
     files = sorted(raw.glob("acc_*.txt"))
     if not files or not (raw / "labels.txt").is_file():
@@ -65,11 +76,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     stretches = _read_stretches(raw / "labels.txt")
 
     recordings: dict[int, np.ndarray] = {}
+    users: dict[int, int] = {}
     bad: dict[Path, str] = {}
     for path in files:
         try:
             experiment, recording = _read_recording(path, stretches)
-            recordings[experiment] = recording
+            recordings[experiment], users[experiment] = recording, _user(path)
         except ValueError as error:
             bad[path] = str(error)
     unrecorded = {stretch.experiment for stretch in stretches} - {_experiment(path) for path in files}
@@ -82,6 +94,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         np.save(args.out / f"exp{experiment:02d}.npy", recording)
         (args.out / f"exp{experiment:02d}.json").write_text(json.dumps(about) + "\n")
 
+    if args.continuous:
+        _write_recordings(users, [stretch for stretch in stretches if stretch.experiment in users], names, args.out)
+        return
     rows: list[dict[str, Any]] = []
     dropped: list[tuple[str, str]] = []
     for stretch in stretches:
@@ -105,6 +120,33 @@ def main(argv: Sequence[str] | None = None) -> None:
         print("dropped stretches of one activity, or windows where they are flat")
         print_table("dropped", dropped)
     write_manifest(rows, args.out)
+
+
+def _write_recordings(users: dict[int, int], stretches: list[Stretch], names: dict[int, str], out: Path) -> None:
+    rows = [
+        {
+            "key": f"exp{experiment:02d}",
+            "split": split_of(user),
+            "owner": f"user:{user:02d}",
+            "imu": f"exp{experiment:02d}.npy",
+        }
+        for experiment, user in users.items()
+    ]
+    annotations = [
+        Annotation(
+            f"exp{stretch.experiment:02d}",
+            (stretch.first - 1) / SAMPLE_RATE_HZ,
+            stretch.last / SAMPLE_RATE_HZ,
+            tuple(caption.format(ACTIVITIES[names[stretch.activity]]) for caption in CAPTIONS),
+            ACTIVITIES[names[stretch.activity]],
+            "activity",
+        )
+        for stretch in stretches
+    ]
+    print(f"kept {len(rows)} recordings")
+    print_table("stretches of", ((str(a.label), split_of(s.user)) for a, s in zip(annotations, stretches, strict=True)))
+    write_manifest(rows, out, "recordings")
+    write_annotations(annotations, out)
 
 
 def split_of(user: int) -> str:
@@ -152,6 +194,11 @@ def _read_stretches(path: Path) -> list[Stretch]:
 def _experiment(path: Path) -> int:
     match = NAME.fullmatch(path.stem)
     return int(match["experiment"]) if match else -1
+
+
+def _user(path: Path) -> int:
+    match = NAME.fullmatch(path.stem)
+    return int(match["user"]) if match else -1
 
 
 def _read_recording(path: Path, stretches: list[Stretch]) -> tuple[int, np.ndarray]:

@@ -14,7 +14,7 @@ class Annotation:
         start_seconds, end_seconds: in the time of the recording; equal where it is a moment.
         texts: captions, none where there is only a label.
         label: its class.
-        kind: what it speaks of, such as `activity` or `posture`: those of one kind do not overlap. ELAN calls it a tier.
+        kind: what it speaks of, such as `activity` or `posture`: those of one kind do not overlap. A tier of ELAN.
 
     Examples:
         >>> print(Annotation("anna", 12.0, 14.5, label="walking", kind="activity"))
