@@ -88,12 +88,13 @@ def finish_manifest(
     left_out: Mapping[str, str] | None = None,
     val_share: float = 0.0,
     count_by: str | None = None,
+    name: str = "manifest",
 ) -> Path:
     """Refuse bad files, keep owners in one split each, report what was kept and dropped, and write the manifest.
 
     `left_out` (name → reason) is what the script leaves out on purpose: it is counted, but is no fault of the copy.
     Everything that was dropped stands by name in `dropped.tsv`. `val_share` of the training's owners (the first of
-    each row) becomes the validation. `count_by` is a column to count the kept rows by.
+    each row) becomes the validation. `count_by` is a column to count the kept rows by, `name` what the file is called.
     """
     refuse_bad_files(bad, num_files, args.allow_bad)
     kept, shared = drop_shared_owners(rows)
@@ -107,8 +108,8 @@ def finish_manifest(
     left_out = {**(left_out or {}), **shared}
     args.out.mkdir(parents=True, exist_ok=True)
     dropped = [(str(path), reason, "cannot be used") for path, reason in bad.items()]
-    dropped += [(name, reason, reason) for name, reason in left_out.items()]
-    write_text(args.out / "dropped.tsv", "".join(f"{name}\t{reason}\n" for name, reason, _ in dropped))
+    dropped += [(item, reason, reason) for item, reason in left_out.items()]
+    write_text(args.out / "dropped.tsv", "".join(f"{item}\t{reason}\n" for item, reason, _ in dropped))
 
     print(f"kept {len(kept)} rows, dropped {len(dropped)}")
     print_table(count_by or "rows", ((str(row[count_by]) if count_by else "kept", row["split"]) for row in kept))
@@ -116,7 +117,7 @@ def finish_manifest(
         print(f"  dropped {count}: {kind}")
     if dropped:
         print(f"every name: {args.out / 'dropped.tsv'}")
-    return write_manifest(kept, args.out)
+    return write_manifest(kept, args.out, name)
 
 
 def drop_shared_owners(rows: Iterable[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, str]]:

@@ -5,7 +5,8 @@ window has ended is left out, for their motion would be nearly the same. Motion 
 video whose time is the video's, with NaN where nothing was recorded, which no window touches. Rates above 200 Hz are
 filtered first. Captions speak of "a person" instead of "#C C"; windows with one caption form a group. Persons are
 owners: a tenth of them is the test, another the validation (the published splits are by task and video, and a person
-may be in several). A video's scenarios stand in `label`, joined by "|".
+may be in several). A video's scenarios stand in `label`, joined by "|". With --continuous a row is a whole video, and
+the narrations that would give windows are annotations, each a moment.
 
 The stamps of the IMU run against the video by 0.5 to 1 s in places, mostly where they go backwards (Ego4D issue 158):
 such videos are named. `bindspace doctor` measures offsets; nothing is shifted here.
@@ -29,7 +30,17 @@ from typing import Any
 import numpy as np
 import pyarrow
 import pyarrow.csv
-from common import finish_manifest, hold_out, parse_arguments, relative_path, run_script
+from common import (
+    add_continuous,
+    finish_manifest,
+    hold_out,
+    parse_arguments,
+    relative_path,
+    run_script,
+    write_annotations,
+)
+
+from bind.types import Annotation
 
 RATE_HZ = 200
 HALF_WINDOW_SECONDS = 2.5
@@ -49,7 +60,7 @@ WHERE_TO_GET = (
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the manifest of the data set, and the files that its rows name."""
-    args = parse_arguments(str(__doc__), WHERE_TO_GET, argv)
+    args = parse_arguments(str(__doc__), WHERE_TO_GET, argv, add_continuous)
     videos = {video["video_uid"]: video for video in _read_metadata(args.source)["videos"]}
     narrated = _read_json(args.source / "annotations" / "narration.json")
     files = sorted((args.source / "imu").glob("*.csv"))
@@ -63,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     about = json.dumps({"channels": CHANNELS, "units": UNITS, "sample_rate_hz": RATE_HZ}) + "\n"
     bad: dict[Path, str] = {}
     left_out: dict[str, str] = {}
-    rows, num_backwards = [], 0
+    rows, annotations, num_backwards = [], [], 0
     for path in files:
         try:
             video, film = _find_video(args.source, path.stem, videos)
@@ -81,6 +92,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         (args.out / "imu" / f"{path.stem}.json").write_text(about)
         person = owner_of(video)
         split = "test" if person in test else "val" if person in val else "train"
+        files_of_video = {
+            "owner": [person, f"video:{path.stem}"],
+            "imu": f"imu/{path.stem}.npy",
+            "video": relative_path(film, args.out),
+        }
+        if args.continuous:
+            rows.append({"key": path.stem, "split": split, **files_of_video})
         last_end = -np.inf
         for seconds, text in _read_narrations(narrated.get(path.stem, {})):
             key = f"{path.stem}_{round(seconds * 1000):08d}"
@@ -91,23 +109,27 @@ def main(argv: Sequence[str] | None = None) -> None:
                 left_out[f"{key} {text!r}"] = reason
                 continue
             last_end = end
+            if args.continuous:
+                annotations.append(Annotation(path.stem, seconds, seconds, (str(caption),), kind="narration"))
+                continue
             rows.append(
                 {
                     "key": key,
                     "split": split,
                     "group": caption,
-                    "owner": [person, f"video:{path.stem}"],
                     "label": "|".join(video.get("scenarios") or []) or None,
-                    "imu": f"imu/{path.stem}.npy",
+                    **files_of_video,
                     "imu_start_seconds": start,
                     "imu_end_seconds": end,
-                    "video": relative_path(film, args.out),
                     "video_start_seconds": start,
                     "video_end_seconds": end,
                     "text": caption,
                 }
             )
-    finish_manifest(rows, args, num_files=len(files), bad=bad, left_out=left_out)
+    name = "recordings" if args.continuous else "manifest"
+    finish_manifest(rows, args, num_files=len(files), bad=bad, left_out=left_out, name=name)
+    if args.continuous:
+        write_annotations(annotations, args.out)
     print(f"{num_backwards} of {len(files)} videos have stamps that go backwards")
 
 

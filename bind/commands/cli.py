@@ -114,6 +114,12 @@ COMMANDS = {
         "turn exports of phones and sensors into sensor files",
         is_hydra=False,
     ),
+    "learning-curve": Command(
+        "bind.commands.learning_curve:main",
+        "[shares=[0.5,1]] [overrides]",
+        "what would twice as many owners (people) bring?",
+        is_hydra=False,
+    ),
     "sweep-report": Command(
         "bind.studies.sweeps.report:main",
         "PATH",

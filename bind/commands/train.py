@@ -53,7 +53,7 @@ def train(
     overrides = tuple(choose_vectors(quote_values(list(overrides)), CONFIG_DIR))
     _require_main_guard()
     with outside_of_any_app():
-        cfg = _composed(overrides, config_dir)
+        cfg = compose_training(overrides, config_dir)
         refuse_unset(cfg)
         _require_one_process_or_script(cfg, overrides, callbacks)
         folder = [] if config_dir is None else ["--config-dir", str(Path(config_dir).resolve())]
@@ -65,7 +65,7 @@ def train(
     return Run(cfg.run_dir, trust=ANY_CLASS)
 
 
-def _composed(overrides: Sequence[str], config_dir: str | Path | None) -> DictConfig:
+def compose_training(overrides: Sequence[str], config_dir: str | Path | None = None) -> DictConfig:
     """The config of a training; ValueError, with what may have been meant, for overrides that there are not."""
     if flags := [override for override in overrides if override.startswith("-")]:
         raise ValueError(f"{' '.join(flags)}: bind.train takes KEY=VALUE; a sweep is a loop over calls")

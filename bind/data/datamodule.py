@@ -7,12 +7,14 @@ from functools import cached_property
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
 from bind.data.dataset import BatchDataset
 from bind.data.identity import identify_samples
 from bind.data.mixture import source_weights
+from bind.data.owners import choose_owners, order_of_rows, rows_of_owners, training_owners
 from bind.data.plan import BatchPlan, EvaluationPlan, free_order
 from bind.data.same_values import ValueIds, equal_values
 from bind.data.sources.splits import (
@@ -44,6 +46,7 @@ class BindDataModule(L.LightningDataModule):
             as is a source without a training split.
         steps_per_epoch: None counts every sample once.
         seed: of the batch plan and of every sample's augmentation.
+        owner_share: share of the owners that train, drawn by `seed`; an epoch is as long as with all of them.
         known: modalities of which splits may share files: what is evaluated of them was trained on.
 
     Attributes:
@@ -81,8 +84,11 @@ class BindDataModule(L.LightningDataModule):
         steps_per_epoch: int | None = None,
         seed: int = 0,
         known: Sequence[Modality] = (),
+        owner_share: float = 1.0,
     ) -> None:
         super().__init__()
+        if not isinstance(owner_share, int | float) or not 0 < owner_share <= 1:
+            raise ValueError(f"data.owner_share={owner_share}: give a share of the training's owners, up to 1")
         for name, count in (("batch_size", batch_size), ("evaluation_batch_size", evaluation_batch_size)):
             if count is not None and (not isinstance(count, int) or count < 1):
                 raise ValueError(f"data.{name}={count}: give a number of rows, at least 1")
@@ -109,6 +115,7 @@ class BindDataModule(L.LightningDataModule):
         self.alpha = alpha
         self.steps_per_epoch = steps_per_epoch
         self.seed = seed
+        self.owner_share = owner_share
         self.cache: EmbeddingCache | None = None
         self._equal_values: dict[str, Mapping[Modality, ValueIds]] = {}
         self.start = (0, 0)
@@ -123,10 +130,14 @@ class BindDataModule(L.LightningDataModule):
     @cached_property
     def identity(self) -> dict[str, dict[str, Any]]:
         """What the training and validation data of each source are, see `identify_samples`."""
-        return {
+        identity: dict[str, dict[str, Any]] = {
             name: {split: identify_samples(source.samples(split)) for split in ("train", "val")}
             for name, source in zip(self.source_names, self.sources, strict=True)
         }
+        if self.owner_share < 1:
+            for of_source, rows in zip(identity.values(), self._training_rows or (), strict=True):
+                of_source["train"] = {"num_samples": len(rows), "hash": of_source["train"]["hash"]}
+        return identity
 
     @property
     def drawn_sources(self) -> list[Source]:
@@ -136,17 +147,34 @@ class BindDataModule(L.LightningDataModule):
             return drawn
         raise ValueError("data.weights: all are 0, so there is nothing to train on; give one source a weight")
 
+    @cached_property
+    def _training_rows(self) -> list[np.ndarray] | None:
+        """The places of the samples of each source that train; None where all do."""
+        if self.owner_share == 1:
+            return None
+        chosen = choose_owners(training_owners(self.drawn_sources), self.owner_share, self.seed)
+        return [rows_of_owners(source.samples("train"), chosen) for source in self.sources]
+
     def train_plan(self, start_step: int = 0, rank: int = 0, world_size: int = 1) -> BatchPlan:
         """The batches of a training from `start_step` on, as the process `rank` of `world_size` takes them."""
         assert self.drawn_sources
+        sizes = [len(source.samples("train")) for source in self.sources]
+        orders = [s.training_order if isinstance(s, OrderedSource) else free_order for s in self.sources]
+        num_steps = self.steps_per_epoch
+        if (rows := self._training_rows) is not None:
+            num_steps = num_steps or sum(
+                size // (self.batch_size * world_size) for size, w in zip(sizes, self.weights, strict=True) if w
+            )
+            orders = [order_of_rows(*of_source) for of_source in zip(orders, rows, sizes, strict=True)]
+            sizes = [len(rows_of_source) for rows_of_source in rows]
         return BatchPlan(
-            [len(source.samples("train")) for source in self.sources],
+            sizes,
             self.batch_size,
             seed=self.seed,
             alpha=self.alpha,
             weights=self.weights,
-            orders=[s.training_order if isinstance(s, OrderedSource) else free_order for s in self.sources],
-            steps_per_epoch=self.steps_per_epoch,
+            orders=orders,
+            steps_per_epoch=num_steps,
             start_step=start_step,
             rank=rank,
             world_size=world_size,

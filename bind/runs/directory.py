@@ -103,8 +103,9 @@ def prepare_run_dir(cfg: DictConfig) -> tuple[Path, dict[str, Any]]:
     run_dir.mkdir(parents=True, exist_ok=True)
     with open_dict(cfg):
         cfg.run_dir = str(run_dir)
-        if cfg.data.get("manifest"):  # a run can be evaluated again from any folder
-            cfg.data.manifest = str(Path(cfg.data.manifest).resolve())
+        for table in ("manifest", "annotations"):  # a run can be evaluated again from any folder
+            if cfg.data.get(table):
+                cfg.data[table] = str(Path(cfg.data[table]).resolve())
         for name, path in cfg.data.get("manifests", {}).items():
             cfg.data.manifests[name] = str(Path(path).resolve())
         if cfg.data.get("shards"):

@@ -273,6 +273,7 @@ def make_datamodule(
         steps_per_epoch=data["steps_per_epoch"],
         seed=config["seed"],
         known=known,
+        owner_share=data.get("owner_share", 1.0),
     )
 
 

@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.trees import converted, dropped, sizes, write_csv
 
+from bind.data.sources.annotations.read import read_annotations
+from bind.data.sources.manifest import ManifestSource
 from bind.data.transforms.imu import ImuTransform
 
 HEADER = ["component_idx", "component_timestamp_ms", "canonical_timestamp_ms"]
@@ -152,3 +154,17 @@ def test_a_recording_without_a_film_is_named(tmp_path):
 def test_captions_never_keep_a_mark(text):
     caption = ego4d.caption_of("#C C " + text)
     assert caption is None or (caption.startswith("a person ") and "#" not in caption)
+
+
+def test_continuous_videos_have_narrations_as_moments(tmp_path):
+    source = write_ego4d(tmp_path / "source", num_persons=2)
+    ego4d.main(["--source", str(source), "--out", str(tmp_path), "--continuous"])
+    manifest = ManifestSource(tmp_path / "recordings.jsonl")
+    assert manifest.modalities() == ("imu", "video")
+    keys = {sample.key for split in manifest.splits for sample in manifest.samples(split)}
+    assert keys == {"00000000-aaaa", "00000001-aaaa"}
+    annotations = list(read_annotations(tmp_path / "annotations.jsonl"))
+    assert [str(annotation) for annotation in annotations if annotation.recording == "00000001-aaaa"] == [
+        "00000001-aaaa 3-3 s: a person picks a toy on the stool (narration)",
+        "00000001-aaaa 10-10 s: a person Walks around (narration)",
+    ]

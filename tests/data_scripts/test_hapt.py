@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from bind.data.sources.manifest import ManifestSource
+from bind.data.sources.recordings.source import RecordingSource
 from bind.data.transforms.imu import ImuTransform
 
 NAMES = "\n".join(f"{number} {name} " for number, name in enumerate(hapt.ACTIVITIES, start=1)) + "\n"
@@ -141,3 +142,23 @@ def test_the_published_recordings(real_data, tmp_path, capsys):
     assert [len(manifest.samples(split)) for split in ("train", "val", "test")] == [5785, 1602, 3542]
     assert {sample.label for sample in manifest.samples("test")} == set(hapt.ACTIVITIES.values())
     assert "kept 10929 windows of 61 recordings" in capsys.readouterr().out
+
+
+def test_continuous_recordings_have_the_same_windows(tmp_path):
+    source = write_published(tmp_path / "source")
+    hapt.main(arguments(source, tmp_path / "cut"))
+    hapt.main([*arguments(source, tmp_path / "whole"), "--continuous"])
+    assert not (tmp_path / "whole" / "manifest.jsonl").exists()
+    cut = ManifestSource(tmp_path / "cut" / "manifest.jsonl")
+    whole = RecordingSource(
+        tmp_path / "whole" / "recordings.jsonl",
+        tmp_path / "whole" / "annotations.jsonl",
+        window_seconds=2.56,
+        stride_seconds=1.28,
+        min_annotation_seconds=2.56,
+    )
+    transform = ImuTransform(sample_rate_hz=50, window_seconds=2.56)
+    for split in ("train", "val", "test"):
+        for a, b in zip(cut.samples(split), whole.samples(split), strict=True):
+            assert (a.label, a.group, a.owners, a.values["text"]) == (b.label, b.group, b.owners, b.values["text"])
+            assert transform(a.values["imu"][0], None).equal(transform(b.values["imu"][0], None))

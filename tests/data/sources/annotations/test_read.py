@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+
 from bind.data.sources.annotations.columns import Annotations
 from bind.data.sources.annotations.read import read_annotations
 from bind.types import Annotation
