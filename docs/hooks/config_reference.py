@@ -264,7 +264,8 @@ def commands_page() -> str:
         "Commands with a config take `KEY=VALUE`. `bindspace COMMAND --help` prints what stands here. "
         "[`compare`](../evaluation.md#intervals), [`doctor`](../doctor.md), "
         "[`sensor-import`](../modalities.md#sensor-files) and [`sweep-report`](../sweeps.md) take "
-        "arguments and options instead.",
+        "arguments and options instead; "
+        "[`learning-curve`](../streams.md#what-would-more-people-bring) takes the overrides of `train`.",
         "",
     ]
     for path in sorted(CONFIGS.glob("*.yaml"), key=lambda path: (path.stem != "train", path.stem)):

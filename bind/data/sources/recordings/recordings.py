@@ -27,10 +27,10 @@ class Stream:
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
+class RecordingRow:
     """A row of the manifest with its streams by modality."""
 
-    row: Sample
+    sample: Sample
     streams: Mapping[Modality, Stream]
 
     @property
@@ -40,7 +40,7 @@ class Recording:
         return (float(edges.min()), float(edges.max())) if len(edges) else (0.0, 0.0)
 
 
-def open_recordings(source: ManifestSource, flat_seconds: float) -> tuple[list[Recording], list[str]]:
+def open_recordings(source: ManifestSource, flat_seconds: float) -> tuple[list[RecordingRow], list[str]]:
     """The recordings of a manifest, each of whose files is looked into, and the keys of all its rows.
 
     Args:
@@ -73,7 +73,7 @@ def open_recordings(source: ManifestSource, flat_seconds: float) -> tuple[list[R
     with ThreadPoolExecutor(NUM_THREADS) as threads:
         places = [(modality, values[0]) for row in rows for modality, values in row.values.items()]
         streams = iter(list(threads.map(open_stream, places)))
-    recordings = [Recording(row, {modality: next(streams) for modality in row.values}) for row in rows]
+    recordings = [RecordingRow(row, {modality: next(streams) for modality in row.values}) for row in rows]
     columns = tables[0].columns
     every = SampleTable(columns, range(columns.starts[-1]), tables[0].folder, tables[0].modalities)
     return recordings, every.keys()

@@ -102,11 +102,11 @@ class RecordingSource:
             path = Path(annotations)
             said = choose_kinds(read_annotations(path), kinds, path)
             refuse_unknown_recordings(said, all_keys, path, self.path)
-            loaded = {recording.row.key for recording in recordings}
+            loaded = {recording.sample.key for recording in recordings}
             said = said.take(np.isin(said.names("recording"), list(loaded)))  # not those of splits that never are
             refuse_empty(said, path)
             refuse_overlaps(said, path)
-            refuse_outside(said, {recording.row.key: recording.extent for recording in recordings}, path)
+            refuse_outside(said, {recording.sample.key: recording.extent for recording in recordings}, path)
             without = loaded - set(said.names("recording"))
             if without and not unlabelled:
                 logger.warning(
@@ -118,7 +118,7 @@ class RecordingSource:
         tables = WindowTables(said, rows.modalities(), options, unlabelled=unlabelled)
         self._tables = {
             split: tables.of_recordings(
-                [recording for recording in recordings if recording.row.split == split],
+                [recording for recording in recordings if recording.sample.split == split],
                 windows_per_moment if split == "train" else 1,
             )
             for split in SPLITS

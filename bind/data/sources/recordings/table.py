@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bind.data.sources.annotations.columns import Annotations
-from bind.data.sources.recordings.recordings import Recording
+from bind.data.sources.recordings.recordings import RecordingRow
 from bind.data.sources.recordings.windows import WindowOptions, Windows, fit_windows, free_stretches, lay_windows
 from bind.data.sources.sample_table import CLOCK, END, SPLITS, START, ColumnsInMemory, SampleTable, sample_schema
 from bind.types import Modality
@@ -42,7 +42,7 @@ class WindowTable:
 class _Part:
     """The windows of a recording, and modality → bool (N,), whether its stream fills each."""
 
-    recording: Recording
+    recording: RecordingRow
     windows: Windows
     fills: Mapping[Modality, np.ndarray]
 
@@ -69,16 +69,16 @@ class WindowTables:
         for row, key in enumerate(annotations.names("recording")):
             self._rows_of[key].append(row)
 
-    def of_recordings(self, recordings: Sequence[Recording], repeats: int = 1) -> WindowTable:
+    def of_recordings(self, recordings: Sequence[RecordingRow], repeats: int = 1) -> WindowTable:
         """The windows of recordings, each `repeats` times in a row."""
         parts = [part for recording in recordings for part in self._parts(recording)]
-        numbers = {recording.row.key: number for number, recording in enumerate(recordings)}
-        of_part = [np.full(len(part.windows.start_N), numbers[part.recording.row.key]) for part in parts]
+        numbers = {recording.sample.key: number for number, recording in enumerate(recordings)}
+        of_part = [np.full(len(part.windows.start_N), numbers[part.recording.sample.key]) for part in parts]
         recording_N = _joined(of_part, repeats, np.int64)
         annotation_N = _joined([part.windows.annotation_N for part in parts], repeats, np.int64)
         start_N = _joined([part.windows.start_N for part in parts], repeats, np.float64)
         columns = self._annotated_columns(annotation_N)
-        rows = [recording.row for recording in recordings]
+        rows = [recording.sample for recording in recordings]
         columns["split"] = pa.array([SPLITS.index(row.split) for row in rows], pa.int8()).take(pa.array(recording_N))
         columns["owner"] = pa.array([list(row.owners) for row in rows], pa.list_(pa.string())).take(
             pa.array(recording_N)
@@ -116,7 +116,7 @@ class WindowTables:
     def _stream_columns(
         self,
         modality: Modality,
-        recordings: Sequence[Recording],
+        recordings: Sequence[RecordingRow],
         recording_N: np.ndarray,
         start_N: np.ndarray,
         is_missing_N: np.ndarray,
@@ -135,11 +135,11 @@ class WindowTables:
             modality + CLOCK: pa.array(clocks[recording_N] if len(start_N) else np.zeros(0, bool), mask=is_missing_N),
         }
 
-    def _parts(self, recording: Recording) -> Iterable[_Part]:
+    def _parts(self, recording: RecordingRow) -> Iterable[_Part]:
         low, high = recording.extent
         if low == high:
             return
-        rows = np.array(self._rows_of[recording.row.key], np.int64)
+        rows = np.array(self._rows_of[recording.sample.key], np.int64)
         starts, ends = self.annotations.starts[rows], self.annotations.ends[rows]
         laid = lay_windows(starts, ends, self.options)
         for row in np.setdiff1d(rows, rows[laid.annotation_N]).tolist():
@@ -150,7 +150,7 @@ class WindowTables:
             laid = lay_windows(*free_stretches(starts, ends, low, high).T, options)
             yield self._fitted(recording, replace(laid, annotation_N=np.full(len(laid.start_N), -1)))
 
-    def _fitted(self, recording: Recording, windows: Windows) -> _Part:
+    def _fitted(self, recording: RecordingRow, windows: Windows) -> _Part:
         measured = {modality: stream.measured_K2 for modality, stream in recording.streams.items()}
         windows, fills = fit_windows(windows, measured, self.options)
         has_any = np.any(list(fills.values()), axis=0)
@@ -159,10 +159,10 @@ class WindowTables:
             self._note(NO_MODALITY.format(modality), recording, windows.start_N[has_any & ~fills_N])
         return _Part(recording, windows.at(has_any), {m: fills_N[has_any] for m, fills_N in fills.items()})
 
-    def _note(self, reason: str, recording: Recording, starts: np.ndarray) -> None:
+    def _note(self, reason: str, recording: RecordingRow, starts: np.ndarray) -> None:
         for start in starts.tolist():
             end = start + self.options.window_seconds
-            self.left_out[reason].append(f"{recording.row.key} {start:.10g}-{end:.10g} s")
+            self.left_out[reason].append(f"{recording.sample.key} {start:.10g}-{end:.10g} s")
 
 
 def _single_lists(values: Any, is_missing_N: np.ndarray) -> pa.ListArray:
@@ -176,7 +176,7 @@ def _single_lists(values: Any, is_missing_N: np.ndarray) -> pa.ListArray:
 def _unique_keys(
     recordings: Sequence[str], recording_N: Sequence[int], kinds: Sequence[str], starts: Sequence[float]
 ) -> list[str]:
-    """Recording, kind and start of every window, with a number where several windows have the same."""
+    """RecordingRow, kind and start of every window, with a number where several windows have the same."""
     keys: dict[str, None] = {}
     for number, kind, start in zip(recording_N, kinds, starts, strict=True):
         key = first = "/".join(filter(None, (recordings[number], kind, f"{start:.3f}")))
