@@ -41,6 +41,11 @@ ALLOWED_IN = {
     "onnxscript": ("share",),
     "executorch": ("share",),
     "ray": ("commands", "runs"),
+    "faiss": ("search",),
+    "lancedb": ("search",),
+    "pymilvus": ("search",),
+    "qdrant_client": ("search",),
+    "weaviate": ("search",),
     "wandb": (),
 }
 
