@@ -70,6 +70,17 @@ COMMANDS = {
         "run=PATH to=onnx out=FOLDER [int8=true]",
         "write encoders for onnxruntime, ExecuTorch or torch alone",
     ),
+    "index": Command(
+        "bind.commands.index:index",
+        "run=PATH manifest=FILE|files=PATTERN out=INDEX",
+        "embed a manifest's samples, or files, to search them",
+    ),
+    "search": Command(
+        "bind.commands.search:main",
+        'INDEX "WORDS" [audio=FILE] [top=10] [in=image]',
+        "find what is nearest to words, a sound, a picture, …",
+        is_hydra=False,
+    ),
     "cache": Command(
         "bind.commands.cache:cache",
         "[overrides as for train]",

@@ -15,6 +15,7 @@ from typing import Any
 
 from bind.files.plain_data import read_json, require_each, require_kinds
 from bind.files.writing import write_text
+from bind.search.rows import COLUMN_NAME, KNOWN, OWN_KINDS
 from bind.types import Modality
 
 LISTING = "index.json"
@@ -72,6 +73,7 @@ class Listing:
         anchor: the name of its anchor.
         scan: what new parts are scanned by.
         parts: in the order in which they were added.
+        columns: of a user's own, name → kind, in any of the parts.
         next_name: of the next file.
     """
 
@@ -80,6 +82,7 @@ class Listing:
     anchor: str = ""
     scan: str = "fp16"
     parts: Sequence[Part] = ()
+    columns: Mapping[str, str] = field(default_factory=dict)
     deleted: Deleted = field(default_factory=Deleted)
     next_name: int = 1
 
@@ -112,7 +115,15 @@ def read_listing(folder: Path) -> Listing:
     values = require_kinds(read_json(path, max_bytes=MAX_BYTES), {"version": int}, where)
     if values["version"] != VERSION:
         raise ValueError(f"{path}: version {values['version']}, this bind reads {VERSION}; make the index anew")
-    kinds = {"dim": int, "fingerprint": str, "anchor": str, "scan": str, "parts": list, "deleted": dict}
+    kinds = {
+        "dim": int,
+        "fingerprint": str,
+        "anchor": str,
+        "scan": str,
+        "parts": list,
+        "columns": dict,
+        "deleted": dict,
+    }
     require_kinds(values, {**kinds, "next_name": int}, where)
     _require(0 < values["dim"] <= MAX_DIM, where, f"dim is {values['dim']}, not from 1 to {MAX_DIM}")
     _require(values["scan"] in SCANS, where, f"scan is {values['scan'][:60]!r}, not one of {', '.join(SCANS)}")
@@ -120,6 +131,11 @@ def read_listing(folder: Path) -> Listing:
     parts = tuple(_read_part(entry, f"{where}: part {number}") for number, entry in enumerate(values["parts"]))
     names = [part.name for part in parts]
     _require(len(set(names)) == len(names), where, "two parts have one name")
+    for name, kind in values["columns"].items():
+        is_column = COLUMN_NAME.fullmatch(name) and name not in KNOWN.names and kind in OWN_KINDS
+        _require(
+            bool(is_column), where, f"{name[:60]!r} of {str(kind)[:60]!r} is no column of text, numbers or true/false"
+        )
     deleted = require_kinds(values["deleted"], {"name": str, "num_vectors": int}, f"{where}: deleted")
     _require(not deleted["name"] or NAME.fullmatch(deleted["name"]) is not None, where, "deleted.name is no number")
     num_vectors = sum(part.num_vectors for part in parts)
@@ -130,6 +146,7 @@ def read_listing(folder: Path) -> Listing:
         values["anchor"],
         values["scan"],
         parts,
+        values["columns"],
         Deleted(deleted["name"], deleted["num_vectors"]),
         values["next_name"],
     )

@@ -26,6 +26,7 @@ KNOWN = pa.schema(
 of the sample."""
 OWN_TYPES = (pa.string(), pa.int64(), pa.float64(), pa.bool_())
 """Of columns of a user's own."""
+OWN_KINDS = {str(kind): kind for kind in OWN_TYPES}
 COLUMN_NAME = re.compile(r"[a-z][a-z0-9_]{0,99}", re.ASCII)
 RESERVED = ("modality", "score", "standard_score", "rank", "embedding")
 MAX_COLUMNS = 256

@@ -33,7 +33,7 @@ from bind.search.deletions import NONE, join_deletions, read_deletions, write_de
 from bind.search.listing import LISTING, MAX_DIM, Listing, Part, read_listing, write_listing
 from bind.search.parts import OpenPart, files_of, write_part
 from bind.search.rounding import default_scan
-from bind.search.rows import table_of_rows
+from bind.search.rows import KNOWN, table_of_rows
 from bind.types import Modality
 
 PART_VECTORS = 2**16
@@ -187,7 +187,13 @@ class IndexStore:
         table = table_of_rows(columns)
         if table.num_rows != len(vectors_ND):
             raise ValueError(f"columns: {table.num_rows} rows for {len(vectors_ND)} vectors")
-        self._commit([*self.listing.parts, *self._write(modality, vectors_ND, table)])
+        own = {field.name: str(field.type) for field in list(table.schema)[len(KNOWN) :]}
+        for name, kind in own.items():
+            if self.listing.columns.get(name, kind) != kind:
+                raise ValueError(f"columns: {name} holds {kind}, and {self.listing.columns[name]} in {self.folder}")
+        written = self._write(modality, vectors_ND, table)
+        self.listing = replace(self.listing, columns={**self.listing.columns, **own})
+        self._commit([*self.listing.parts, *written])
 
     def _write(self, modality: Modality, vectors_ND: Tensor, table: pa.Table) -> list[Part]:
         """Write parts that no listing names yet."""

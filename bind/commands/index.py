@@ -1,0 +1,147 @@
+"""Indexes of what was bound: `bindspace index` embeds samples or files into one, and changes one that is there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from bind.commands.embed import match_files, modality_of
+from bind.data.sources.manifest import ManifestSource
+from bind.evaluation import fusion_inputs
+from bind.evaluation.embed import best_device
+from bind.model.binder import Binder
+from bind.runs.directory import as_list, open_run, run_or_binder
+from bind.search.binder_folder import save_binder
+from bind.search.embedding import FileList, embed_source
+from bind.search.index import Index
+from bind.search.listing import LISTING, SCANS
+from bind.search.store import IndexStore
+from bind.types import Modality, Sample
+
+CHANGES = ("delete", "delete_where", "compact", "repair")
+
+
+def index(cfg: DictConfig) -> None:
+    """Make or grow an index: `bindspace index run=PATH manifest=FILE out=INDEX`; or change one that is there.
+
+    What the index has of a sample is not made again: a call goes on where one before was stopped, and adds what is new.
+
+    Raises:
+        ValueError: for a run, a manifest, files or an index that can't be used, or another writer of the index.
+    """
+    out = Path(cfg.out)
+    changes = [name for name in CHANGES if cfg[name] not in (None, False)]
+    if changes:
+        if cfg.manifest is not None or cfg.files is not None:
+            raise ValueError(f"{changes[0]}= changes what is in the index: call it without manifest= and files=")
+        change_index(out, cfg)
+    else:
+        grow_index(out, cfg)
+    print(describe(IndexStore(out)))
+
+
+def grow_index(out: Path, cfg: DictConfig) -> None:
+    """Embed what the index lacks."""
+    if (cfg.manifest is None) == (cfg.files is None):
+        raise ValueError("pass either manifest=FILE or files='sounds/**/*.wav', a pattern or a list of paths")
+    if cfg.scan is not None and cfg.scan not in SCANS:
+        raise ValueError(f"scan={cfg.scan}: choose {', '.join(SCANS)}, or leave it out")
+    for name, least in (("batch_size", 1), ("num_workers", 0)):
+        if not isinstance(cfg[name], int) or cfg[name] < least:
+            raise ValueError(f"{name}={cfg[name]}: give a whole number, at least {least}")
+    place = cfg.binder if run_or_binder(cfg) == "binder" else open_run(cfg.run)[0]
+    files = [] if cfg.files is None else match_files(as_list(cfg.files))
+    source: Any = None if files else ManifestSource(cfg.manifest, known=as_list(cfg.known))
+    binder = Binder.load(place, trust=list(cfg.trust))
+    chosen = as_list(cfg.modalities)
+    if files:
+        kinds = [modality_of(file, binder.modalities, chosen) for file in files]
+        source = FileList(
+            {m: [f for f, kind in zip(files, kinds, strict=True) if kind == m] for m in dict.fromkeys(kinds)}
+        )
+        modalities: Sequence[Modality] = source.modalities()
+    else:
+        modalities = modalities_to_index(binder, source, chosen, str(place))
+    if (out / LISTING).is_file():
+        opened = Index.open(out)
+        opened.use_binder(binder)
+        save_binder(out, binder)  # which a call that was killed may have left out
+    else:
+        opened = Index.create(out, binder, scan=cfg.scan)
+    splits = [FileList.split] if files else source.splits
+    binder.to(best_device())
+    with opened.store.writing() as store:
+        for split in splits:
+            for modality in modalities:
+                embed_source(
+                    store,
+                    binder,
+                    source,
+                    split,
+                    modality,
+                    batch_size=cfg.batch_size,
+                    num_workers=cfg.num_workers,
+                    columns_of=(lambda sample: {}) if files else split_of,
+                )
+        store.compact()
+
+
+def split_of(sample: Sample) -> dict[str, str]:
+    """What a table says of a sample and files don't."""
+    return {"split": sample.split}
+
+
+def modalities_to_index(
+    binder: Binder, source: ManifestSource, chosen: Sequence[Modality], place: str
+) -> Sequence[Modality]:
+    """The `chosen` modalities, or all that the binder and the table have.
+
+    Raises:
+        ValueError: for one that either of them lacks.
+    """
+    known = [*binder.modalities, *([binder.fused_modality] if has_fused_vectors(binder) else [])]
+    if unknown := [m for m in chosen if m not in known]:
+        raise ValueError(f"modalities: {', '.join(unknown)} unknown to {place}; it embeds {', '.join(known)}")
+    if chosen:
+        source.require_modalities(list(dict.fromkeys(part for m in chosen for part in fusion_inputs(m, binder))))
+        return chosen
+    possible = [m for m in known if m is not None and set(fusion_inputs(m, binder)) <= set(source.modalities())]
+    if not possible:
+        source.require_modalities(binder.modalities)
+    return possible
+
+
+def has_fused_vectors(binder: Binder) -> bool:
+    """Whether the binder's fusion makes vectors; one that combines scores makes none."""
+    from torch import nn
+
+    return isinstance(binder.fusion, nn.Module)
+
+
+def change_index(out: Path, cfg: DictConfig) -> None:
+    """Delete from an index, join its parts, or put damaged ones aside."""
+    if cfg.repair:
+        with IndexStore(out).writing() as store:
+            wrong = store.put_damaged_aside()
+        for message in wrong:
+            print(f"put aside: {message}")
+        print(f"{len(wrong)} damaged parts; what they held is made again by the bindspace index … that made it")
+    opened = Index.open(out)
+    if cfg.delete is not None:
+        num_deleted = opened.delete([str(key) for key in as_list(cfg.delete)], as_list(cfg.modalities) or None)
+        print(f"{num_deleted} vectors deleted")
+    if cfg.delete_where is not None:
+        print(f"{opened.delete_where(str(cfg.delete_where))} vectors deleted")
+    if cfg.compact:
+        with opened.store.writing() as store:
+            print(f"{store.compact(is_all=True)} parts joined")
+
+
+def describe(store: IndexStore) -> str:
+    """What an index holds, in a line."""
+    counts = ", ".join(f"{store.num_vectors(m):,} {m}" for m in store.modalities) or "nothing yet"
+    num_bytes = sum(path.stat().st_size for path in (store.folder / "parts").glob("*")) if store.parts else 0
+    return f"{counts}; {store.listing.dim} dimensions, {num_bytes / 1e6:.1f} MB: {store.folder}"
