@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
-import itertools
 import json
 import os
 import statistics
@@ -35,6 +34,8 @@ WHISPER = ("encoder/audio=whisper",)
 SHORT = "encoder.audio.max_seconds=2.5"
 WORLDS = {"digits": "zero-shot, unseen speakers", "toy": "validation R@1, sound → picture"}
 
+WORLD_SUBSETS = {"digits": (50, 0, 0.4), "toy": None}
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -48,7 +49,7 @@ class Cell:
         world: the data, `digits` or `toy`.
         subset: of the digits: recordings of each digit and training speaker, the seed that draws them, and the share
             of the other speakers' recordings that is used; None: all.
-        start: name of the cell whose weights it starts from.
+        start: the cell whose weights it starts from.
     """
 
     table: str
@@ -57,7 +58,7 @@ class Cell:
     overrides: tuple[str, ...]
     world: str = "digits"
     subset: tuple[int, int, float] | None = None
-    start: str | None = None
+    start: Cell | None = None
 
     @property
     def name(self) -> str:
@@ -67,7 +68,8 @@ class Cell:
     def recipe(self) -> dict[str, Any]:
         """What its figures depend on besides data, weights and code; as JSON gives it back."""
         subset = None if self.subset is None else list(self.subset)
-        return {"overrides": list(self.overrides), "subset": subset, "start": self.start}
+        start = None if self.start is None else self.start.recipe
+        return {"overrides": list(self.overrides), "subset": subset, "start": start}
 
 
 @dataclass
@@ -130,10 +132,8 @@ def steps(num_steps: int, validations: int = 1) -> tuple[str, ...]:
 
 def all_cells() -> list[Cell]:
     """In the order in which they run: what says most comes first, what costs most last."""
-    first, *others = ([cell for cell in world_cells() if cell.seed == seed] for seed in SEEDS)
-    whisper = whisper_cells()
-    cells = [*whisper[:2], *few_cells(), *whisper[2:], *first, *seconds_cells("2.5"), *seconds_cells("null", "sound")]
-    return [*cells, *itertools.chain(*others), *seconds_cells("null", "all")]
+    seconds = sorted([*seconds_cells("2.5"), *seconds_cells("null")], key=lambda cell: cell.seed)
+    return [*few_cells(), *seconds[:4], *whisper_cells(), *world_cells(), *seconds[4:]]
 
 
 def whisper_cells() -> list[Cell]:
@@ -142,35 +142,35 @@ def whisper_cells() -> list[Cell]:
     lora = ("encoder.audio.train=lora", "optimizer.lr=3e-4", "data.batch_size=32", *steps(40))
     for seed in SEEDS:
         frozen = Cell("whisper", "frozen", seed, (*WHISPER, SHORT, *steps(575, 5)))
-        cells += [frozen, Cell("whisper", "frozen, then LoRA", seed, (*WHISPER, SHORT, *lora), start=frozen.name)]
+        cells += [frozen, Cell("whisper", "frozen, then LoRA", seed, (*WHISPER, SHORT, *lora), start=frozen)]
     return cells
 
 
 def few_cells() -> list[Cell]:
     """Few recordings of each digit and speaker: frozen Whisper, and the small encoder from nothing."""
-    options = ("data.batch_size=40", *steps(200, 5))
+    options = ("data.batch_size=30", *steps(120, 3))
     arms = {"frozen Whisper": (*WHISPER, SHORT), "from nothing": ()}
     return [
-        Cell("few", f"{number} of each, {arm}", seed, (*choice, *options), subset=(number, seed, 0.4))
+        Cell("few", f"{number} of each, {arm}", seed, (*choice, *options), subset=(number, seed, 0.2))
         for seed in SEEDS
         for number in FEW
         for arm, choice in arms.items()
     ]
 
 
-def seconds_cells(seconds: str, *pools: str) -> list[Cell]:
+def seconds_cells(seconds: str) -> list[Cell]:
     """Whisper over windows of so many seconds, its mean over the sound or over the silence behind it too."""
     length = "30 s" if seconds == "null" else f"{seconds} s"
-    options = ("data.batch_size=40", *steps(200, 5))
+    options = ("data.batch_size=30", *steps(120, 3))
     return [
         Cell(
             "seconds",
             f"{length}, mean over {'all' if pool == 'all' else 'the sound'}",
             seed,
             (*WHISPER, f"encoder.audio.max_seconds={seconds}", f"encoder.audio.pool={pool}", *options),
-            subset=(5, 0, 0.2),
+            subset=(2, 0, 0.1),
         )
-        for pool in pools or ("sound", "all")
+        for pool in ("sound", "all")
         for seed in SEEDS
     ]
 
@@ -178,7 +178,7 @@ def seconds_cells(seconds: str, *pools: str) -> list[Cell]:
 def world_cells() -> list[Cell]:
     """From nothing, from the anchor's tower, and from a trunk that the other world trained."""
     cells = []
-    options = ("data.batch_size=32", *steps(150))
+    options = ("data.batch_size=32", *steps(300))
     tower = ("encoder/audio=anchor_tower", "encoder.audio.num_mels=64")
     transformer = "encoder/audio=transformer"
     arms = {
@@ -188,27 +188,30 @@ def world_cells() -> list[Cell]:
         "anchor_tower, LoRA": (*tower, "encoder.audio.train=lora"),
     }
     for seed in SEEDS:
+        trunks = {}
         for world in WORLDS:
-            cells += [Cell(world, arm, seed, (*choice, *options), world=world) for arm, choice in arms.items()]
+            subset = WORLD_SUBSETS[world]
+            of_world = {arm: Cell(world, arm, seed, (*choice, *options), world, subset) for arm, choice in arms.items()}
+            trunks[world] = of_world["transformer from nothing"]
+            cells += of_world.values()
         for world, other in (("digits", "toy"), ("toy", "digits")):
-            start = f"{other}/transformer from nothing/{seed}"
-            for train in ("head", "lora"):
-                arm = f"transformer of the other world, frozen{', then LoRA' if train == 'lora' else ''}"
+            start = trunks[other]
+            for train, then in (("head", ""), ("lora", ", then LoRA")):
                 choice = (transformer, f"encoder.audio.train={train}", *options)
-                cells.append(Cell(world, arm, seed, choice, world=world, start=start))
-                start = cells[-1].name
+                arm = f"transformer of the other world, frozen{then}"
+                start = Cell(world, arm, seed, choice, world, WORLD_SUBSETS[world], start)
+                cells.append(start)
     return cells
 
 
 def select_cells(cells: Sequence[Cell], pattern: str) -> list[Cell]:
     """Those whose name fits a pattern, and before each what it starts from."""
-    by_name = {cell.name: cell for cell in cells}
     chosen: dict[str, Cell] = {}
     for cell in cells:
         if fnmatch.fnmatchcase(cell.name, pattern):
             chain = [cell]
-            while (start := chain[0].start) is not None:
-                chain.insert(0, by_name[start])
+            while chain[0].start is not None:
+                chain.insert(0, chain[0].start)
             chosen |= {needed.name: needed for needed in chain}
     return list(chosen.values())
 
@@ -269,7 +272,7 @@ def run_cell(cell: Cell, options: argparse.Namespace) -> dict[str, Any]:
     if "encoder/audio=whisper" in cell.overrides:
         overrides.append(f"encoder.audio.pretrained={options.whisper}")
     if cell.start:
-        overrides.append(f"init_from={run_dir(options.out, cell.start)}")
+        overrides.append(f"init_from={run_dir(options.out, cell.start.name)}")
     clock = FitClock()
     run = bind.train([*overrides, *cell.overrides], callbacks=[clock])
     metrics = run.metrics
