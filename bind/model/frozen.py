@@ -14,6 +14,7 @@ from torch.nn import Parameter
 
 from bind import __version__
 from bind.build import build
+from bind.encoders.lora import without_adapter
 from bind.encoders.trainable import HEAD, is_frozen, set_trained_part
 from bind.model.binder import Binder
 from bind.types import Inputs, LoadedPart, Modality, Transform
@@ -49,9 +50,7 @@ class FrozenEncoder:
         """A hash of weights, buffers and options, and of this version of the code."""
         digest = hashlib.blake2b(digest_size=16)
         digest.update(json.dumps([__version__, self.name, self.options], sort_keys=True, default=str).encode())
-        for name, tensor in sorted({**dict(self.encoder.named_buffers()), **self.encoder.state_dict()}.items()):
-            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        _add_tensors(digest, {**dict(self.encoder.named_buffers()), **self.encoder.state_dict()})
         return digest.hexdigest()
 
     @torch.no_grad()
@@ -79,6 +78,33 @@ def frozen_encoders(binder: Binder) -> list[FrozenEncoder]:
             options = {kind: _options(binder.config[kind][modality], part) for kind, part in parts.items()}
             found.append(FrozenEncoder(modality, encoder, binder.transforms[modality], options))
     return found
+
+
+def weights_fingerprint(encoder: nn.Module) -> str:
+    """A hash of an encoder's weights; an adapter beside them is left out, and with it the names that it gives them."""
+    state = encoder.state_dict()
+    digest = hashlib.blake2b(digest_size=16)
+    _add_tensors(digest, {plain: state[name] for name, plain in without_adapter(state).items()})
+    return digest.hexdigest()
+
+
+def fingerprints_of_files(binder: Binder) -> dict[Modality, str]:
+    """Modality → fingerprint of every frozen encoder that its config alone brings back, from files or the anchor."""
+    options = (binder.config or {}).get("encoder", {})
+    return {
+        modality: weights_fingerprint(encoder)
+        for modality, encoder in binder.encoders.items()
+        if is_frozen(encoder)
+        and isinstance(encoder, LoadedPart)
+        and modality in options
+        and options[modality].get("architecture") is None  # whose weights are random
+    }
+
+
+def _add_tensors(digest: Any, tensors: Mapping[str, Tensor]) -> None:
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
 
 
 def frozen_encoder_of(config: Mapping[str, Any], modality: Modality, *, trust: Sequence[str] = ()) -> FrozenEncoder:

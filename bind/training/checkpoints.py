@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bind.model.binder import read_saved_weights
+from bind.model.binder import Binder, read_saved_weights
+from bind.model.frozen import weights_fingerprint
 from bind.terminal import printable_errors
 from bind.training.module import BindingModule
 
@@ -118,6 +119,8 @@ def _wrong_part(checkpoint: dict[str, Any]) -> str:
         return "its version of Lightning is no version"
     if not all(isinstance(tensor, Tensor) for tensor in checkpoint["state_dict"].values()):
         return "its state_dict holds more than tensors"
+    if not isinstance(checkpoint.get("frozen_encoders", {}), dict):
+        return "its frozen_encoders are no dict"
     if not all(isinstance(state, dict) for state in checkpoint.get("callbacks", {}).values()):
         return "the state of a callback is no dict"
     return ""
@@ -133,7 +136,7 @@ def init_weights(module: BindingModule, path: Path, *, exact: bool = False) -> N
     """
     binder = module.binder
     if path.is_file() or path.suffix == ".ckpt":
-        state = own_weights(path)
+        state = own_weights(path, binder)
     else:
         state, fingerprint = read_saved_weights(path)
         if not binder.anchor.trainable and binder.anchor.fingerprint != fingerprint:
@@ -151,7 +154,23 @@ def init_weights(module: BindingModule, path: Path, *, exact: bool = False) -> N
         raise ValueError(f"{path}: {error}{hint if dims and binder.dim not in dims else ''}") from error
 
 
-def own_weights(checkpoint: Path) -> dict[str, Tensor]:
-    """The Binder's own weights in a training checkpoint."""
-    state = read_checkpoint(checkpoint)["state_dict"]
-    return {name.removeprefix("binder."): x for name, x in state.items() if name.startswith("binder.")}
+def own_weights(checkpoint: Path, binder: Binder) -> dict[str, Tensor]:
+    """The weights of a Binder in a training checkpoint, and of `binder` those of frozen encoders that it only names.
+
+    Raises:
+        ValueError: where a frozen encoder of `binder` has other weights than the checkpoint names.
+    """
+    content = read_checkpoint(checkpoint)
+    state = {name.removeprefix("binder."): x for name, x in content["state_dict"].items() if name.startswith("binder.")}
+    own = binder.own_state_dict()
+    for modality, fingerprint in content.get("frozen_encoders", {}).items():
+        if modality not in binder.encoders:
+            continue
+        if weights_fingerprint(binder.encoders[modality]) != fingerprint:
+            raise ValueError(
+                f"{checkpoint} was trained behind a frozen encoder of {modality} with fingerprint {fingerprint}, and "
+                f"holds none of its weights; the one here has others: set encoder.{modality} to the same pretrained "
+                "model as before, or start from the run directory, whose binder is whole"
+            )
+        state |= {name: x for name, x in own.items() if name.startswith(f"encoders.{modality}.")}
+    return state

@@ -22,6 +22,7 @@ from bind.losses.temperature import read_scales
 from bind.metrics.geometry import space
 from bind.model.binder import Binder
 from bind.model.chunks import refuse_batch_statistics
+from bind.model.frozen import fingerprints_of_files
 from bind.training.callbacks.best import forget_foreign_paths
 from bind.training.lightning_private import forget_logged_values, set_batches_done
 from bind.training.schedule import Schedule
@@ -103,8 +104,10 @@ class BindingModule(L.LightningModule):
         self.validation: list[tuple[Batch, Embeddings]] = []
         # Of the last validation; retrieval stands under (query, pool).
         self.last_figures: dict[str, dict[Any, dict[str, Any]]] = {}
-        # The frozen anchor is named by its fingerprint instead of being written into every checkpoint.
+        # The frozen anchor is named by its fingerprint instead of being written into every checkpoint, and so are
+        # frozen encoders with the weights of their files, to which this may still bring others (init_from).
         self.strict_loading = False
+        self._of_files = fingerprints_of_files(binder)
 
     def configure_model(self) -> None:
         if self.device_mesh is not None:  # trainer=fsdp
@@ -263,11 +266,15 @@ class BindingModule(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         own = {f"binder.{name}" for name in self.binder.own_state_dict()}
+        left_out = tuple(f"binder.encoders.{modality}." for modality in self._frozen_encoders)
         state = checkpoint["state_dict"]
         checkpoint["state_dict"] = {
-            name: tensor for name, tensor in state.items() if not name.startswith("binder.") or name in own
+            name: tensor
+            for name, tensor in state.items()
+            if not name.startswith("binder.") or (name in own and not name.startswith(left_out))
         }
         checkpoint["anchor_fingerprint"] = self._frozen_fingerprint
+        checkpoint["frozen_encoders"] = self._frozen_encoders
         checkpoint["trained_parts"] = dict(self.binder.trained_parts)
         if self.schedule is not None:
             checkpoint["num_samples"] = self.schedule.samples(checkpoint["global_step"])
@@ -275,6 +282,12 @@ class BindingModule(L.LightningModule):
     @functools.cached_property
     def _frozen_fingerprint(self) -> str | None:
         return None if self.binder.anchor.trainable else self.binder.anchor.fingerprint
+
+    @functools.cached_property
+    def _frozen_encoders(self) -> dict[Modality, str]:
+        """Fingerprints of the frozen encoders that still have the weights of their files."""
+        now = fingerprints_of_files(self.binder)
+        return {modality: x for modality, x in self._of_files.items() if now.get(modality) == x}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         expected = checkpoint.get("anchor_fingerprint")

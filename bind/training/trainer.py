@@ -154,7 +154,7 @@ def keep_best(trainer: L.Trainer, module: BindingModule, monitor: str) -> float:
             "no checkpoint was scored by %s (was validation switched off?): evaluating the last weights", monitor
         )
         return float("nan")
-    module.binder.load_own_state_dict(own_weights(Path(callback.best_model_path)))
+    module.binder.load_own_state_dict(own_weights(Path(callback.best_model_path), module.binder))
     return float(callback.best_model_score)
 
 

@@ -5,10 +5,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from support import tiny
+from safetensors.torch import load_file
+from support import pretrained, tiny
 
 from bind.model.binder import Binder
 from bind.training.checkpoints import init_weights
+from bind.training.module import BindingModule
+from bind.types import Pair
 
 TOY = tiny.binder_config("toy")
 
@@ -46,3 +49,76 @@ def test_an_encoder_may_have_options_of_its_own_for_its_head():
     binder = Binder.from_config(config)
     assert isinstance(binder.heads["imu"].norm, torch.nn.Identity)
     assert isinstance(binder.heads["depth"].norm, torch.nn.LayerNorm)
+
+
+@pytest.fixture
+def make_module(tmp_path):
+    """A function from what trains, and the seed of a folder's weights, to the module around a pretrained encoder."""
+
+    def make(train="head", seed=0, **options):
+        folder = pretrained.write(pretrained.dinov2, tmp_path / f"files-{seed}", seed=seed)
+        encoder = {"_target_": "bind.encoders.pretrained.vision.VisionEncoder", "pretrained": folder, "train": train}
+        torch.manual_seed(0)
+        return BindingModule(
+            Binder.from_config(TOY | {"modalities": ["depth"], "encoder": {"depth": encoder | options}}),
+            [Pair("depth", "image")],
+        )
+
+    return make
+
+
+def save_checkpoint(module, path):
+    checkpoint = {"state_dict": module.state_dict()}
+    module.on_save_checkpoint(checkpoint)
+    torch.save(checkpoint, path)
+    return checkpoint["state_dict"]
+
+
+def weights_of(module):
+    return {name: x.clone() for name, x in module.binder.own_state_dict().items()}
+
+
+def equal(a, b):
+    return a.keys() == b.keys() and all(torch.equal(x, b[name]) for name, x in a.items())
+
+
+@pytest.mark.parametrize("train", ["head", "full", "lora"])
+def test_a_checkpoint_leaves_out_what_a_frozen_encoder_has_of_its_files(make_module, tmp_path, train):
+    module, last = make_module(), tmp_path / "last.ckpt"
+    with torch.no_grad():
+        module.binder.heads["depth"].project.weight.add_(1.0)
+    names = save_checkpoint(module, last)
+    assert not any("encoders." in name for name in names)
+    assert any("heads.depth." in name for name in names)
+    other = make_module(train)
+    init_weights(other, last, exact=True)
+    assert torch.equal(other.binder.heads["depth"].project.weight, module.binder.heads["depth"].project.weight)
+    assert train == "lora" or equal(weights_of(other), weights_of(module))
+    whole = {
+        name: x.shape for name, x in load_file(module.binder.save(tmp_path / "saved") / "model.safetensors").items()
+    }
+    assert whole == {name: x.shape for name, x in weights_of(module).items()}
+
+
+def test_a_checkpoint_is_not_loaded_beside_other_files(make_module, tmp_path):
+    save_checkpoint(make_module(), tmp_path / "last.ckpt")
+    with pytest.raises(ValueError, match=r"holds none of its weights; the one here has others: set encoder\.depth to"):
+        init_weights(make_module(seed=1), tmp_path / "last.ckpt")
+
+
+def test_a_checkpoint_holds_frozen_weights_that_no_file_brings_back(make_module, tmp_path):
+    module, random, last = make_module(), make_module(seed=1), tmp_path / "last.ckpt"
+    init_weights(module, random.binder.save(tmp_path / "other"))
+    assert any("encoders.depth." in name for name in save_checkpoint(module, last))
+    again = make_module()
+    init_weights(again, last, exact=True)
+    assert equal(weights_of(again), weights_of(random))
+    architecture = random.binder.encoders["depth"].saved_arguments()
+    assert any("encoders.depth." in name for name in save_checkpoint(make_module(**architecture), last))
+
+
+def test_a_checkpoint_from_before_they_were_left_out_is_loaded(make_module, tmp_path):
+    module, other = make_module(), make_module(seed=1)
+    torch.save({"state_dict": module.state_dict()}, tmp_path / "last.ckpt")
+    init_weights(other, tmp_path / "last.ckpt", exact=True)
+    assert equal(weights_of(other), weights_of(module))
