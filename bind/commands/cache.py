@@ -47,7 +47,7 @@ def cache(cfg: DictConfig) -> None:
     carried = sorted({m for source in sources for m in source.modalities()})
     frozen = [m for m in carried if (config["encoder"].get(m) or {}).get("train") == HEAD]
     wanted = as_list(config["modalities"]) or [*(m for m in anchor.modalities if m not in frozen), *frozen]
-    towers = [anchor, *(frozen_encoder_of(config, m, trust=ANY_CLASS) for m in frozen if m in wanted)]
+    towers = [anchor, *(frozen_encoder_of(config, m, anchor, trust=ANY_CLASS) for m in frozen if m in wanted)]
     places = [
         [
             (position, split, modality)

@@ -12,21 +12,14 @@ from bind.build import build, locate_class
 from bind.types import Anchor, HeadStarter, TowerOwner
 
 
-def build_encoder_and_head(
-    options: Mapping[str, Any], head: Mapping[str, Any], anchor: Anchor, *, trust: Sequence[str] = ()
-) -> tuple[nn.Module, nn.Module]:
-    """Build an encoder, and the head between its features and the anchor's space.
+def build_encoder(options: Mapping[str, Any], anchor: Anchor, *, trust: Sequence[str] = ()) -> nn.Module:
+    """Build an encoder of its options; one that takes a `tower` gets the anchor's image tower.
 
-    Args:
-        options: of the encoder; its `head` takes the place of those of `head`. An encoder that takes a `tower` gets the
-            anchor's image tower, unless its `architecture` says what it is built of.
-        head: of all heads.
+    Unless its `architecture` says what it is built of.
 
     Raises:
-        ValueError: where one of them can't be built, or the anchor has no tower to copy.
+        ValueError: where it can't be built, or the anchor has no tower to copy.
     """
-    options = dict(options)
-    head = {**head, **(options.pop("head", None) or {})}
     encoder_class = locate_class(str(options.get("_target_")), "encoder", trust)
     takes_tower = "tower" in inspect.signature(encoder_class).parameters and options.get("architecture") is None
     if takes_tower and not isinstance(anchor, TowerOwner):
@@ -35,7 +28,25 @@ def build_encoder_and_head(
             f"({type(anchor).__name__}) has none that can be copied: choose anchor=toy, anchor=clip, or another encoder"
         )
     tower = {"tower": anchor.image_tower()} if takes_tower and isinstance(anchor, TowerOwner) else {}
-    encoder = build(options, "encoder", trust=trust, **tower)
+    encoder: nn.Module = build(options, "encoder", trust=trust, **tower)
+    return encoder
+
+
+def build_encoder_and_head(
+    options: Mapping[str, Any], head: Mapping[str, Any], anchor: Anchor, *, trust: Sequence[str] = ()
+) -> tuple[nn.Module, nn.Module]:
+    """Build an encoder, and the head between its features and the anchor's space.
+
+    Args:
+        options: of the encoder, see `build_encoder`; its `head` takes the place of those of `head`.
+        head: of all heads.
+
+    Raises:
+        ValueError: where one of them can't be built.
+    """
+    options = dict(options)
+    head = {**head, **(options.pop("head", None) or {})}
+    encoder = build_encoder(options, anchor, trust=trust)
     built_head = build(head, "head", trust=trust, num_features=encoder.num_features, dim=anchor.dim)
     if isinstance(encoder, HeadStarter):
         encoder.start_head(built_head)

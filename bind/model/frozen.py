@@ -17,10 +17,11 @@ from bind.build import build
 from bind.encoders.lora import without_adapter
 from bind.encoders.trainable import HEAD, is_frozen, set_trained_part
 from bind.model.binder import Binder
-from bind.types import Inputs, LoadedPart, Modality, Transform
+from bind.model.encoder_and_head import build_encoder
+from bind.types import Anchor, Inputs, LoadedPart, Modality, Transform
 
-OF_TRAINING = ("share", "train", "lora")
-"""Options of an encoder that say nothing of what it computes."""
+OF_TRAINING = ("head", "share", "train", "lora")
+"""Options of an encoder that say nothing of the features that it computes."""
 
 
 class FrozenEncoder:
@@ -107,15 +108,23 @@ def _add_tensors(digest: Any, tensors: Mapping[str, Tensor]) -> None:
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
 
 
-def frozen_encoder_of(config: Mapping[str, Any], modality: Modality, *, trust: Sequence[str] = ()) -> FrozenEncoder:
+def frozen_encoder_of(
+    config: Mapping[str, Any], modality: Modality, anchor: Anchor, *, trust: Sequence[str] = ()
+) -> FrozenEncoder:
     """The encoder of one modality alone, as a Binder of this config with `train=head` has it.
 
     Raises:
-        ValueError: where it, or its transform, can't be built.
+        ValueError: where it, or its transform, can't be built, or its weights are in no files.
     """
     of_encoder, of_transform = config["encoder"][modality], config["transform"][modality]
     own = {name: x for name, x in of_encoder.items() if name not in OF_TRAINING}
-    encoder = build(own, "encoder", trust=trust)
+    encoder = build_encoder(own, anchor, trust=trust)
+    if not isinstance(encoder, LoadedPart) or own.get("architecture") is not None:
+        raise ValueError(
+            f"encoder.{modality}.train=head: {type(encoder).__name__} comes with no weights of its own, so its features "
+            "are those of one training, which computes them itself. Leave it out with modalities=[…], or choose a "
+            "pretrained encoder (docs/pretrained.md)"
+        )
     set_trained_part(encoder, HEAD, f"encoder.{modality}")
     transform = build(of_transform, "transform", trust=trust)
     options = {"encoder": _options(of_encoder, encoder), "transform": _options(of_transform, transform)}

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
-from support import runs
+from support import pretrained, runs
 
 from bind.cache.lookup import AnchorCache
 from bind.commands.cache import cache
@@ -117,10 +117,17 @@ def test_the_environment_moves_the_cache(monkeypatch):
 
 @pytest.mark.slow
 def test_features_of_a_frozen_encoder_are_kept_beside(tmp_path, recordings, as_command, capsys):
-    choices = ["data=manifest", f"data.manifest={recordings}", "encoder/imu=transformer", "encoder.imu.train=head"]
-    sizes = ["encoder.imu.width=16", "encoder.imu.num_layers=1", "encoder.imu.num_heads=2", "encoder.imu.kernel=10"]
+    own = [f"data.manifest={recordings}", f"encoder.audio.pretrained={pretrained.write_speech(tmp_path / 'model')}"]
+    choices = ["data=manifest", "encoder/audio=wav2vec2", "transform.audio.window_seconds=0.6"]
     folder = f"cache.dir={tmp_path / 'vectors'}"
-    assert as_command(main, "cache", *choices, *sizes, folder, "cache.views=2", "transform.imu.window_seconds=1") == 0
-    assert "Anchor cache of ImuTransformer" in capsys.readouterr().out
-    imu = about(tmp_path / "vectors")["train imu"]
-    assert (imu["dtype"], imu["dim"], imu["num_views"]) == ("<f4", 16, 2)
+    assert as_command(main, "cache", *choices, *own, folder, "cache.views=2") == 0
+    assert "Anchor cache of Wav2Vec2AudioEncoder" in capsys.readouterr().out
+    audio = about(tmp_path / "vectors")["train audio"]
+    assert (audio["dtype"], audio["dim"], audio["num_views"]) == ("<f4", 16, 2)
+
+
+@pytest.mark.slow
+def test_an_encoder_without_weights_of_its_own_has_no_features_to_keep(recordings):
+    choices = ["data=manifest", f"data.manifest={recordings}", "encoder.imu.train=head"]
+    with pytest.raises(ValueError, match=r"encoder\.imu\.train=head: ImuCNN comes with no weights of its own"):
+        cache(runs.config(*choices, name="cache"))

@@ -5,11 +5,13 @@ import json
 import os
 import sys
 
+import numpy as np
 import pytest
-from support import ray_cases, runs, tiny
+from support import pretrained, ray_cases, runs, tiny
 from support.cache_cases import ENGINE, Watched, World, options
 
 from bind.cache.build import build_cache
+from bind.cache.store import load_array
 from bind.commands import pack
 from bind.commands.cache import RayEngine, cache
 from bind.commands.on_ray import connected, spread
@@ -46,6 +48,23 @@ def test_the_command_writes_what_it_writes_here(tmp_path):
         cache(runs.config(*small, f"cache.dir={tmp_path / engine}", f"engine={engine}", name="cache"))
     assert runs.tree(tmp_path / "ray") == runs.tree(tmp_path / "local")
     assert len(list((tmp_path / "ray").glob("*/*/about.json"))) == 4
+
+
+def test_features_and_their_views_are_those_of_the_local_engine(tmp_path, recordings):
+    choices = ["data=manifest", "encoder/audio=wav2vec2", "modalities=[audio]", "num_workers=0", "cache.views=2"]
+    values = {
+        "data.manifest": str(recordings),
+        "encoder.audio.pretrained": pretrained.write_speech(tmp_path / "model"),
+        "transform.audio.window_seconds": 0.6,
+        "transform.audio.noise_snr_db_range": [10, 20],
+    }
+    for engine in ("local", "ray"):
+        cache(runs.config(*choices, f"cache.dir={tmp_path / engine}", f"engine={engine}", name="cache", **values))
+    assert runs.tree(tmp_path / "ray") == runs.tree(tmp_path / "local")
+    [part] = (tmp_path / "ray").glob("*/train-audio-*-2views/part-00000.npy")
+    vectors_RKF = load_array(part)
+    assert vectors_RKF.dtype == np.float32
+    assert (vectors_RKF[:, 0] != vectors_RKF[:, 1]).any(axis=1).all(), "the second view is an augmented one"
 
 
 def test_shards_have_the_bytes_of_the_local_engine_though_a_worker_was_killed(

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from support import tiny
+from support import pretrained, tiny
 from support.batches import make_batch
 
 from bind.model.binder import Binder
-from bind.model.frozen import frozen_encoders
+from bind.model.frozen import frozen_encoder_of, frozen_encoders
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +84,18 @@ def test_a_batch_of_features_is_embedded_as_one_of_inputs(config):
     by_features, by_inputs = (binder(replace(b, num_clips=clips, rows=rows)).z["imu"] for b in (cached, batch))
     assert torch.equal(by_features, by_inputs)
     assert len(by_features) == 2
+
+
+@pytest.mark.parametrize("tower", [True, False])
+def test_an_encoder_alone_is_known_as_within_a_binder(config, anchor_folder, tmp_path, tower):
+    family = "bind.encoders.pretrained"
+    options = {"_target_": f"{family}.anchor_tower.MapTower", "size_px": 64, "head": {"norm": False}}
+    if not tower:
+        folder = pretrained.write(pretrained.dinov2, tmp_path / "files")
+        options = {"_target_": f"{family}.vision.VisionEncoder", "pretrained": folder}
+    config["encoder"]["depth"] = options | {"train": "head"}
+    config["modalities"] = ["depth"]
+    binder = make(config)
+    [within] = frozen_encoders(binder)
+    alone = frozen_encoder_of(config, "depth", binder.anchor)
+    assert alone.fingerprint == within.fingerprint

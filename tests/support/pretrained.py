@@ -173,6 +173,11 @@ def write(family: Callable[[], Any], folder: Path, seed: int = 0) -> str:
     return str(folder)
 
 
+def write_speech(folder: Path) -> str:
+    """See `write`: of a model of speech with a head that bind leaves out."""
+    return write(partial(speech, t.Wav2Vec2ForCTC), folder)
+
+
 def sounds(*seconds: float, rate_hz: int = 16_000) -> list[Waveform]:
     """A waveform of noise of each length."""
     rng = np.random.default_rng(0)
