@@ -102,13 +102,14 @@ def modalities_to_index(
     Raises:
         ValueError: for one that either of them lacks.
     """
-    known = [*binder.modalities, *([binder.fused_modality] if has_fused_vectors(binder) else [])]
+    fused = [binder.fused_modality] if has_fused_vectors(binder) and binder.fused_modality else []
+    known = [*binder.modalities, *fused]
     if unknown := [m for m in chosen if m not in known]:
         raise ValueError(f"modalities: {', '.join(unknown)} unknown to {place}; it embeds {', '.join(known)}")
     if chosen:
         source.require_modalities(list(dict.fromkeys(part for m in chosen for part in fusion_inputs(m, binder))))
         return chosen
-    possible = [m for m in known if m is not None and set(fusion_inputs(m, binder)) <= set(source.modalities())]
+    possible = [m for m in known if set(fusion_inputs(m, binder)) <= set(source.modalities())]
     if not possible:
         source.require_modalities(binder.modalities)
     return possible

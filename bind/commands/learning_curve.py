@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> None:
         return
     own, overrides = _split_arguments(arguments)
     shares = _numbers("shares", own.get("shares", "[0.125,0.25,0.5,1]"), float)
-    seeds = _numbers("seeds", own.get("seeds", "[0]"), int)
+    seeds = [int(seed) for seed in _numbers("seeds", own.get("seeds", "[0]"), int)]
     if not all(0 < share <= 1 for share in shares):
         raise ValueError(f"shares={own['shares']}: give shares above 0, up to 1, [0.25,0.5,1]")
     folder = Path(own.get("run_dir", "runs/learning_curve"))

@@ -80,7 +80,8 @@ def main(arguments: list[str]) -> None:
     if flags["json"]:
         print(json.dumps([hit.as_json() for hit in hits], ensure_ascii=False, indent=1))
     else:
-        print_cells(table_of(hits, describe_query(query), len(index)))
+        num_vectors = sum(map(len, index.pools(pools or None, options.get("where"))))
+        print_cells(table_of(hits, describe_query(query), num_vectors))
 
 
 FLAGS = {"json": "false", "comparable": "true", "verify": "true"}

@@ -15,7 +15,7 @@ from bind.data.dataset import BatchDataset
 from bind.data.identity import identify_samples
 from bind.data.mixture import source_weights
 from bind.data.owners import choose_owners, order_of_rows, rows_of_owners, training_owners
-from bind.data.plan import BatchPlan, EvaluationPlan, free_order
+from bind.data.plan import BatchPlan, EvaluationPlan, Order, free_order
 from bind.data.same_values import ValueIds, equal_values
 from bind.data.sources.splits import (
     owner_suspects,
@@ -159,7 +159,7 @@ class BindDataModule(L.LightningDataModule):
         """The batches of a training from `start_step` on, as the process `rank` of `world_size` takes them."""
         assert self.drawn_sources
         sizes = [len(source.samples("train")) for source in self.sources]
-        orders = [s.training_order if isinstance(s, OrderedSource) else free_order for s in self.sources]
+        orders: list[Order] = [s.training_order if isinstance(s, OrderedSource) else free_order for s in self.sources]
         num_steps = self.steps_per_epoch
         if (rows := self._training_rows) is not None:
             num_steps = num_steps or sum(

@@ -121,7 +121,7 @@ def frozen_encoder_of(
     encoder = build_encoder(own, anchor, trust=trust)
     if not isinstance(encoder, LoadedPart) or own.get("architecture") is not None:
         raise ValueError(
-            f"encoder.{modality}.train=head: {type(encoder).__name__} comes with no weights of its own, so its features "
+            f"encoder.{modality}.train=head: {type(encoder).__name__} has no weights of its own, so its features "
             "are those of one training, which computes them itself. Leave it out with modalities=[…], or choose a "
             "pretrained encoder (docs/pretrained.md)"
         )

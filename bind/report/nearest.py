@@ -17,7 +17,7 @@ NUM_GALLERIES = 3
 
 
 @dataclass(frozen=True)
-class Hit:
+class GalleryHit:
     """A pool item at `position` among its modality's vectors, its cosine, and whether it is of the query's group."""
 
     position: int
@@ -30,7 +30,7 @@ class GalleryQuery:
     """A query at `position` among its modality's vectors, with its nearest pool items, best first."""
 
     position: int
-    hits: Sequence[Hit]
+    hits: Sequence[GalleryHit]
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,6 @@ def gallery_queries(
 ) -> list[GalleryQuery]:
     """The queries at `drawn`, each with the hits whose positions, cosines and relevance stand in one row."""
     return [
-        GalleryQuery(position, [Hit(*hit) for hit in zip(*hits, strict=True)])
+        GalleryQuery(position, [GalleryHit(*hit) for hit in zip(*hits, strict=True)])
         for position, *hits in zip(drawn, positions, scores, relevant, strict=True)
     ]

@@ -35,7 +35,7 @@ def fingerprint_of(binder: Binder) -> str:
     digest.update(json.dumps([transforms, config.get("fusion")], sort_keys=True, default=str).encode())
     for name, tensor in sorted(binder.own_state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(memoryview(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()))
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from bind.files.checksums import TRAILER_BYTES, has_right_trailer, trailer_of
 from bind.files.reading import reading, require_regular_file
 from bind.files.writing import open_atomically
-from bind.search.listing import Deleted, Part
+from bind.search.listing import Deleted, IndexPart
 
 FOLDER = "deleted"
 REMEDY = "Copy the index again"
@@ -36,7 +36,7 @@ def write_deletions(folder: Path, name: str, deletions: Deletions) -> Deleted:
     return Deleted(name, num_vectors)
 
 
-def read_deletions(folder: Path, deleted: Deleted, parts: Sequence[Part]) -> dict[str, np.ndarray]:
+def read_deletions(folder: Path, deleted: Deleted, parts: Sequence[IndexPart]) -> dict[str, np.ndarray]:
     """The deletions of an index.
 
     Raises:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -60,25 +60,26 @@ class Filter:
 
     text: str
     own_columns: Mapping[str, str] | None = None
+    kinds: Mapping[str, pa.DataType] = field(init=False, repr=False, compare=False)
+    condition: Callable[[Callable[[str], Any]], Any] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        kinds = {field.name: field.type for field in KNOWN} | {"modality": pa.string()}
+        kinds = {known.name: known.type for known in KNOWN} | {"modality": pa.string()}
         kinds |= {name: OWN_KINDS[kind] for name, kind in (self.own_columns or {}).items()}
-        object.__setattr__(self, "_kinds", kinds)
-        object.__setattr__(self, "_condition", _Parser(self.text, kinds).parse())
+        object.__setattr__(self, "kinds", kinds)
+        object.__setattr__(self, "condition", _Parser(self.text, kinds).parse())
 
     def mask(self, table: pa.Table, modality: str) -> np.ndarray:
         """The rows (N,) bool that meet the condition; where a cell is empty it can't be said, and they don't."""
-        kinds: Mapping[str, pa.DataType] = self._kinds  # type: ignore[attr-defined]
 
         def column(name: str) -> Any:
             if name == "modality":
                 return pa.chunked_array([pa.array([modality] * table.num_rows, pa.string())])
             if name in table.schema.names:
                 return table.column(name)
-            return pa.chunked_array([pa.nulls(table.num_rows, kinds[name])])
+            return pa.chunked_array([pa.nulls(table.num_rows, self.kinds[name])])
 
-        values = self._condition(column)  # type: ignore[attr-defined]
+        values = self.condition(column)
         mask: np.ndarray = pc.fill_null(values, False).to_numpy(zero_copy_only=False)
         return mask
 

@@ -17,7 +17,7 @@ from bind.search.binder_folder import fingerprint_of, load_binder, require_binde
 from bind.search.filters import Filter
 from bind.search.hits import Hit
 from bind.search.pools import Pool
-from bind.search.queries import AskedVectors, Fusion, Query, embed_query, require_vectors
+from bind.search.queries import Fusion, Query, QueryVectors, embed_query, require_vectors
 from bind.search.rows import KNOWN
 from bind.search.store import IndexStore
 from bind.terminal import printable_errors
@@ -203,12 +203,12 @@ class Index:
         checked = require_vectors(vectors, self.store.listing.dim, str(self.store.folder))
         pools = self.pools(modalities, where)
         is_standardised = comparable and (len(pools) > 1 or fusion == "late")
-        asked = AskedVectors(checked, fusion, weights, is_standardised=comparable)
+        queries = QueryVectors(checked, fusion, weights, is_standardised=comparable)
         candidates: list[list[tuple[float, tuple[str, int], Hit]]] = [
             [] for _ in range(len(next(iter(checked.values()))))
         ]
         for pool in pools:
-            for q, of_query in enumerate(self._search_pool(pool, asked, top, is_standardised=is_standardised)):
+            for q, of_query in enumerate(self._search_pool(pool, queries, top, is_standardised=is_standardised)):
                 candidates[q] += of_query
         return [_ranked(of_query, top) for of_query in candidates]
 
@@ -238,18 +238,18 @@ class Index:
         return self._pools[modality]
 
     def _search_pool(
-        self, pool: Pool, asked: AskedVectors, top: int, *, is_standardised: bool
+        self, pool: Pool, queries: QueryVectors, top: int, *, is_standardised: bool
     ) -> list[list[tuple[float, tuple[str, int], Hit]]]:
         """Of every query what it is ranked by, what equal ones are ordered by, and the hits."""
-        queries_QD = asked.for_pool(self._whole_pool(pool.modality))
+        queries_QD = queries.for_pool(self._whole_pool(pool.modality))
         best = pool.search(queries_QD, min(top, len(pool)))
         scores_QK = best.scores_QK
         standard_QK = None
         if is_standardised:
             mean_Q, spread_Q = self._whole_pool(pool.modality).score_spread(queries_QD)
             standard_QK = (scores_QK - mean_Q[:, None]) / spread_Q[:, None]
-        if len(asked.vectors) > 1 and asked.fusion == "late":
-            means_QD = asked.mean_score()
+        if len(queries.vectors) > 1 and queries.fusion == "late":
+            means_QD = queries.mean_score()
             vectors = [pool.vectors(rows) for rows in best.rows_QK.numpy()]
             scores_QK = torch.stack([z @ query for z, query in zip(vectors, means_QD, strict=True)])
         rows_of_queries = []

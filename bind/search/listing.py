@@ -33,7 +33,7 @@ REMEDY = "Copy the index again, or make it anew"
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class IndexPart:
     """Some vectors of one modality, in files that are written once.
 
     Attributes:
@@ -81,7 +81,7 @@ class Listing:
     fingerprint: str
     anchor: str = ""
     scan: str = "fp16"
-    parts: Sequence[Part] = ()
+    parts: Sequence[IndexPart] = ()
     columns: Mapping[str, str] = field(default_factory=dict)
     deleted: Deleted = field(default_factory=Deleted)
     next_name: int = 1
@@ -91,7 +91,7 @@ class Listing:
         """How many vectors there are, without deleted ones."""
         return sum(part.num_vectors for part in self.parts) - self.deleted.num_vectors
 
-    def with_parts(self, parts: Sequence[Part], **changes: Any) -> Listing:
+    def with_parts(self, parts: Sequence[IndexPart], **changes: Any) -> Listing:
         """The listing with other parts."""
         return replace(self, parts=tuple(parts), **changes)
 
@@ -152,7 +152,7 @@ def read_listing(folder: Path) -> Listing:
     )
 
 
-def _read_part(entry: Any, where: str) -> Part:
+def _read_part(entry: Any, where: str) -> IndexPart:
     kinds = {"name": str, "modality": str, "num_vectors": int, "scan": str, "checksums": dict}
     require_kinds(entry, {**kinds, "max_norm": (int, float), "residual": (int, float)}, where)
     _require(NAME.fullmatch(entry["name"]) is not None, where, "its name is no number")
@@ -167,7 +167,7 @@ def _read_part(entry: Any, where: str) -> Part:
         set(entry["checksums"]) == files, where, f"it has checksums of other files than {', '.join(sorted(files))}"
     )
     require_each(entry["checksums"].values(), lambda value: isinstance(value, str), where, "a checksum")
-    return Part(**{name: entry[name] for name in Part.__slots__})
+    return IndexPart(**{name: entry[name] for name in IndexPart.__slots__})
 
 
 def _require(is_right: bool, where: str, reason: str) -> None:

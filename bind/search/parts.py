@@ -21,7 +21,7 @@ from torch import Tensor
 from bind.files.checksums import checksum_of_file
 from bind.files.reading import reading, require_regular_file
 from bind.files.writing import open_atomically
-from bind.search.listing import Part
+from bind.search.listing import IndexPart
 from bind.search.rounding import round_vectors
 from bind.search.rows import require_row_schema
 from bind.types import Modality
@@ -36,7 +36,9 @@ DAMAGED = (
 )
 
 
-def write_part(folder: Path, name: str, modality: Modality, vectors_ND: Tensor, table: pa.Table, scan: str) -> Part:
+def write_part(
+    folder: Path, name: str, modality: Modality, vectors_ND: Tensor, table: pa.Table, *, scan: str
+) -> IndexPart:
     """Write the files of a part; it belongs to an index once its listing names it.
 
     Raises:
@@ -58,14 +60,14 @@ def write_part(folder: Path, name: str, modality: Modality, vectors_ND: Tensor, 
         if tensor is not None:
             path = _path(folder, name, kind)
             with open_atomically(path) as file:
-                file.write(memoryview(tensor.contiguous().view(torch.uint8).numpy()).cast("B"))
+                file.write(tensor.contiguous().view(torch.uint8).numpy().data.cast("B"))
             checksums[kind] = checksum_of_file(path)
     path = _path(folder, name, "table")
     with open_atomically(path) as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table, max_chunksize=BATCH_ROWS)
     checksums["table"] = checksum_of_file(path)
     max_norm = float(norms_N.max()) * (1 + 2.0**-20)
-    return Part(name, modality, len(stored_ND), max_norm, scan, residual, checksums)
+    return IndexPart(name, modality, len(stored_ND), max_norm, scan, residual, checksums)
 
 
 def files_of(folder: Path, name: str) -> list[Path]:
@@ -90,7 +92,7 @@ class OpenPart:
         ValueError: naming the file, when one is used that is missing, too short, or not as it was written.
     """
 
-    def __init__(self, folder: Path, part: Part, dim: int, *, verify: bool = True) -> None:
+    def __init__(self, folder: Path, part: IndexPart, dim: int, *, verify: bool = True) -> None:
         self.folder, self.part, self.dim, self.verify = folder, part, dim, verify
 
     def __len__(self) -> int:

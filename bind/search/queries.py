@@ -57,7 +57,7 @@ def require_vectors(vectors: Mapping[Modality, Tensor], dim: int, where: str) ->
     return checked
 
 
-class AskedVectors:
+class QueryVectors:
     """Several vectors per query, and how they are made one for a pool.
 
     Args:

@@ -64,7 +64,7 @@ def scan_errors(queries_QD: Tensor, scan: str, max_norm: float, residual: float)
     """How far a score of the scan may be from the fp32 score of the stored vector, (Q,) float64, for every query."""
     dim = queries_QD.shape[1]
     norms_Q = queries_QD.double().norm(dim=1)
-    error_Q = norms_Q * (max_norm + residual) * product_error(dim) + norms_Q * residual
+    error_Q: Tensor = norms_Q * (max_norm + residual) * product_error(dim) + norms_Q * residual
     if scan == "bf16" and has_bf16_products():
         rounded_QD = queries_QD.bfloat16()
         error_Q += (queries_QD.double() - rounded_QD.double()).norm(dim=1) * (max_norm + residual)

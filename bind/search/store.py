@@ -30,7 +30,7 @@ from bind.files.writing import remove_partial_files
 from bind.search import parts as part_files
 from bind.search.deletions import FOLDER as DELETED
 from bind.search.deletions import NONE, join_deletions, read_deletions, write_deletions
-from bind.search.listing import LISTING, MAX_DIM, Listing, Part, read_listing, write_listing
+from bind.search.listing import LISTING, MAX_DIM, IndexPart, Listing, read_listing, write_listing
 from bind.search.parts import OpenPart, files_of, write_part
 from bind.search.rounding import default_scan
 from bind.search.rows import KNOWN, table_of_rows
@@ -195,7 +195,7 @@ class IndexStore:
         self.listing = replace(self.listing, columns={**self.listing.columns, **own})
         self._commit([*self.listing.parts, *written])
 
-    def _write(self, modality: Modality, vectors_ND: Tensor, table: pa.Table) -> list[Part]:
+    def _write(self, modality: Modality, vectors_ND: Tensor, table: pa.Table) -> list[IndexPart]:
         """Write parts that no listing names yet."""
         written = []
         for start in range(0, len(vectors_ND), PART_VECTORS):
@@ -203,10 +203,10 @@ class IndexStore:
             self.listing = replace(self.listing, next_name=self.listing.next_name + 1)
             rows = table.slice(start, PART_VECTORS)
             vectors = vectors_ND[start : start + PART_VECTORS]
-            written.append(write_part(self.folder, name, modality, vectors, rows, self.listing.scan))
+            written.append(write_part(self.folder, name, modality, vectors, rows, scan=self.listing.scan))
         return written
 
-    def _commit(self, parts: Sequence[Part], deletions: Mapping[str, np.ndarray] | None = None) -> None:
+    def _commit(self, parts: Sequence[IndexPart], deletions: Mapping[str, np.ndarray] | None = None) -> None:
         """Make these the parts of the index, and these its deletions, where they are others."""
         listing = self.listing.with_parts(parts)
         if deletions is not None:
@@ -260,7 +260,7 @@ class IndexStore:
         """
         assert self._is_writing, "parts are written anew in the block of writing()"
         replaced: list[str] = []
-        written: list[Part] = []
+        written: list[IndexPart] = []
         for modality in self.modalities:
             of_modality = [part for part in self.parts if part.part.modality == modality]
             chosen = [
@@ -278,9 +278,9 @@ class IndexStore:
             self._delete_unnamed()
         return len(replaced)
 
-    def _join(self, modality: Modality, parts: Sequence[OpenPart]) -> list[Part]:
+    def _join(self, modality: Modality, parts: Sequence[OpenPart]) -> list[IndexPart]:
         """Write the rows of parts as new parts, a few of them in memory at a time."""
-        written: list[Part] = []
+        written: list[IndexPart] = []
         vectors: list[Tensor] = []
         tables: list[pa.Table] = []
         for number, part in enumerate(parts):

@@ -16,11 +16,11 @@ class PartInMemory(OpenPart):
     """A part whose tensors are in memory."""
 
     def __init__(self, vectors_ND, kind):
-        from bind.search.listing import Part
+        from bind.search.listing import IndexPart
 
         copy, scales, residual = rounding.round_vectors(vectors_ND, kind)
         norm = float(vectors_ND.float().norm(dim=1).max()) * (1 + 2**-20)
-        super().__init__("", Part("1", "audio", len(vectors_ND), norm, kind, residual, {}), vectors_ND.shape[1])
+        super().__init__("", IndexPart("1", "audio", len(vectors_ND), norm, kind, residual, {}), vectors_ND.shape[1])
         self.__dict__ |= {"vectors": vectors_ND, "scanned": vectors_ND if copy is None else copy, "scales": scales}
 
 

@@ -10,6 +10,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from bind.commands.cli import COMMANDS, CONFIG_DIR
+from bind.commands.overrides import quote_values
 from bind.runs.vector_choices import choose_vectors
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +46,7 @@ def overrides_of(command: list[str]) -> tuple[str, list[str]]:
 def composed(command: list[str]) -> DictConfig:
     """The config of a Hydra command; of a sweep that of its first job."""
     config, overrides = overrides_of(command)
+    overrides = quote_values(overrides)
     if "-m" in command:
         overrides = [re.sub(r"=([^,\[(]+),.*", r"=\1", override) for override in overrides]
         # What a sweep is told about its plugin needs the plugin.

@@ -16,7 +16,7 @@ from bind.data.transforms.imu import ImuTransform
 from bind.evaluation.embedded import EmbeddedSplit
 from bind.report.data_table import data_cells
 from bind.report.html import write_report
-from bind.report.nearest import Gallery, GalleryQuery, Hit
+from bind.report.nearest import Gallery, GalleryHit, GalleryQuery
 from bind.report.page_media import page_media
 from bind.report.values import SplitValues
 from support import runs
@@ -58,7 +58,7 @@ def values_of(source: Any) -> SplitValues:
 
 def one_gallery(split: EmbeddedSplit, query: str, pool: str) -> Gallery:
     """The first two queries, each with the first three of the pool."""
-    rows = [GalleryQuery(q, [Hit(p, 0.5 - 0.1 * p, p == q) for p in range(3)]) for q in range(2)]
+    rows = [GalleryQuery(q, [GalleryHit(p, 0.5 - 0.1 * p, p == q) for p in range(3)]) for q in range(2)]
     assert min(len(split.rows[query]), len(split.rows[pool])) >= 3
     return Gallery(query, pool, rows)
 
@@ -78,7 +78,7 @@ def write_page(
     values = values_of(source)
     galleries = [one_gallery(values.split, *pair) for pair in pairs]
     if words:
-        hits = [Hit(k, 0.5 - 0.1 * k, k == 1) for k in range(len(words))]
+        hits = [GalleryHit(k, 0.5 - 0.1 * k, k == 1) for k in range(len(words))]
         galleries.append(Gallery("audio", "words", [GalleryQuery(0, hits)], words))
     path = folder / "a run" / "report.html"
     path.parent.mkdir(exist_ok=True)

@@ -147,7 +147,8 @@ class WindowTables:
         yield self._fitted(recording, replace(laid, annotation_N=rows[laid.annotation_N]))
         if self.unlabelled:
             options = replace(self.options, min_share=1.0, min_annotation_seconds=self.options.window_seconds)
-            laid = lay_windows(*free_stretches(starts, ends, low, high).T, options)
+            free_starts, free_ends = free_stretches(starts, ends, low, high).T
+            laid = lay_windows(free_starts, free_ends, options)
             yield self._fitted(recording, replace(laid, annotation_N=np.full(len(laid.start_N), -1)))
 
     def _fitted(self, recording: RecordingRow, windows: Windows) -> _Part:
