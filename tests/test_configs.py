@@ -197,7 +197,13 @@ def published_stamps(folder):
     return "tuxpaint_stamps"
 
 
-GENERATED = {"digits": published_digits, "hapt": published_motion, "tuxpaint": published_stamps}
+GENERATED = {
+    "digits": (published_digits, "data/digits"),
+    "hapt": (published_motion, "data/hapt"),
+    "hapt_continuous": (published_motion, "data/hapt", "--continuous"),
+    "tuxpaint": (published_stamps, "data/tuxpaint"),
+}
+"""Experiment → what writes the published data, the folder of its script's output, and more options of the script."""
 SMALL = {
     "toy_anchor": {
         "data.num_train": 32,
@@ -216,8 +222,9 @@ def test_an_experiment_runs_for_a_step_and_can_be_evaluated_again(experiment, tm
     monkeypatch.chdir(tmp_path)
     if experiment in GENERATED:
         monkeypatch.syspath_prepend(Path(__file__).parents[1] / "data_scripts")
-        script = __import__(GENERATED[experiment](tmp_path / "published"))
-        script.main(["--source", "published", "--out", f"data/{experiment}"])
+        publish, out, *options = GENERATED[experiment]
+        script = __import__(publish(tmp_path / "published"))
+        script.main(["--source", "published", "--out", out, *options])
     small = runs.QUICK | {"data.batch_size": 8, "trainer.max_steps": 1} | SMALL.get(experiment, {})
     train(runs.config(f"experiment={experiment}", **small | {"run_dir": "run"}))
 
@@ -230,7 +237,7 @@ def test_an_experiment_runs_for_a_step_and_can_be_evaluated_again(experiment, tm
         assert metrics["zero_shot"]["audio"]["num_classes"] == 10
         assert metrics["retrieval"]["audio_to_image"]["trained"]
         assert not metrics["retrieval"]["audio_to_text"]["trained"]
-    elif experiment == "hapt":
+    elif experiment.startswith("hapt"):
         assert {name: figures["num_classes"] for name, figures in metrics["zero_shot"].items()} == {
             "imu/basic6": 6,
             "imu/all12": 12,

@@ -129,5 +129,5 @@ def test_features_of_a_frozen_encoder_are_kept_beside(tmp_path, recordings, as_c
 @pytest.mark.slow
 def test_an_encoder_without_weights_of_its_own_has_no_features_to_keep(recordings):
     choices = ["data=manifest", f"data.manifest={recordings}", "encoder.imu.train=head"]
-    with pytest.raises(ValueError, match=r"encoder\.imu\.train=head: ImuCNN comes with no weights of its own"):
+    with pytest.raises(ValueError, match=r"encoder\.imu\.train=head: ImuCNN has no weights of its own"):
         cache(runs.config(*choices, name="cache"))
