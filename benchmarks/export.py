@@ -10,35 +10,17 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from bind import Binder
 from bind.share.export import FORMATS
 from bind.share.graph import EncoderGraph
 
 NUM_ROUNDS = 30
-
-
-def opened(form: str, path: Path) -> Callable[[Tensor], object]:
-    """A function that runs a file which stays open."""
-    if form == "onnx":
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        return lambda x: session.run(None, {"x": x.numpy()})
-    if form == "torch":
-        return torch.export.load(str(path)).module()
-    from executorch.runtime import Runtime
-
-    forward = Runtime.get().load_program(str(path)).load_method("forward")
-    return lambda x: [forward.execute([row]) for row in x.split(1)]
 
 
 def main() -> None:
@@ -49,7 +31,6 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     card = json.loads((args.folder / "card.json").read_text())
-    assert card["format"] in FORMATS
     golden = np.load(args.folder / "golden.npz")
     binder = Binder.load(args.run)
     print("modality  file              MB  clips  ms per clip  torch  ratio")
@@ -57,15 +38,16 @@ def main() -> None:
         inputs = torch.from_numpy(golden[f"{modality}_x"])
         graph = EncoderGraph(binder, modality)
         for file in [entry, *([entry["int8"]] if "int8" in entry else [])]:
-            run = opened(card["format"], args.folder / file["file"])
+            run = FORMATS[card["format"]].open_file(args.folder / file["file"])
             for num_clips in (1, 8):
                 x = inputs[:num_clips]
+                functions = {"file": partial(run, {"x": x}), "torch": partial(graph, x)}
                 milliseconds: dict[str, list[float]] = {"file": [], "torch": []}
                 with torch.inference_mode():
                     for _ in range(NUM_ROUNDS):
-                        for name, function in (("file", run), ("torch", graph)):
+                        for name, function in functions.items():
                             start = time.perf_counter()
-                            function(x)
+                            function()
                             milliseconds[name].append((time.perf_counter() - start) * 1000 / num_clips)
                 ours, torchs = (statistics.median(milliseconds[name]) for name in ("file", "torch"))
                 print(

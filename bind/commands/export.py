@@ -109,9 +109,11 @@ def examples_of_split(
                 if len(labels) >= num_samples:
                     break
                 if modality in batch.inputs:
-                    rows = batch.rows[modality]
-                    inputs.append(named_inputs(batch.inputs[modality]))
-                    num_clips.append(batch.num_clips.get(modality, torch.ones(len(rows), dtype=torch.long)))
+                    rows = batch.rows[modality][: num_samples - len(labels)]
+                    clips = batch.num_clips.get(modality, torch.ones(len(batch.rows[modality]), dtype=torch.long))
+                    num_clips.append(clips[: len(rows)])
+                    num_rows = int(num_clips[-1].sum())
+                    inputs.append({n: x[:num_rows] for n, x in named_inputs(batch.inputs[modality]).items()})
                     labels += [names[start + row] for row in rows.tolist()]
                 start += len(batch)
         if not inputs:
@@ -146,4 +148,5 @@ def label_sets_of_run(
         options = default_label_sets(modalities, labels, known_texts(binder.anchor))
         [first, *_] = [*options.values(), None]
         options = {} if first is None else {"labels": {**first, "modalities": list(modalities)}}
-    return [LabelSet.of(name, of_set, labels) for name, of_set in options.items()]
+    sets = [LabelSet.of(name, of_set, labels) for name, of_set in options.items()]
+    return [label_set for label_set in sets if label_set.classes]  # files have no labels to be classes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from bind.build import ANY_CLASS
 from bind.commands.train import compose_training, train
 from bind.data.mixture import source_weights
 from bind.data.owners import count_owners, training_owners
+from bind.files.plain_data import read_json, require_kinds
 from bind.files.writing import write_text
 from bind.report.terminal_table import print_cells
 from bind.runs.parts import make_sources
@@ -29,12 +31,15 @@ steps as on all, and fits a power law: what would twice as many owners bring?
   seeds=[0,1,2]         of weights, batches and which owners: the more, the narrower the interval
   run_dir=FOLDER        a folder per training, learning_curve.csv and learning_curve.png (default: runs/learning_curve)
 
-The same command again goes on where it was stopped: finished trainings stay.
+The same command again goes on where it was stopped: finished trainings stay. More shares and seeds may be added;
+other overrides need another run_dir.
 
 Examples:
   bindspace learning-curve experiment=hapt
   bindspace learning-curve experiment=hapt seeds=[0,1,2,3,4] run_dir=runs/hapt_curve
   bindspace learning-curve data=manifest data.manifest=my.csv modalities=[imu] shares=[0.5,1]"""
+PLAN = "learning_curve.json"
+"""Beside the trainings: the overrides that they have in common."""
 OWN_KEYS = ("shares", "seeds", "run_dir")
 SET_HERE = ("seed", "data.owner_share", "ckpt", "overwrite")
 
@@ -51,6 +56,7 @@ def main(arguments: list[str]) -> None:
         raise ValueError(f"shares={own['shares']}: give shares above 0, up to 1, [0.25,0.5,1]")
     folder = Path(own.get("run_dir", "runs/learning_curve"))
     cells = plan_cells(overrides, shares, seeds, folder)
+    refuse_other_study(folder, overrides)
     for number, cell in enumerate(cells, start=1):
         done = "finished before" if cell.is_finished else f"{cell.num_owners} owners"
         print(f"training {number} of {len(cells)}: share {cell.share:g}, seed {cell.seed}: {done}", flush=True)
@@ -85,6 +91,21 @@ def plan_cells(overrides: Sequence[str], shares: Sequence[float], seeds: Sequenc
         for share, number in numbers.items()
         for seed in seeds
     ]
+
+
+def refuse_other_study(folder: Path, overrides: Sequence[str]) -> None:
+    """Note in the folder what its trainings are of; ValueError where it holds those of other overrides."""
+    path = folder / PLAN
+    if path.is_file():
+        before = require_kinds(read_json(path), {"overrides": list}, str(path))["overrides"]
+        if sorted(map(str, before)) != sorted(overrides):
+            raise ValueError(
+                f"run_dir={folder} holds a learning curve of other overrides ({' '.join(map(str, before)) or 'none'}), "
+                "whose finished trainings would count as those of this one: choose another run_dir, or delete it"
+            )
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps({"overrides": list(overrides)}, indent=2) + "\n")
 
 
 def train_cell(cell: Cell, overrides: Sequence[str]) -> None:

@@ -80,8 +80,8 @@ def main(arguments: list[str]) -> None:
     if flags["json"]:
         print(json.dumps([hit.as_json() for hit in hits], ensure_ascii=False, indent=1))
     else:
-        num_vectors = sum(map(len, index.pools(pools or None, options.get("where"))))
-        print_cells(table_of(hits, describe_query(query), num_vectors))
+        num_vectors = sum(map(index.store.num_vectors, pools or index.modalities))
+        print_cells(table_of(hits, describe_query(query), num_vectors, options.get("where")))
 
 
 FLAGS = {"json": "false", "comparable": "true", "verify": "true"}
@@ -128,7 +128,7 @@ def describe_query(query: Mapping[Modality, Any]) -> str:
     return ", ".join(repr(value) if modality == "text" else f"{modality} {value}" for modality, value in query.items())
 
 
-def table_of(hits: Sequence[Hit], title: str, num_vectors: int) -> Cells:
+def table_of(hits: Sequence[Hit], title: str, num_vectors: int, where: str | None = None) -> Cells:
     """Hits as a table, with the columns that any of them has."""
     rows = []
     for hit in hits:
@@ -136,7 +136,7 @@ def table_of(hits: Sequence[Hit], title: str, num_vectors: int) -> Cells:
         known = [_cell(value) for value in (hit.label, hit.split, hit.caption, hit.path)]
         rows.append((str(hit.rank), hit.key, hit.modality, *score, *known, _span(hit)))
     headers = ("", "key", "modality", "score", "above\nmean", "label", "split", "caption", "file", "seconds")
-    caption = f"the best of {num_vectors:,} vectors"
+    caption = f"the best of {num_vectors:,} vectors" + (f" with {where}" if where else "")
     if any(hit.standard_score is not None for hit in hits):
         caption += "; above mean: in standard deviations of the query's scores in that modality, which ranks them"
     if not hits:

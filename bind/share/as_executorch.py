@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from bind.files.writing import write_bytes
-from bind.share.graph import EncoderGraph, quiet_exporter
+from bind.share.graph import EncoderGraph, ExportedEncoder, quiet_exporter
 
 SUFFIX = ".pte"
 
@@ -39,10 +39,14 @@ def write(graph: EncoderGraph, inputs: Sequence[Tensor], path: Path, *, any_leng
         write_bytes(path, lowered.to_executorch().buffer)
 
 
-def run(path: Path, inputs: dict[str, Tensor]) -> Tensor:
-    """What the runtime makes of the inputs, row by row: (B, D)."""
+def open_file(path: Path) -> ExportedEncoder:
+    """The program in its runtime, which is given row after row."""
     from executorch.runtime import Runtime
 
     forward = Runtime.get().load_program(str(path)).load_method("forward")
-    rows = zip(*(x.split(1) for x in inputs.values()), strict=True)
-    return torch.cat([forward.execute([x.contiguous() for x in row])[0].clone() for row in rows])
+
+    def run(inputs: Mapping[str, Tensor]) -> Tensor:
+        rows = zip(*(x.split(1) for x in inputs.values()), strict=True)
+        return torch.cat([forward.execute([x.contiguous() for x in row])[0].clone() for row in rows])
+
+    return run

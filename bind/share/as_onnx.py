@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bind.share.graph import OUTPUT_NAME, EncoderGraph, dynamic_axes, quiet_exporter
+from bind.share.graph import OUTPUT_NAME, EncoderGraph, ExportedEncoder, dynamic_axes, quiet_exporter
 from bind.share.spectra import CONSTANTS
 
 SUFFIX = ".onnx"
@@ -99,15 +99,17 @@ def write_int8(source: Path, path: Path) -> None:
     onnx.save(model, str(path))
 
 
-def run(path: Path, inputs: dict[str, Tensor]) -> Tensor:
-    """What onnxruntime makes of the inputs: (B, D)."""
-    [z_BD] = _session(path).run([OUTPUT_NAME], {name: x.numpy() for name, x in inputs.items()})
-    return torch.from_numpy(np.asarray(z_BD))
-
-
-def _session(path: Path) -> Any:
+def open_file(path: Path) -> ExportedEncoder:
+    """The file in onnxruntime, on as many threads as torch has."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+    def run(inputs: Mapping[str, Tensor]) -> Tensor:
+        [z_BD] = session.run([OUTPUT_NAME], {name: x.numpy() for name, x in inputs.items()})
+        return torch.from_numpy(np.asarray(z_BD))
+
+    return run

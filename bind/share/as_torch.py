@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from bind.share.graph import EncoderGraph, dynamic_axes, quiet_exporter
+from bind.share.graph import EncoderGraph, ExportedEncoder, dynamic_axes, quiet_exporter
 
 SUFFIX = ".pt2"
 
@@ -31,8 +31,14 @@ def write(graph: EncoderGraph, inputs: Sequence[Tensor], path: Path, *, any_leng
         torch.export.save(program, str(path))
 
 
-def run(path: Path, inputs: dict[str, Tensor]) -> Tensor:
-    """What the program makes of the inputs: (B, D)."""
-    with quiet_exporter(), torch.no_grad():
-        z_BD: Tensor = torch.export.load(str(path)).module()(*inputs.values())
-    return z_BD
+def open_file(path: Path) -> ExportedEncoder:
+    """The program, loaded."""
+    with quiet_exporter():
+        program = torch.export.load(str(path)).module()
+
+    def run(inputs: Mapping[str, Tensor]) -> Tensor:
+        with torch.no_grad():
+            z_BD: Tensor = program(*inputs.values())
+        return z_BD
+
+    return run

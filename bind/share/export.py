@@ -7,7 +7,7 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,12 +23,13 @@ from bind.model.binder import Binder
 from bind.model.clips import average_clips
 from bind.share import as_executorch, as_onnx, as_torch
 from bind.share.card import describe_folder
-from bind.share.graph import EncoderGraph, shortened, takes_any_length
+from bind.share.graph import EncoderGraph, ExportedEncoder, shortened, takes_any_length
 from bind.types import Modality
 
 FORMATS: dict[str, ModuleType] = {"onnx": as_onnx, "executorch": as_executorch, "torch": as_torch}
 GOLDEN_FILE, PROMPTS_FILE, CARD_FILE = "golden.npz", "prompts.npz", "card.json"
 NUM_GOLDEN = 8
+ROWS_AT_ONCE = 64
 LARGEST_DIFFERENCE = 1e-4
 SMALLEST_COSINE_INT8 = 0.99
 LARGEST_LOSS_INT8 = 0.01
@@ -47,7 +48,7 @@ class Examples:
 
     inputs: Mapping[str, Tensor]
     num_clips: Tensor | None = None
-    labels: Sequence[str | None] = field(default=())
+    labels: Sequence[str | None] = ()
 
     @property
     def num_rows(self) -> int:
@@ -128,10 +129,11 @@ def _export(
         any_length = takes_any_length(graph, traced)
         file = folder / f"{modality}{form.SUFFIX}"
         form.write(graph, traced, file, any_length=any_length)
-        check = _compare(form, file, examples, z_ND, label_sets)
+        exported = form.open_file(file)
+        check = _compare(exported, examples, z_ND, label_sets)
         if any_length and form is not as_executorch:
             short = dict(zip(examples.inputs, shortened(traced), strict=True))
-            difference = float((form.run(file, short) - graph(*short.values())).abs().max())
+            difference = float((exported(short) - graph(*short.values())).abs().max())
             check["max_difference"] = max(check["max_difference"], difference)
     if check["max_difference"] > LARGEST_DIFFERENCE:
         raise ValueError(
@@ -153,7 +155,7 @@ def _export(
     if int8:
         small = folder / f"{modality}.int8{form.SUFFIX}"
         as_onnx.write_int8(file, small)
-        check = _compare(form, small, examples, z_ND, label_sets)
+        check = _compare(form.open_file(small), examples, z_ND, label_sets)
         entry["int8"] = {"file": small.name, "megabytes": round(small.stat().st_size / 1e6, 3), "check": check}
         _require_close_int8(small.name, check)
     arrays = {f"{modality}_{name}": x[:NUM_GOLDEN].numpy() for name, x in examples.inputs.items()}
@@ -165,12 +167,11 @@ def _embed(binder: Binder, modality: Modality, examples: Examples) -> Tensor:
     device = next(binder.parameters()).device
     inputs = {name: x.to(device) for name, x in examples.inputs.items()}
     values = inputs if list(inputs) != ["x"] else inputs["x"]
-    return binder.encode_batch(modality, values, 64).float().cpu()
+    return binder.encode_batch(modality, values, ROWS_AT_ONCE).float().cpu()
 
 
 def _compare(
-    form: ModuleType,
-    file: Path,
+    exported: ExportedEncoder,
     examples: Examples,
     z_ND: Tensor,
     label_sets: Mapping[str, tuple[LabelSet, Tensor]],
@@ -178,8 +179,8 @@ def _compare(
     """How far the vectors of a file are from those of the binder, and what both classify right."""
     z_file_ND = torch.cat(
         [
-            form.run(file, {name: x[start : start + 64] for name, x in examples.inputs.items()})
-            for start in range(0, examples.num_rows, 64)
+            exported({name: x[start : start + ROWS_AT_ONCE] for name, x in examples.inputs.items()})
+            for start in range(0, examples.num_rows, ROWS_AT_ONCE)
         ]
     )
     figures: dict[str, Any] = {

@@ -7,7 +7,7 @@ import copy
 import io
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,8 @@ from bind.share.spectra import without_fourier
 from bind.types import Inputs, Modality
 
 INPUT_NAME, OUTPUT_NAME = "x", "z"
+ExportedEncoder = Callable[[Mapping[str, Tensor]], Tensor]
+"""An open file: inputs by name, (B, …) each → unit vectors (B, D)."""
 
 
 class EncoderGraph(nn.Module):

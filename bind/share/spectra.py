@@ -36,9 +36,11 @@ class MatrixLogMel(nn.Module):
         after = 2 * self.margin - self.window - self.before
         frames_BTW = padded_BT[:, self.before : padded_BT.shape[1] - after].unfold(1, self.window, self.hop)
         log_BMT = (power(frames_BTW, self.waves_WF) @ self.banks_FM + self.floor).log().transpose(1, 2)
-        if self.per_clip:
-            std, mean = torch.std_mean(log_BMT, dim=(1, 2), keepdim=True)
-            return (log_BMT - mean) / std.clamp_min(1e-3)
+        if self.per_clip:  # torch.std_mean is not among the operators of ExecuTorch
+            centred_BMT = log_BMT - log_BMT.mean(dim=(1, 2), keepdim=True)
+            num_free = log_BMT.shape[1] * log_BMT.shape[2] - 1
+            std = (centred_BMT.square().sum(dim=(1, 2), keepdim=True) / num_free).sqrt()
+            return centred_BMT / std.clamp_min(1e-3)
         return (log_BMT - self.mean) / self.std
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bind.commands.learning_curve import main, plan_cells
+from bind.commands.learning_curve import main, plan_cells, refuse_other_study
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,11 @@ def test_a_curve_of_the_toy_world_goes_on_where_it_was(tmp_path: Path, capsys: p
     main(arguments)
     assert "finished before" in capsys.readouterr().out
     assert changed == [(cell.folder / "metrics.json").stat().st_mtime_ns for cell in (half, whole)]
+
+
+def test_trainings_of_other_overrides_do_not_count(tmp_path: Path) -> None:
+    folder = tmp_path / "curve"
+    refuse_other_study(folder, ["modalities=[imu]", "debug=tiny"])
+    refuse_other_study(folder, ["debug=tiny", "modalities=[imu]"])
+    with pytest.raises(ValueError, match=r"a learning curve of other overrides \(modalities=\[imu\] debug=tiny\)"):
+        refuse_other_study(folder, ["debug=tiny"])

@@ -1,10 +1,12 @@
 """An exported encoder gives the binder's vectors by its own runtime, or is not written."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
 import torch
+from support import documents
 
 from bind.data.transforms.audio import AudioTransform
 from bind.evaluation.label_sets import LabelSet
@@ -78,7 +80,7 @@ def test_files_give_the_vectors_of_the_binder(written, binder, examples):
     for modality, entry in card["encoders"].items():
         of_modality = examples[modality]
         assert entry["check"]["max_difference"] < 1e-5
-        z_ND = as_onnx.run(folder / entry["file"], {"x": of_modality.inputs["x"][:3]})
+        z_ND = as_onnx.open_file(folder / entry["file"])({"x": of_modality.inputs["x"][:3]})
         with torch.no_grad():
             expected = binder.encode(modality, of_modality.inputs["x"][:3])
         torch.testing.assert_close(z_ND, expected, atol=1e-5, rtol=0)
@@ -92,7 +94,7 @@ def test_rows_and_where_it_can_be_time_have_any_size(written, binder):
     wave_BT = torch.randn(5, 2999)
     with torch.no_grad():
         expected = binder.encode("audio", wave_BT)
-    torch.testing.assert_close(as_onnx.run(folder / "audio.onnx", {"x": wave_BT}), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(as_onnx.open_file(folder / "audio.onnx")({"x": wave_BT}), expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.slow
@@ -115,7 +117,7 @@ def test_the_folder_says_what_it_takes_and_holds_what_to_check_it_with(written, 
 
 @pytest.mark.slow
 def test_classes_are_those_of_the_binder_with_onnxruntime_alone(written, binder, examples, monkeypatch):
-    monkeypatch.syspath_prepend("examples")
+    monkeypatch.syspath_prepend(str(documents.ROOT / "examples"))
     import classify_with_onnxruntime
 
     folder, card = written
@@ -206,7 +208,7 @@ def test_time_is_open_where_the_encoder_takes_other_lengths(binder, examples):
 
 
 def test_a_missing_extra_is_named(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "onnxscript", None)
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(ValueError, match=r"pip install 'bindspace\[onnx\]'"):
         as_onnx.require_runtime()
 

@@ -35,15 +35,15 @@ def read_elan(path: Path) -> Iterator[tuple[str, Annotation]]:
         ValueError: naming the file, where it is no XML, declares entities, or refers to times that are not in it.
     """
     root = _parse(path)
-    for media in root.iter("MEDIA_DESCRIPTOR"):
-        if int(media.get("TIME_ORIGIN") or 0):
-            logger.warning(
-                "%s: its zero is %g s into %s: put that into the manifest's column MODALITY_start_seconds",
-                path,
-                int(media.get("TIME_ORIGIN") or 0) / 1000,
-                Path(media.get("MEDIA_URL") or "?").name,
-            )
     try:
+        for media in root.iter("MEDIA_DESCRIPTOR"):
+            if origin := int(media.get("TIME_ORIGIN") or 0):
+                logger.warning(
+                    "%s: its zero is %g s into %s: put that into the manifest's column MODALITY_start_seconds",
+                    path,
+                    origin / 1000,
+                    Path(media.get("MEDIA_URL") or "?").name,
+                )
         times = {slot.attrib["TIME_SLOT_ID"]: float(slot.get("TIME_VALUE", "nan")) for slot in root.iter("TIME_SLOT")}
         tiers = list(root.iter("TIER"))
         spans: Spans = {}
@@ -58,7 +58,8 @@ def read_elan(path: Path) -> Iterator[tuple[str, Annotation]]:
                 yield place, Annotation(path.stem, start / 1000, end / 1000, label=label, kind=tier.get("TIER_ID", ""))
     except (KeyError, ValueError) as error:
         raise ValueError(
-            f"{path}: an annotation refers to what is not in the file ({error}). Export it again"
+            f"{path}: a time is no number, or an annotation refers to what is not in the file ({error}). "
+            "Export it again"
         ) from None
 
 

@@ -177,7 +177,7 @@ def _single_lists(values: Any, is_missing_N: np.ndarray) -> pa.ListArray:
 def _unique_keys(
     recordings: Sequence[str], recording_N: Sequence[int], kinds: Sequence[str], starts: Sequence[float]
 ) -> list[str]:
-    """RecordingRow, kind and start of every window, with a number where several windows have the same."""
+    """Recording, kind and start of every window, with a number where several windows have the same."""
     keys: dict[str, None] = {}
     for number, kind, start in zip(recording_N, kinds, starts, strict=True):
         key = first = "/".join(filter(None, (recordings[number], kind, f"{start:.3f}")))

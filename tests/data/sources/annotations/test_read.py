@@ -114,6 +114,7 @@ def test_another_zero_of_the_media_is_named(tmp_path: Path, caplog: pytest.LogCa
         ("a.eaf", ELAN.format(media="").replace('TIME_SLOT_REF2="ts4"', 'TIME_SLOT_REF2="ts9"'), "refers to what is"),
         ("a.eaf", ELAN.format(media="").replace('ANNOTATION_REF="a1"', 'ANNOTATION_REF="a9"'), "refers to what is"),
         ("a.eaf", ELAN.format(media="").replace('TIME_VALUE="500"', ""), "times must be finite"),
+        ("a.eaf", ELAN.format(media='<MEDIA_DESCRIPTOR TIME_ORIGIN="soon"/>'), "a time is no number"),
         ("a.srt", "1", "annotations end in"),
     ],
 )
