@@ -19,10 +19,13 @@ def make_group_norm(width: int) -> nn.GroupNorm:
 class ChannelsLastConv2d(nn.Conv2d):
     """A 2-D convolution whose input and weights are laid out with a place's channels side by side: faster on a CPU.
 
-    Its weights are kept in the usual layout; what it gives equals `nn.Conv2d`'s up to rounding.
+    Its weights are kept in the usual layout; what it gives equals `nn.Conv2d`'s up to rounding. Exported, it is a plain
+    one: layouts are the choice of whatever runs the file.
     """
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
+        if torch.compiler.is_exporting():
+            return super().forward(x_BCHW)
         if x_BCHW.shape[1] == 1:  # in both layouts at once: torch would take the usual one
             x_BCHW = x_BCHW.clone(memory_format=torch.channels_last)
         x_BCHW = x_BCHW.contiguous(memory_format=torch.channels_last)

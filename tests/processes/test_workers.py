@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from bind.processes.workers import PrefetchLoader, ignore_stop_signals
+from bind.processes.workers import PrefetchLoader, explained_worker_death, ignore_stop_signals
 
 pytestmark = pytest.mark.slow  # processes are started
 
@@ -184,8 +184,8 @@ def test_a_worker_that_does_not_read_what_it_is_to_load_is_not_waited_for_withou
     batches = PrefetchLoader(LargeDataset(), range(8), sources=sources, num_workers=1, timeout_seconds=2)
     iteration = iter(batches)
     (worker,) = batches._workers
-    os.kill(worker.pid, number)  # it has only begun, which takes longer
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message), explained_worker_death():
+        os.kill(worker.pid, number)  # it has only begun, which takes longer; torch raises in whatever line comes next
         next(iteration)
 
 
