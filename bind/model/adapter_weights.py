@@ -1,10 +1,13 @@
-"""Low-rank adapters in files of published weights: added to the weights that they belong to."""
+"""Low-rank adapters in files of weights: added to published ones, and the names that saved ones have beside them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from torch import Tensor
+from torch import Tensor, nn
+
+from bind.encoders.lora import has_adapter, without_adapter
 
 WRAPPER, PART_A, PART_B = "base_model.model.", ".lora_A.default.weight", ".lora_B.default.weight"
 """Names that peft gives to a module that it wraps, and to the two factors beside a weight."""
@@ -46,3 +49,28 @@ def merge_lora(state: dict[str, Tensor], alpha: float, path: Path) -> int:
     if alone := [name for name in state if ".lora_" in name]:
         raise ValueError(f"{path}: {alone[0]} is no factor of an adapter with both and a weight. Get the file again")
     return len(merged)
+
+
+def renamed_for_adapters(state: Mapping[str, Tensor], encoders: nn.ModuleDict) -> dict[str, Tensor]:
+    """`state` of a binder, where weights of plain encoders have the names that they have beside an adapter.
+
+    Raises:
+        ValueError: where it holds an adapter that `encoders` lack.
+    """
+    state = dict(state)
+    for modality, encoder in encoders.items():
+        prefix = f"encoders.{modality}."
+        of_modality = [name for name in state if name.startswith(prefix)]
+        is_adapted = len(without_adapter(of_modality)) < len(of_modality)
+        if is_adapted and not has_adapter(encoder):
+            raise ValueError(
+                f"these weights hold an adapter for {modality}: set encoder.{modality}.train=lora, or start from the "
+                "run directory or the saved binder, where it is merged"
+            )
+        if has_adapter(encoder) and not is_adapted:
+            own = encoder.state_dict()
+            names = {plain: name for name, plain in without_adapter(own).items()}
+            renamed = {f"{prefix}{names.get(n.removeprefix(prefix), n)}": state.pop(n) for n in of_modality}
+            adapter = {f"{prefix}{name}": x for name, x in own.items() if name not in names.values()}
+            state |= renamed | adapter
+    return state

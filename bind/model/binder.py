@@ -6,7 +6,6 @@ import difflib
 import functools
 import inspect
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 
 from bind.build import build, locate_class
 from bind.data.collate import collate_clips
-from bind.encoders.lora import has_adapter, merge_adapter, merged_state_dict, save_adapter, without_adapter
+from bind.encoders.lora import has_adapter, merge_adapter, merged_state_dict, save_adapter
 from bind.encoders.trainable import (
     FULL,
     HEAD,
@@ -30,20 +29,20 @@ from bind.files.reading import require_regular_file
 from bind.files.size import SizeLimit, read_shapes
 from bind.files.writing import open_folder_atomically, write_text
 from bind.fusion.inputs import fused_name
+from bind.model.adapter_weights import renamed_for_adapters
 from bind.model.chunks import encode_in_chunks
 from bind.model.clips import average_clips
 from bind.model.description import (
     CONFIG_NAME,
     CONFIG_VERSION,
     NOT_AS_SAVED,
-    PATTERNS,
     WEIGHTS_NAME,
-    About,
     describe_with_anchor,
     enclosed_shapes,
     read_description,
 )
 from bind.model.encoder_and_head import build_encoder_and_head
+from bind.model.saved_files import locate, read_weights
 from bind.model.summary import summarise
 from bind.model.trunks import share_trunks
 from bind.terminal import printable_errors
@@ -306,7 +305,7 @@ class Binder(nn.Module):
             ValueError: naming the weights that are missing, unexpected or of another shape.
         """
         expected = set(self.own_state_dict())
-        state = self._renamed_for_adapters(state)
+        state = renamed_for_adapters(state, self.encoders)
         for modality, owner in self.share.items():
             if any(name.startswith(f"encoders.{modality}.") and name not in expected for name in state):
                 raise ValueError(
@@ -327,26 +326,6 @@ class Binder(nn.Module):
     def adapted(self) -> list[Modality]:
         """The modalities whose encoders have an adapter that is not merged into their weights."""
         return [modality for modality, encoder in self.encoders.items() if has_adapter(encoder)]
-
-    def _renamed_for_adapters(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """`state`, where weights of plain encoders have the names that they have beside an adapter."""
-        state = dict(state)
-        for modality, encoder in self.encoders.items():
-            prefix = f"encoders.{modality}."
-            of_modality = [name for name in state if name.startswith(prefix)]
-            is_adapted = len(without_adapter(of_modality)) < len(of_modality)
-            if is_adapted and modality not in self.adapted:
-                raise ValueError(
-                    f"these weights hold an adapter for {modality}: set encoder.{modality}.train=lora, or start from "
-                    "the run directory or the saved binder, where it is merged"
-                )
-            if modality in self.adapted and not is_adapted:
-                own = encoder.state_dict()
-                names = {plain: name for name, plain in without_adapter(own).items()}
-                renamed = {f"{prefix}{names.get(n.removeprefix(prefix), n)}": state.pop(n) for n in of_modality}
-                adapter = {f"{prefix}{name}": x for name, x in own.items() if name not in names.values()}
-                state |= renamed | adapter
-        return state
 
     def merge_adapters(self) -> None:
         """Add the adapters to the weights beside them; nothing of them trains any more."""
@@ -416,7 +395,7 @@ class Binder(nn.Module):
             ValueError: where there is nothing to load, a file is damaged, its config names classes or places that are
                 not trusted, or the anchor on this machine is not the one it was bound to.
         """
-        folder = _locate(path_or_hub_id)
+        folder = locate(path_or_hub_id)
         config, about = read_description(folder, trust)
         where = folder / CONFIG_NAME
         require_regular_file(folder / WEIGHTS_NAME)
@@ -435,7 +414,7 @@ class Binder(nn.Module):
                 f"{folder} was bound to an anchor with fingerprint {about.anchor_fingerprint}, but "
                 f"{binder.anchor.name} here has {binder.anchor.fingerprint}: get the same weights, or train again"
             )
-        state = _read_weights(folder, about)
+        state = read_weights(folder, about)
         try:
             binder.load_own_state_dict(state)
         except ValueError as error:
@@ -443,62 +422,7 @@ class Binder(nn.Module):
         return binder.eval()
 
 
-@printable_errors()
-def read_saved_weights(path_or_hub_id: Path | str) -> tuple[dict[str, Tensor], str]:
-    """The weights of a saved binder as `own_state_dict` names them, and its anchor's fingerprint; builds neither.
-
-    Raises:
-        ValueError: as `Binder.load`.
-    """
-    folder = _locate(path_or_hub_id)
-    _, about = read_description(folder, ("*",))  # no place that it names is opened
-    require_regular_file(folder / WEIGHTS_NAME)
-    read_shapes(folder / WEIGHTS_NAME)
-    return _read_weights(folder, about), about.anchor_fingerprint
-
-
-def _read_weights(folder: Path, about: About) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    about.require_as_saved(folder)
-    try:
-        state = load_file(folder / WEIGHTS_NAME)
-    except (OSError, SafetensorError) as error:
-        raise ValueError(f"{folder / WEIGHTS_NAME} can't be read ({error}): copy the folder again") from error
-    if broken := [name for name, x in state.items() if not torch.isfinite(x).all()]:
-        raise ValueError(f"{folder / WEIGHTS_NAME}: {broken[0]} holds NaN or infinite values: copy the folder again")
-    return state
-
-
 def _as_value(modality: Modality, value: Any) -> Any:
     if modality != "text" and isinstance(value, str | Path):
         return Clip(Path(value))
     return value
-
-
-def _locate(path_or_hub_id: Path | str) -> Path:
-    """The folder that holds the binder's config, from a run directory, such a folder, or the hub.
-
-    The hub is asked for `NAME/REPOSITORY` only, where NAME is neither a folder here nor `runs`.
-    """
-    path = Path(path_or_hub_id).expanduser()
-    for folder in (path, path / "binder"):
-        if (folder / CONFIG_NAME).is_file():
-            return folder
-    if path.exists():
-        raise ValueError(
-            f"{path} holds no {CONFIG_NAME}: pass a run directory that finished, or a folder Binder.save wrote"
-        )
-    if not re.fullmatch(r"(?!runs/)[A-Za-z0-9][\w.-]*/[\w.-]+", str(path_or_hub_id)) or path.parent.exists():
-        raise ValueError(f"{path_or_hub_id}: no such folder; pass a run directory, or NAME/REPOSITORY on the hub")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-    try:
-        folder = Path(snapshot_download(str(path_or_hub_id), allow_patterns=PATTERNS))
-    except (OSError, HfHubHTTPError, HFValidationError) as error:
-        raise ValueError(f"{path_or_hub_id}: no such folder, and not reachable on the hub ({error})") from error
-    if not (folder / CONFIG_NAME).is_file():
-        raise ValueError(f"{path_or_hub_id}: this hub repository holds no {CONFIG_NAME}, so no binder")
-    return folder

@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bind.model.binder import Binder, read_saved_weights
+from bind.model.binder import Binder
 from bind.model.frozen import weights_fingerprint
+from bind.model.saved_files import read_saved_weights
 from bind.terminal import printable_errors
 from bind.training.module import BindingModule
 
