@@ -5,16 +5,18 @@ Two strings may have one hash: whoever finds equal hashes looks at the strings.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _FACTOR_2 = np.uint64(0xD6E8FEB86659FD93)
 _SHIFT = np.uint64(32)
 WORD_BYTES = 8
+JOINED_STRINGS = 2**20
 
 
 def string_bytes(strings: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -26,6 +28,15 @@ def string_bytes(strings: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     offsets = np.frombuffer(offsets_buffer, size, len(strings) + 1, strings.offset * size.itemsize).astype(np.int64)
     content = np.zeros(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]]
     return content, offsets[:-1] - offsets[0], np.diff(offsets)
+
+
+def joined_bytes(strings: Any, separator: str) -> Iterator[memoryview]:
+    """The bytes of the strings of an Arrow array with a separator between each two, in parts; none is null."""
+    for start in range(0, len(strings), JOINED_STRINGS):
+        some = strings[start : start + JOINED_STRINGS]
+        if start:
+            yield memoryview(separator.encode())
+        yield string_bytes(pc.binary_join(pa.ListArray.from_arrays([0, len(some)], some), separator))[0].data
 
 
 def hash_strings(strings: Any) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bind.data.hashes import string_bytes
+from bind.data.hashes import joined_bytes, string_bytes
 from bind.data.sources.sample_table import SampleTable, entries_of
 from bind.types import Clip, Sample, StoredVector
 
@@ -64,21 +64,26 @@ class IdentityHasher:
 
     def add(self, part: pa.RecordBatch) -> None:
         """Take the `key` and the `group` of the next samples into account."""
-        self._digest.update(_reprs_of_keys_and_groups(part.select(["key", "group"])))
+        for content in _reprs_of_keys_and_groups(part.column("key"), part.column("group")):
+            self._digest.update(content)
 
     def hexdigest(self) -> str:
         """The hash of all samples so far."""
         return self._digest.hexdigest()
 
 
-def _reprs_of_keys_and_groups(part: pa.RecordBatch) -> Any:
-    """The bytes of `repr((key, group))` of every sample, one after the other."""
-    keys, groups = part.columns
+def _reprs_of_keys_and_groups(keys: Any, groups: Any) -> Iterator[bytes | memoryview]:
+    """The bytes of `repr((key, group))` of every sample, one after the other, in parts."""
     content = np.concatenate([string_bytes(keys)[0], string_bytes(groups)[0]])
     if ((content < 0x20) | (content > 0x7E) | (content == ord("'")) | (content == ord("\\"))).any():
-        return "".join(map(repr, zip(keys.to_pylist(), groups.to_pylist(), strict=True))).encode()
-    groups = pc.fill_null(pc.binary_join_element_wise("'", groups, "'", ""), "None")
-    return string_bytes(pc.binary_join_element_wise("('", keys, "', ", groups, ")", ""))[0].data
+        yield "".join(map(repr, zip(keys.to_pylist(), groups.to_pylist(), strict=True))).encode()
+    elif len(keys) and groups.null_count == len(keys):
+        yield b"('"
+        yield from joined_bytes(keys, "', None)('")
+        yield b"', None)"
+    else:
+        groups = pc.fill_null(pc.binary_join_element_wise("'", groups, "'", ""), "None")
+        yield string_bytes(pc.binary_join_element_wise("('", keys, "', ", groups, ")", ""))[0].data
 
 
 def _describe(value: Any, with_size: bool) -> tuple[Any, ...]:

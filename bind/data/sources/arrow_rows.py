@@ -33,7 +33,8 @@ from bind.files.content import decode_text, text_encoding
 from bind.files.parquet import open_parquet
 from bind.files.reading import reading
 
-BATCH_ROWS = 32_768
+BATCH_ROWS = 131_072
+"""So many that threads that share the work seldom wait for each other between two calls of numpy."""
 BLOCK_BYTES = 2**23
 MAX_CELL_BYTES = 131_072
 """What `csv` takes."""

@@ -83,14 +83,16 @@ def _decode_with(table: TableReader, file: BinaryIO) -> None:
     def batches() -> Iterator[pa.RecordBatch]:
         try:
             decoded = map(decoder.decode, table.batches())
-            with ThreadPoolExecutor(2) as threads:  # one reads ahead, the other gathers facts, this one writes
-                coming, added = threads.submit(next, decoded, None), threads.submit(lambda: None)
+            with ThreadPoolExecutor(3) as threads:  # one reads ahead, two gather facts, this one writes
+                coming, added = threads.submit(next, decoded, None), [threads.submit(lambda: None)]
                 while (batch := coming.result()) is not None:
                     coming = threads.submit(next, decoded, None)
-                    added.result()
-                    added = threads.submit(facts.add, batch)
+                    for future in added:
+                        future.result()
+                    added = [threads.submit(add, batch) for add in (facts.add_values, facts.add_files)]
                     yield batch
-                added.result()
+                for future in added:
+                    future.result()
         except ValueError:
             _raise_first_fault(table)
             raise

@@ -20,11 +20,13 @@ from bind.types import Modality
 MAX_FILES = 100_000
 """Files that are all looked at whenever a table is opened; of more, a sample is, and the doctor looks at all."""
 SAMPLED_FILES = 10_000
-SAMPLED_ROWS_PER_BATCH = 32
+SAMPLED_ROWS_PER_BATCH = 128
 
 
 class FactsCollector:
-    """Collector of the facts of a table from its batches.
+    """Collector of the facts of a table from its batches, each of which `add_values` and `add_files` take into account.
+
+    These two share nothing, so that each may have a thread of its own.
 
     Args:
         folder: of the table.
@@ -45,13 +47,13 @@ class FactsCollector:
         self._seen: np.ndarray | None = np.zeros(0, np.uint64)
         self._first_uses: list[_Uses] = []
         self._sampled: list[_Uses] = []
-        self._rows_done = 0
+        self._rows_done = self._file_rows_done = 0
         self._with_clock: list[np.ndarray] = []
         self._without_clock: list[np.ndarray] = []
         self.empty_rows: list[int] = []
 
-    def add(self, batch: pa.RecordBatch) -> None:
-        """Take the next batch into account."""
+    def add_values(self, batch: pa.RecordBatch) -> None:
+        """Take all of the next batch but its files into account."""
         splits = batch.column("split").to_numpy()
         self._key_hashes.append(hash_strings(batch.column("key")))
         num_values = np.zeros(batch.num_rows, np.int64)
@@ -65,23 +67,25 @@ class FactsCollector:
         for split, name in enumerate(SPLITS):
             is_of_split = splits == split
             if num_rows := int(is_of_split.sum()):
-                part = batch if num_rows == batch.num_rows else batch.filter(pa.array(is_of_split))
+                part = batch.select([column for column in batch.schema.names if column not in ("split", "label")])
+                part = part if num_rows == batch.num_rows else part.filter(pa.array(is_of_split))
                 self._num_rows[split] += num_rows
                 self._owners[split].append(hash_strings(part.column("owner").flatten()))
                 self._add_digests(name, part)
-        self._add_files(batch, splits)
         self._rows_done += batch.num_rows
 
     def _add_digests(self, split: str, part: pa.RecordBatch) -> None:
         digests = self._digests[split]
         for name in part.schema.names:
-            if name not in ("split", "label", "owner"):
+            if name != "owner":
                 if name not in digests:
                     digests[name] = _ColumnDigest()
                 digests[name].update(part.column(name))
 
-    def _add_files(self, batch: pa.RecordBatch, splits: np.ndarray) -> None:
+    def add_files(self, batch: pa.RecordBatch) -> None:
         """Note the files of each split and of each clock, the first use of every file, and some uses of this batch."""
+        splits = batch.column("split").to_numpy()
+        first_row, self._file_rows_done = self._file_rows_done, self._file_rows_done + batch.num_rows
         loaded = np.flatnonzero(splits != OTHER_SPLIT)
         is_sampled = np.zeros(batch.num_rows, bool)
         if len(loaded):
@@ -97,7 +101,7 @@ class FactsCollector:
             for split in range(len(SPLITS)):
                 self._files[split].append(identities[splits_of_uses == split])
             self._add_clocks(batch, modality, rows, identities)
-            uses = _Uses.of_column(column, rows, place, paths, self._rows_done)
+            uses = _Uses.of_column(column, rows, place, paths, first_row)
             sampled.append(uses.at(np.flatnonzero(is_sampled[rows])))
             if self._seen is not None:
                 at = np.searchsorted(self._seen, hashes)

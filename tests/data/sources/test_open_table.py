@@ -154,6 +154,7 @@ def test_two_processes_may_open_a_table_at_once(table, cache):
 
 def test_of_very_many_files_some_are_looked_at(tmp_path, monkeypatch):
     monkeypatch.setattr(table_facts, "MAX_FILES", 20)
+    monkeypatch.setattr(table_facts, "SAMPLED_ROWS_PER_BATCH", 32)
     rows = [{"key": f"k{i}", "split": "train", "image": f"p{i}.png"} for i in range(100)]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "m.parquet")
     with pytest.raises(ValueError, match=r"32 of 32 files that were looked at do not exist: .*p0\.png"):

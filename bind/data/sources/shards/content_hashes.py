@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from bind.data.hashes import joined_bytes
 from bind.data.sources.sample_table import flatten_lists
-from bind.data.sources.shards.index_table import joined_bytes
 from bind.types import Modality
 
 
@@ -46,7 +46,7 @@ class ContentHasher:
         counts = np.array([len(kind) for kind in kinds])[kinds_of_rows]
         first = np.cumsum(counts) - counts
         rows_of_kinds = {int(kind): np.flatnonzero(kinds_of_rows == kind) for kind in np.unique(kinds_of_rows)}
-        seconds = _seconds_of_members(spans, first, len(size))
+        seconds = seconds_of_members(spans, first, len(size))
         for modality in {modality for kind in rows_of_kinds for modality in of_kinds[kind]} - {None}:
             parts = []
             for kind, rows in rows_of_kinds.items():
@@ -107,7 +107,7 @@ class _Members:
     times: list[np.ndarray]
 
 
-def _seconds_of_members(spans: Any, first: np.ndarray, num_members: int) -> list[np.ndarray]:
+def seconds_of_members(spans: Any, first: np.ndarray, num_members: int) -> list[np.ndarray]:
     """Start and end of every member, NaN where it has none; nothing where no member has one."""
     rows, cut = flatten_lists(spans)
     if not len(rows):

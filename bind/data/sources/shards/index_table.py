@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from bind.data.hashes import string_bytes
+from bind.data.hashes import joined_bytes, string_bytes
 from bind.data.sources.sample_table import list_lengths
 from bind.files.parquet import open_parquet
 from bind.files.reading import reading
@@ -65,11 +64,14 @@ class IndexTable:
         """A checksum of all that it says, however the file holds it: the CRC-32 of its values as JSON."""
         crc = zlib.crc32(f"[{json.dumps(self.num_bytes)}, {json.dumps(self.plan)}".encode())
         for name in TEXTS:
-            crc = _add_list(crc, _quoted(self.column(name)))
+            crc = _add_texts(crc, self.column(name))
         owners = self.column("owners")
-        names = pa.ListArray.from_arrays(owners.offsets, _quoted(owners.values))
-        lists = pc.binary_join_element_wise("[", pc.binary_join(names, ", "), "]", "")
-        crc = _add_list(crc, pc.if_else(owners.is_valid(), lists, "null"))
+        if len(owners) and owners.null_count == 0 and (list_lengths(owners) == 1).all():
+            crc = _add_texts(crc, owners.flatten(), opening="[", closing="]")
+        else:
+            names = pa.ListArray.from_arrays(owners.offsets, _quoted(owners.values))
+            lists = pc.binary_join_element_wise("[", pc.binary_join(names, ", "), "]", "")
+            crc = _add_list(crc, pc.if_else(owners.is_valid(), lists, "null"))
         suffixes = self.column("suffix").flatten().dictionary_encode()
         crc = _add_list(crc, _quoted(suffixes.dictionary).take(suffixes.indices))
         first = np.concatenate([[0], np.cumsum(list_lengths(self.column("suffix")))])
@@ -127,13 +129,18 @@ def _header(schema: pa.Schema) -> Any:
     return header
 
 
-def joined_bytes(texts: Any, separator: str) -> Iterator[memoryview]:
-    """The bytes of the texts of an Arrow array with a separator between each two, in parts; no text is null."""
-    for start in range(0, len(texts), 2**20):
-        part = pa.ListArray.from_arrays([0, len(texts[start : start + 2**20])], texts[start : start + 2**20])
-        if start:
-            yield memoryview(separator.encode())
-        yield string_bytes(pc.binary_join(part, separator))[0].data
+def _add_texts(crc: int, texts: Any, opening: str = "", closing: str = "") -> int:
+    """The checksum after `, ` and a list of texts as JSON, each between an opening and a closing."""
+    if len(texts) and texts.null_count == len(texts) and not opening:
+        crc = zlib.crc32(b", [null" + b", null" * (len(texts) - 1), crc)
+    elif not len(texts) or texts.null_count or _needs_escapes(texts):
+        return _add_list(crc, pc.binary_join_element_wise(opening, _quoted(texts), closing, ""))
+    else:
+        crc = zlib.crc32(f', [{opening}"'.encode(), crc)
+        for part in joined_bytes(texts, f'"{closing}, {opening}"'):
+            crc = zlib.crc32(part, crc)
+        crc = zlib.crc32(f'"{closing}'.encode(), crc)
+    return zlib.crc32(b"]", crc)
 
 
 def _add_list(crc: int, items: Any) -> int:
@@ -144,9 +151,13 @@ def _add_list(crc: int, items: Any) -> int:
     return zlib.crc32(b"]", crc)
 
 
+def _needs_escapes(texts: Any) -> bool:
+    content = string_bytes(texts)[0]
+    return bool(((content < 0x20) | (content > 0x7E) | (content == ord('"')) | (content == ord("\\"))).any())
+
+
 def _quoted(texts: Any) -> Any:
     """JSON of every text, `null` of a null."""
-    content = string_bytes(texts)[0]
-    if ((content < 0x20) | (content > 0x7E) | (content == ord('"')) | (content == ord("\\"))).any():
+    if _needs_escapes(texts):
         return pa.array([json.dumps(text) for text in texts.to_pylist()], pa.string())
     return pc.fill_null(pc.binary_join_element_wise('"', texts, '"', ""), "null")

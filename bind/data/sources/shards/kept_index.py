@@ -37,7 +37,7 @@ logger = logging.getLogger("bind.data")
 VERSION = 2
 MAX_BYTES_IN_MEMORY = 2**22
 """Of indices that are decoded every time: that takes no longer than a look into a folder."""
-BATCH_ROWS = 32_768
+BATCH_ROWS = 131_072
 NUM_THREADS = 2
 
 MEMBERS = pa.list_(pa.struct([("offset", pa.int64()), ("size", pa.int32()), ("crc32", pa.uint32())]))
