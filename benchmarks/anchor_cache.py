@@ -27,13 +27,14 @@ from bind.anchors.scratch import byte_level_tokenizer
 from bind.build import ANY_CLASS
 from bind.cache.build import CacheOptions, build_cache
 from bind.cache.fill import Engine
+from bind.cache.lookup import hash_keys
 from bind.cache.store import CacheFolder, Origin
 from bind.commands.cli import CONFIG_DIR
 from bind.data.dataset import BatchDataset
 from bind.model.binder import Binder
 from bind.runs.parts import binder_config, make_datamodule
 from bind.training.module import BindingModule, parameter_groups
-from bind.types import CachedVectors, EmbeddingCache, Pair
+from bind.types import CachedVectors, EmbeddingCache, Pair, Sample
 
 warnings.filterwarnings("ignore", message=".*self.log.*")  # steps are taken by hand, so that variants can take turns
 
@@ -164,7 +165,7 @@ def million(num_samples: int, folder: Path) -> None:
         for part, size in enumerate(files.sizes):
             z_RKD = rng.standard_normal((size, 1, DIM), dtype=np.float32).astype(np.float16)
             files.write_part(part, np.ones(size, np.int32), z_RKD)
-        files.finish(keys)
+        files.finish(hash_keys([Sample(key, "train", {}) for key in keys]))
     print(f"\n{num_samples:,} samples of {DIM} dimensions written in {time.perf_counter() - started:.1f} s")
     batches = [[keys[i] for i in rng.integers(num_samples, size=BATCH_SIZE)] for _ in range(2000)]
     del keys

@@ -24,7 +24,7 @@ from rich.progress import (
 )
 
 from bind.cache.fill import EmbeddingJob, Engine
-from bind.cache.lookup import AnchorCache, CachedEmbeddings, Place, RowsInMemory, index_keys
+from bind.cache.lookup import AnchorCache, CachedEmbeddings, Place, RowsInMemory, hash_keys, index_keys
 from bind.cache.store import PART_SIZE, CacheFolder, Origin
 from bind.files.plain_data import read_json, require_kinds
 from bind.media.readers import describe_readers
@@ -193,15 +193,13 @@ class _PlaceFiller:
         return (num_values or len(self.samples)) * self.job.num_views * self.anchor.dim * self.job.dtype.itemsize
 
     @contextlib.contextmanager
-    def _started(self, where: str) -> Iterator[list[str]]:
-        """The keys of the samples; two with one hash are refused before any work."""
-        samples = self.samples
-        keys = samples.keys() if isinstance(samples, ColumnarSamples) else [sample.key for sample in samples]
-        index_keys(keys, np.zeros(len(keys)))
+    def _started(self, where: str) -> Iterator[np.ndarray]:
+        """The hashes (N,) of the samples' keys; two with one hash are refused before any work."""
+        hashes_N = hash_keys(self.samples)
         kind = "features" if self.job.features else "anchor"
         title = f"{kind}: {self.job.modality} of {self.job.split}, {format_bytes(self.num_bytes)} → {where}"
-        self.task = self.progress.add_task(title, total=len(keys))
-        yield keys
+        self.task = self.progress.add_task(title, total=len(hashes_N))
+        yield hashes_N
         self.progress.remove_task(self.task)
 
     def _advance(self, num_samples: int) -> None:
@@ -209,15 +207,15 @@ class _PlaceFiller:
         self.progress.advance(self.task, num_samples)
 
     def fill_memory(self) -> CachedEmbeddings:
-        with self._started("memory") as keys:
-            parts = self.engine.embed_parts(self.job, self.anchor, [0], [len(keys)], self._advance)
+        with self._started("memory") as hashes_N:
+            parts = self.engine.embed_parts(self.job, self.anchor, [0], [len(hashes_N)], self._advance)
             [part] = parts
         clips = None if (part.clips_R == 1).all() else part.clips_R
-        return CachedEmbeddings(*index_keys(keys, part.counts), RowsInMemory(part.vectors_RKD), clips)
+        return CachedEmbeddings(*index_keys(hashes_N, part.counts), RowsInMemory(part.vectors_RKD), clips)
 
     def fill_folder(self, folder: CacheFolder) -> None:
         left = self.num_bytes * len(folder.missing_parts()) // len(folder.sizes)
-        with self._started(str(folder.path)) as keys, folder.open_for_writing(left):
+        with self._started(str(folder.path)) as hashes_N, folder.open_for_writing(left):
             seen: dict[int, dict[str, Any]] = {}
             waited_seconds = 0.0
             while missing := folder.missing_parts():
@@ -239,7 +237,7 @@ class _PlaceFiller:
                     f"{self.job.source.name}: {self.job.modality} of {self.job.split} has changed while its vectors "
                     "were computed, so they were deleted. Start again when nothing writes to the data any more"
                 )
-            folder.finish(keys)
+            folder.finish(hashes_N)
 
     def _reason_of_delay(self, folder: CacheFolder, signs: Mapping[int, Mapping[str, Any]]) -> str:
         others = {(sign.get("pid"), sign.get("host")) for sign in signs.values()}

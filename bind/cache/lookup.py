@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bind.types import CachedVectors, Modality, stable_id
+from bind.types import CachedVectors, ColumnarSamples, Modality, Sample, stable_id
 
 Place = tuple[int, str, Modality]
 """A source's place in the mixture, a split, and a modality."""
@@ -129,19 +129,28 @@ class AnchorCache:
         return None if entry is None else entry.take(keys, rngs)
 
 
-def index_keys(keys: Sequence[str], counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sort the hashes (N,) of `keys`, and (N, 2) where the rows of each begin and how many there are.
+def hash_keys(samples: Sequence[Sample]) -> np.ndarray:
+    """`stable_id` (N,) of the key of every sample.
 
     Raises:
         ValueError: where two keys are the same or have the same hash.
     """
-    hashes = np.fromiter(map(stable_id, keys), np.int64, len(keys))
-    order = np.argsort(hashes, kind="stable")
-    ascending = hashes[order]
+    if isinstance(samples, ColumnarSamples):
+        hashes_N = samples.key_ids()
+    else:
+        hashes_N = np.fromiter((stable_id(sample.key) for sample in samples), np.int64, len(samples))
+    order = np.argsort(hashes_N, kind="stable")
+    ascending = hashes_N[order]
     if (same := ascending[1:] == ascending[:-1]).any():
-        one, other = (keys[i] for i in order[int(same.argmax()) :][:2])
+        one, other = (samples[int(i)].key for i in order[int(same.argmax()) :][:2])
         if one == other:
             raise ValueError(f"the key {one!r} comes twice: give every sample its own key")
         raise ValueError(f"the keys {one!r} and {other!r} have the same 63-bit hash: rename one of the two samples")
-    counts = counts.astype(np.int64)
-    return ascending, np.stack([np.cumsum(counts) - counts, counts], axis=1)[order]
+    return hashes_N
+
+
+def index_keys(hashes_N: np.ndarray, counts_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The hashes of `hash_keys` in ascending order, and (N, 2) where the rows of each begin and how many there are."""
+    order = np.argsort(hashes_N, kind="stable")
+    counts_N = counts_N.astype(np.int64)
+    return hashes_N[order], np.stack([np.cumsum(counts_N) - counts_N, counts_N], axis=1)[order]

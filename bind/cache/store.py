@@ -23,7 +23,7 @@ import re
 import shutil
 import socket
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -243,10 +243,10 @@ class CacheFolder:
         for number in range(len(self.sizes)):
             self.part(number).unlink(missing_ok=True)
 
-    def finish(self, keys: Sequence[str]) -> None:
-        """Write the index of a folder that has all its parts; `keys` are those of the samples, in order."""
+    def finish(self, hashes_N: np.ndarray) -> None:
+        """Write the index of a folder that has all its parts; `hash_keys` gives the hashes of the samples."""
         counts = [load_array(self._counts_of(number)) for number in range(len(self.sizes))]
-        hashes, spans = index_keys(keys, np.concatenate(counts))
+        hashes, spans = index_keys(hashes_N, np.concatenate(counts))
         first_rows = np.cumsum([0, *(counts_of_part.sum() for counts_of_part in counts)])
         with self._plain_errors():
             if self.origin.dtype == FEATURES:

@@ -98,8 +98,8 @@ class StoredSource(Source, Protocol):
 class ColumnarSamples(Protocol):
     """A sequence of samples that has facts of all of them in columns, where a loop over samples would take minutes."""
 
-    def keys(self) -> list[str]:
-        """The key of every sample, in their order."""
+    def key_ids(self) -> np.ndarray:
+        """The `stable_id` (N,) int64 of the key of every sample, in their order."""
 
     def count_values(self, modality: Modality) -> int:
         """The number of values of a modality that all samples have together."""

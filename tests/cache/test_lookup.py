@@ -8,8 +8,8 @@ from support.cache_cases import ENGINE, World, options
 
 from bind.anchors.dual_encoder import PretrainedAnchor
 from bind.cache.build import build_cache
-from bind.cache.lookup import AnchorCache, CachedEmbeddings, RowsInMemory, index_keys
-from bind.types import stable_id
+from bind.cache.lookup import AnchorCache, CachedEmbeddings, RowsInMemory, hash_keys, index_keys
+from bind.types import Sample, stable_id
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,12 @@ def entry(counts, num_views=1, dim=3):
     z_RKD = np.ones((num_rows, num_views, dim), np.float16)
     z_RKD[..., 0] = np.arange(num_rows)[:, None]
     z_RKD[..., 1] = np.arange(num_views)
-    return CachedEmbeddings(*index_keys([f"k{i}" for i in range(len(counts))], np.array(counts)), RowsInMemory(z_RKD))
+    hashes = hash_keys(samples(f"k{i}" for i in range(len(counts))))
+    return CachedEmbeddings(*index_keys(hashes, np.array(counts)), RowsInMemory(z_RKD))
+
+
+def samples(keys):
+    return [Sample(key, "train", {}) for key in keys]
 
 
 def row_and_view(z_D):
@@ -72,10 +77,10 @@ def test_a_key_that_was_never_cached_is_reported():
 
 def test_two_keys_with_one_hash_are_refused_by_name(monkeypatch):
     with pytest.raises(ValueError, match="the key 'b' comes twice"):
-        index_keys(["a", "b", "c", "b"], np.ones(4))
+        hash_keys(samples("abcb"))
     monkeypatch.setattr("bind.cache.lookup.stable_id", lambda key: int(key[1:]) // 2)
     with pytest.raises(ValueError, match="'k2' and 'k3' have the same 63-bit hash"):
-        index_keys(["k2", "k9", "k3"], np.ones(3))
+        hash_keys(samples(["k2", "k9", "k3"]))
 
 
 def test_places_are_kept_apart():

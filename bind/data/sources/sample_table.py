@@ -253,6 +253,11 @@ class SampleTable(Sequence[Sample]):
         """The key of every sample, in their order."""
         return [key for part in self.parts(["key"]) for key in part.column(0).to_pylist()]
 
+    def key_ids(self) -> np.ndarray:
+        """See `ColumnarSamples`."""
+        ids = [np.fromiter(map(stable_id, p.column(0).to_pylist()), np.int64, len(p)) for p in self.parts(["key"])]
+        return join_arrays(ids, np.int64)
+
     def labels(self) -> list[str | None]:
         """The label of every sample, in their order."""
         return [label for part in self.parts(["label"]) for label in part.column(0).to_pylist()]
@@ -344,6 +349,14 @@ def keys_of(samples: Sequence[Sample]) -> list[str]:
     if isinstance(samples, SampleTable):
         return samples.keys()
     return [sample.key for sample in samples]
+
+
+def key_column(samples: Sequence[Sample]) -> Any:
+    """The keys of samples, in their order, as one Arrow array of large strings."""
+    kind = pa.large_string()
+    if isinstance(samples, SampleTable):
+        return pa.concat_arrays([pa.array([], kind), *(part.column(0).cast(kind) for part in samples.parts(["key"]))])
+    return pa.array(keys_of(samples), kind)
 
 
 def labels_of(samples: Sequence[Sample]) -> list[str | None]:
