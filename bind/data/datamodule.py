@@ -16,7 +16,7 @@ from bind.data.identity import identify_samples
 from bind.data.mixture import source_weights
 from bind.data.owners import choose_owners, order_of_rows, rows_of_owners, training_owners
 from bind.data.plan import BatchPlan, EvaluationPlan, Order, free_order
-from bind.data.same_values import ValueIds, equal_values
+from bind.data.same_values import equal_values
 from bind.data.sources.splits import (
     owner_suspects,
     parts_of_mixture,
@@ -25,6 +25,7 @@ from bind.data.sources.splits import (
     require_split,
     samples_for_spans,
 )
+from bind.data.value_ids import ValueIds
 from bind.processes.workers import PrefetchLoader
 from bind.types import Batch, EmbeddingCache, Modality, OrderedSource, Source, Transform
 

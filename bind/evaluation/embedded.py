@@ -6,10 +6,11 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from bind.data.same_values import ValueIds
+from bind.data.value_ids import ValueIds
 from bind.distributed import gather_objects, gather_rows, rank, row_counts
 from bind.evaluation.relevance import Holders, relevance_ids
 from bind.metrics import rank_by_cosine
@@ -122,10 +123,10 @@ class EmbeddedSplit:
         for modality in [m for m in equal if m in self.rows]:
             rows = self.rows[modality]
             numbers = torch.arange(len(rows)) - torch.searchsorted(rows, rows)
-            values = zip(rows.tolist(), numbers.tolist(), strict=True)
-            alone = len(equal[modality])
-            ids = [equal[modality].get((self.keys[row], number), alone + i) for i, (row, number) in enumerate(values)]
-            _, ids_m = torch.unique(torch.tensor(ids), return_inverse=True)
+            ids = equal[modality].find(self.keys, numbers.numpy(), rows.numpy())
+            alone = ids.max(initial=0) + 1 + np.arange(len(ids))
+            ids = torch.from_numpy(np.where(ids < 0, alone, ids))
+            _, ids_m = torch.unique(ids, return_inverse=True)
             if len(ids) and int(ids_m.max()) + 1 < len(ids):
                 self.value_ids[modality] = ids_m
 

@@ -19,7 +19,8 @@ from bind.anchors.near_duplicates import find_near_duplicates
 from bind.anchors.processors import ImageTransform
 from bind.cache.build import CacheOptions, build_cache, cacheable_modalities
 from bind.cache.fill import Engine
-from bind.data.leakage.audit import Audit, Leak, SourceSplit, exact_audit
+from bind.data.leakage.audit import exact_audit
+from bind.data.leakage.leaks import Audit, Leak, SourceSplit
 from bind.data.mixture import source_weights
 from bind.data.sources.sample_table import keys_of
 from bind.data.sources.splits import require_split

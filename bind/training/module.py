@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bind.data.datamodule import BindDataModule
-from bind.data.same_values import ValueIds
+from bind.data.value_ids import ValueIds
 from bind.encoders.trainable import FULL
 from bind.evaluation.embedded import EmbeddedSplit
 from bind.losses import InfoNCE

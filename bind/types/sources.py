@@ -81,14 +81,41 @@ class StoredFile:
     checksum: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class FileUses:
+    """Uses of stored files by samples, in columns: U uses of F files.
+
+    Attributes:
+        rows_U: int64, the sample of each use, ascending.
+        numbers_U: int64, which value of its modality that is.
+        start_seconds_U, end_seconds_U: float64, 0 and infinity where all of the file is used.
+        files_U: int64, the file of each use.
+        identities_F2: int64, equal for two rows that are one file.
+        num_bytes_F: int64.
+        checksums_F: int64, CRC-32, -1 where it is not known without reading the file.
+        file: from the number of a file to the file.
+    """
+
+    rows_U: np.ndarray
+    numbers_U: np.ndarray
+    start_seconds_U: np.ndarray
+    end_seconds_U: np.ndarray
+    files_U: np.ndarray
+    identities_F2: np.ndarray
+    num_bytes_F: np.ndarray
+    checksums_F: np.ndarray
+    file: Callable[[int], StoredFile]
+
+    def __len__(self) -> int:
+        return len(self.rows_U)
+
+
 @runtime_checkable
 class StoredSource(Source, Protocol):
     """A source that says where its values are stored although they are no `Clip`s of files."""
 
-    def stored(
-        self, split: str, modalities: Sequence[Modality]
-    ) -> Iterator[tuple[int, StoredFile, float | None, float | None]]:
-        """Place of the sample, file, start and end in seconds of every value of `modalities` that may be compared.
+    def stored(self, split: str, modalities: Sequence[Modality]) -> Iterator[FileUses]:
+        """The uses of files by the values of `modalities` that may be compared, in parts, sample by sample.
 
         Values of one modality of a sample come one after the other, in the order in which `fetch` gives them.
         """

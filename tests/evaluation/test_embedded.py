@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.two_ranks import retrieval_parts, run_retrieval, split_parts
 
+from bind.data.value_ids import ValueIds
 from bind.evaluation.embedded import EmbeddedSplit
 
 
@@ -98,7 +99,7 @@ def test_a_pool_holds_a_repeated_value_once_and_every_repetition_is_a_query():
     z = {"text": torch.eye(4)[[0, 0, 1, 2]], "audio": torch.eye(4)[:3]}
     rows = {"text": torch.tensor([0, 1, 1, 2]), "audio": torch.arange(3)}
     split = EmbeddedSplit(["p", "q", "r"], torch.tensor([7, 7, 8]), z, rows)
-    split.mark_equal_values({"text": {("p", 0): 5, ("q", 0): 5, ("q", 1): 2, ("r", 0): 9}})
+    split.mark_equal_values({"text": ValueIds.of({("p", 0): 5, ("q", 0): 5, ("q", 1): 2, ("r", 0): 9})})
     assert split.query_and_pool_rows("audio", "text", one_per_group=False)[1].tolist() == [0, 2, 3]
     assert split.query_and_pool_rows("text", "audio", one_per_group=False)[0].tolist() == [0, 1, 2, 3]
     assert split.query_and_pool_rows("audio", "text", one_per_group=True)[1].tolist() == [0, 3]
@@ -107,7 +108,7 @@ def test_a_pool_holds_a_repeated_value_once_and_every_repetition_is_a_query():
 @pytest.mark.parametrize("ids", [{}, {("a", 0): 1}, {("a", 0): 1, ("b", 0): 2}, {("other", 0): 1, ("a", 0): 1}])
 def test_where_all_values_differ_none_is_marked(ids):
     split = EmbeddedSplit(["a", "b"], torch.tensor([1, 2]), {"image": torch.eye(2)}, {"image": torch.arange(2)})
-    split.mark_equal_values({"image": ids, "audio": {("a", 0): 1, ("b", 0): 1}})
+    split.mark_equal_values({"image": ValueIds.of(ids), "audio": ValueIds.of({("a", 0): 1, ("b", 0): 1})})
     assert split.value_ids == {}
 
 
@@ -116,7 +117,8 @@ def test_many_sounds_that_share_few_pictures_are_ranked_among_the_few():
     picture_of = torch.tensor([0, 1, 0, 1, 0, 2])
     z = {"audio": torch.eye(3)[picture_of], "image": torch.eye(3)[picture_of]}
     split = EmbeddedSplit([*"abcdef"], torch.arange(6), z, {m: torch.arange(6) for m in z})
-    split.mark_equal_values({"image": {(key, 0): int(i) for key, i in zip("abcdef", picture_of, strict=True)}})
+    ids = ValueIds.of({(key, 0): int(i) for key, i in zip("abcdef", picture_of, strict=True)})
+    split.mark_equal_values({"image": ids})
     figures = split.retrieval("audio", "image", one_per_group=False)
     assert (figures["pool"], figures["queries"], figures["R@1"], figures["mean_rank"]) == (3, 6, 1.0, 1.0)
     assert figures["chance_R@1"] == pytest.approx(1 / 3)
@@ -151,7 +153,8 @@ def test_figures_of_shared_values_are_those_of_the_definition(case, one_per_grou
         {m: torch.tensor([row for row, _ in flat[m]]) for m in flat},
     )
     places = {m: [(str(row), i) for row, values in enumerate(numbers[m]) for i in range(len(values))] for m in numbers}
-    split.mark_equal_values({m: dict(zip(places[m], [v for _, v in flat[m]], strict=True)) for m in flat})
+    ids = {m: dict(zip(places[m], [v for _, v in flat[m]], strict=True)) for m in flat}
+    split.mark_equal_values({m: ValueIds.of(ids_of_places) for m, ids_of_places in ids.items()})
     in_pool = split.is_pool_item(["image"]).tolist() if one_per_group else [True] * len(groups)
     pool = {
         v: {groups[row] for row, w in flat["image"] if w == v and in_pool[row]}

@@ -9,7 +9,8 @@ from PIL import Image
 from support.runs import RECORDED, config, read_manifest, write_manifest
 
 from bind.commands.cli import main
-from bind.data.leakage.audit import SourceSplit, exact_audit
+from bind.data.leakage.audit import exact_audit
+from bind.data.leakage.leaks import SourceSplit
 from bind.data.sources.manifest import ManifestSource
 from bind.runs.directory import open_run
 from bind.runs.jobs import evaluate, train

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from bind.data.value_ids import ValueIds
 from bind.evaluation.anchor import is_at_chance
 from bind.evaluation.embedded import EmbeddedSplit
 from bind.studies.doctor.findings import Finding, FindingKind
@@ -67,8 +68,8 @@ def _check_modality(
     split = EmbeddedSplit(keys, torch.tensor([s.group_id for s in both]), z, dict.fromkeys(z, rows))
     split.mark_equal_values(
         {
-            "text": {(key, 0): texts.index(text) for key, text in zip(keys, texts, strict=True)},
-            modality: {(key, 0): clips.index(clip) for key, clip in zip(keys, clips, strict=True)},
+            "text": ValueIds.of({(key, 0): texts.index(text) for key, text in zip(keys, texts, strict=True)}),
+            modality: ValueIds.of({(key, 0): clips.index(clip) for key, clip in zip(keys, clips, strict=True)}),
         }
     )
     pairs = ((modality, "text"), ("text", modality))

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from support.runs import write_manifest
 from support.shard_cases import pack, write_world
 
-from bind.data.leakage.audit import SourceSplit, exact_audit
+from bind.data.leakage.audit import exact_audit
+from bind.data.leakage.leaks import SourceSplit
 from bind.data.sources.manifest import ManifestSource
 from bind.data.sources.shards.source import IndexedShardSource
 from bind.data.sources.toy.world import ToySource

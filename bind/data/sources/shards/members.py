@@ -61,6 +61,10 @@ class Members:
         """The shard that a sample is in."""
         return bisect_right(self._stops, row)
 
+    def shards_of(self, rows: np.ndarray) -> np.ndarray:
+        """The shard (n,) that each sample is in."""
+        return np.searchsorted(self._stops, rows, side="right")
+
     def cell(self, row: int, name: str) -> Any:
         """A cell of the columns."""
         number = bisect_right(self.columns.starts, row) - 1

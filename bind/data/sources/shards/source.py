@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,15 +14,16 @@ from bind.data.sources.sample_table import SPLITS, SampleTable, join_arrays
 from bind.data.sources.shards.content_hashes import ContentHasher
 from bind.data.sources.shards.indexed import changed_shards, find_indices, replace_indices
 from bind.data.sources.shards.kept_index import open_indices
-from bind.data.sources.shards.members import Members, spans_of
-from bind.data.sources.shards.names import MODALITY_OF_EXTENSION, Suffix, refuse_dotted_keys
+from bind.data.sources.shards.member_uses import uses_of_members
+from bind.data.sources.shards.members import Members
+from bind.data.sources.shards.names import MODALITY_OF_EXTENSION, refuse_dotted_keys
 from bind.data.sources.shards.packed_samples import PackedSamples
 from bind.data.sources.shards.patterns import Shards, find_shards
-from bind.data.sources.shards.remote import is_in_object_store, read_range, shown
+from bind.data.sources.shards.remote import is_in_object_store, shown
 from bind.data.sources.shards.values import Member, sample_values
 from bind.data.sources.splits import owner_suspects, refuse_shared_owners
 from bind.terminal import printable_errors
-from bind.types import Modality, Sample, StoredFile
+from bind.types import FileUses, Modality, Sample
 
 logger = logging.getLogger("bind.data")
 
@@ -207,32 +207,9 @@ class IndexedShardSource:
             hasher.add(part, table.kinds, modalities)
         return hasher.hexdigest(modality, table.suffix_texts)
 
-    def stored(
-        self, split: str, modalities: Sequence[Modality]
-    ) -> Iterator[tuple[int, StoredFile, float | None, float | None]]:
-        """Place of the sample, file, start and end in seconds of every member of `modalities` but texts."""
-        table, rows = self._members, self._samples[split].rows
-        of_kinds = [_files_of_kind([table.suffixes[i] for i in kind], modalities) for kind in table.kinds]
-        done = 0
-        for part in SampleTable(table.columns, rows, Path(), ()).parts(["key", "kind", "members", "spans"]):
-            for start in range(0, part.num_rows, 1024):
-                for index, cells in enumerate(part.slice(start, 1024).to_pylist(), done + start):
-                    numbers = of_kinds[cells["kind"]]
-                    shard = table.shard_of(int(rows[index])) if numbers else 0
-                    path, num_bytes, spans = table.shards[shard], table.num_bytes[shard], spans_of(cells["spans"])
-                    for number, modality in numbers:
-                        place = cells["members"][number]
-                        suffix = table.suffix_texts[table.kinds[cells["kind"]][number]]
-                        file = StoredFile(
-                            f"{table.shown[shard]}: {cells['key']}.{suffix}",
-                            (path, place["offset"]),
-                            place["size"],
-                            modality,
-                            functools.partial(_read_member, path, place["offset"], num_bytes),
-                            place["crc32"],
-                        )
-                        yield index, file, *spans.get(number, (None, None))
-            done += part.num_rows
+    def stored(self, split: str, modalities: Sequence[Modality]) -> Iterator[FileUses]:
+        """The members of `modalities` but texts, see `StoredSource`."""
+        return uses_of_members(self._members, self._samples[split].rows, modalities)
 
     @printable_errors()
     def fetch(
@@ -268,18 +245,3 @@ def _open(shards: list[str], splits: Sequence[str | None], cache_dir: Path) -> M
     files = find_indices(shards, cache_dir)
     files = replace_indices(shards, files, changed_shards(files), cache_dir)
     return open_indices(files, splits, cache_dir)
-
-
-def _files_of_kind(suffixes: Sequence[Suffix | None], modalities: Sequence[Modality]) -> list[tuple[int, Modality]]:
-    """Number and modality of the members of `modalities` in the order of `fetch`, but for texts and sidecars."""
-    chosen = [
-        (suffix.modality, suffix.number, number)
-        for number, suffix in enumerate(suffixes)
-        if suffix is not None and suffix.modality in modalities
-        if suffix.modality != "text" and suffix.extension != "json"  # beside an array, alike for many of them
-    ]
-    return [(number, modality) for modality, _, number in sorted(chosen)]
-
-
-def _read_member(shard: str, offset: int, num_bytes: int, start: int, stop: int) -> bytes:
-    return read_range(shard, offset + start, offset + stop, num_bytes)
