@@ -125,8 +125,7 @@ class EmbeddedSplit:
             numbers = torch.arange(len(rows)) - torch.searchsorted(rows, rows)
             ids = equal[modality].find(self.keys, numbers.numpy(), rows.numpy())
             alone = ids.max(initial=0) + 1 + np.arange(len(ids))
-            ids = torch.from_numpy(np.where(ids < 0, alone, ids))
-            _, ids_m = torch.unique(ids, return_inverse=True)
+            _, ids_m = torch.unique(torch.from_numpy(np.where(ids < 0, alone, ids)), return_inverse=True)
             if len(ids) and int(ids_m.max()) + 1 < len(ids):
                 self.value_ids[modality] = ids_m
 

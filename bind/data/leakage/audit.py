@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bind.data.hashes import distinct_hashes, hash_strings
+from bind.data.hashes import distinct_hashes, hash_strings, shared_hashes
 from bind.data.leakage.leaks import Audit, Leak, SourceSplit
 from bind.data.leakage.shared_files import compare_files
 from bind.data.sources.sample_table import SampleTable, join_arrays, owner_hashes
@@ -46,8 +46,8 @@ def exact_audit(evaluated: Sequence[SourceSplit], trained: Sequence[SourceSplit]
 
 def _compare_owners(audit: Audit, evaluated: Sequence[SourceSplit], trained: Sequence[SourceSplit]) -> None:
     of_evaluated, of_trained = ([(p, *owner_hashes(p.samples)) for p in parts] for parts in (evaluated, trained))
-    of_both = np.intersect1d(
-        *(join_arrays([hashes for _, _, hashes in side], np.uint64) for side in (of_evaluated, of_trained))
+    of_both = shared_hashes(
+        [join_arrays([hashes for _, _, hashes in side], np.uint64) for side in (of_evaluated, of_trained)]
     )
     # Only the samples whose owners may be on both sides are looked at one by one.
     trained_owners: dict[str, tuple[str, str]] = {}  # owner → source and key of its first sample

@@ -55,7 +55,7 @@ def _uses_of_table(table: SampleTable, modalities: Sequence[Modality], among: np
             numbers = np.arange(len(rows)) - np.searchsorted(rows, rows)
             seconds = {name: part.column(name).flatten().to_numpy(zero_copy_only=False) for name in spans}
             starts, ends = (seconds.get(modality + end, np.full(len(rows), np.nan)) for end in (START, END))
-            of_part = (rows + done, np.full(len(rows), place), numbers, starts, ends)
+            of_part: tuple[np.ndarray, ...] = (rows + done, np.full(len(rows), place), numbers, starts, ends)
             done += part.num_rows
             if among is not None:
                 is_among = np.isin(identities.of(texts)[0], among)
