@@ -184,9 +184,14 @@ def test_a_worker_that_does_not_read_what_it_is_to_load_is_not_waited_for_withou
     batches = PrefetchLoader(LargeDataset(), range(8), sources=sources, num_workers=1, timeout_seconds=2)
     iteration = iter(batches)
     (worker,) = batches._workers
-    with pytest.raises(ValueError, match=message), explained_worker_death():
-        os.kill(worker.pid, number)  # it has only begun, which takes longer; torch raises in whatever line comes next
+
+    @explained_worker_death()  # torch raises in whatever line comes next
+    def strike():
+        os.kill(worker.pid, number)  # it has only begun, which takes longer
         next(iteration)
+
+    with pytest.raises(ValueError, match=message):
+        strike()
 
 
 def test_a_spawned_worker_has_the_same_dataset():
