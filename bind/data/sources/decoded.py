@@ -190,13 +190,12 @@ def open_kept(folder: Path, stem: str, identity: dict[str, Any], decode: Callabl
     Raises:
         OSError: where the folder can't be written.
     """
-    checksum = hashlib.blake2b(repr(sorted(identity.items())).encode(), digest_size=8).hexdigest()
-    target = folder / f"{stem}-{checksum}.arrow"
-    if (columns := _open_decoded(target, identity)) is not None:
+    if (columns := find_kept(folder, stem, identity)) is not None:
         return columns
+    target = _kept_path(folder, stem, identity)
     folder.mkdir(parents=True, exist_ok=True)
     with _one_at_a_time(folder / f"{stem}.lock"):
-        if (columns := _open_decoded(target, identity)) is None:
+        if (columns := find_kept(folder, stem, identity)) is None:
             with open_atomically(target) as file:
                 decode(file)
             for earlier in folder.glob(f"{stem}-*.arrow"):
@@ -206,8 +205,14 @@ def open_kept(folder: Path, stem: str, identity: dict[str, Any], decode: Callabl
     return columns
 
 
-def _open_decoded(target: Path, identity: dict[str, Any]) -> MappedColumns | None:
-    """What is decoded already; None where it is not there, or damaged, which is logged."""
+def _kept_path(folder: Path, stem: str, identity: dict[str, Any]) -> Path:
+    checksum = hashlib.blake2b(repr(sorted(identity.items())).encode(), digest_size=8).hexdigest()
+    return folder / f"{stem}-{checksum}.arrow"
+
+
+def find_kept(folder: Path, stem: str, identity: dict[str, Any]) -> MappedColumns | None:
+    """What `open_kept` has written already; None where it is not there, or damaged, which is logged."""
+    target = _kept_path(folder, stem, identity)
     if not target.is_file():
         return None
     try:

@@ -72,8 +72,7 @@ class IndexTable:
             names = pa.ListArray.from_arrays(owners.offsets, _quoted(owners.values))
             lists = pc.binary_join_element_wise("[", pc.binary_join(names, ", "), "]", "")
             crc = _add_list(crc, pc.if_else(owners.is_valid(), lists, "null"))
-        suffixes = self.column("suffix").flatten().dictionary_encode()
-        crc = _add_list(crc, _quoted(suffixes.dictionary).take(suffixes.indices))
+        crc = _add_repeated_texts(crc, self.column("suffix"))
         first = np.concatenate([[0], np.cumsum(list_lengths(self.column("suffix")))])
         numbers = [zlib.crc32(array.tobytes()) for array in (first, *map(self.members, MEMBER_TYPES))]
         crc = zlib.crc32("".join(f", {number}" for number in numbers).encode() + b"]", crc)
@@ -143,6 +142,21 @@ def _add_texts(crc: int, texts: Any, opening: str = "", closing: str = "") -> in
     return zlib.crc32(b"]", crc)
 
 
+def _add_repeated_texts(crc: int, lists: Any) -> int:
+    """The checksum after `, ` and a list of the texts of all lists as JSON, of which few differ."""
+    texts = lists.flatten().dictionary_encode()
+    quoted, places = _quoted(texts.dictionary), texts.indices.to_numpy(zero_copy_only=False)
+    num_lists, of_first = len(lists), len(lists[0]) if len(lists) else 0
+    if (
+        not of_first
+        or len(places) != num_lists * of_first
+        or (places.reshape(num_lists, of_first) != places[:of_first]).any()
+    ):
+        return _add_list(crc, quoted.take(texts.indices))
+    one = ", ".join(quoted.take(texts.indices[:of_first]).to_pylist()).encode()
+    return zlib.crc32(b", [" + (one + b", ") * (num_lists - 1) + one + b"]", crc)
+
+
 def _add_list(crc: int, items: Any) -> int:
     """The checksum after `, ` and a list of what is JSON already."""
     crc = zlib.crc32(b", [", crc)
@@ -153,7 +167,9 @@ def _add_list(crc: int, items: Any) -> int:
 
 def _needs_escapes(texts: Any) -> bool:
     content = string_bytes(texts)[0]
-    return bool(((content < 0x20) | (content > 0x7E) | (content == ord('"')) | (content == ord("\\"))).any())
+    if not len(content):
+        return False
+    return bool(content.min() < 0x20 or content.max() > 0x7E or any((content == ord(c)).any() for c in '"\\'))
 
 
 def _quoted(texts: Any) -> Any:

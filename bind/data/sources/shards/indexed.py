@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -92,9 +93,10 @@ def find_indices(shards: list[str], cache_dir: Path) -> list[IndexFile]:
     return replace_indices(shards, files, [n for n, file in enumerate(files) if file is None], cache_dir)
 
 
-def changed_shards(files: list[IndexFile]) -> list[int]:
-    """The places of the shards that are no longer what their index says."""
-    fits = in_parallel(lambda file: file.fits_shard(*file.header()), files)
+def changed_shards(files: list[IndexFile], headers: Sequence[tuple[int, str]] | None = None) -> list[int]:
+    """The places of the shards that are no longer what their index says, by its header where that is known."""
+    places = list(range(len(files)))
+    fits = in_parallel(lambda i: files[i].fits_shard(*(headers[i] if headers else files[i].header())), places)
     return [place for place, fits_shard in enumerate(fits) if not fits_shard]
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from bisect import bisect_right
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ import pyarrow.compute as pc
 from bind.data.hashes import distinct_hashes, hash_strings, repeated_hashes, shared_hashes
 from bind.data.identity import IdentityHasher
 from bind.data.sources.decode import compose_names
-from bind.data.sources.decoded import MappedColumns, open_for_this_process, open_kept, write_columns
+from bind.data.sources.decoded import MappedColumns, find_kept, open_for_this_process, open_kept, write_columns
 from bind.data.sources.sample_table import OTHER_SPLIT, SPLITS, flatten_lists, list_lengths
 from bind.data.sources.shards.content_hashes import ContentHasher
 from bind.data.sources.shards.index_table import IndexTable
@@ -39,6 +40,7 @@ MAX_BYTES_IN_MEMORY = 2**22
 """Of indices that are decoded every time: that takes no longer than a look into a folder."""
 BATCH_ROWS = 131_072
 NUM_THREADS = 2
+NUM_READ_AHEAD = 12
 
 MEMBERS = pa.list_(pa.struct([("offset", pa.int64()), ("size", pa.int32()), ("crc32", pa.uint32())]))
 SPANS = pa.list_(pa.struct([("number", pa.int32()), ("start", pa.float64()), ("end", pa.float64())]))
@@ -70,15 +72,35 @@ def open_indices(files: Sequence[IndexFile], splits: Sequence[str | None], cache
             a key that comes twice.
     """
     decode = partial(_decode, files, splits)
-    if sum(file.num_bytes for file in files) > MAX_BYTES_IN_MEMORY:
-        names = repr([(os.path.abspath(f.shard), split) for f, split in zip(files, splits, strict=True)])
-        stem = f"indices-{hashlib.blake2b(names.encode(), digest_size=8).hexdigest()}"
+    if _is_kept(files):
+        stem = _stem(files, splits)
         try:
             return open_kept(cache_dir, stem, _identify(files, splits), decode)
         except OSError as error:
             logger.warning("indices can't be kept in %s (%s): they are decoded for this process", cache_dir, error)
         return open_for_this_process(stem, decode, in_memory=False)
     return open_for_this_process("indices", decode, in_memory=True)
+
+
+def find_headers(
+    files: Sequence[IndexFile], splits: Sequence[str | None], cache_dir: Path
+) -> list[tuple[int, str]] | None:
+    """`IndexFile.header` of each file, where `open_indices` has decoded them already; else None."""
+    if not _is_kept(files):
+        return None
+    columns = find_kept(cache_dir, _stem(files, splits), _identify(files, splits))
+    if columns is None:
+        return None
+    return list(zip(columns.files["num_bytes"].to_pylist(), columns.files["plan"].to_pylist(), strict=True))
+
+
+def _is_kept(files: Sequence[IndexFile]) -> bool:
+    return sum(file.num_bytes for file in files) > MAX_BYTES_IN_MEMORY
+
+
+def _stem(files: Sequence[IndexFile], splits: Sequence[str | None]) -> str:
+    names = repr([(os.path.abspath(f.shard), split) for f, split in zip(files, splits, strict=True)])
+    return f"indices-{hashlib.blake2b(names.encode(), digest_size=8).hexdigest()}"
 
 
 def _identify(files: Sequence[IndexFile], splits: Sequence[str | None]) -> dict[str, Any]:
@@ -90,14 +112,14 @@ def _decode(files: Sequence[IndexFile], splits: Sequence[str | None], file: Bina
     decoder = _IndexDecoder(files)
 
     def batches() -> Iterator[pa.RecordBatch]:
-        waiting: list[pa.RecordBatch] = []
-        for index_file, split, table in zip(files, splits, _read_ahead(files), strict=True):
-            waiting.append(decoder.decode(shown(index_file.shard), table, split))
-            if sum(batch.num_rows for batch in waiting) >= BATCH_ROWS:
-                yield decoder.hash_samples(pa.concat_batches(waiting))
-                waiting = []
-        if waiting:
-            yield decoder.hash_samples(pa.concat_batches(waiting))
+        with ThreadPoolExecutor(1) as thread:  # it hashes a batch while the next is decoded
+            hashed = thread.submit(lambda: None)
+            for tables, split in _join_tables(_read_ahead(files), splits):
+                batch = decoder.decode(tables, split)
+                hashed.result()
+                hashed = thread.submit(decoder.hash_samples, batch, list(decoder.kinds), list(decoder.suffixes))
+                yield batch
+            hashed.result()
         decoder.refuse_repeated_keys()
 
     write_columns(file, SCHEMA, batches(), lambda: decoder.finish(_identify(files, splits)))
@@ -106,12 +128,28 @@ def _decode(files: Sequence[IndexFile], splits: Sequence[str | None], file: Bina
 def _read_ahead(files: Sequence[IndexFile]) -> Iterator[IndexTable]:
     """The columns of each index, a few of which are read while others are used."""
     with ThreadPoolExecutor(NUM_THREADS) as threads:
-        coming = deque(threads.submit(file.read) for file in files[: 2 * NUM_THREADS])
+        coming = deque(threads.submit(file.read) for file in files[:NUM_READ_AHEAD])
         for number in range(len(files)):
             table = coming.popleft().result()
-            if (following := number + 2 * NUM_THREADS) < len(files):
+            if (following := number + NUM_READ_AHEAD) < len(files):
                 coming.append(threads.submit(files[following].read))
             yield table
+
+
+def _join_tables(
+    tables: Iterable[IndexTable], splits: Sequence[str | None]
+) -> Iterator[tuple[list[IndexTable], str | None]]:
+    """The tables in groups of one split with about `BATCH_ROWS` rows, so that few calls of Arrow do much each."""
+    group: list[IndexTable] = []
+    split_of_group = None
+    for table, split in zip(tables, splits, strict=True):
+        if group and (split != split_of_group or sum(t.rows.num_rows for t in group) >= BATCH_ROWS):
+            yield group, split_of_group
+            group = []
+        group.append(table)
+        split_of_group = split
+    if group:
+        yield group, split_of_group
 
 
 class _IndexDecoder:
@@ -132,11 +170,13 @@ class _IndexDecoder:
         self._identity_hashers = [IdentityHasher() for _ in SPLITS]
         self._content_hashers = [ContentHasher() for _ in SPLITS]
 
-    def decode(self, shard: str, table: IndexTable, split: str | None) -> pa.RecordBatch:
-        """The rows of the next shard, which was listed under `split`."""
-        first_row = sum(num_rows for _, _, num_rows in self.tables[-1:])
-        num_rows = table.rows.num_rows
-        codes = self._split_codes(shard, table, split)
+    def decode(self, tables: Sequence[IndexTable], split: str | None) -> pa.RecordBatch:
+        """The rows of the next shards, which were listed under `split`."""
+        first_row = sum(stop for _, _, stop in self.tables[-1:])
+        first_shard, stops = len(self.tables), first_row + np.cumsum([table.rows.num_rows for table in tables])
+        self.tables += [(t.num_bytes, t.plan, stop) for t, stop in zip(tables, stops.tolist(), strict=True)]
+        table = IndexTable(0, "", pa.concat_tables([table.rows for table in tables]).combine_chunks())
+        codes = self._split_codes(table, split, lambda row: first_shard + bisect_right(stops, first_row + row))
         counts = list_lengths(table.column("suffix"))
         kinds = self._number_kinds(table, counts)
         of_kinds, first = np.unique(kinds, return_index=True)
@@ -151,7 +191,6 @@ class _IndexDecoder:
             self.num_rows[code] += (codes == code).sum()
             self._owners[code].append(distinct_hashes(hashes[codes[rows] == code]))
         self._key_hashes.append(hash_strings(table.column("key")))
-        self.tables.append((table.num_bytes, table.plan, first_row + num_rows))
         numbers = [table.members(field.name) for field in MEMBERS.value_type]
         fields = [pa.array(n, f.type) for n, f in zip(numbers, MEMBERS.value_type, strict=True)]
         columns = {
@@ -166,22 +205,23 @@ class _IndexDecoder:
         }
         return pa.record_batch([columns[name] for name in SCHEMA.names], schema=SCHEMA)
 
-    def _split_codes(self, shard: str, table: IndexTable, split: str | None) -> np.ndarray:
-        stored = table.column("split")
-        is_said = pc.fill_null(pc.not_equal(stored, ""), False)
-        if split:
-            others = pc.and_(is_said, pc.not_equal(stored, split))
-            if len(rows := np.flatnonzero(pc.fill_null(others, False).to_numpy(zero_copy_only=False))):
-                row = int(rows[0])
-                raise ValueError(
-                    f"{shard}: the sample {table.column('key')[row].as_py()!r} is of the split "
-                    f"{stored[row].as_py()!r}; list the shard as data.shards.{stored[row].as_py()}"
-                )
-        splits = pc.if_else(is_said, stored, split or "train")
-        codes: np.ndarray = pc.fill_null(pc.index_in(splits, pa.array(SPLITS)), OTHER_SPLIT).to_numpy()
-        if (codes == OTHER_SPLIT).any():
-            for count in splits.filter(pa.array(codes == OTHER_SPLIT)).value_counts().to_pylist():
-                self.other_splits[count["values"]] += count["counts"]
+    def _split_codes(self, table: IndexTable, split: str | None, shard_of: Callable[[int], int]) -> np.ndarray:
+        encoded = table.column("split").dictionary_encode()
+        stored = [*encoded.dictionary.to_pylist(), ""]
+        places_N = pc.fill_null(encoded.indices, len(stored) - 1).to_numpy()
+        is_other = np.array([bool(split and text and text != split) for text in stored])
+        if len(rows := np.flatnonzero(is_other[places_N])):
+            row = int(rows[0])
+            text = stored[places_N[row]]
+            raise ValueError(
+                f"{shown(self.files[shard_of(row)].shard)}: the sample {table.column('key')[row].as_py()!r} is of the "
+                f"split {text!r}; list the shard as data.shards.{text}"
+            )
+        splits = [text or split or "train" for text in stored]
+        for text, count in zip(splits, np.bincount(places_N, minlength=len(splits)).tolist(), strict=True):
+            if text not in SPLITS and count:
+                self.other_splits[text] += count
+        codes: np.ndarray = np.array([SPLITS.index(t) if t in SPLITS else OTHER_SPLIT for t in splits])[places_N]
         return codes
 
     def _number_kinds(self, table: IndexTable, counts: np.ndarray) -> np.ndarray:
@@ -224,28 +264,24 @@ class _IndexDecoder:
         spans = pa.StructArray.from_arrays(fields, fields=list(SPANS.value_type))
         return _lists(np.bincount(rows, minlength=len(counts)), spans)
 
-    def hash_samples(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Take decoded rows into account for the hashes of each split, and return them."""
+    def hash_samples(
+        self, batch: pa.RecordBatch, suffixes_of_kinds: Sequence[tuple[int, ...]], suffixes: Sequence[str]
+    ) -> None:
+        """Take rows, with the kinds and suffixes that occur so far, into account for the hashes of each split."""
         codes = batch.column("split").to_numpy()
-        kinds = [np.array(kind, np.int64) for kind in self.kinds]
-        modalities = self._usual_modalities()
+        kinds = [np.array(kind, np.int64) for kind in suffixes_of_kinds]
+        modalities = _usual_modalities(suffixes)
         for code in range(len(SPLITS)):
             is_of_split = codes == code
             if num_rows := int(is_of_split.sum()):
                 part = batch if num_rows == batch.num_rows else batch.filter(pa.array(is_of_split))
                 self._identity_hashers[code].add(part)
                 self._content_hashers[code].add(part, kinds, modalities)
-        return batch
-
-    def _usual_modalities(self) -> list[Modality | None]:
-        """The modality of every suffix where the user names none; None where that is unknown."""
-        parsed = [parse_suffix(text, MODALITY_OF_EXTENSION) for text in self.suffixes]
-        return [None if suffix is None else suffix.modality for suffix in parsed]
 
     def _content_hashes(self) -> dict[str, list[tuple[list[int], str]]]:
         """Split → for the suffixes of each usual modality, as places in `suffixes`, the hash of its members."""
         numbers_of: dict[Modality, list[int]] = {}
-        for number, modality in enumerate(self._usual_modalities()):
+        for number, modality in enumerate(_usual_modalities(self.suffixes)):
             if modality is not None:
                 numbers_of.setdefault(modality, []).append(number)
         texts = list(self.suffixes)
@@ -293,6 +329,12 @@ class _IndexDecoder:
         }
         num_bytes, plans, stops = zip(*self.tables, strict=True)
         return facts, pa.table({"num_bytes": num_bytes, "plan": plans, "stop": stops})
+
+
+def _usual_modalities(suffixes: Iterable[str]) -> list[Modality | None]:
+    """The modality of every suffix where the user names none; None where that is unknown."""
+    parsed = [parse_suffix(text, MODALITY_OF_EXTENSION) for text in suffixes]
+    return [None if suffix is None else suffix.modality for suffix in parsed]
 
 
 def _lists(counts: np.ndarray, items: Any) -> pa.Array:

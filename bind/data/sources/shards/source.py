@@ -13,7 +13,7 @@ from bind.data.sources.decoded import DamagedColumnsError, MappedColumns
 from bind.data.sources.sample_table import SPLITS, SampleTable, join_arrays
 from bind.data.sources.shards.content_hashes import ContentHasher
 from bind.data.sources.shards.indexed import changed_shards, find_indices, replace_indices
-from bind.data.sources.shards.kept_index import open_indices
+from bind.data.sources.shards.kept_index import find_headers, open_indices
 from bind.data.sources.shards.member_uses import uses_of_members
 from bind.data.sources.shards.members import Members
 from bind.data.sources.shards.names import MODALITY_OF_EXTENSION, refuse_dotted_keys
@@ -243,5 +243,6 @@ class IndexedShardSource:
 def _open(shards: list[str], splits: Sequence[str | None], cache_dir: Path) -> MappedColumns:
     """The columns of all indices; those of shards that changed are made anew."""
     files = find_indices(shards, cache_dir)
-    files = replace_indices(shards, files, changed_shards(files), cache_dir)
+    changed = changed_shards(files, find_headers(files, splits, cache_dir))
+    files = replace_indices(shards, files, changed, cache_dir)
     return open_indices(files, splits, cache_dir)
