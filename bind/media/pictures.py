@@ -143,8 +143,11 @@ def _decoder(clip: Clip) -> Iterator[ImageFile]:
         if tags.get(TIFF_SUBFILE_TYPE, 0) & IS_PREVIEW and not {TIFF_OTHER_PICTURES, DNG_VERSION}.isdisjoint(tags):
             raise ValueError("its first picture is a preview, as in a camera's raw file: export it as JPEG or PNG")
         require_stored_pixels(image, file)
+        if image.format != "MPO" and getattr(image, "is_animated", False):
+            warn_once("pictures of several pages or moments are read as their first", str(clip))
+        width = image.width
         yield image
-        require_all_rows(image, file)
+        require_all_rows(image, file, width)
 
 
 @lru_cache(maxsize=1)

@@ -8,6 +8,9 @@ from typing import BinaryIO
 
 from PIL.ImageFile import ImageFile
 
+from bind.media.jpeg_rows import lacks_jpeg_rows
+from bind.media.tiff_rows import lacks_tiff_rows
+
 MAX_PIXELS_PER_JPEG_BYTE = 2**12
 """Huffman's codes spend one bit at least on 64 pixels, arithmetic ones somewhat less."""
 PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -15,6 +18,10 @@ PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 INTERLACED_PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 """First row and column of each pass, and its steps in rows and columns."""
 BLOCK_BYTES = 1 << 20
+MIDDLE_GREYS = frozenset({127, 128})
+"""What the decoder of a JPEG gives where it has no data, in every channel."""
+NARROW_PX = 64
+"""Two of the largest blocks of a JPEG: what is left of the data may fill the first one that is missing."""
 
 
 def require_stored_pixels(image: ImageFile, file: BinaryIO) -> None:
@@ -31,13 +38,27 @@ def require_stored_pixels(image: ImageFile, file: BinaryIO) -> None:
         raise ValueError(f"cut short: it states {image.width} x {image.height} pixels and holds {num_stored} at most")
 
 
-def require_all_rows(image: ImageFile, file: BinaryIO) -> None:
-    """Raise ValueError where the rows of a PNG end before the last that its head states.
+def require_all_rows(image: ImageFile, file: BinaryIO, width: int) -> None:
+    """Raise ValueError where the data of a decoded PNG, JPEG or TIFF end before the last row that its head states.
 
-    Rows that are missing are zeros after decoding, so only a picture that ends with zeros is looked at.
+    Rows that are missing are zeros after decoding, and middle grey in a JPEG, so only a picture that ends with them is
+    looked at. `width` is what the head states, also of a JPEG that was decoded at a part of its size.
     """
-    if image.format != "PNG":
+    if image.format == "PNG":
+        _require_png_rows(image, file)
         return
+    lacks_rows = False
+    corner = image.crop((image.width - 1, image.height - 1, *image.size)).tobytes()
+    if image.format == "TIFF":
+        lacks_rows = lacks_tiff_rows(dict(getattr(image, "tag_v2", {})), file)
+    elif image.format in ("JPEG", "MPO") and (width <= NARROW_PX or MIDDLE_GREYS.issuperset(corner)):
+        file.seek(0)
+        lacks_rows = lacks_jpeg_rows(file.read())
+    if lacks_rows:
+        raise ValueError("cut short: its head states more rows than its data holds")
+
+
+def _require_png_rows(image: ImageFile, file: BinaryIO) -> None:
     file.seek(0)
     head = file.read(29)
     is_interlaced = head[28] == 1
