@@ -15,6 +15,7 @@ from bind.files.reading import reading
 from bind.media import decoded
 from bind.media.decoded import Blocks, Sound, decoded_sound
 from bind.media.mp3_index import Mp3Index, index_mp3, indexed_sound
+from bind.media.mp3_tags import without_tags_behind
 from bind.media.recording import EDGE_SECONDS, Recording, checked_finite, recording_in_memory, span_frames
 from bind.media.soundtrack import (
     CONTAINER_SUFFIXES,
@@ -27,7 +28,7 @@ from bind.media.soundtrack import (
 from bind.media.whole_file import CUT_SHORT, require_whole_file
 from bind.types import Clip, Waveform
 
-READER_VERSION = 2
+READER_VERSION = 3
 """Raised where the same file would give other values: part of the key of caches."""
 EXACT_SUBTYPES = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 """Encodings of one frame each, which libsndfile finds by its number; FLAC with them, whose frames are numbered."""
@@ -101,12 +102,10 @@ def _open_by_kind(file_clip: Clip, opened: ExitStack) -> Sound:
         return decoded_sound(name, lambda: decode_soundtrack(file_clip), identity)
     if is_mp3(file_clip):
         index = _index_long_mp3(identity) if identity else None
-        return (
-            indexed_sound(file_clip, index) if index else decoded_sound(name, lambda: decode_mp3(file_clip), identity)
-        )
+        return indexed_sound(file_clip, index) if index else _decoded_mp3(file_clip, identity)
     file = opened.enter_context(_open_soundfile(file_clip))
     if file.format == "MP3":  # behind a tag, in a file that is called otherwise
-        return decoded_sound(name, lambda: decode_mp3(file_clip), identity)
+        return _decoded_mp3(file_clip, identity)
     if file.format not in WHOLE_FORMATS:
         raise ValueError(
             f"{name}: of the format {file.format}, which does not say where it ends, so that a copy that is cut short "
@@ -119,6 +118,10 @@ def _open_by_kind(file_clip: Clip, opened: ExitStack) -> Sound:
     if file.format == "FLAC" or file.subtype in EXACT_SUBTYPES:
         return _read_in_place(file, file_clip, identity)
     return decoded_sound(name, lambda: _decode_soundfile(file_clip), identity)
+
+
+def _decoded_mp3(clip: Clip, identity: FileIdentity | None) -> Sound:
+    return decoded_sound(str(clip.path), lambda: decode_mp3(without_tags_behind(clip)), identity)
 
 
 def sound_span_frames(clip: Clip, sound: Sound) -> tuple[int, int]:
@@ -150,7 +153,7 @@ def _index_long_mp3(identity: FileIdentity) -> Mp3Index | None:
 
 @lru_cache(maxsize=256)
 def _index_mp3_once(path: Path, modified_ns: int, num_bytes: int) -> Mp3Index | None:
-    return index_mp3(Clip(path))
+    return index_mp3(without_tags_behind(Clip(path)))
 
 
 @contextmanager

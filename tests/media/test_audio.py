@@ -1,4 +1,5 @@
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -192,6 +193,44 @@ def test_tags_of_an_mp3_are_no_sound(tmp_path, change, seconds):
     path.write_bytes(change(path.read_bytes()))
     with open_audio(Clip(path)) as recording:
         assert recording.num_frames / RATE_HZ == pytest.approx(seconds, abs=0.2)
+
+
+def ape_tag(num_bytes, has_header):
+    item = struct.pack("<II", num_bytes, 0) + b"Cover Art (Front)\0" + b"\xff\xfb\x90\x00" * (num_bytes // 4)
+
+    def end(flags):
+        return b"APETAGEX" + struct.pack("<IIII", 2000, len(item) + 32, 1, flags) + bytes(8)
+
+    return end(0xA0000000) + item + end(0x80000000) if has_header else item + end(0)
+
+
+@pytest.mark.slow
+@settings(max_examples=15, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.just(b"TAG" + bytes(125)),
+            st.builds(ape_tag, st.integers(0, 25_000).map(lambda n: 4 * n), st.booleans()),
+            st.integers(0, 30_000).map(lambda n: b"LYRICSBEGIN" + b"x" * n + b"%06dLYRICS200" % (n + 11)),
+        ),
+        max_size=3,
+    ),
+    st.booleans(),
+    st.booleans(),
+)
+def test_an_mp3_is_the_same_sound_whatever_tags_are_behind_it(tmp_path_factory, tags, is_packed, is_long):
+    path = make_whole(tmp_path_factory.mktemp("tags"), "mp3")
+    with open_audio(Clip(path)) as recording:
+        whole = recording.read(0, recording.num_frames)
+    content = path.read_bytes() + b"".join(tags)
+    path.write_bytes(content)
+    clip = Clip(PackedFile("shard.tar/a.audio.mp3", content)) if is_packed else Clip(path)
+    with pytest.MonkeyPatch.context() as patch:
+        if is_long:
+            patch.setattr(decoded, "MAX_KEPT_BYTES", 1000)
+        with open_audio(clip) as recording:
+            np.testing.assert_array_equal(recording.read(0, recording.num_frames), whole)
+            np.testing.assert_array_equal(recording.read(60_000, 63_900), whole[60_000:63_900])
 
 
 def test_an_mp3_with_a_hole_is_refused(tmp_path):
