@@ -32,8 +32,8 @@ of imagebind:
                          num_heads.{audio,depth,thermal,imu,image,text}
 
 of languagebind:
-  FOLDER                 a checkpoint of audio, depth or thermal, as the hub has it (config.json, and pytorch_model.bin
-                         or model.safetensors), or a folder with such folders in it, one per modality
+  FOLDER                 a checkpoint of audio, depth, thermal or video, as the hub has it (config.json, and
+                         pytorch_model.bin or model.safetensors), or a folder with such folders in it, one per modality
   OUT                    a new folder
   anchor=FOLDER          the CLIP that it was made from, a folder or hub id of transformers; its text tower is compared.
                          Without it laion/CLIP-ViT-L-14-DataComp.XL-s13B-b90K

@@ -40,11 +40,13 @@ class Video:
 
     Frames are uint8 (H, W, 3), turned upright as the file asks for, with `short_side_px` scaled to that shorter side.
     Times rise; a frame is shown until the next one comes, so that any frame rate, also one that varies, will do.
+    `frame_seconds` is how long a frame is shown on average, 0 where the file does not say.
     """
 
     name: str
     seconds: float
     frames: ReadFrames
+    frame_seconds: float = 0.0
 
 
 @contextmanager
@@ -79,7 +81,7 @@ def open_video(clip: Clip) -> Iterator[Video]:
             with reading(clip.path, "not readable as video"):
                 return [_upright_pixels(frame, short_side_px) for frame in reader.frames_at([start + t for t in times])]
 
-        yield Video(str(clip), end - start, frames)
+        yield Video(str(clip), end - start, frames, float(1 / stream.average_rate) if stream.average_rate else 0.0)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from bind.model.published import GET_IT_AGAIN, PublishedWeights, read_published_
 
 LANGUAGEBIND_ANCHOR = "laion/CLIP-ViT-L-14-DataComp.XL-s13B-b90K"
 """The CLIP that LanguageBind's encoders were made from, with the text tower that they hold."""
-MODEL_TYPES = {"LanguageBindAudio": "audio", "LanguageBindDepth": "depth", "LanguageBindThermal": "thermal"}
+MODEL_TYPES = {f"LanguageBind{m.capitalize()}": m for m in ("audio", "depth", "thermal", "video")}
 WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin")
 SIZES = (
     "hidden_size",
@@ -44,6 +44,7 @@ OF_TRANSFORMS = {
     },
     "depth": {"image_size": "size_px", "max_depth": "max_metres"},
     "thermal": {"image_size": "size_px"},
+    "video": {"image_size": "size_px", "num_frames": "num_frames"},
 }
 """Modality → keys of a checkpoint's `vision_config`, and the arguments of our transforms that they are."""
 NOT_USED = ("logit_scale", "vision_model.embeddings.position_ids", "text_model.embeddings.position_ids")
@@ -170,8 +171,14 @@ def read_checkpoint(folder: Path) -> Checkpoint:
             f"{path}: of the family {model_type!r}; bindspace converts {', '.join(MODEL_TYPES)}, whose config.json has "
             "a vision_config"
         )
-    if settings.get("add_time_attn"):
-        raise ValueError(f"{path}: add_time_attn is true, attention in time, which is not converted")
+    is_video, in_time = MODEL_TYPES[model_type] == "video", settings.get("add_time_attn", False)
+    if in_time is not is_video:
+        raise ValueError(
+            f"{path}: vision_config.add_time_attn is {in_time!r}, and {model_type} has attention in time exactly where "
+            f"it is for videos. {GET_IT_AGAIN}"
+        )
+    if settings.get("tube_size", 1) != 1:
+        raise ValueError(f"{path}: vision_config.tube_size is {settings['tube_size']!r}; patches of one frame are read")
     files = [folder / name for name in WEIGHTS_FILES if (folder / name).exists()]
     if not files:
         raise ValueError(f"{folder}: has neither {' nor '.join(WEIGHTS_FILES)}. {GET_IT_AGAIN}")
@@ -233,8 +240,15 @@ def map_encoder(
     for new, old in names.items():
         own[f"encoders.{modality}.{new}"] = weights.take(old)
     own[f"heads.{modality}.project.weight"] = weights.take("visual_projection.weight", 2)
+    options = {**options, "architecture": {"model_type": "clip_vision_model", **architecture}}
+    if modality == "video":
+        patches, class_token = (f"encoders.video.stem.{name}" for name in ("patches.weight", "class_token_W"))
+        if own[patches].ndim == 5:  # V1.5: a convolution over time too, one frame long
+            own[patches] = own[patches].squeeze(2)
+        sizes = {"num_frames": transform["num_frames"], "size_px": transform["size_px"]}
+        return {**options, **sizes, "class_token_per_frame": own[class_token].ndim == 2}
     sides = [transform["num_mels"], transform["num_frames"]] if modality == "audio" else [transform["size_px"]] * 2
-    return {**options, "architecture": {"model_type": "clip_vision_model", **architecture}, "sides": sides}
+    return {**options, "sides": sides}
 
 
 def fit_transform(transform: Mapping[str, Any], checkpoint: Checkpoint) -> dict[str, Any]:

@@ -1,13 +1,15 @@
 """LanguageBind's checkpoints become a binder with the vectors of transformers' tower; what is none is refused."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import transformers as tf
+from safetensors import safe_open
 from safetensors.torch import load_file
-from support import languagebind, tiny
+from support import languagebind, tiny, videos
 
 from bind.commands.convert import main, published_parts
 from bind.model.adapter_weights import merge_lora
@@ -16,6 +18,8 @@ from bind.model.description import ANCHOR_FOLDER, WEIGHTS_NAME
 from bind.types import Waveform
 
 pytestmark = pytest.mark.slow  # towers and anchors are built dozens of times
+ORIGINAL = Path(__file__).parent / "original" / "languagebind.safetensors"
+"""Random weights, inputs and outputs of LanguageBind's own classes, by the script beside it."""
 RANKS = {"audio": 4, "depth": 2, "thermal": 0}
 Q = "vision_model.encoder.base_model.model.layers.1.self_attn.q_proj"
 
@@ -53,6 +57,49 @@ def test_encoders_give_the_vectors_of_transformers_own_tower(converted, states, 
     with torch.no_grad():
         z = Binder.load(converted).encode(modality, x)
     assert (z - languagebind.embed_by_transformers(states[modality], x)).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("case", ["video", "video_ft", "video_v1.5", "audio", "depth", "thermal"])
+def test_vectors_are_those_of_languagebinds_own_classes(states, anchor, tmp_path, case):
+    out, x, z = convert_original(case, states, anchor, tmp_path)
+    modality = case.partition("_")[0]
+    binder = Binder.load(out)
+    with torch.no_grad():
+        ours = binder.encode(modality, x.transpose(1, 2) if modality == "video" else x)
+        assert (ours - z).abs().max() < 1e-6
+        assert (z[0] - z[1]).abs().max() > 1e-2, "the inputs have different vectors"
+        if modality == "video":
+            for layer in binder.encoders["video"].layers():
+                layer.temporal_embedding.zero_()
+            assert (binder.encode(modality, x.transpose(1, 2)) - z).abs().max() > 1e-2, "when a frame comes counts"
+
+
+def test_files_of_videos_land_in_the_space_of_texts(states, anchor, tmp_path):
+    out, _, _ = convert_original("video_v1.5", states, anchor, tmp_path)
+    binder = Binder.load(out)
+    described = json.loads((out / "binder.json").read_text())
+    assert described["encoder"]["video"]["class_token_per_frame"] is True
+    assert described["transform"]["video"]["num_frames"] == described["encoder"]["video"]["num_frames"] == 3
+    colours = [videos.plain((20 * i, 90, 5 * i), height=24, width=32) for i in range(6)]
+    z_BD = binder.embed("video", [videos.write_video(tmp_path / "a.mp4", colours)])
+    assert z_BD.shape == binder.embed("text", ["a green dog"]).shape
+    assert np.isclose(np.linalg.norm(z_BD), 1.0, atol=1e-5)
+
+
+def convert_original(case, states, anchor, tmp_path):
+    """The folder of a converted checkpoint of `ORIGINAL`, an input, and the original's unit vectors of it."""
+    with safe_open(ORIGINAL, "pt") as file:
+        config, of_state = json.loads(file.metadata()[case]), f"{case}/state/"
+        names = [name for name in file.keys() if name.startswith(of_state)]  # noqa: SIM118
+        state = {name.removeprefix(of_state): file.get_tensor(name) for name in names}
+        x, z = file.get_tensor(f"{case}/x"), file.get_tensor(f"{case}/z")
+    state |= {name: x for name, x in states["audio"].items() if name.startswith("text_")}
+    folder, out = tmp_path / "checkpoint", tmp_path / "out"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config))
+    torch.save(state, folder / "pytorch_model.bin")
+    main(["languagebind", str(folder), str(out), f"anchor={anchor}"])
+    return out, x, z
 
 
 def test_the_folder_has_the_anchor_the_settings_and_the_licence(converted, anchor):
@@ -156,7 +203,8 @@ def test_weights_that_do_not_belong_are_refused(states, anchor, tmp_path, kind):
         ({"lora_r": 0}, "lora_r is 0, and .* of rank 4"),
         ({"lora_r": "4"}, "lora_r is '4', not a whole number"),
         ({"lora_alpha": None}, "lora_alpha is None"),
-        ({"add_time_attn": True}, "attention in time, which is not converted"),
+        ({"add_time_attn": True}, "add_time_attn is True, and LanguageBindAudio has attention in time exactly where"),
+        ({"tube_size": 2}, "tube_size is 2; patches of one frame are read"),
         ({"hidden_size": 8}, "don't belong together"),
         ({"num_attention_heads": 3}, "make no CLIP tower"),
         ({"target_length": 96}, "positions_LW"),

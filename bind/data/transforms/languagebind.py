@@ -1,4 +1,4 @@
-"""Transforms of sound, depth maps and thermal pictures as LanguageBind's published loaders make them."""
+"""Transforms of sound, depth maps, thermal pictures and videos as LanguageBind's published loaders make them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from torchaudio.compliance import kaldi
 
 from bind.data.transforms.depth import DepthTransform
 from bind.data.transforms.thermal import ThermalTransform
+from bind.data.transforms.video import VideoTransform
 from bind.media.audio import open_audio
 from bind.media.notices import warn_once
 from bind.media.pictures import read_pixels
 from bind.media.recording import Recording
 from bind.media.resample import frames_at, rate_ratio, read_resampled_by_torchaudio
+from bind.media.video import ROUNDING_SECONDS, open_video
 from bind.types import Clip, Waveform
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -171,6 +173,33 @@ class LanguageBindThermalTransform(ThermalTransform):
         return clip_picture(self.intensity(value), self.size_px, antialias=self.antialias)
 
 
+class LanguageBindVideoTransform(VideoTransform):
+    """A video file, or a span of one → LanguageBind's input, float32 (T, 3, S, S), scaled as CLIP's photographs.
+
+    T = `num_frames` frames from the first to the last, evenly spread over the whole, also in training. Each is
+    normalised, scaled bilinearly to its shorter side, and its middle is kept. LanguageBind mirrors half of all videos,
+    whenever it reads one; here it is done in training alone.
+
+    Args:
+        size_px: S.
+
+    Source: the video processor of LanguageBind (Zhu et al. 2023).
+    """
+
+    def __init__(self, *, num_frames: int = 8, size_px: int = 224) -> None:
+        super().__init__(num_frames=num_frames, size_px=size_px)
+
+    def __call__(self, value: Clip, rng: np.random.Generator | None) -> Tensor:
+        with open_video(value) as video:
+            last = max(0.0, video.seconds - max(video.frame_seconds, 2 * ROUNDING_SECONDS))
+            frames = video.frames(np.linspace(0.0, last, self.num_frames).tolist())
+        x_TCHW = normalised(torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).float() / 255)
+        height, width = frames[0].shape[:2]
+        size = [max(self.size_px, self.size_px * side // min(height, width)) for side in (height, width)]
+        x_TCHW = centre(interpolate(x_TCHW, size=size, mode="bilinear"), self.size_px)
+        return x_TCHW.flip(-1) if rng is not None and rng.random() < 0.5 else x_TCHW
+
+
 def clip_picture(x_HW: Tensor, size_px: int, *, antialias: bool) -> Tensor:
     """(H, W) between 0 and 1 → (3, S, S), resized and cut as torchvision does, and normalised as CLIP's photographs.
 
@@ -184,6 +213,15 @@ def clip_picture(x_HW: Tensor, size_px: int, *, antialias: bool) -> Tensor:
     x_1HW = x_HW[None]
     if size != [height, width]:
         x_1HW = interpolate(x_1HW[None], size=size, mode="bicubic", antialias=antialias)[0]
-    top, left = (round((side - size_px) / 2) for side in size)
-    square_1SS = x_1HW[:, top : top + size_px, left : left + size_px]
-    return (square_1SS - torch.tensor(CLIP_MEAN)[:, None, None]) / torch.tensor(CLIP_STD)[:, None, None]
+    return normalised(centre(x_1HW, size_px))
+
+
+def centre(x: Tensor, size_px: int) -> Tensor:
+    """(…, H, W) → the square (…, S, S) in its middle, as torchvision cuts it."""
+    top, left = (round((side - size_px) / 2) for side in x.shape[-2:])
+    return x[..., top : top + size_px, left : left + size_px]
+
+
+def normalised(x: Tensor) -> Tensor:
+    """(…, 1 or 3, H, W) between 0 and 1 → (…, 3, H, W), as CLIP's photographs."""
+    return (x - torch.tensor(CLIP_MEAN)[:, None, None]) / torch.tensor(CLIP_STD)[:, None, None]

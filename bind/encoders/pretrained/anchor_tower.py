@@ -205,7 +205,8 @@ class PictureTokens(nn.Module):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         x_BLW = self.patches(x_BCHW.to(self.patches.weight.dtype)).flatten(2).transpose(1, 2)
         if self.class_token_W is not None:
-            x_BLW = torch.cat([self.class_token_W.expand(len(x_BLW), 1, -1), x_BLW], dim=1)
+            tokens_KW = self.class_token_W.view(-1, x_BLW.shape[-1])  # several are those of the frames of a video
+            x_BLW = torch.cat([tokens_KW.repeat(len(x_BLW) // len(tokens_KW), 1)[:, None], x_BLW], dim=1)
         tokens_BLW: Tensor = x_BLW + self.positions_LW
         return tokens_BLW
 

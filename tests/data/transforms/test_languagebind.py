@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torchaudio
+from support import videos
 from torchaudio.compliance import kaldi
 
 from bind.data.transforms.languagebind import (
@@ -12,8 +13,10 @@ from bind.data.transforms.languagebind import (
     LanguageBindAudioTransform,
     LanguageBindDepthTransform,
     LanguageBindThermalTransform,
+    LanguageBindVideoTransform,
 )
-from bind.types import Waveform
+from bind.media.video import open_video
+from bind.types import Clip, Waveform
 
 RATE_HZ, NUM_FRAMES, NUM_MELS = 16_000, 60, 20
 
@@ -103,3 +106,23 @@ def test_heat_is_that_of_the_published_loader():
     x = functional.center_crop(functional.resize(x, 32, functional.InterpolationMode.BICUBIC, antialias=False), 32)
     given = LanguageBindThermalTransform(size_px=32)(np.stack([grey_HW] * 3, axis=-1), None)
     torch.testing.assert_close(given, functional.normalize(x, CLIP_MEAN, CLIP_STD), atol=1e-4, rtol=0)
+
+
+def test_a_video_is_that_of_the_published_loader(tmp_path):
+    functional = pytest.importorskip("torchvision.transforms.functional")
+    colours = [videos.plain((20 * i, 250 - 20 * i, 5 * i), height=48, width=80) for i in range(11)]
+    for frame in colours:
+        frame[:, :40] //= 2
+    clip = Clip(videos.write_video(tmp_path / "a.mp4", colours))
+    with open_video(clip) as video:
+        frames = video.frames([i / 10 for i in np.linspace(0, 10, 4, dtype=int)])
+    x = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2) / 255.0
+    x = torch.nn.functional.interpolate(functional.normalize(x, CLIP_MEAN, CLIP_STD), size=(32, 53), mode="bilinear")
+    transform = LanguageBindVideoTransform(num_frames=4, size_px=32)
+    x_TCHW = transform(clip, None)
+    torch.testing.assert_close(x_TCHW, functional.center_crop(x, 32), atol=1e-5, rtol=0)
+    drawn = [transform(clip, np.random.default_rng(seed)) for seed in range(6)]
+    mirrored = [torch.equal(x, x_TCHW.flip(-1)) for x in drawn]
+    assert sorted(set(mirrored)) == [False, True]
+    assert all(torch.equal(x, x_TCHW) for x, is_mirrored in zip(drawn, mirrored, strict=True) if not is_mirrored)
+    assert transform.collate(drawn[:2]).shape == (2, 4, 3, 32, 32)

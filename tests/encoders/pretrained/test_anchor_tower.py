@@ -9,6 +9,8 @@ from support import tiny
 from bind.anchors.dual_encoder import PretrainedAnchor
 from bind.encoders.heads import ProjectionHead
 from bind.encoders.pretrained.anchor_tower import AudioTower, ImuTower, MapTower, adapt_kernels, resize_positions
+from bind.encoders.pretrained.video_tower import VideoTower
+from bind.losses import info_nce
 from bind.model.binder import Binder
 
 FAMILIES = ["clip", "siglip", "altclip", "chinese_clip", "toy"]
@@ -75,6 +77,51 @@ def test_every_weight_learns_and_the_anchor_stays_as_it_was(anchors, family):
             parameter.add_(1.0)
     assert anchor.fingerprint == before
     assert len(encoder.layers()) >= 1
+
+
+@pytest.mark.parametrize("modality", ["audio", "imu"])
+def test_a_few_steps_bind_sounds_and_motion(anchors, modality):
+    torch.manual_seed(0)
+    tower = anchors["clip"].image_tower()
+    if modality == "audio":
+        encoder = AudioTower(window_seconds=0.5, num_mels=32, num_time_masks=0, num_mel_masks=0, tower=tower)
+    else:
+        encoder = ImuTower(fft_steps=16, size_px=32, tower=tower)
+    head = ProjectionHead(num_features=encoder.num_features, dim=tiny.DIM, norm=False)
+    encoder.start_head(head)
+    time_T, pitches_B1 = torch.linspace(0, 1, INPUTS[modality][-1]), torch.tensor([[6.0], [12.0], [24.0], [40.0]])
+    waves_BT = torch.sin(6.28 * pitches_B1 * (20 if modality == "audio" else 1) * time_T)
+    x = waves_BT if modality == "audio" else waves_BT[:, None].repeat(1, 6, 1)
+    z = torch.nn.functional.normalize(torch.randn(4, tiny.DIM), dim=-1)
+    optimizer = torch.optim.AdamW([*encoder.parameters(), *head.parameters()], lr=3e-3)
+    losses = []
+    for _ in range(12):
+        loss = info_nce(head(encoder(x)), z, torch.tensor(10.0))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_a_tower_over_videos_begins_as_the_mean_over_frames(anchors):
+    anchor = anchors["clip"]
+    tower = {"tower": anchor.image_tower(), "size_px": tiny.IMAGE_SIZE_PX, "num_frames": 3}
+    x_BTCHW = torch.randn(2, 3, 3, tiny.IMAGE_SIZE_PX, tiny.IMAGE_SIZE_PX)
+    with torch.no_grad():
+        expected = anchor.model.vision_model(pixel_values=x_BTCHW.flatten(0, 1)).pooler_output.view(2, 3, -1).mean(1)
+        for per_frame in (False, True):
+            encoder = VideoTower(**tower, class_token_per_frame=per_frame).eval()
+            torch.testing.assert_close(encoder(x_BTCHW), expected, atol=2e-5, rtol=0)
+            assert encoder.stem.class_token_W.shape == ((3, 16) if per_frame else (16,))
+            again = VideoTower(**tower, class_token_per_frame=per_frame).state_dict()
+            assert all(torch.equal(x, again[name]) for name, x in encoder.state_dict().items()), "nothing is random"
+    (encoder(x_BTCHW) * torch.randn(16)).sum().backward()
+    assert all(layer.temporal_attn.out_proj.weight.grad.any() for layer in encoder.layers())
+    with pytest.raises(ValueError, match=r"expected clips \(B, 3, 3, 16, 16\), got \(2, 2, 3, 16, 16\)"):
+        encoder(x_BTCHW[:, :2])
+    with pytest.raises(ValueError, match=r"layers of CLIP's tower, and this is a ConvNextModel: .*anchor=clip"):
+        VideoTower(tower=anchors["toy"].image_tower(), size_px=64)
 
 
 @pytest.mark.slow
