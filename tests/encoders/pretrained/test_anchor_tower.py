@@ -1,10 +1,12 @@
 """The anchor's image tower as an encoder: it begins as that tower, takes other pictures, and is saved whole."""
 
+import csv
 import json
 
+import numpy as np
 import pytest
 import torch
-from support import tiny
+from support import runs, tiny
 
 from bind.anchors.dual_encoder import PretrainedAnchor
 from bind.encoders.heads import ProjectionHead
@@ -12,6 +14,7 @@ from bind.encoders.pretrained.anchor_tower import AudioTower, ImuTower, MapTower
 from bind.encoders.pretrained.video_tower import VideoTower
 from bind.losses import info_nce
 from bind.model.binder import Binder
+from bind.runs.jobs import train
 
 FAMILIES = ["clip", "siglip", "altclip", "chinese_clip", "toy"]
 MODULE = "bind.encoders.pretrained.anchor_tower"
@@ -102,6 +105,27 @@ def test_a_few_steps_bind_sounds_and_motion(anchors, modality):
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.5 * losses[0]
+
+
+@pytest.mark.slow
+def test_a_run_trains_sounds_and_motion_on_copies_of_the_anchor(recordings, tmp_path, no_pictures):
+    choices = ("data=manifest", "encoder/audio=anchor_tower", "encoder/imu=anchor_tower")
+    quick = {name: value for name, value in runs.RECORDED.items() if not name.startswith("encoder.")}
+    own = {"data.manifest": str(recordings), "run_dir": str(tmp_path), "trainer.max_epochs": 6, "optimizer.lr": 1e-3}
+    own |= {
+        "encoder.imu.fft_steps": 16,
+        "encoder.imu.size_px": 32,
+        "transform.audio.window_seconds": 0.5,
+        "encoder.audio.num_mels": 32,
+    }
+    train(runs.config(*choices, **quick | own))
+    with (tmp_path / "logs" / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for pair in ("audio-image", "imu-image"):
+        losses = [float(row[f"train/loss/{pair}"]) for row in rows if row[f"train/loss/{pair}"]]
+        assert sum(losses[-3:]) < 0.7 * sum(losses[:3]), losses
+    z_BD = Binder.load(tmp_path / "binder").embed("audio", [recordings.parent / "train0.wav"])
+    assert np.isclose(np.linalg.norm(z_BD), 1.0, atol=1e-5)
 
 
 def test_a_tower_over_videos_begins_as_the_mean_over_frames(anchors):
