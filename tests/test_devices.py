@@ -51,7 +51,8 @@ def folder(tmp_path_factory):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("bind.runs.evaluation.draw_run", lambda *args, **kwargs: {})
             two_trainers.train(folder / "one")
-            two_trainers.train(folder / "one_trunk", one_trunk=True)
+            two_trainers.train(folder / "one_trunk", kind="one_trunk")
+            two_trainers.train(folder / "parts", kind="parts")
             for process, log in zip(processes, logs, strict=True):
                 assert process.wait(timeout=250) == 0, Path(log.name).read_text()[-3000:]
             two_trainers.train(folder / "fsdp_then_one", ckpt="last")
@@ -159,6 +160,20 @@ def test_fsdp_cuts_a_shared_trunk_once_and_resumes_bit_for_bit(folder):
     assert first["sharded"] == first["trainable"]
     assert first["moments_here"] + second["moments_here"] == first["moments"] == seen(folder / "one_trunk")["moments"]
     assert apart(folder / "one_trunk_fsdp_twice", folder / "one_trunk_fsdp") == 0.0
+
+
+@pytest.mark.ranks
+def test_an_adapter_and_the_head_of_a_frozen_encoder_train_as_in_one_process(folder):
+    run_dir, one = folder / "parts_ddp", folder / "parts"
+    assert set(seen(one)["sources"]) == {"heard", "felt", "both"}
+    assert seen(run_dir)["trainable"] == seen(run_dir, 1)["trainable"] == seen(one)["trainable"]
+    of_encoders = [name for name in seen(one)["trainable"] if ".encoders." in name]
+    assert all(".imu." in name and ".lora_" in name for name in of_encoders)
+    assert of_encoders
+    assert column(run_dir, "train/loss") == pytest.approx(column(one, "train/loss"), abs=1e-5, rel=0)
+    assert apart(run_dir, one) < 1e-5
+    adapter = torch.cat([x.flatten() for name, x in weights(run_dir).items() if ".lora_B." in name])
+    assert adapter.abs().max() > 1e-3, "it has moved"
 
 
 # What needs no second process

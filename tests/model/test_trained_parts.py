@@ -78,6 +78,21 @@ def test_chunks_of_a_frozen_encoder_are_run_once(make_binder):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("part", ["head", "lora"])
+def test_a_compiled_encoder_trains_as_without(make_binder, tmp_path, part):
+    plain, compiled = make_binder(imu=part), make_binder(imu=part)
+    compiled.encoders["imu"].compile(backend="aot_eager")
+    for binder in (plain, compiled):
+        torch.manual_seed(2)
+        perturb_adapters(binder)
+    assert changed_by_a_step(compiled) == changed_by_a_step(plain)
+    weights = plain.own_state_dict()
+    assert all(torch.equal(x, weights[name]) for name, x in compiled.own_state_dict().items())
+    loaded = Binder.load(compiled.save(tmp_path))
+    assert (loaded.embed("imu", RECORDINGS) - plain.embed("imu", RECORDINGS)).abs().max() < 1e-6
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["full", "head", "last_2"])
 def test_a_binder_is_saved_and_loaded_with_its_parts(make_binder, tmp_path, part):
     binder = make_binder(imu=part)

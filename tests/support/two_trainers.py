@@ -84,7 +84,7 @@ VALUES: dict[str, Any] = runs.QUICK | {
     "encoder.imu.drop_path": 0.0,
     "encoder.imu.feature_dropout": 0.0,
 }
-ONE_TRUNK = ("encoder/audio=transformer", "encoder/imu=transformer")
+TRANSFORMERS = ("encoder/audio=transformer", "encoder/imu=transformer")
 ONE_TRUNK_VALUES: dict[str, Any] = {name: x for name, x in runs.QUICK.items() if not name.startswith("encoder.")} | {
     # One of the two uses the trunk at a step, seldom both.
     "data.sources": {
@@ -101,6 +101,19 @@ ONE_TRUNK_VALUES: dict[str, Any] = {name: x for name, x in runs.QUICK.items() if
     "encoder.imu.feature_dropout": 0.0,
     **{f"encoder.{m}.{name}": size for m in ("audio", "imu") for name, size in (("width", 16), ("num_layers", 2))},
 }
+PARTS_VALUES: dict[str, Any] = ONE_TRUNK_VALUES | {
+    "encoder.audio.share": None,
+    "encoder.audio.train": "head",
+    "encoder.imu.train": "lora",
+    "encoder.imu.lora.r": 4,
+    "trainer.max_epochs": 1,
+}
+KINDS: dict[str, tuple[tuple[str, ...], dict[str, Any], int]] = {
+    "fused": (CHOICES, VALUES, PULLED_AT),
+    "one_trunk": (TRANSFORMERS, ONE_TRUNK_VALUES, ONE_TRUNK_PULLED_AT),
+    "parts": (TRANSFORMERS, PARTS_VALUES, ONE_TRUNK_PULLED_AT),
+}
+"""Choices and values of a config, and the step at which the plug is pulled."""
 STRATEGIES: dict[str, tuple[str, dict[str, Any]]] = {
     "ddp": ("trainer=slurm", {"trainer.accelerator": "cpu"}),
     "fsdp": ("trainer=fsdp", {"trainer.num_nodes": WORLD_SIZE, "trainer.devices": 1}),
@@ -145,9 +158,7 @@ def _whole(x: torch.Tensor) -> torch.Tensor:
     return x.full_tensor() if isinstance(x, DTensor) else x
 
 
-def train(
-    run_dir: Path, strategy: str | None = None, pulled: bool = False, one_trunk: bool = False, **values: Any
-) -> None:
+def train(run_dir: Path, strategy: str | None = None, pulled: bool = False, kind: str = "fused", **values: Any) -> None:
     """One training of `GLOBAL_BATCH` rows a step: in this process alone, or as one of two under `strategy`."""
     run_dir.mkdir(exist_ok=True)
     choice, chosen = STRATEGIES[strategy] if strategy else ("trainer=cpu", {})
@@ -156,10 +167,9 @@ def train(
         "data.batch_size": GLOBAL_BATCH // (WORLD_SIZE if strategy else 1),
         "callbacks.witness": {"_target_": "support.two_trainers.Witness", "folder": str(run_dir)},
     }
+    choices, defaults, pulled_at = KINDS[kind]
     if pulled:
-        step = ONE_TRUNK_PULLED_AT if one_trunk else PULLED_AT
-        own["callbacks.plug"] = {"_target_": "support.runs.PullPlug", "step": step}
-    choices, defaults = (ONE_TRUNK, ONE_TRUNK_VALUES) if one_trunk else (CHOICES, VALUES)
+        own["callbacks.plug"] = {"_target_": "support.runs.PullPlug", "step": pulled_at}
     with contextlib.suppress(runs.PulledPlugError):
         bind.runs.jobs.train(runs.config(*choices, choice, **defaults | chosen | own | values))
 
@@ -175,10 +185,11 @@ def main(folder: Path) -> None:
     if rank() == 0:
         shutil.copytree(folder / "fsdp_twice", folder / "fsdp_then_one")
     train(folder / "fsdp_twice", "fsdp", ckpt="last")
-    train(folder / "one_trunk_ddp", "ddp", one_trunk=True)
-    train(folder / "one_trunk_fsdp", "fsdp", one_trunk=True)
-    train(folder / "one_trunk_fsdp_twice", "fsdp", one_trunk=True, pulled=True)
-    train(folder / "one_trunk_fsdp_twice", "fsdp", one_trunk=True, ckpt="last")
+    train(folder / "one_trunk_ddp", "ddp", kind="one_trunk")
+    train(folder / "one_trunk_fsdp", "fsdp", kind="one_trunk")
+    train(folder / "one_trunk_fsdp_twice", "fsdp", kind="one_trunk", pulled=True)
+    train(folder / "one_trunk_fsdp_twice", "fsdp", kind="one_trunk", ckpt="last")
+    train(folder / "parts_ddp", "ddp", kind="parts")
 
 
 if __name__ == "__main__":

@@ -48,6 +48,9 @@ class Wav2Vec2AudioEncoder(PretrainedEncoder):
             parts=dict.fromkeys(MODEL_TYPES),
             options={"add_adapter": False},  # an adapter for a decoder: fewer tokens than frames
         )
+        if trunk.config.model_type == "wav2vec2-conformer" or getattr(trunk.config, "do_stable_layer_norm", False):
+            # Their last norm is registered before the layers, and train=last_N takes what is registered behind them.
+            trunk.encoder.layer_norm = trunk.encoder._modules.pop("layer_norm")
         super().__init__(trunk, trunk.config.hidden_size)
         self.takes_mask = getattr(trunk.config, "feat_extract_norm", "layer") == "layer"
 

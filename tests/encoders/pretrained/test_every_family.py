@@ -2,9 +2,11 @@
 
 import json
 import shutil
+from functools import partial
 
 import pytest
 import torch
+import transformers as t
 from safetensors.torch import load_file, save_file
 from support import pretrained
 
@@ -67,6 +69,49 @@ def test_weights_are_fp32_and_layers_in_order(folders, name):
     assert {id(p) for p in encoder.layers()[-1].parameters() if p.requires_grad} <= trained
     assert not any(p.requires_grad for p in encoder.layers()[0].parameters())
     case.encoder(pretrained=folders[name], **case.options)(case.inputs(folders[name])).sum().backward()
+
+
+def order_of_run(encoder, inputs):
+    """Names of the modules with weights of their own, in the order in which a forward uses them."""
+    names = {id(module): name for name, module in encoder.named_modules()}
+    order = []
+    hooks = [
+        module.register_forward_pre_hook(lambda module, _: order.append(names[id(module)]))
+        for module in encoder.modules()
+        if next(module.parameters(recurse=False), None) is not None
+    ]
+    encoder(inputs)
+    for hook in hooks:
+        hook.remove()
+    return order
+
+
+STABLE = {"do_stable_layer_norm": True}
+SPEECH = {
+    "wav2vec2, norm last": partial(pretrained.speech, t.Wav2Vec2Model, **STABLE),
+    "hubert, norm last": partial(pretrained.speech, t.HubertModel, **STABLE),
+    "wavlm, norm last": partial(pretrained.speech, t.WavLMModel, **STABLE),
+    "wavlm": partial(pretrained.speech, t.WavLMModel),
+    "unispeech, norm last": partial(pretrained.speech, t.UniSpeechModel, **STABLE),
+    "unispeech-sat, norm last": partial(pretrained.speech, t.UniSpeechSatModel, **STABLE),
+    "data2vec": partial(pretrained.speech, t.Data2VecAudioModel, conv_pos_kernel_size=3),
+    "conformer": partial(pretrained.speech, t.Wav2Vec2ConformerModel, conv_depthwise_kernel_size=3),
+}
+
+
+@pytest.mark.parametrize("name", [*pretrained.CASES, *SPEECH])
+def test_what_runs_behind_the_layers_trains_with_the_last_of_them(folders, tmp_path, name):
+    case = pretrained.CASES["wav2vec2" if name in SPEECH else name]
+    folder = pretrained.write(SPEECH[name], tmp_path) if name in SPEECH else folders[name]
+    encoder = case.encoder(pretrained=folder, **case.options)
+    order = order_of_run(encoder, case.inputs(folder))
+    set_trained_part(encoder, "last_1", f"encoder.{case.modality}")
+    of_last = {n for n, module in encoder.named_modules() if module in set(encoder.layers()[-1].modules())}
+    places = [i for i, n in enumerate(order) if n in of_last]
+    trains = {n: any(p.requires_grad for p in encoder.get_submodule(n).parameters(recurse=False)) for n in order}
+    is_norm = {n: isinstance(encoder.get_submodule(n), torch.nn.modules.batchnorm._BatchNorm) for n in order}
+    assert [n for n in order[: places[0]] if trains[n] and n not in order[places[0] :]] == []
+    assert [n for n in order[places[0] :] if not trains[n] and not is_norm[n]] == []
 
 
 @pytest.mark.parametrize("family", ["clap", "patchtst"])
