@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from bind.commands.embed import match_files, modality_of
 from bind.data.sources.manifest import ManifestSource
 from bind.evaluation import fusion_inputs
 from bind.evaluation.embed import best_device
+from bind.files.reading import read_bytes, reading
 from bind.model.binder import Binder
 from bind.runs.directory import as_list, open_run, run_or_binder
 from bind.search.binder_folder import save_binder
@@ -38,9 +40,47 @@ def index(cfg: DictConfig) -> None:
         if cfg.manifest is not None or cfg.files is not None:
             raise ValueError(f"{changes[0]}= changes what is in the index: call it without manifest= and files=")
         change_index(out, cfg)
-    else:
+    elif cfg.approximate is None or cfg.manifest is not None or cfg.files is not None:
         grow_index(out, cfg)
+    if cfg.approximate is not None:
+        build_approximations(out, cfg)
     print(describe(IndexStore(out)))
+
+
+def build_approximations(out: Path, cfg: DictConfig) -> None:
+    """Build what `bindspace search approximate=` takes, and print the recall of each modality.
+
+    Raises:
+        ValueError: for an engine that is not installed, or queries that can't be read.
+    """
+    opened = Index.open(out, trust=as_list(cfg.trust))
+    queries = None
+    if cfg.queries is not None:
+        lines = read_text_queries(Path(cfg.queries))
+        queries = opened.binder.embed("text", lines).float().cpu()
+    abouts = opened.build_approximations(
+        str(cfg.approximate), recall=float(cfg.recall), queries=queries, modalities=as_list(cfg.modalities) or None
+    )
+    for about in abouts:
+        print(about)
+        if about.warning:
+            print(f"warning: {about.warning}", file=sys.stderr)
+
+
+def read_text_queries(path: Path) -> list[str]:
+    """The lines of a text file that are not empty.
+
+    Raises:
+        ValueError: naming the file, where it has none, is too large, or no text.
+    """
+    with reading(path, "not readable as lines of text", "Write a query on each line, as UTF-8"):
+        lines = [line.strip() for line in read_bytes(path, max_bytes=MAX_QUERY_BYTES).decode().splitlines()]
+        if not any(lines):
+            raise ValueError("it has no lines")
+    return [line for line in lines if line]
+
+
+MAX_QUERY_BYTES = 2**24
 
 
 def grow_index(out: Path, cfg: DictConfig) -> None:

@@ -6,6 +6,7 @@ import argparse
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ bindspace search INDEX ["WORDS"] [MODALITY=FILE ...] [KEY=VALUE ...]
                          stands out in its modality
   json=true              a JSON list in place of the table
   run=PATH, binder=PATH  embed the query with this binder; without it with the one in the index
+  approximate=faiss      search by what bindspace index approximate=faiss (or lancedb) built, in place of exactly
   trust=PACKAGE          packages besides bind whose classes the binder's config may name
   verify=false           do not compare the vectors with their checksums first
 
@@ -43,7 +45,7 @@ Examples:
   bindspace search my.index audio=query.wav in=image top=5
   bindspace search my.index "at night" image=street.jpg weights.image=0.5 where="split = 'test'" json=true
 """
-OPTIONS = ("top", "in", "where", "fusion", "comparable", "json", "run", "binder", "trust", "verify")
+OPTIONS = ("top", "in", "where", "fusion", "comparable", "json", "run", "binder", "trust", "verify", "approximate")
 OPTION = re.compile(r"([a-z][a-z0-9_]*(?:\.[a-z0-9_]+)?)=(.*)", re.DOTALL | re.ASCII)
 
 
@@ -63,7 +65,10 @@ def main(arguments: list[str]) -> None:
     top = read_number("top", options.get("top", "10"))
     flags = {name: read_flag(name, options.get(name, default)) for name, default in FLAGS.items()}
     index = Index.open(
-        parsed.index, verify=flags["verify"], trust=[name for name in options.get("trust", "").split(",") if name]
+        parsed.index,
+        verify=flags["verify"],
+        trust=[name for name in options.get("trust", "").split(",") if name],
+        approximate=options.get("approximate"),
     )
     if place := options.get("binder", options.get("run")):
         index.use_binder(Binder.load(place, trust=index.trust))
@@ -81,7 +86,9 @@ def main(arguments: list[str]) -> None:
         print(json.dumps([hit.as_json() for hit in hits], ensure_ascii=False, indent=1))
     else:
         num_vectors = sum(map(index.store.num_vectors, pools or index.modalities))
-        print_cells(table_of(hits, describe_query(query), num_vectors, options.get("where")))
+        table = table_of(hits, describe_query(query), num_vectors, options.get("where"))
+        of_pools = [str(about) for about in index.approximations if about.modality in (pools or index.modalities)]
+        print_cells(replace(table, caption="; ".join([table.caption, *of_pools])))
 
 
 FLAGS = {"json": "false", "comparable": "true", "verify": "true"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -13,6 +14,10 @@ import torch
 from torch import Tensor
 
 from bind.model.binder import Binder
+from bind.search.approximate.building import build_approximation
+from bind.search.approximate.built import Approximation, OpenApproximation, read_about
+from bind.search.approximate.engines import load_engine
+from bind.search.approximate.search import ApproximatePool
 from bind.search.binder_folder import fingerprint_of, load_binder, require_binder, save_binder
 from bind.search.filters import Filter
 from bind.search.hits import Hit
@@ -25,6 +30,8 @@ from bind.types import Modality
 
 MAX_TOP = 10_000
 
+log = logging.getLogger("bind")
+
 
 class Index:
     """Vectors of a binder's space on disk, of one or several modalities, with keys and metadata.
@@ -33,9 +40,11 @@ class Index:
         folder: of the index.
         verify: compare vectors with their checksums before they are used first.
         trust: as of `Binder.load`, for the binder inside the index.
+        approximate: `faiss` or `lancedb`: search by the approximations that `build_approximations` made with it, and
+            exactly where a modality has none, or a vector came later. None: search exactly.
 
     Raises:
-        ValueError: naming the file, where there is no index or it is damaged.
+        ValueError: naming the file, where there is no index or it is damaged, or it has no such approximation.
 
     Examples:
         >>> import tempfile
@@ -48,17 +57,71 @@ class Index:
         ['bird']
     """
 
-    def __init__(self, folder: Path | str, *, verify: bool = True, trust: Sequence[str] = ()) -> None:
+    def __init__(
+        self, folder: Path | str, *, verify: bool = True, trust: Sequence[str] = (), approximate: str | None = None
+    ) -> None:
         self.store = IndexStore(folder, verify=verify)
         self.store.require_sizes()
         self.trust = tuple(trust)
         self._pools: dict[Modality, Pool] = {}
+        self._approximations: dict[Modality, OpenApproximation] = {}
+        if approximate is not None:
+            self._open_approximations(approximate)
 
     @classmethod
     @printable_errors()
-    def open(cls, folder: Path | str, *, verify: bool = True, trust: Sequence[str] = ()) -> Index:
+    def open(
+        cls, folder: Path | str, *, verify: bool = True, trust: Sequence[str] = (), approximate: str | None = None
+    ) -> Index:
         """Open an index that is there; see the class."""
-        return cls(folder, verify=verify, trust=trust)
+        return cls(folder, verify=verify, trust=trust, approximate=approximate)
+
+    def _open_approximations(self, engine: str) -> None:
+        load_engine(engine)
+        of_modalities = {m: read_about(self.store.folder, engine, m) for m in self.modalities}
+        self._approximations = {
+            modality: OpenApproximation(self.store.folder, about) for modality, about in of_modalities.items() if about
+        }
+        if not self._approximations:
+            raise ValueError(
+                f"{self.store.folder}: nothing is built with {engine}: bindspace index out={self.store.folder} "
+                f"approximate={engine} does it"
+            )
+        for opened in self._approximations.values():
+            if opened.about.warning:
+                log.warning("%s: %s", self.store.folder, opened.about.warning)
+
+    @property
+    def approximations(self) -> list[Approximation]:
+        """What is known of those that it is searched by."""
+        return [opened.about for opened in self._approximations.values()]
+
+    @printable_errors()
+    def build_approximations(
+        self,
+        engine: str,
+        *,
+        recall: float = 0.98,
+        queries: Tensor | None = None,
+        modalities: Sequence[Modality] | None = None,
+    ) -> list[Approximation]:
+        """Build what an approximate search takes, for one modality after the other, and measure what it finds.
+
+        Args:
+            engine: `faiss` or `lancedb`.
+            recall: the share of the ten best of an exact search that it should find.
+            queries: (Q, D), of the kind that will be asked with; None: vectors of the index.
+            modalities: None: all.
+        """
+        if not 0 < recall <= 1:
+            raise ValueError(f"recall={recall}: give a share from 0 to 1, such as 0.98")
+        self.refresh()
+        if queries is not None:
+            queries = require_vectors({"given": queries}, self.store.listing.dim, str(self.store.folder))["given"]
+        return [
+            build_approximation(self.store, engine, modality, recall=recall, queries_QD=queries)
+            for modality in modalities or self.modalities
+        ]
 
     @classmethod
     @printable_errors()
@@ -229,13 +292,18 @@ class Index:
         chosen = dict.fromkeys(modalities or self.modalities)
         if where is not None:
             condition = Filter(where, self.store.listing.columns)
-            return [pool for m in chosen if len(pool := Pool(self.store, m, condition))]
+            return [pool for m in chosen if len(pool := self._pool(m, condition))]
         return [self._whole_pool(m) for m in chosen]
 
     def _whole_pool(self, modality: Modality) -> Pool:
         if modality not in self._pools:
-            self._pools[modality] = Pool(self.store, modality)
+            self._pools[modality] = self._pool(modality)
         return self._pools[modality]
+
+    def _pool(self, modality: Modality, where: Filter | None = None) -> Pool:
+        if modality in self._approximations:
+            return ApproximatePool(self.store, modality, self._approximations[modality], where)
+        return Pool(self.store, modality, where)
 
     def _search_pool(
         self, pool: Pool, queries: QueryVectors, top: int, *, is_standardised: bool

@@ -42,10 +42,10 @@ class Pool:
                     rows = torch.from_numpy(kept)
                 self.stretches.append(Stretch(part, rows))
         self.stretches = [stretch for stretch in self.stretches if len(stretch)]
-        self._starts = np.cumsum([0, *map(len, self.stretches)])
+        self.starts = np.cumsum([0, *map(len, self.stretches)])
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return int(self.starts[-1])
 
     def search(self, queries_QD: Tensor, k: int) -> Best:
         """The exact best, see `search_exactly`."""
@@ -53,8 +53,8 @@ class Pool:
 
     def _places(self, rows_R: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The number of the stretch of each row, and its row in the stretch's part."""
-        numbers = np.searchsorted(self._starts, rows_R, side="right") - 1
-        in_part = rows_R - self._starts[numbers]
+        numbers = np.searchsorted(self.starts, rows_R, side="right") - 1
+        in_part = rows_R - self.starts[numbers]
         for number in np.unique(numbers).tolist():
             if (rows := self.stretches[number].rows) is not None:
                 chosen = numbers == number

@@ -107,7 +107,7 @@ def _search_chunk(pool: Sequence[Stretch], queries_QD: Tensor, k: int, keys: Key
     left_out_Q = near_QC[:, -1].double() + errors_Q  # nothing that is no candidate has a higher score
     again: list[int] = []
     for q in range(num_queries):
-        scores, rows = _order(exact_QC[q], candidates_QC[q], k, keys)
+        scores, rows = order_candidates(exact_QC[q], candidates_QC[q], k, keys)
         if num_candidates < num_rows and not scores[-1].double() > left_out_Q[q]:
             again.append(q)
         scores_QK[q, : len(scores)], rows_QK[q, : len(rows)] = scores, rows
@@ -142,7 +142,7 @@ def score_rows(pool: Sequence[Stretch], queries_QD: Tensor, rows_QC: Tensor) -> 
     return scores_QC
 
 
-def _order(scores_C: Tensor, rows_C: Tensor, k: int, keys: Keys) -> tuple[Tensor, Tensor]:
+def order_candidates(scores_C: Tensor, rows_C: Tensor, k: int, keys: Keys) -> tuple[Tensor, Tensor]:
     """The `k` best, equal ones in the order of their keys."""
     order = torch.argsort(scores_C, descending=True, stable=True)
     scores, rows = scores_C[order], rows_C[order]
@@ -218,14 +218,14 @@ def _scan_above(
             for a in hits_AR.any(dim=1).nonzero().flatten().tolist():
                 rows = hits_AR[a].nonzero().flatten() + tile.first_row
                 scores = score_rows(pool, queries_AD[a : a + 1], rows[None])[0]
-                best[a] = _order(torch.cat([best[a][0], scores]), torch.cat([best[a][1], rows]), k, keys)
+                best[a] = order_candidates(torch.cat([best[a][0], scores]), torch.cat([best[a][1], rows]), k, keys)
         return best
 
     of_threads = _in_threads(scan, pool, len(queries_AD))
     merged = []
     for a in range(len(queries_AD)):
         scores, rows = (torch.cat([best[a][i] for best in of_threads]) for i in (0, 1))
-        merged.append(_order(scores, rows, k, keys))
+        merged.append(order_candidates(scores, rows, k, keys))
     return merged
 
 

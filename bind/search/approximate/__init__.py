@@ -1,0 +1,1 @@
+"""Approximate engines over the vectors of an index: faiss and LanceDB propose candidates, which are scored exactly."""
