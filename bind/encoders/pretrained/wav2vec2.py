@@ -50,7 +50,9 @@ class Wav2Vec2AudioEncoder(PretrainedEncoder):
         )
         if trunk.config.model_type == "wav2vec2-conformer" or getattr(trunk.config, "do_stable_layer_norm", False):
             # Their last norm is registered before the layers, and train=last_N takes what is registered behind them.
-            trunk.encoder.layer_norm = trunk.encoder._modules.pop("layer_norm")
+            norm = trunk.encoder.layer_norm
+            del trunk.encoder.layer_norm
+            trunk.encoder.layer_norm = norm
         super().__init__(trunk, trunk.config.hidden_size)
         self.takes_mask = getattr(trunk.config, "feat_extract_norm", "layer") == "layer"
 

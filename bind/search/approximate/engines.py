@@ -20,7 +20,7 @@ class Candidates(Protocol):
         """Of `num_probes` clusters the `num` rows that seem nearest, int64 (Q, num), -1 behind the last."""
 
 
-class Engine(Protocol):
+class ApproximateEngine(Protocol):
     """A module that builds and opens candidates in a folder that is its own."""
 
     def build(
@@ -32,7 +32,7 @@ class Engine(Protocol):
         """What `build` wrote."""
 
 
-def load_engine(name: str) -> Engine:
+def load_engine(name: str) -> ApproximateEngine:
     """The engine of a name.
 
     Raises:
@@ -41,6 +41,6 @@ def load_engine(name: str) -> Engine:
     if name not in ENGINES:
         raise ValueError(f"approximate={name}: choose {' or '.join(ENGINES)}, or leave it out for an exact search")
     try:
-        return cast(Engine, importlib.import_module(ENGINES[name]))
+        return cast(ApproximateEngine, importlib.import_module(ENGINES[name]))
     except ImportError as error:
         raise ValueError(f'approximate={name} needs {error.name}: pip install "bindspace[{name}]"') from error

@@ -28,7 +28,7 @@ class FaissCandidates:
 
 
 def build(folder: Path, sample_SD: np.ndarray, vectors: Iterable[np.ndarray], dim: int, num_clusters: int) -> None:
-    """See `Engine.build`."""
+    """See `ApproximateEngine.build`."""
     index = faiss.index_factory(dim, f"IVF{num_clusters},SQ8", faiss.METRIC_INNER_PRODUCT)
     index.cp.min_points_per_centroid = 1  # few vectors are no reason to print a warning
     index.train(sample_SD)
@@ -38,6 +38,6 @@ def build(folder: Path, sample_SD: np.ndarray, vectors: Iterable[np.ndarray], di
 
 
 def open(folder: Path) -> FaissCandidates:
-    """See `Engine.open`."""
+    """See `ApproximateEngine.open`."""
     with reading(folder / FILE, "not readable as an index of faiss", "Build it again"):
         return FaissCandidates(faiss.read_index(str(folder / FILE)))

@@ -35,7 +35,7 @@ class LanceCandidates:
 
 
 def build(folder: Path, sample_SD: np.ndarray, vectors: Iterable[np.ndarray], dim: int, num_clusters: int) -> None:
-    """See `Engine.build`; LanceDB takes a sample of its own."""
+    """See `ApproximateEngine.build`; LanceDB takes a sample of its own."""
     schema = pa.schema([("row", pa.int64()), ("embedding", pa.list_(pa.float32(), dim))])
 
     def batches() -> Iterator[pa.RecordBatch]:
@@ -51,6 +51,6 @@ def build(folder: Path, sample_SD: np.ndarray, vectors: Iterable[np.ndarray], di
 
 
 def open(folder: Path) -> LanceCandidates:
-    """See `Engine.open`."""
+    """See `ApproximateEngine.open`."""
     with reading(str(folder), "not readable as a table of LanceDB", "Build it again"):
         return LanceCandidates(lancedb.connect(str(folder)).open_table(TABLE))
