@@ -5,11 +5,13 @@ import io
 import logging
 import os
 import tarfile
+from functools import partial
 
 import pytest
 from support import shard_cases
 
 from bind.data.datamodule import BindDataModule
+from bind.data.sources.shards import kept_index
 from bind.data.sources.shards.source import IndexedShardSource
 from bind.data.sources.shards.stream import StreamingShardSource
 
@@ -48,17 +50,20 @@ def test_splits_can_be_given(foreign):
     assert (texts(source), texts(source, "val")) == (CAPTIONS[:8], CAPTIONS[8:])
 
 
-def test_it_is_indexed_once_and_again_when_it_changes(foreign, caplog):
-    IndexedShardSource(str(foreign))
+@pytest.mark.parametrize("max_bytes_in_memory", [2**22, 0])
+def test_it_is_indexed_once_and_again_when_it_changes(foreign, caplog, monkeypatch, tmp_path, max_bytes_in_memory):
+    monkeypatch.setattr(kept_index, "MAX_BYTES_IN_MEMORY", max_bytes_in_memory)
+    open_shards = partial(IndexedShardSource, str(foreign), cache_dir=tmp_path / "cache")
+    open_shards()
     assert len(list(foreign.glob("*.index.parquet"))) == 3
     assert "3 shard(s) have no index" in caplog.text
     caplog.clear()
-    IndexedShardSource(str(foreign))
+    open_shards()
     assert "no index" not in caplog.text
     shard_cases.foreign_tar(foreign / "001.tar", first=40)
     later = (foreign / "001.index.parquet").stat().st_mtime_ns + 10**9
     os.utime(foreign / "001.tar", ns=(later, later))
-    assert texts(IndexedShardSource(str(foreign)))[4] == ["caption 40"]
+    assert texts(open_shards())[4] == ["caption 40"]
     assert "001.tar: changed since it was indexed" in caplog.text
 
 
