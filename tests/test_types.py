@@ -12,6 +12,7 @@ from bind.data.sources.shards.source import IndexedShardSource
 from bind.data.sources.shards.stream import StreamingShardSource
 from bind.data.sources.toy.world import ToySource
 from bind.types import (
+    Annotation,
     Batch,
     Embeddings,
     FactorSource,
@@ -121,3 +122,5 @@ def test_an_owner_is_one_however_it_was_typed():
     composed, decomposed = "Zo\u00eb", "Zoe\u0308"
     assert Sample("a", "train", {}, owners=(decomposed, "b")).owners == (composed, "b")
     assert Sample("a", "train", {}, owners="alice").owners == ("alice",)
+    annotation = Annotation(decomposed, 0.0, 1.0, label=decomposed, kind=decomposed)
+    assert (annotation.recording, annotation.label, annotation.kind) == (composed,) * 3

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bind.metrics import class_embeddings
-from bind.types import TextLookup
+from bind.types import TextLookup, compose_name
 
 SEPARATOR = "|"
 """Stands between the labels of a sample that has several."""
@@ -64,7 +64,7 @@ class LabelSet:
             classes = {label: [label] for label in classes}
         if empty := [label for label, phrases in classes.items() if not phrases or isinstance(phrases, str)]:
             raise ValueError(f"{place}.classes: {empty[0]} needs a list of phrases, such as [{empty[0]}]")
-        phrases = {str(label): tuple(words) for label, words in classes.items()}
+        phrases = {compose_name(str(label)): tuple(words) for label, words in classes.items()}
         return cls(name, tuple(options["modalities"]), tuple(options["templates"]), phrases, multi_label)
 
     @property

@@ -8,8 +8,10 @@ import io
 import os
 import stat
 import traceback
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from bind.files.content import HEAD_BYTES, describe_other_format
 
@@ -73,12 +75,23 @@ def require_regular_file(path: Path, remedy: str = REPLACE_OR_DROP) -> None:
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
-        raise ValueError(f"{path}: no such file. Check the path") from None
+        raise ValueError(f"{path}: no such file{describe_other_form(path)}. Check the path") from None
     except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
         raise ValueError(f"{path}: not readable ({_reason(error)}). Check the path") from error
     if not stat.S_ISREG(mode):
         raise ValueError(f"{path}: is {FILE_TYPES.get(stat.S_IFMT(mode), 'no file')}, not a regular file. {remedy}")
 
+
+def describe_other_form(path: Path) -> str:
+    """What to say of a missing file that is there under a name that looks the same; empty where none is."""
+    for form, description in FORMS_OF_UNICODE:
+        other = Path(unicodedata.normalize(form, str(path)))
+        if other != path and other.is_file():
+            return f", but one whose name is in Unicode's {description} form, as other systems write it: {str(other)!a}"
+    return ""
+
+
+FORMS_OF_UNICODE: tuple[tuple[Literal["NFC", "NFD"], str], ...] = (("NFC", "composed"), ("NFD", "decomposed"))
 
 FILE_TYPES = {
     stat.S_IFDIR: "a folder",

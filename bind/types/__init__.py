@@ -30,6 +30,7 @@ from bind.types.samples import (
     SensorRecording,
     StoredVector,
     Waveform,
+    compose_name,
     stable_id,
 )
 from bind.types.sources import (
@@ -81,5 +82,6 @@ __all__ = [
     "Transform",
     "UnforkableSource",
     "Waveform",
+    "compose_name",
     "stable_id",
 ]

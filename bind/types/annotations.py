@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bind.types.samples import compose_name
+
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
@@ -27,6 +29,11 @@ class Annotation:
     texts: tuple[str, ...] = ()
     label: str | None = None
     kind: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("recording", "label", "kind"):
+            if value := getattr(self, name):
+                object.__setattr__(self, name, compose_name(value))
 
     def __str__(self) -> str:
         said = self.label or " | ".join(self.texts)

@@ -142,13 +142,19 @@ class Sample:
 
     def __post_init__(self) -> None:
         owners = (self.owners,) if isinstance(self.owners, str) else self.owners
-        if owners is not self.owners or not all(unicodedata.is_normalized("NFC", owner) for owner in owners):
-            object.__setattr__(self, "owners", tuple(unicodedata.normalize("NFC", owner) for owner in owners))
+        composed = tuple(map(compose_name, owners))
+        if composed != self.owners:
+            object.__setattr__(self, "owners", composed)
 
     @property
     def group_id(self) -> int:
         """The group as a 63-bit integer, equal on every machine; a sample without a group is its own group."""
         return stable_id("group:" + self.group) if self.group is not None else stable_id("key:" + self.key)
+
+
+def compose_name(name: str) -> str:
+    """`name` in Unicode's composed form (NFC), in which names are compared: some systems write é as two characters."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def stable_id(text: str) -> int:

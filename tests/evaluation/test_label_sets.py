@@ -30,6 +30,10 @@ def test_members():
     assert label_set(multi_label=True).members(labels).int().tolist() == [[0, 1], [0, 0], [0, 0], [1, 1]]
 
 
+def test_a_class_is_the_label_of_the_data_in_whatever_unicode_form():
+    assert label_set(classes=["cafe\u0301"]).members(["caf\u00e9"]).tolist() == [[True]]
+
+
 def test_prompts_are_averaged_after_each_is_a_unit_vector():
     z = {"a cat": [1.0, 0.0], "the cat": [0.0, 1.0]}
     embedded = label_set(classes=["cat"]).embed(lambda texts: torch.tensor([z[text] for text in texts]))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bind.files.reading import reading
+from bind.files.reading import reading, require_regular_file
 from bind.files.writing import (
     open_atomically,
     open_folder_atomically,
@@ -217,3 +217,13 @@ def test_the_current_folder_stays_and_so_do_those_above_it(tmp_path, monkeypatch
     with remove_failed_start(inner / "c"):  # nothing failed
         (inner / "c").mkdir()
     assert (inner / "c").is_dir()
+
+
+def test_a_file_under_a_name_that_looks_the_same_is_named(tmp_path):
+    (tmp_path / "Zoe\u0308.wav").touch()
+    with pytest.raises(
+        ValueError, match=r"no such file, but one whose name is in Unicode's decomposed form.*Zoe\\u0308"
+    ):
+        require_regular_file(tmp_path / "Zo\u00eb.wav")
+    with pytest.raises(ValueError, match=r"Zoe\.wav: no such file\. Check the path"):
+        require_regular_file(tmp_path / "Zoe.wav")

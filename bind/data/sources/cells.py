@@ -13,7 +13,7 @@ import numpy as np
 
 from bind.data.sources.rows import csv_delimiter
 from bind.media.text import read_caption
-from bind.types import Clip, Modality, Sample, StoredVector
+from bind.types import Clip, Modality, Sample, StoredVector, compose_name
 
 SAMPLE_COLUMNS = ("key", "split", "group", "owner", "label")
 SPAN_SUFFIXES = ("_start_seconds", "_end_seconds")
@@ -94,7 +94,7 @@ class RowReader:
         cell = _number_as_text(cells.get(column))
         if cell is not None and not isinstance(cell, str):
             raise ValueError(f"{where}: {column!r} must be one text, not {cell!r}")
-        text = (cell or "").strip()
+        text = compose_name((cell or "").strip())
         return (_whole_number(text) if column in ("group", "label") else text) or None
 
     def _texts(self, where: str, column: str, cell: Any) -> list[str]:

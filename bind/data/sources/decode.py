@@ -7,7 +7,6 @@ Here the same is worked out for whole columns, for rows whose cells leave no dou
 from __future__ import annotations
 
 import sys
-import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -156,7 +155,7 @@ class BatchDecoder:
         column = _column(rows, name)
         texts, understood = _as_texts(column)
         is_plain &= understood
-        texts = _strip(texts)
+        texts = compose_names(_strip(texts))
         if name in ("group", "label"):
             texts = _whole_numbers(texts)
         empty = (_lengths(texts) == 0) & validity(texts)
@@ -316,11 +315,7 @@ def _whole_numbers(texts: Any) -> Any:
 
 def compose_names(texts: Any) -> Any:
     """The names of an Arrow array in Unicode's composed form."""
-    if not (string_bytes(texts)[0] > 0x7F).any():
-        return texts
-    encoded = texts.dictionary_encode()
-    names = [unicodedata.normalize("NFC", name) for name in encoded.dictionary.to_pylist()]
-    return pa.array(names, pa.string()).take(encoded.indices)
+    return pc.utf8_normalize(texts, form="NFC") if (string_bytes(texts)[0] > 0x7F).any() else texts
 
 
 def _split_codes(splits: Any) -> pa.Array:

@@ -28,6 +28,7 @@ from bind.data.sources.splits import (
     span_suspects,
 )
 from bind.data.sources.table_facts import MAX_FILES
+from bind.files.reading import describe_other_form
 from bind.terminal import printable_errors
 from bind.types import Modality, Sample
 
@@ -179,7 +180,8 @@ class ManifestSource:
             missing = [f"{path} ({file_modalities[places[n]]} of key {every.key(rows[n])!r})" for path, n in uses]
             looked_at = "" if self._facts["all_files"] else " that were looked at"
             raise ValueError(
-                f"{self.path}: {len(missing)} of {len(first_use)} files{looked_at} do not exist: {list_some(missing)}. "
+                f"{self.path}: {len(missing)} of {len(first_use)} files{looked_at} do not exist: {list_some(missing)}"
+                f"{describe_other_form(gone[0])}. "
                 "Paths are relative to the manifest's folder; every column other than "
                 f"{', '.join(SAMPLE_COLUMNS)} and text holds paths"
             )

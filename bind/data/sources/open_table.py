@@ -26,7 +26,7 @@ from bind.files.reading import reading
 
 logger = logging.getLogger("bind.data")
 
-VERSION = 3
+VERSION = 4
 """Raised where the same table would be decoded otherwise."""
 FOLDER = "tables"
 MAX_BYTES_IN_MEMORY = 2**25

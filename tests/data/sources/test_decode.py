@@ -26,7 +26,7 @@ OWNERS = ["", "p:1", "p:2", "1.0", "1", "Zo\u00eb", "Zoe\u0308", "p:1|p:2", " p:
 PATHS = ["", "a.wav", "b.wav", "./a.wav", "sub/c.wav", "link/c.wav", "gone.wav", "a.wav|b.wav", " b.wav", "sub//c.wav"]
 TIMES = ["", "0", "1", "1.5", "2.", " 1", "1e1", "nan", "-1", "0|2", "1|3", "1,5", "soon", "|", "9" * 400, "1_0"]
 CLOCKS = ["", "file", "first_row", "midnight", " file "]
-KEYS = ["a", "b", "c", "d", "e", "f", " g", "1.0", "", "ü", "k|l"]
+KEYS = ["a", "b", "c", "d", "e", "f", " g", "1.0", "", "ü", "u\u0308", "k|l"]
 
 
 def rare(usual, others):
@@ -40,7 +40,7 @@ def texts_table():
         "split": rare(["train"], ["train", "val", "test", "spare", " val ", ""]),
         "owner": rare(["", "p:1"], OWNERS),
         "group": rare([""], OWNERS),
-        "label": st.sampled_from(["", " x ", "y"]),
+        "label": st.sampled_from(["", " x ", "y", "\u00e9", "e\u0301"]),
         "text": rare(["a dog", "x"], TEXTS),
         "audio": rare(["a.wav", ""], PATHS),
         "audio_start_seconds": rare(["", "1"], TIMES),

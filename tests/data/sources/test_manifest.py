@@ -221,6 +221,32 @@ def test_an_owner_in_two_unicode_forms_is_one(folder):
         ManifestSource(write(folder, "\n".join(map(json.dumps, rows)), "m.jsonl"))
 
 
+def test_files_under_names_that_look_the_same_are_named(folder):
+    (folder / "Zoe\u0308.wav").touch()
+    with pytest.raises(ValueError, match=r"1 of 1 files do not exist: .* but one whose name is in .* decomposed form"):
+        ManifestSource(write(folder, "key,split,audio\na,train,Zo\u00eb.wav\n"))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_keys_groups_and_labels_have_one_unicode_form(folder, suffix):
+    rows = [("Zoe\u0308", "u\u0308ber", "cafe\u0301"), ("Zo\u00eb.2", "\u00fcber", "caf\u00e9")]
+    names = ("key", "split", "group", "label", "text")
+    if suffix == "csv":
+        content = "\n".join(map(",".join, [names, *((k, "train", g, label, "x") for k, g, label in rows)]))
+    else:
+        content = "\n".join(
+            json.dumps(dict(zip(names, (k, "train", g, label, "x"), strict=True))) for k, g, label in rows
+        )
+    first, second = ManifestSource(write(folder, content, f"m.{suffix}")).samples("train")
+    assert (first.key, first.group, first.label) == ("Zo\u00eb", "\u00fcber", "caf\u00e9")
+    assert (second.key, second.group, second.label) == ("Zo\u00eb.2", "\u00fcber", "caf\u00e9")
+    repeated = write(
+        folder, content.replace("Zo\u00eb.2", "Zo\u00eb").replace("Zo\\u00eb.2", "Zo\u00eb"), f"r.{suffix}"
+    )
+    with pytest.raises(ValueError, match=r"keys must be unique, these are not: 'Zo\u00eb' \(2 times\)"):
+        ManifestSource(repeated)
+
+
 @pytest.mark.parametrize("cell", ["['a', 'b']", '["a", "b"]', "[ 'a' ]"])
 def test_a_list_written_as_text_is_refused(folder, cell):
     quoted = cell.replace('"', '""')

@@ -35,7 +35,7 @@ from bind.types import Modality
 
 logger = logging.getLogger("bind.data")
 
-VERSION = 2
+VERSION = 3
 MAX_BYTES_IN_MEMORY = 2**22
 """Of indices that are decoded every time: that takes no longer than a look into a folder."""
 BATCH_ROWS = 131_072
@@ -190,15 +190,14 @@ class _IndexDecoder:
         for code in range(len(SPLITS)):
             self.num_rows[code] += (codes == code).sum()
             self._owners[code].append(distinct_hashes(hashes[codes[rows] == code]))
-        self._key_hashes.append(hash_strings(table.column("key")))
+        texts = {name: compose_names(table.column(name)) for name in ("key", "group", "label")}
+        self._key_hashes.append(hash_strings(texts["key"]))
         numbers = [table.members(field.name) for field in MEMBERS.value_type]
         fields = [pa.array(n, f.type) for n, f in zip(numbers, MEMBERS.value_type, strict=True)]
         columns = {
-            "key": table.column("key"),
+            **texts,
             "split": pa.array(codes.astype(np.int8)),
-            "group": table.column("group"),
             "owner": _lists(list_lengths(owners), names),
-            "label": table.column("label"),
             "kind": pa.array(kinds.astype(np.int32)),
             "members": _lists(counts, pa.StructArray.from_arrays(fields, fields=list(MEMBERS.value_type))),
             "spans": self._spans(table, counts),
@@ -300,7 +299,7 @@ class _IndexDecoder:
         of_shards = np.searchsorted(starts, suspects, side="right") - 1
         shard_of_key: dict[str, int] = {}
         for shard in np.unique(of_shards).tolist():
-            keys = self.files[shard].read().column("key")
+            keys = compose_names(self.files[shard].read().column("key"))
             for row in suspects[of_shards == shard] - starts[shard]:
                 key = keys[int(row)].as_py()
                 if key in shard_of_key:

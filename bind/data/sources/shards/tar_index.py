@@ -18,6 +18,7 @@ from bind.data.sources.shards.index_table import BLOCK_BYTES, MAX_MEMBER_BYTES, 
 from bind.data.sources.shards.names import META, escape, split_name
 from bind.files.content import HEAD_BYTES, describe_other_format
 from bind.files.reading import reading
+from bind.types import compose_name
 
 MAX_META_BYTES = 2**20
 CHUNK_BYTES = 2**20
@@ -104,7 +105,8 @@ def index_tar(stream: BinaryIO, where: str, plan: str = "") -> tuple[TarIndex, l
                 if key_and_suffix is None:
                     keyless.append(info.name)
                 else:
-                    samples.add(info, *key_and_suffix, content)
+                    key, suffix = key_and_suffix
+                    samples.add(info, compose_name(key), suffix, content)
             end = tar.offset
         while counted.read(CHUNK_BYTES):
             pass
@@ -194,8 +196,9 @@ def parse_meta(content: bytes, where: str, key: str) -> dict[str, Any]:
             raise ValueError(f"more than {MAX_META_BYTES} bytes")
         meta = json.loads(content)
         texts = [meta.get(name) for name in ("split", "group", "label")]
-        if not isinstance(meta.get("key"), str) or key not in (meta["key"], escape(meta["key"])):
-            raise ValueError(f"its key is {meta.get('key')!r}")
+        stated = meta.get("key")
+        if not isinstance(stated, str) or key not in (compose_name(stated), escape(stated)):
+            raise ValueError(f"its key is {stated!r}")
         if not all(t is None or isinstance(t, str) for t in texts):
             raise ValueError("split, group and label are texts")
         owners = meta.get("owners", meta.get("owner", []))

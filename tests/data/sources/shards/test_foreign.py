@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import logging
 import os
 import tarfile
@@ -205,3 +206,20 @@ def test_a_packed_tar_is_called_what_it_is(tmp_path):
         (tmp_path / "a.tar").write_bytes(packed)
         with pytest.raises(ValueError, match=rf"a\.tar: not a whole tar \(it is {what}"):
             IndexedShardSource(str(tmp_path))
+
+
+def test_a_key_in_two_unicode_forms_is_one(tmp_path):
+    composed, decomposed = "Zo\u00eb", "Zoe\u0308"
+    meta = {"key": decomposed, "split": "train", "label": decomposed}
+    members = {
+        f"{composed}.jpg": b"x",
+        f"{decomposed}.txt": b"a cat",
+        f"{composed}.meta.json": json.dumps(meta).encode(),
+    }
+    shard_cases.write_tar(tmp_path / "a.tar", members.items())
+    for _ in range(2):  # without its index, and with it
+        (sample,) = IndexedShardSource(str(tmp_path)).samples("train")
+        assert (sample.key, sample.label, set(sample.values)) == (composed, composed, {"image", "text"})
+    shard_cases.write_tar(tmp_path / "b.tar", [(f"{decomposed}.txt", b"a dog")])
+    with pytest.raises(ValueError, match=f"the key '{composed}' comes twice"):
+        IndexedShardSource(str(tmp_path))
