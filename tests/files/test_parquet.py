@@ -1,12 +1,18 @@
+import contextlib
+import io
 import json
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bind.data.sources.manifest import ManifestSource
+from bind.data.sources.rows import read_rows
 from bind.data.sources.shards.tar_index import TarIndex
+from bind.files.parquet_footer import count_values
 from bind.media.sensor import open_sensor
 from bind.report.queries import read_queries
 from bind.types import Clip, PackedFile
@@ -37,6 +43,63 @@ def test_a_file_that_claims_more_rows_than_it_holds_is_refused_before_it_is_read
         with pytest.raises(ValueError, match=rf"a(\.imu)?\.parquet: .*it claims {NUM_VALUES} values in \d+ bytes"):
             read()
         assert pa.total_allocated_bytes() - before < 1 << 20
+
+
+@pytest.mark.parametrize("column", ["text", "image"])
+@pytest.mark.parametrize("num_rows", [1, 5000])
+def test_lists_that_claim_more_values_than_the_file_holds_are_refused_before_they_are_read(tmp_path, column, num_rows):
+    """A caption 6 million times, or as many numbers of vectors, all alike."""
+    offsets = pa.array(np.linspace(0, NUM_VALUES, num_rows + 1).astype(np.int32))
+    zeros = np.zeros(NUM_VALUES, np.int8)
+    items = pa.DictionaryArray.from_arrays(zeros, ["a dog"]) if column == "text" else pa.array(zeros.astype(np.float32))
+    rows = {"key": [str(row) for row in range(num_rows)], "split": ["train"] * num_rows}
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({**rows, column: pa.ListArray.from_arrays(offsets, items)}), path, compression="zstd")
+    before = pa.total_allocated_bytes()
+    for read in (lambda: ManifestSource(path), lambda: list(read_rows(path)[1])):
+        with pytest.raises(ValueError, match=r"a\.parquet: .*it claims 60\d+ values in \d+ bytes"):
+            read()
+    assert pa.total_allocated_bytes() - before < 1 << 22
+
+
+def test_vectors_that_differ_are_read_however_many(tmp_path, monkeypatch):
+    monkeypatch.setattr("bind.files.parquet.ALWAYS_READ_VALUES", 1000)
+    vectors = np.random.default_rng(0).standard_normal((100, 64)).astype(np.float16).astype(np.float32)
+    rows = {"key": [str(n) for n in range(100)], "split": ["train"] * 100, "image": list(vectors)}
+    pq.write_table(pa.table(rows), tmp_path / "a.parquet", compression="zstd")
+    assert len(ManifestSource(tmp_path / "a.parquet").samples("train")) == 100
+
+
+NESTED = {
+    "k": [str(n) for n in range(1000)],
+    "v": [[1.0, 2.0, None]] * 1000,
+    "s": [{"a": 1, "b": ["x", "y"]}] * 1000,
+    "m": pa.array([[("a", 1)]] * 1000, pa.map_(pa.string(), pa.int32())),
+    "b": [True, None] * 500,
+    "e": [[]] * 1000,
+}
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"row_group_size": 70}, {"version": "1.0"}, {"write_page_index": True}, {"store_schema": False}]
+)
+def test_values_are_counted_as_arrow_counts_them(options):
+    file = io.BytesIO()
+    pq.write_table(pa.table(NESTED), file, **options)
+    metadata = pq.ParquetFile(file).metadata
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    expected = sum(group.column(place).num_values for group in groups for place in range(group.num_columns))
+    assert count_values(file) == expected
+    damaged = io.BytesIO(file.getvalue()[:-20] + bytes(12) + file.getvalue()[-8:])
+    with contextlib.suppress(ValueError, LookupError, TypeError):
+        count_values(damaged)
+
+
+@settings(max_examples=200)
+@given(st.binary(max_size=60))
+def test_a_damaged_footer_is_refused_or_counted(content):
+    with contextlib.suppress(ValueError, LookupError, TypeError):
+        count_values(io.BytesIO(b"PAR1" + content + len(content).to_bytes(4, "little") + b"PAR1"))
 
 
 def test_dull_recordings_are_read(tmp_path):
