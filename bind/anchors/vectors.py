@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from bind.anchors.frozen import FrozenAnchor
+from bind.files.parquet import open_parquet
 from bind.files.plain_data import parse_json
 from bind.files.reading import reading
 from bind.media.vectors import READER_VERSION, checked_vectors, read_vector
@@ -149,7 +149,7 @@ def read_texts(path: Path, dim: int) -> tuple[list[str], np.ndarray]:
 
 def _read_parquet(path: Path) -> tuple[list[str], np.ndarray]:
     with reading(path, "not readable as a Parquet table of texts", REMEDY):
-        columns = pq.read_table(path, columns=["text", "vector"])
+        columns = open_parquet(path).read(columns=["text", "vector"])
         texts, vectors = columns["text"].to_pylist(), columns["vector"]
         if not all(isinstance(text, str) for text in texts) or vectors.null_count:
             raise ValueError("a row lacks its text or its vector")

@@ -1,6 +1,7 @@
 import contextlib
 import io
 import json
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -8,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.source_code import MODULES
 
 from bind.data.sources.manifest import ManifestSource
 from bind.data.sources.rows import read_rows
@@ -126,3 +128,8 @@ def test_what_a_recording_has_beside_it_is_of_the_right_kinds_and_size(tmp_path,
     for clip in (Clip(tmp_path / "a.npy"), Clip(packed)):
         with pytest.raises(ValueError, match=message):
             open_sensor(clip)
+
+
+def test_one_door_opens_all_parquet():
+    opening = re.compile(r"ParquetFile\(|(?<!_)\bread_(table|parquet)\(")
+    assert [name for name, source in MODULES.items() if opening.search(source)] == ["files.parquet"]

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from bind.data.sources.splits import list_some
+from bind.files.parquet import open_parquet
 from bind.files.reading import reading
 from bind.media.arrays import read_array
 from bind.terminal import printable_errors
@@ -149,10 +149,11 @@ def _file_number(file: Path) -> tuple[int, str]:
 def _read_rows(table: Path) -> list[dict[str, Any]]:
     known = (*KEY_COLUMNS, "split", "group", "owner", "label")
     with reading(table, "not readable as Parquet", REMEDY):
-        columns = [column for column in known if column in pq.read_schema(table).names]
+        file = open_parquet(table)
+        columns = [column for column in known if column in file.schema_arrow.names]
         if not columns:
-            return [{} for _ in range(pq.read_metadata(table).num_rows)]
-        rows: list[dict[str, Any]] = pq.read_table(table, columns=columns).to_pylist()
+            return [{} for _ in range(file.metadata.num_rows)]
+        rows: list[dict[str, Any]] = file.read(columns=columns).to_pylist()
         return rows
 
 
