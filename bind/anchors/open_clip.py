@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,16 @@ from PIL import Image
 from torch import Tensor
 
 from bind.anchors.frozen import FrozenAnchor
-from bind.anchors.model_files import enclose_folder, first_line, locate_model, refuse_pickle
+from bind.anchors.model_files import enclose_folder, first_line, locate_model
+from bind.anchors.open_clip_files import (
+    FILES,
+    TEXT_CONFIG_NAME,
+    find_hub_id,
+    find_weights,
+    read_config,
+    read_text_config,
+    text_model_of,
+)
 from bind.anchors.processors import (
     NUM_VIDEO_FRAMES,
     FramesTransform,
@@ -22,19 +30,10 @@ from bind.anchors.processors import (
     TextTransform,
     describe_tokenizer,
 )
-from bind.files.plain_data import read_json, require_kinds
+from bind.encoders.pretrained.loading import describe_config
 from bind.files.size import limited_by_file
+from bind.files.writing import write_text
 from bind.types import Inputs, Modality, Transform
-
-CONFIG_NAME = "open_clip_config.json"
-WEIGHTS_NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "model.safetensors")
-FILES = f"{CONFIG_NAME}, the weights of exactly that model as {WEIGHTS_NAMES[0]}, and the tokenizer's files"
-MAX_BYTES = 2**24
-PLAIN_NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
-"""Of an architecture of timm: one with `/` or `:` is a model elsewhere."""
-HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
-TOKENIZER_OPTIONS = frozenset({"clean", "strip_sep_token", "lower", "reduction_mask"})
-"""What a config may say of its tokenizer; others would name files, or code to run."""
 
 
 class OpenClipAnchor(FrozenAnchor):
@@ -43,8 +42,9 @@ class OpenClipAnchor(FrozenAnchor):
     Texts are embedded as open_clip does it: the padding is not masked, a tower that needs a mask makes its own.
 
     Args:
-        pretrained: a hub id (`timm/PE-Core-B-16`, also as `hf-hub:…`) or a folder with `open_clip_config.json` and
-            safetensors (also as `local-dir:…`).
+        pretrained: a hub id (`timm/PE-Core-B-16`, also as `hf-hub:…`), an architecture and a tag of open_clip's table
+            (`ViT-B-32+laion2b_s34b_b79k`), or a folder with `open_clip_config.json` and safetensors (also as
+            `local-dir:…`).
 
     Raises:
         ValueError: where the library is not installed, or nothing can be loaded from `pretrained`.
@@ -58,14 +58,20 @@ class OpenClipAnchor(FrozenAnchor):
         place = pretrained.removeprefix("local-dir:").removeprefix("hf-hub:")
         if pretrained.startswith("local-dir:") and not Path(place).is_dir():
             raise ValueError(f"anchor.pretrained={pretrained}: there is no such folder")
+        if not Path(place).is_dir():
+            place = find_hub_id(place)
         folder = locate_model(place, files=FILES)
-        config = _read_config(folder, pretrained)
+        text = read_config(folder, pretrained)["text_cfg"]
         source = f"local-dir:{folder}"
-        has_own_tokenizer = bool(config["text_cfg"].get("hf_tokenizer_name"))
-        options = {"trust_remote_code": False} if has_own_tokenizer else {}
+        options = {"trust_remote_code": False} if text.get("hf_tokenizer_name") else {}
+        text_model = text.get("hf_model_name")
+        text_config = read_text_config(folder, text_model, pretrained) if text_model else None
         try:
-            with limited_by_file(_weights_of(folder, pretrained)):
-                model = open_clip.create_model(source, require_pretrained=True)
+            with (
+                limited_by_file(find_weights(folder, pretrained)),
+                text_model_of(text_config, text) as of_text_model,
+            ):
+                model = open_clip.create_model(source, require_pretrained=True, **of_text_model)
             tokenizer = open_clip.get_tokenizer(source, **options)
         except (
             Exception
@@ -83,7 +89,7 @@ class OpenClipAnchor(FrozenAnchor):
             "video": FramesTransform(image_processor),
         }
         super().__init__(pretrained, 0, transforms)
-        self._place = place
+        self._place, self._text_config = place, text_config
         self.text_transform = text_transform
         self.image_processor = image_processor
         self.model: Any = model
@@ -117,8 +123,11 @@ class OpenClipAnchor(FrozenAnchor):
         return list(self.model.children())
 
     def enclose(self, folder: Path) -> dict[str, Any]:
-        """The model's folder, where it was loaded from one; else its hub id."""
-        return enclose_folder(self._place, folder) or {"pretrained": self._place}
+        """The model's folder, where it was loaded from one, with the sizes of its text tower; else its hub id."""
+        enclosed = enclose_folder(self._place, folder)
+        if enclosed and self._text_config is not None:
+            write_text(folder / TEXT_CONFIG_NAME, json.dumps(describe_config(self._text_config), indent=2) + "\n")
+        return enclosed or {"pretrained": self._place}
 
 
 class OpenClipImageProcessor:
@@ -176,42 +185,3 @@ class OpenClipTextTransform(TextTransform):
         is_stripped = getattr(self.tokenizer, "strip_sep_token", False)
         described = (type(self.tokenizer).__name__, getattr(cleaning, "__name__", ""), is_stripped, self.max_tokens)
         return self._vocabulary, described
-
-
-def _read_config(folder: Path, pretrained: str) -> dict[str, Any]:
-    """The `model_cfg` of a folder, which names no place; ValueError where there is none, or it does."""
-    path = folder / CONFIG_NAME
-    if not path.is_file():
-        other = " It holds config.json, a model of transformers: choose anchor=clip" if _is_transformers(folder) else ""
-        raise ValueError(f"anchor.pretrained={pretrained} is no model of open_clip: it has no {CONFIG_NAME}.{other}")
-    kinds = {"model_cfg": dict}
-    config: dict[str, Any] = require_kinds(read_json(path, max_bytes=MAX_BYTES), kinds, str(path))["model_cfg"]
-    require_kinds(config, {"embed_dim": int, "vision_cfg": dict, "text_cfg": dict}, f"{path}: model_cfg")
-    vision, text = config["vision_cfg"], config["text_cfg"]
-    for key, name, pattern in (
-        ("vision_cfg.timm_model_name", vision.get("timm_model_name"), PLAIN_NAME),
-        ("text_cfg.hf_model_name", text.get("hf_model_name"), HUB_NAME),
-    ):
-        if name and not (isinstance(name, str) and pattern.fullmatch(name) and not Path(name).exists()):
-            raise ValueError(f"{path}: {key} is {name!r}, a place and not the name of an architecture")
-    options = text.get("tokenizer_kwargs") or {}
-    if unknown := sorted(set(options) - TOKENIZER_OPTIONS):
-        raise ValueError(f"{path}: text_cfg.tokenizer_kwargs has {unknown}; known are {sorted(TOKENIZER_OPTIONS)}")
-    return config
-
-
-def _is_transformers(folder: Path) -> bool:
-    return (folder / "config.json").is_file()
-
-
-def _weights_of(folder: Path, pretrained: str) -> Path:
-    """The file of weights that open_clip reads of a folder; ValueError where that is a pickle, or there is none."""
-    weights = [folder / name for name in WEIGHTS_NAMES if (folder / name).is_file()]
-    if weights and not (weights[0].name == WEIGHTS_NAMES[-1] and list(folder.glob("open_clip_pytorch_model.*"))):
-        return weights[0]
-    save_again = (
-        f"import torch, safetensors.torch as s; s.save_file(torch.load('{folder}/open_clip_pytorch_model.bin'), "
-        f"'{folder}/{WEIGHTS_NAMES[0]}')"
-    )
-    refuse_pickle(folder, pretrained, save_again)
-    raise ValueError(f"anchor.pretrained={pretrained} has no weights: it needs {WEIGHTS_NAMES[0]}")

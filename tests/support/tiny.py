@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import transformers as tf
 
+from bind.anchors.open_clip_files import text_model_of
 from bind.anchors.scratch import byte_level_tokenizer
 
 CORPUS = ["a red circle that rests", "a blue square that spins", "a green dog", "a handwritten seven"]
@@ -118,33 +119,73 @@ OPEN_CLIP: dict[str, dict[str, Any]] = {
         "vision_cfg": {"timm_model_name": "test_convnext", "timm_pool": "avg", "timm_proj": "linear", "image_size": 32},
         "text_cfg": {**OPEN_CLIP_TEXT, "vocab_size": 49408, "no_causal_mask": True},
     },
+    # Text towers that are models of transformers, by name; one of them the encoder of a pair.
+    "roberta": {
+        "vision_cfg": {"image_size": IMAGE_SIZE_PX, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
+        "text_cfg": {
+            "context_length": 12,
+            "hf_model_name": "someone/roberta",
+            "hf_tokenizer_name": "someone/roberta",
+            "hf_proj_type": "mlp",
+            "hf_pooler_type": "mean_pooler",
+        },
+    },
+    "nllb": {
+        "vision_cfg": {"image_size": IMAGE_SIZE_PX, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
+        "text_cfg": {
+            "context_length": 12,
+            "hf_model_name": "someone/nllb",
+            "hf_tokenizer_name": "someone/nllb",
+            "hf_proj_type": "linear",
+            "hf_pooler_type": "cls_pooler",
+        },
+    },
 }
 """Name → `model_cfg` of small models of open_clip."""
 OPEN_CLIP_PICTURES = {
     "clip": {},
     "siglip": {"mean": [0.5] * 3, "std": [0.5] * 3, "resize_mode": "squash"},
     "timm": {"mean": [0.0] * 3, "std": [1.0] * 3, "interpolation": "bilinear"},
+    "roberta": {},
+    "nllb": {},
+}
+M2M = {"d_model": 16, "encoder_ffn_dim": 32, "encoder_attention_heads": 2, "encoder_layers": 2} | {
+    "decoder_ffn_dim": 32,
+    "decoder_attention_heads": 2,
+    "decoder_layers": 1,
 }
 
 
+def _open_clip_text_config(family: str, tokenizer: Any) -> tf.PreTrainedConfig | None:
+    """Of a text tower of transformers."""
+    if family == "roberta":
+        return tf.XLMRobertaConfig(**_text(tokenizer, max_position_embeddings=tokenizer.pad_token_id + 1 + 12))
+    return tf.M2M100Config(**{**_text(tokenizer, max_position_embeddings=400), **M2M}) if family == "nllb" else None
+
+
 def write_open_clip(folder: Path, family: str = "clip", seed: int = 0) -> Path:
-    """A random model of open_clip, as its library lays it out."""
+    """A random model of open_clip, as its library lays it out, with the sizes of a text tower of transformers."""
     import open_clip
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
     config = {"model_cfg": {"embed_dim": DIM, **OPEN_CLIP[family]}, "preprocess_cfg": OPEN_CLIP_PICTURES[family]}
     (folder / "open_clip_config.json").write_text(json.dumps(config))
-    if family == "siglip":
-        byte_level_tokenizer(CORPUS, 300, 12).save_pretrained(folder)
-    with torch.random.fork_rng():
+    tokenizer = byte_level_tokenizer(CORPUS, 300, 12)
+    if "hf_tokenizer_name" in OPEN_CLIP[family]["text_cfg"]:
+        tokenizer.save_pretrained(folder)
+    text_config = _open_clip_text_config(family, tokenizer)
+    with torch.random.fork_rng(), text_model_of(text_config, OPEN_CLIP[family]["text_cfg"]) as of_text_model:
         torch.manual_seed(seed)
-        model = open_clip.create_model(f"local-dir:{folder}", load_weights=False, pretrained_text=False)
+        source = f"local-dir:{folder}"
+        model = open_clip.create_model(source, load_weights=False, pretrained_text=False, **of_text_model)
         with torch.no_grad():
             for parameter in model.parameters():
                 if parameter.ndim >= 2:
                     parameter.normal_(std=0.3)
     save_file({name: x.contiguous() for name, x in model.state_dict().items()}, folder / "open_clip_model.safetensors")
+    if text_config is not None:
+        (folder / "text_model_config.json").write_text(text_config.to_json_string(use_diff=False))
     return folder
 
 

@@ -77,7 +77,7 @@ def load_trunk(
         )
     if pretrained is None:
         assert architecture is not None
-        config = _make_config(_own_part({**architecture}, parts, "architecture"), options, "architecture")
+        config = make_config(_own_part({**architecture}, parts, "architecture"), options, "architecture")
         try:
             return (trunk_class or _base_model(config, "architecture"))(
                 config, **_pooler_option(config, without_pooler)
@@ -87,7 +87,7 @@ def load_trunk(
     key = f"pretrained={pretrained}"
     with opened_source("pretrained", pretrained, files=FILES) as source_options:
         described, _ = PreTrainedConfig.get_config_dict(pretrained, **source_options)
-    config = _make_config(_own_part(described, parts, key), options, key)
+    config = make_config(_own_part(described, parts, key), options, key)
     cls = trunk_class or _base_model(config, key)
     with opened_source("pretrained", pretrained, files=FILES) as source_options:
         options_of_source: dict[str, Any] = {**_pooler_option(config, without_pooler), **source_options}
@@ -142,7 +142,12 @@ def _own_part(described: dict[str, Any], parts: Mapping[str, str | None] | None,
     return {**json.loads(own.to_json_string(use_diff=False)), "model_type": own.model_type}
 
 
-def _make_config(described: Mapping[str, Any], options: Mapping[str, Any] | None, where: str) -> PreTrainedConfig:
+def make_config(described: Mapping[str, Any], options: Mapping[str, Any] | None, where: str) -> PreTrainedConfig:
+    """A config of transformers from plain data; `where` that stands, for messages.
+
+    Raises:
+        ValueError: for a family that is not known, and values that its class does not take.
+    """
     model_type = str(described.get("model_type"))
     if model_type not in CONFIG_MAPPING:
         raise ValueError(f"{where} is of the family {model_type!r}, which this transformers does not know")
