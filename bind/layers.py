@@ -143,17 +143,21 @@ class TransformerLayer(nn.Module):
         self.drop_path = DropPath(drop_path)
         self.kv_bias = nn.Parameter(nn.init.trunc_normal_(torch.empty(2, width), std=0.02)) if kv_bias else None
 
-    def forward(self, x_BLW: Tensor) -> Tensor:
-        x_BLW = x_BLW + self.drop_path(self.dropout(self._attend(self.norm_attention(x_BLW))))
+    def forward(self, x_BLW: Tensor, is_present_BL: Tensor | None = None) -> Tensor:
+        """`is_present_BL` are the tokens that are attended to; None: all."""
+        x_BLW = x_BLW + self.drop_path(self.dropout(self._attend(self.norm_attention(x_BLW), is_present_BL)))
         out_BLW: Tensor = x_BLW + self.drop_path(self.dropout(self.mlp(self.norm_mlp(x_BLW))))
         return out_BLW
 
-    def _attend(self, x_BLW: Tensor) -> Tensor:
+    def _attend(self, x_BLW: Tensor, is_present_BL: Tensor | None = None) -> Tensor:
         q, k, v = self.qkv(x_BLW).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         if self.kv_bias is not None:
             bias_21H1E = self.kv_bias.to(k.dtype).unflatten(1, (self.num_heads, 1, -1))[:, None]
             k, v = (torch.cat([x, b.expand(len(x), -1, -1, -1)], 2) for x, b in zip((k, v), bias_21H1E, strict=True))
-        out_BLW: Tensor = self.out(scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+            if is_present_BL is not None:
+                is_present_BL = torch.cat([is_present_BL, is_present_BL.new_ones(len(is_present_BL), 1)], dim=1)
+        mask = None if is_present_BL is None else is_present_BL[:, None, None, :]
+        out_BLW: Tensor = self.out(scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2))
         return out_BLW
 
 
@@ -161,6 +165,7 @@ class TransformerTrunk(nn.Module):
     """Class token and pre-norm layers over embedded tokens: (B, L, width) → the class token's (B, width), normalised.
 
     Drop path grows linearly from 0 in the first layer to `drop_path` in the last. For `kv_bias` see `TransformerLayer`.
+    Of tokens with a mask `is_present_BL`, bool (B, L), those that are not there play no part.
     """
 
     def __init__(
@@ -191,18 +196,27 @@ class TransformerTrunk(nn.Module):
     def extra_repr(self) -> str:
         return f"width={self.width}, num_layers={self.num_layers}, num_heads={self.num_heads}"
 
-    def forward(self, tokens_BLW: Tensor) -> Tensor:
-        class_BW: Tensor = self.norm(self._run_layers(tokens_BLW)[:, 0])
+    def forward(self, tokens_BLW: Tensor, is_present_BL: Tensor | None = None) -> Tensor:
+        class_BW: Tensor = self.norm(self._run_layers(tokens_BLW, is_present_BL)[:, 0])
         return class_BW
 
-    def tokens(self, tokens_BLW: Tensor) -> tuple[Tensor, Tensor]:
-        """The tokens after all layers (B, L, width), normalised, and a mask (B, L) of ones; without the class token."""
-        out_BLW: Tensor = self.norm(self._run_layers(tokens_BLW)[:, 1:])
-        return out_BLW, out_BLW.new_ones(out_BLW.shape[:2], dtype=torch.bool)
+    def tokens(self, tokens_BLW: Tensor, is_present_BL: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The tokens after all layers (B, L, width), normalised, and which are there (B, L); no class token."""
+        out_BLW: Tensor = self.norm(self._run_layers(tokens_BLW, is_present_BL)[:, 1:])
+        if is_present_BL is None:
+            is_present_BL = out_BLW.new_ones(out_BLW.shape[:2], dtype=torch.bool)
+        return out_BLW, is_present_BL
 
-    def _run_layers(self, tokens_BLW: Tensor) -> Tensor:
+    def class_and_tokens(self, tokens_BLW: Tensor, is_present_BL: Tensor | None = None) -> Tensor:
+        """All after all layers (B, 1 + L, width), normalised, the class token first."""
+        out_BLW: Tensor = self.norm(self._run_layers(tokens_BLW, is_present_BL))
+        return out_BLW
+
+    def _run_layers(self, tokens_BLW: Tensor, is_present_BL: Tensor | None) -> Tensor:
         """(B, 1 + L, width), the class token first."""
         x_BLW = torch.cat([self.class_token.expand(tokens_BLW.shape[0], -1, -1), tokens_BLW], dim=1)
+        if is_present_BL is not None:
+            is_present_BL = torch.cat([is_present_BL.new_ones(len(is_present_BL), 1), is_present_BL], dim=1)
         for layer in self.layers:
-            x_BLW = layer(x_BLW)
+            x_BLW = layer(x_BLW, is_present_BL)
         return x_BLW

@@ -16,6 +16,23 @@ SI_FACTORS = {
     "rad/s": ("angular rate", 1.0),
     "deg/s": ("angular rate", math.pi / 180),
     "°/s": ("angular rate", math.pi / 180),
+    "T": ("magnetic field", 1.0),
+    "mT": ("magnetic field", 1e-3),
+    "uT": ("magnetic field", 1e-6),
+    "µT": ("magnetic field", 1e-6),
+    "Pa": ("pressure", 1.0),
+    "hPa": ("pressure", 100.0),
+    "mbar": ("pressure", 100.0),
+    "kPa": ("pressure", 1000.0),
+    "degC": ("temperature", 1.0),
+    "°C": ("temperature", 1.0),
+    "1/min": ("pulse rate", 1.0),
+    "bpm": ("pulse rate", 1.0),
+    "lx": ("illuminance", 1.0),
+    "V": ("voltage", 1.0),
+    "mV": ("voltage", 1e-3),
+    "uV": ("voltage", 1e-6),
+    "µV": ("voltage", 1e-6),
 }
 """Unit → (quantity, its size in the SI unit of that quantity)."""
 G = 9.80665

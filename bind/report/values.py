@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from bind.data.transforms.audio import AudioTransform
+from bind.data.transforms.channels import ChannelsTransform
 from bind.evaluation.embedded import EmbeddedSplit
 from bind.media.kinds import ARRAY_SUFFIXES
 from bind.media.pictures import open_image
@@ -100,6 +101,8 @@ def drawable(modality: Modality, value: Any, transforms: Mapping[Modality, Trans
         )
         return value if known else f"a {type(value).__name__}"
     transform = transforms[modality]
+    if isinstance(transform, ChannelsTransform):
+        return transform.read_window(value)
     x = transform(value, None)
     x = x[0] if isinstance(x, list) else x
     if not isinstance(x, torch.Tensor):

@@ -37,7 +37,7 @@ PATHS = sorted(
 def test_the_config_makes_an_encoder_that_takes_the_toy_windows(path):
     windows = {
         "audio": {"sample_rate_hz": 16000, "window_seconds": 1.0},
-        "imu": {"sample_rate_hz": 100, "window_seconds": 2.0},
+        "imu": {"sample_rate_hz": 100, "window_seconds": 2.0, "patch_seconds": 0.2, "num_coefficients": 16},
         "depth": {"size_px": 64},
         "thermal": {"size_px": 64},
     }
@@ -48,8 +48,13 @@ def test_the_config_makes_an_encoder_that_takes_the_toy_windows(path):
         for not_its_own in ("defaults", "head"):
             config.encoder.pop(not_its_own, None)
         encoder = instantiate(config.encoder).eval()
+    x = torch.zeros(1, *WINDOWS[path.parent.name])
+    if path.stem == "channels":
+        transform = build(OmegaConf.to_container(OmegaConf.load(CONFIGS.parent / "transform/imu/channels.yaml")))
+        values = np.random.default_rng(0).standard_normal((200, 1)).astype(np.float32)
+        x = transform.collate([transform(SensorRecording(values, 100.0, ("acc_x",), ("g",)), None)])
     with torch.no_grad():
-        assert encoder(torch.zeros(1, *WINDOWS[path.parent.name])).shape == (1, encoder.num_features)
+        assert encoder(x).shape == (1, encoder.num_features)
 
 
 @pytest.mark.slow

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from bind.data.transforms.options import Range, checked_range
+from bind.media.channel_names import read_meanings
 from bind.media.notices import warn_once
 from bind.media.recording import Recording
 from bind.media.resample import frames_at, rate_ratio, read_resampled
 from bind.media.sensor import open_sensor
 from bind.media.sensor_units import SI_FACTORS
+from bind.media.upright import find_rotations, turn_upright
 from bind.types import Clip, SensorRecording
 
 TRIADS = ("acc", "gyro")
@@ -29,6 +32,8 @@ class ImuTransform:
     All augmentation is off by default and happens in training only.
 
     Args:
+        align: `gravity` turns sensors of three axes upright, by the whole recording, see
+            `bind.media.upright.find_rotations`.
         rotation_degrees: largest angle of a random rotation about a random axis, the same for the three channels
             `acc_x/y/z` and for `gyro_x/y/z`: the sensor worn a little differently.
         scale_range: factor on the whole window.
@@ -54,6 +59,7 @@ class ImuTransform:
         units: Sequence[str] = ("g", "g", "g", "rad/s", "rad/s", "rad/s"),
         sample_rate_hz: float = 100.0,
         window_seconds: float = 2.0,
+        align: Literal["gravity"] | None = None,
         rotation_degrees: float = 0.0,
         scale_range: Range = (1.0, 1.0),
         noise_std: float | Sequence[float] = 0.0,
@@ -69,6 +75,9 @@ class ImuTransform:
         self.num_frames = round(sample_rate_hz * window_seconds)
         if self.num_frames < 2:
             raise ValueError(f"{sample_rate_hz:g} Hz for {window_seconds:g} s is no window; raise one of them")
+        if align not in (None, "gravity"):
+            raise ValueError(f"transform.imu.align={align}: choose gravity or null")
+        self.align = align
         self.rotation_degrees = rotation_degrees
         self.scale_range = checked_range("scale_range", scale_range, above=0.0)
         self.noise_std_C = np.broadcast_to(np.asarray(noise_std, dtype=np.float32), (len(self.channels),))
@@ -83,6 +92,9 @@ class ImuTransform:
         x_TC = self._window(recording, rng)[:, columns] * factors_C
         if not np.any(x_TC != x_TC[0]):
             raise ValueError(f"{recording.name}: every channel is constant. Was the sensor off? Drop this span")
+        if self.align:
+            meanings = read_meanings(self.channels, self.units, recording.name)
+            x_TC = turn_upright(x_TC, meanings, find_rotations(value), recording.name)
         if rng is not None:
             x_TC = self._augment(x_TC, rng)
         return torch.from_numpy(np.ascontiguousarray(x_TC.T, dtype=np.float32))
