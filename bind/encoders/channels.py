@@ -104,9 +104,10 @@ class ChannelPatches(nn.Module):
         super().__init__()
         self.num_coefficients = num_coefficients
         self.embed = nn.Linear(num_coefficients + 2, width)
-        self.meanings = nn.ModuleDict({name: nn.Embedding(size, 2 * width) for name, size in SIZES.items()})
-        for table in self.meanings.values():
+        tables = {name: nn.Embedding(size, 2 * width) for name, size in SIZES.items()}
+        for table in tables.values():
             nn.init.zeros_(table.weight)  # what training never sees stays without effect
+        self.meanings = nn.ModuleDict(tables)
         self.positions_PW = nn.Parameter(torch.zeros(num_patches, width))
         nn.init.trunc_normal_(self.positions_PW, std=0.02)
         self.mlp = nn.Sequential(nn.GELU(), nn.Linear(width, width))

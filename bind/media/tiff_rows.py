@@ -33,7 +33,7 @@ def lacks_tiff_rows(tags: dict[int, Any], file: BinaryIO) -> bool:
     if compression not in (FAX_3, FAX_4, JPEG) or (is_tiled and compression != JPEG):
         return False
     width, height = tags[WIDTH], tags[HEIGHT]
-    num_rows = (height - 1) % min(tags.get(ROWS_PER_STRIP, height), height) + 1
+    num_rows: int = (height - 1) % min(tags.get(ROWS_PER_STRIP, height), height) + 1
     file.seek(tags[TILE_OFFSETS if is_tiled else STRIP_OFFSETS][-1])
     last = file.read(tags[TILE_BYTES if is_tiled else STRIP_BYTES][-1])
     if compression == JPEG:
@@ -48,7 +48,8 @@ def lacks_tiff_rows(tags: dict[int, Any], file: BinaryIO) -> bool:
     if compression == FAX_4:
         return _lacks_fax_4_rows(bits, width, num_rows)
     lines = LINE_END.split(bits)
-    return sum("1" in line and line != "1" for line in lines) < num_rows  # a bit alone says how its line is coded
+    num_held = sum(1 for line in lines if "1" in line and line != "1")  # a bit alone says how its line is coded
+    return bool(num_held < num_rows)
 
 
 def _lacks_fax_4_rows(bits: str, width: int, num_rows: int) -> bool:

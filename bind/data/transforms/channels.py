@@ -113,7 +113,7 @@ class ChannelsTransform:
 
     def __call__(self, value: Clip | SensorRecording, rng: np.random.Generator | None) -> dict[str, Tensor]:
         window = self.read_window(value, rng)
-        meanings = read_meanings(window.channels, window.units, str(value))
+        meanings: Sequence[ChannelMeaning] = read_meanings(window.channels, window.units, str(value))
         factors = [SI_FACTORS[u][1] / USUAL_SIZES[m.quantity] for u, m in zip(window.units, meanings, strict=True)]
         x_TC = window.values.astype(np.float32) * np.array(factors, dtype=np.float32)
         changes = [column for column, meaning in enumerate(meanings) if meaning.quantity in FROM_WINDOW_MEAN]
@@ -222,4 +222,5 @@ def cosines(num_samples: int, num_coefficients: int) -> np.ndarray:
     time_T = (np.arange(num_samples) + 0.5) / num_samples
     x_TK = np.sqrt(2.0) * np.cos(np.pi * np.outer(time_T, np.arange(num_coefficients))) / num_samples
     x_TK[:, 0] = 1 / num_samples
-    return x_TK.astype(np.float32)
+    cosines_TK: np.ndarray = x_TK.astype(np.float32)
+    return cosines_TK

@@ -6,6 +6,7 @@ INDEX/approximate/ENGINE.MODALITY/   about.json, and the engine's files
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -103,7 +104,7 @@ def clusters_for(num_vectors: int) -> int:
         >>> clusters_for(10), clusters_for(10_000), clusters_for(1_000_000)
         (1, 256, 4000)
     """
-    return max(1, min(round(4 * num_vectors**0.5), num_vectors // 39))
+    return max(1, min(round(4 * math.sqrt(num_vectors)), num_vectors // 39))
 
 
 def write_about(folder: Path, about: Approximation) -> None:

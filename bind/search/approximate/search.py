@@ -55,7 +55,7 @@ class ApproximatePool(Pool):
             return super().search(queries_QD, k)
         num = round((2 * k + SPARE_CANDIDATES) * num_of_engine / num_covered)
         chunks = [self._search_chunk(chunk, k, min(num, num_of_engine)) for chunk in queries_QD.split(MAX_QUERIES)]
-        return Best(*(torch.cat([getattr(best, name) for best in chunks]) for name in ("scores_QK", "rows_QK")))
+        return Best(torch.cat([best.scores_QK for best in chunks]), torch.cat([best.rows_QK for best in chunks]))
 
     def _search_chunk(self, queries_QD: Tensor, k: int, num: int) -> Best:
         rows_QC = torch.from_numpy(self.opened.find_rows(self, queries_QD, num, self.num_probes))
