@@ -5,7 +5,8 @@
 
 Every figure is of a process of its own, without its imports: seconds, CPU seconds and private memory at its peak;
 mapped pages, which all processes share, are not counted. `again` is the same table when it has been decoded. `first
-batch` is what a training does between that and its first batch of 64 texts: identity, content hash, coverage, plan.
+batch` is what a training does between that and its first batch of 64 texts: identity, content hash, coverage, plan;
+`with a cache` the same where the vectors of the texts are cached.
 Shards are indices of 10,000 samples each, with a text and a picture; columns make no difference to them.
 """
 
@@ -18,7 +19,9 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 NUM_FILES = 200_000
 SHARD_SAMPLES = 10_000
@@ -31,8 +34,8 @@ def main() -> None:
     formats = options.get("formats", "parquet,csv,jsonl,shards").split(",")
     kinds = options.get("columns", "texts,paths").split(",")
     with tempfile.TemporaryDirectory(dir=options.get("folder")) as folder:
-        print("rows | columns | format | Arrow alone | opened | again | first batch")
-        print("--- | --- | --- | --- | --- | --- | ---")
+        print("rows | columns | format | Arrow alone | opened | again | first batch | with a cache")
+        print(" | ".join(["---"] * 8))
         for num_rows in rows:
             for kind in kinds:
                 for suffix in formats if kind == kinds[0] else [f for f in formats if f != "shards"]:
@@ -40,7 +43,9 @@ def main() -> None:
                     print(num_rows, kind, suffix, sep=" | ", end="", flush=True)
                     for what in ("arrow", "open", "open", "batch"):
                         print(" |", measure(what, table), end="", flush=True)
-                    print()
+                    measure("fill", table)
+                    print(" |", measure("cached", table), flush=True)
+                    shutil.rmtree(table.parent / "vectors")
                     shutil.rmtree(table) if table.is_dir() else table.unlink()
 
 
@@ -168,11 +173,13 @@ def run_task(what: str, path: Path) -> None:
     import pyarrow.parquet
     import torch
 
+    from bind.cache.build import CacheOptions, build_cache
+    from bind.cache.fill import Engine
     from bind.data.coverage import require_pairs
     from bind.data.datamodule import BindDataModule
     from bind.data.sources.manifest import ManifestSource
     from bind.data.sources.shards.source import IndexedShardSource
-    from bind.types import Source
+    from bind.types import EmbeddingCache, Source
 
     class Lengths:
         """A transform that leaves out what is no part of opening: a text's length stands for its tokens."""
@@ -194,15 +201,42 @@ def run_task(what: str, path: Path) -> None:
             return IndexedShardSource(str(path), cache_dir=path.parent / "cache")
         return ManifestSource(path, cache_dir=path.parent / "cache")
 
-    def first_batch(source: Source) -> object:
+    class Tower:
+        """What a cache has to know of an anchor."""
+
+        name, dim, modalities, trainable, fingerprint = "constant", 8, ("text",), (), "0" * 32
+
+        def __init__(self) -> None:
+            self.transforms = {"text": Lengths()}
+
+    class ConstantVectors(Engine):
+        """Fills a cache with one vector."""
+
+        def fill(self, job: Any, anchor: Any, folder: Any, parts: Any, advance: Any) -> bool:
+            for part in filter(folder.claim, parts):
+                size = folder.sizes[part]
+                folder.write_part(part, np.ones(size, np.int32), np.full((size, 1, Tower.dim), 8**-0.5, np.float16))
+                folder.release(part)
+            return True
+
+    def open_cache(source: Source, build: bool) -> EmbeddingCache:
+        options = CacheOptions(path.parent / "vectors", build=build)
+        return build_cache(Tower(), [source], [(0, "train", "text")], options, ConstantVectors(), show=False)  # type: ignore[arg-type]
+
+    def first_batch(source: Source, with_cache: bool) -> object:
         data = BindDataModule({"table": source}, {"text": Lengths()}, ["text"], ["text"], batch_size=64)
         require_pairs(data.sources, "train", {"text-text": (("text",), ("text",))})
         assert data.identity
         assert source.content_hash("train", "text")
-        dataset = data.dataset("train", ["text"])
+        dataset = data.dataset("train", ["text"], open_cache(source, build=False) if with_cache else None)
         return dataset[next(iter(data.train_plan()))]
 
-    source = open_table() if what == "batch" else None
+    tasks: dict[str, Callable[[], object]] = {"arrow": read_with_arrow, "open": open_table}
+    if what not in tasks:
+        source = open_table()
+        tasks["fill"] = lambda: open_cache(source, build=True)
+        tasks["batch"] = lambda: first_batch(source, with_cache=False)
+        tasks["cached"] = lambda: first_batch(source, with_cache=True)
     peak, is_done = [before := private_mb()], threading.Event()
 
     def watch() -> None:
@@ -212,7 +246,7 @@ def run_task(what: str, path: Path) -> None:
     watcher = threading.Thread(target=watch)
     watcher.start()
     start, start_cpu = time.perf_counter(), time.process_time()
-    result = read_with_arrow() if what == "arrow" else open_table() if source is None else first_batch(source)
+    result = tasks[what]()
     seconds = time.perf_counter() - start
     cpu_seconds = time.process_time() - start_cpu
     peak.append(private_mb())

@@ -151,6 +151,9 @@ class CacheFolder:
         there = set(os.listdir(self.path)) if self.path.is_dir() else set()
         return [n for n in range(len(self.sizes)) if not {self.part(n).name, self._counts_of(n).name} <= there]
 
+    def _has_part(self, number: int) -> bool:
+        return self.part(number).exists() and self._counts_of(number).exists()
+
     @property
     def is_finished(self) -> bool:
         return all((self.path / name).is_file() for name in INDEX) and not self.missing_parts()
@@ -194,8 +197,8 @@ class CacheFolder:
             if error.errno in (errno.EACCES, errno.EAGAIN):
                 return False
             # A file system without locks: processes may do the same part, which costs time and changes nothing.
-            return number in self.missing_parts()
-        if number not in self.missing_parts():  # another process has made it since
+            return not self._has_part(number)
+        if self._has_part(number):  # another process has made it since
             self.release(number)
             return False
         remove_partial_files(self.path, part_name(number))
