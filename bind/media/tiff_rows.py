@@ -32,15 +32,15 @@ def lacks_tiff_rows(tags: dict[int, Any], file: BinaryIO) -> bool:
     compression, is_tiled = tags.get(COMPRESSION), TILE_OFFSETS in tags
     if compression not in (FAX_3, FAX_4, JPEG) or (is_tiled and compression != JPEG):
         return False
-    width, height = tags[WIDTH], tags[HEIGHT]
-    num_rows: int = (height - 1) % min(tags.get(ROWS_PER_STRIP, height), height) + 1
+    width, height = int(tags[WIDTH]), int(tags[HEIGHT])
+    num_rows = (height - 1) % min(int(tags.get(ROWS_PER_STRIP, height)), height) + 1
     file.seek(tags[TILE_OFFSETS if is_tiled else STRIP_OFFSETS][-1])
     last = file.read(tags[TILE_BYTES if is_tiled else STRIP_BYTES][-1])
     if compression == JPEG:
         needed_width, needed_rows = (tags[TILE_WIDTH], tags[TILE_HEIGHT]) if is_tiled else (width, num_rows)
         stored_width, stored_rows = JpegImageFile(io.BytesIO(last)).size
         content = tags.get(JPEG_TABLES, b"")[:-2] + last[2:] if JPEG_TABLES in tags else last
-        return bool(stored_width < needed_width or stored_rows < needed_rows) or lacks_jpeg_rows(content)
+        return bool(stored_width < needed_width or stored_rows < needed_rows or lacks_jpeg_rows(content))
     bits = bin(int.from_bytes(b"\1" + last))[3:]
     if tags.get(FILL_ORDER) == LOW_BITS_FIRST:
         bits = "".join(bits[i : i + 8][::-1] for i in range(0, len(bits), 8))
@@ -48,8 +48,7 @@ def lacks_tiff_rows(tags: dict[int, Any], file: BinaryIO) -> bool:
     if compression == FAX_4:
         return _lacks_fax_4_rows(bits, width, num_rows)
     lines = LINE_END.split(bits)
-    num_held = sum(1 for line in lines if "1" in line and line != "1")  # a bit alone says how its line is coded
-    return bool(num_held < num_rows)
+    return sum("1" in line and line != "1" for line in lines) < num_rows  # a bit alone says how its line is coded
 
 
 def _lacks_fax_4_rows(bits: str, width: int, num_rows: int) -> bool:
