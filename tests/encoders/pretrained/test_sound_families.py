@@ -1,7 +1,9 @@
 """CLAP, AST, the speech models over waveforms and PE-AV: equal to a direct call of their own classes."""
 
 import json
+import re
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,6 +61,68 @@ def test_clap(tmp_path, truncation, projection):
     together = encoder(pretrained.collated(transform, sounds))
     assert_equal(together, alone)
     assert len(encoder.layers()) == 3
+
+
+def write_tower(family, tower_class, folder):
+    """A folder of the audio tower alone, with its extractor, as transformers writes it; and the whole model's."""
+    whole = pretrained.write(family, folder / "whole")
+    tower = tower_class.from_pretrained(whole)
+    tower.save_pretrained(folder / "tower")
+    family()[1].save_pretrained(folder / "tower")
+    return str(folder / "tower"), whole
+
+
+@torch.no_grad()
+def test_the_tower_of_a_clap_alone_is_that_of_the_whole(tmp_path):
+    folders = write_tower(pretrained.clap, t.ClapAudioModelWithProjection, tmp_path)
+    inputs = pretrained.collated(ClapTransform(pretrained=folders[0]), pretrained.sounds(0.3, rate_hz=48_000))
+    z, expected = (ClapAudioEncoder(pretrained=folder).eval()(inputs) for folder in folders)
+    assert_equal(z, expected)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("name", "width"), [("clap", 2 * pretrained.WIDTH), ("pe_av", 24)])
+def test_features_before_the_projection_are_built_again(tmp_path, name, width):
+    case = pretrained.CASES[name]
+    folder = pretrained.write(case.family, tmp_path)
+    encoder = case.encoder(pretrained=folder, projection=False).eval()
+    again = case.encoder(**json.loads(json.dumps(encoder.saved_arguments())), projection=False).eval()
+    again.load_state_dict(encoder.state_dict())
+    z = encoder(case.inputs(folder))
+    assert z.shape == (2, encoder.num_features) == (2, width)
+    assert torch.equal(again(case.inputs(folder)), z)
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("clap", "audio_projection.linear1.weight"),
+        ("clap", "audio_model.audio_encoder.batch_norm.running_mean"),
+        ("pe_av", "audio_encoder.layers.1.mlp.up_proj.weight"),
+        ("pe_av", "audio_head.layer_norm.bias"),
+    ],
+)
+def test_a_tower_that_lacks_a_weight_or_has_one_too_many_is_refused(tmp_path, name, part):
+    case = pretrained.CASES[name]
+    path = Path(pretrained.write(case.family, tmp_path)) / "model.safetensors"
+    weights = load_file(path)
+    [place] = [key for key in weights if f".{key}".endswith(f".{part}")]
+    save_file({key: x for key, x in weights.items() if key != place}, path, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"lacks 1 of the weights of its .*" + re.escape(part)):
+        case.encoder(pretrained=str(tmp_path))
+    more = place.removesuffix(part) + part.rpartition(".")[0] + ".unknown"
+    save_file(weights | {more: torch.zeros(2)}, path, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"holds 1 weights for which its .* has no place .*unknown"):
+        case.encoder(pretrained=str(tmp_path))
+
+
+@pytest.mark.parametrize(("name", "other"), [("clap", "pe_av"), ("pe_av", "clap")])
+def test_a_folder_of_the_other_family_is_refused(tmp_path, name, other):
+    folder = pretrained.write(pretrained.CASES[other].family, tmp_path)
+    with pytest.raises(ValueError, match=r"is of the family .*, and this encoder is for .*docs/pretrained\.md"):
+        pretrained.CASES[name].encoder(pretrained=folder)
+    with pytest.raises(ValueError, match=r"this transform is for a "):
+        pretrained.CASES[name].transform(pretrained=folder)
 
 
 def test_claps_extractor_never_draws(tmp_path):
