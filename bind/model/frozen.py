@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 from bind import __version__
-from bind.build import build
+from bind.build import ANY_CLASS, build
 from bind.encoders.lora import without_adapter
 from bind.encoders.trainable import HEAD, is_frozen, set_trained_part
 from bind.model.binder import Binder
@@ -45,6 +45,16 @@ class FrozenEncoder:
         self.encoder = encoder
         self.dim: int = encoder.num_features  # type: ignore[assignment]
         self.options = dict(options)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Its weights in place of its encoder: modules with weights that are computed of others can't be sent."""
+        return {**vars(self), "encoder": self.encoder.state_dict()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        encoder: nn.Module = build(state["options"]["encoder"], "encoder", trust=ANY_CLASS)
+        encoder.load_state_dict(state["encoder"])
+        set_trained_part(encoder, HEAD, f"encoder.{state['modalities'][0]}")
+        vars(self).update(state, encoder=encoder)
 
     @functools.cached_property
     def fingerprint(self) -> str:

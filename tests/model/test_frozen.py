@@ -1,6 +1,7 @@
 """What the feature cache knows a frozen encoder by, and batches that hold its features."""
 
 import copy
+import pickle
 from dataclasses import replace
 
 import pytest
@@ -84,6 +85,22 @@ def test_a_batch_of_features_is_embedded_as_one_of_inputs(config):
     by_features, by_inputs = (binder(replace(b, num_clips=clips, rows=rows)).z["imu"] for b in (cached, batch))
     assert torch.equal(by_features, by_inputs)
     assert len(by_features) == 2
+
+
+@pytest.mark.parametrize("family", ["speech", "tower"])
+def test_it_is_sent_to_other_machines_as_it_is(config, tmp_path, family):
+    options = {"_target_": "bind.encoders.pretrained.anchor_tower.MapTower", "size_px": 64}
+    if family == "speech":  # whose convolution over positions has a weight that is computed of two others
+        folder = pretrained.write_speech(tmp_path)
+        options = {"_target_": "bind.encoders.pretrained.wav2vec2.Wav2Vec2AudioEncoder", "pretrained": folder}
+    config["encoder"]["depth"] = options | {"train": "head", "head": {"norm": False}}
+    config["modalities"] = ["depth"]
+    frozen = frozen_encoder_of(config, "depth", make(config).anchor)
+    sent = pickle.loads(pickle.dumps(frozen))
+    x = pretrained.CASES["wav2vec2"].inputs(folder) if family == "speech" else torch.randn(2, 1, 64, 64)
+    assert torch.equal(sent.embed("depth", x), frozen.embed("depth", x))
+    assert sent.fingerprint == frozen.fingerprint
+    assert not sent.encoder.train().training
 
 
 @pytest.mark.parametrize("tower", [True, False])
