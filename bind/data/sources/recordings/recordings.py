@@ -15,7 +15,7 @@ from bind.types import Clip, Modality, Sample
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class RecordedStream:
     """One file of a recording: `measured_K2` has starts and ends of what it holds, in the time of the recording.
 
     `zero_seconds` is where that time begins in the clock of the file.
@@ -31,7 +31,7 @@ class RecordingRow:
     """A row of the manifest with its streams by modality."""
 
     sample: Sample
-    streams: Mapping[Modality, Stream]
+    streams: Mapping[Modality, RecordedStream]
 
     @property
     def extent(self) -> tuple[float, float]:
@@ -65,15 +65,20 @@ def open_recordings(source: ManifestSource, flat_seconds: float) -> tuple[list[R
             "a row, with a key of its own"
         )
 
-    def open_stream(place: tuple[Modality, Clip]) -> Stream:
+    def open_stream(place: tuple[Modality, Clip]) -> RecordedStream:
         modality, clip = place
         zero = clip.start_seconds or 0.0
-        return Stream(clip, zero, measured_stretches(modality, clip, flat_seconds) - zero)
+        return RecordedStream(clip, zero, measured_stretches(modality, clip, flat_seconds) - zero)
 
     with ThreadPoolExecutor(NUM_THREADS) as threads:
         places = [(modality, values[0]) for row in rows for modality, values in row.values.items()]
         streams = iter(list(threads.map(open_stream, places)))
     recordings = [RecordingRow(row, {modality: next(streams) for modality in row.values}) for row in rows]
-    columns = tables[0].columns
-    every = SampleTable(columns, range(columns.starts[-1]), tables[0].folder, tables[0].modalities)
-    return recordings, every.keys()
+    return recordings, keys_of_all_rows(source)
+
+
+def keys_of_all_rows(source: ManifestSource) -> list[str]:
+    """The keys of a manifest, with those of splits that are never loaded."""
+    table = next(table for split in SPLITS if isinstance(table := source.samples(split), SampleTable))
+    columns = table.columns
+    return SampleTable(columns, range(columns.starts[-1]), table.folder, table.modalities).keys()
