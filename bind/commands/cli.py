@@ -81,6 +81,11 @@ COMMANDS = {
         "find what is nearest to words, a sound, a picture, …",
         is_hydra=False,
     ),
+    "timeline": Command(
+        "bind.studies.timeline.command:timeline",
+        "run=PATH imu=FILE labels=NAME out=FILE",
+        "say from when to when a recording shows which label",
+    ),
     "cache": Command(
         "bind.commands.cache:cache",
         "[overrides as for train]",

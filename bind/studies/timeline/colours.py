@@ -1,0 +1,56 @@
+"""Colours of labels, and times as a person reads them: what the picture and the page of a time line share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from bind.report.style import LINES
+from bind.timeline.segments import NONE, Segment
+
+NONE_COLOUR = "#b4b4b4"
+LIGHTER = 0.45
+"""Share of white that each further round through the colours has more."""
+LEAST_EPOCH_SECONDS = 1e8
+"""A clock beyond it counts from 1970, not from the start of a recording."""
+
+
+def label_colours(names: Sequence[str]) -> dict[str, str]:
+    """Label → colour, as #rrggbb; grey for "none of these".
+
+    Examples:
+        >>> label_colours(["walking", "sitting", NONE])
+        {'walking': '#0072b2', 'sitting': '#d55e00', 'none of these': '#b4b4b4'}
+    """
+    colours = {}
+    for place, name in enumerate(name for name in names if name != NONE):
+        white = 1 - (1 - LIGHTER) ** (place // len(LINES))
+        base = LINES[place % len(LINES)]
+        parts = [int(base[i : i + 2], 16) for i in (1, 3, 5)]
+        colours[name] = "#" + "".join(f"{round(part + (255 - part) * white):02x}" for part in parts)
+    return colours | ({NONE: NONE_COLOUR} if NONE in names else {})
+
+
+def clock_text(seconds: float) -> str:
+    """Hours, minutes and seconds; of a clock that counts from 1970, in UTC.
+
+    Examples:
+        >>> clock_text(62.5), clock_text(3725.0), clock_text(1_700_000_000.0)
+        ('1:02.5', '1:02:05.0', '22:13:20.0')
+    """
+    if seconds >= LEAST_EPOCH_SECONDS:
+        moment = datetime.fromtimestamp(seconds, UTC)
+        return f"{moment:%H:%M:%S}.{moment.microsecond // 100_000}"
+    tenths = round(seconds * 10)
+    minutes, tenths = divmod(tenths, 600)
+    hours, minutes = divmod(minutes, 60)
+    start = f"{hours}:{minutes:02d}" if hours else f"{minutes}"
+    return f"{start}:{tenths // 10:02d}.{tenths % 10}"
+
+
+def seconds_of_labels(segments: Sequence[Segment]) -> dict[str, float]:
+    """Label → how long it lasts in all, the longest first."""
+    sums: dict[str, float] = {}
+    for segment in segments:
+        sums[segment.label] = sums.get(segment.label, 0.0) + segment.seconds
+    return dict(sorted(sums.items(), key=lambda item: -item[1]))

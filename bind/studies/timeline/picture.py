@@ -1,0 +1,64 @@
+"""Picture of a time line: the recording's course above its segments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from bind.report.style import FAINT, INK, LINES, figure
+from bind.studies.timeline.colours import clock_text, label_colours, seconds_of_labels
+from bind.timeline.timeline import Timeline
+from bind.timeline.trace import Trace
+
+WIDTH_INCHES = 11.0
+
+
+def plot_timeline(timeline: Timeline, title: str, png: Path) -> Path:
+    """Draw the channels of each unit in a panel, and below them a bar of segments, as dark as they are sure."""
+    units = list(dict.fromkeys(timeline.trace.units)) if timeline.trace else []
+    heights = [1.5] * len(units) + [0.9]
+    totals = seconds_of_labels(timeline.segments)
+    colours = label_colours(list(totals))
+    with figure(png, WIDTH_INCHES, 1.3 + sum(heights) + 0.22 * -(-len(totals) // 4)) as drawing:
+        axes = drawing.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+        for ax, unit in zip(axes, units, strict=False):
+            assert timeline.trace is not None
+            _draw_trace(ax, timeline.trace, unit)
+        bar = axes[-1]
+        for segment in timeline.segments:
+            bar.axvspan(
+                segment.start_seconds,
+                segment.end_seconds,
+                color=colours[segment.label],
+                alpha=0.35 + 0.65 * segment.confidence,
+                linewidth=0,
+            )
+        bar.set_yticks([])
+        bar.grid(visible=False)
+        bar.set_ylabel("segments")
+        bar.set_xlim(timeline.start_seconds, timeline.end_seconds)
+        bar.xaxis.set_major_locator(MaxNLocator(9))
+        bar.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock_text(max(0.0, seconds))))
+        axes[0].set_title(title)
+        patches = [Patch(color=colours[label], label=f"{label}, {seconds:.0f} s") for label, seconds in totals.items()]
+        drawing.legend(handles=patches, loc="outside lower center", ncols=4)
+    return png
+
+
+def _draw_trace(ax: Axes, trace: Trace, unit: str) -> None:
+    edges = np.linspace(trace.start_seconds, trace.end_seconds, trace.num_bins + 1)
+    middles = (edges[:-1] + edges[1:]) / 2
+    columns = [column for column, other in enumerate(trace.units) if other == unit]
+    for place, column in enumerate(columns):
+        colour = LINES[place % len(LINES)] if len(columns) > 1 else INK
+        ax.fill_between(
+            middles, trace.low_BC[:, column], trace.high_BC[:, column], color=colour, alpha=0.7, linewidth=0.3,
+            label=trace.channels[column],
+        )  # fmt: skip
+    ax.set_ylabel(unit or "sound")
+    if len(columns) > 1:
+        ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(columns), fontsize=8, labelcolor=FAINT)
