@@ -124,6 +124,12 @@ COMMANDS = {
         "say what is wrong with a table of samples and its files",
         is_hydra=False,
     ),
+    "sync": Command(
+        "bind.studies.sync.command:main",
+        "MANIFEST [--reference video] [--max-lag 3]",
+        "find how the clocks of a recording's streams differ",
+        is_hydra=False,
+    ),
     "sensor-import": Command(
         "bind.commands.sensor_import.command:main",
         "LAYOUT EXPORT … --out FOLDER",

@@ -11,12 +11,14 @@ MAX_ENVELOPE_SECONDS = 120.0
 BASELINE_SECONDS = 1.0
 
 
-def motion_envelope(x_TC: np.ndarray, rate_hz: float) -> np.ndarray:
-    """(T, C) of any sensor → its activity at 50 Hz: how far the channels are from their mean of one second.
+def motion_envelope(
+    x_TC: np.ndarray, rate_hz: float, *, envelope_hz: int = ENVELOPE_HZ, max_seconds: float = MAX_ENVELOPE_SECONDS
+) -> np.ndarray:
+    """(T, C) of any sensor → its activity at `envelope_hz`: how far the channels are from their mean of one second.
 
     Each channel counts relative to its own spread, so that units and scales play no part.
     """
-    x_TC = x_TC[: int(MAX_ENVELOPE_SECONDS * rate_hz)].astype(np.float64)
+    x_TC = x_TC[: int(min(max_seconds * rate_hz, len(x_TC)))].astype(np.float64)
     x_TC = x_TC[:, x_TC.std(axis=0) > 0]
     if len(x_TC) < 2 or not x_TC.shape[1]:
         return np.zeros(0, dtype=np.float32)
@@ -25,9 +27,9 @@ def motion_envelope(x_TC: np.ndarray, rate_hz: float) -> np.ndarray:
     energy_T = np.square(deviation_TC / spread_C).mean(axis=1)
     # The integral of the energy, read at the edges of the bins: right for any rate, above 50 Hz or below.
     total_T = np.concatenate([[0.0], np.cumsum(energy_T)]) / rate_hz
-    edges = np.arange(int(len(x_TC) / rate_hz * ENVELOPE_HZ) + 1) / ENVELOPE_HZ
+    edges = np.arange(int(len(x_TC) / rate_hz * envelope_hz) + 1) / envelope_hz
     in_bins = np.diff(np.interp(edges, np.arange(len(total_T)) / rate_hz, total_T))
-    envelope: np.ndarray = np.sqrt(np.maximum(in_bins, 0.0) * ENVELOPE_HZ).astype(np.float32)
+    envelope: np.ndarray = np.sqrt(np.maximum(in_bins, 0.0) * envelope_hz).astype(np.float32)
     return envelope
 
 

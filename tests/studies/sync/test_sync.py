@@ -1,0 +1,139 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+from support import documents, videos
+
+from bind.data.sources.manifest import ManifestSource
+from bind.studies.sync.activity import measure_activity
+from bind.studies.sync.command import main
+from bind.studies.sync.estimate import ACTIVITY_HZ, estimate_alignment
+from bind.types import Clip
+
+SECONDS = 60.0
+
+
+def activity(rng, times, strengths, decay, seconds=SECONDS):
+    """A decaying burst from each event on, and noise."""
+    x_T = np.zeros(round(seconds * ACTIVITY_HZ))
+    for time, strength in zip(times * ACTIVITY_HZ, strengths, strict=True):
+        rows = np.arange(max(0, int(np.ceil(time))), min(int(time) + 80, len(x_T)))
+        x_T[rows] += strength * np.exp(-(rows - time) / ACTIVITY_HZ * decay)
+    return (x_T + np.square(rng.normal(0, 0.1, len(x_T)))).astype(np.float32)
+
+
+def pair(seed, offset=0.0, drift=0.0, seconds=SECONDS, related=True):
+    rng = np.random.default_rng(seed)
+    times, strengths = rng.uniform(0, seconds, round(0.5 * seconds)), rng.exponential(1.0, round(0.5 * seconds))
+    a_T = activity(rng, times, strengths, 8, seconds)
+    if not related:
+        times = rng.uniform(0, seconds, len(times))
+    return a_T, activity(rng, times * (1 + drift) + offset, strengths, 15, seconds)
+
+
+@pytest.mark.parametrize(
+    ("seed", "offset", "drift"), [(0, 0.05, 0), (1, -2.0, 0), (2, 1.3, 200e-6), (3, -0.4, -150e-6)]
+)
+def test_planted_offsets_and_drifts_are_found_to_20_ms(seed, offset, drift):
+    seconds = 300.0 if drift else SECONDS
+    found = estimate_alignment(*pair(seed, offset, drift, seconds), max_lag_seconds=3.0)
+    assert found.is_known
+    assert found.has_drift == bool(drift)
+    for time in (0.0, seconds):
+        assert found.lag_seconds(time) == pytest.approx(offset + drift * time, abs=0.02)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_streams_without_anything_in_common_are_left_alone(seed):
+    assert not estimate_alignment(*pair(seed, related=False), max_lag_seconds=3.0).is_known
+
+
+def test_a_steady_beat_is_left_alone():
+    rng, beats = np.random.default_rng(0), np.arange(0, SECONDS, 0.8)
+    a_T, b_T = (activity(rng, beats + late, np.ones(len(beats)), 10) for late in (0.0, 0.3))
+    assert not estimate_alignment(a_T, b_T, max_lag_seconds=3.0).is_known
+
+
+def test_streams_that_are_still_or_too_short_are_left_alone():
+    a_T, b_T = pair(0)
+    assert not estimate_alignment(a_T, np.zeros_like(b_T), max_lag_seconds=3.0).is_known
+    assert estimate_alignment(a_T[:3000], b_T[:3000], max_lag_seconds=3.0) is None
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two recordings of a microphone and a sensor: one 0.75 s apart, one with nothing in common."""
+    import sys
+
+    sys.path.insert(0, str(documents.ROOT / "benchmarks"))
+    try:
+        import sync
+    finally:
+        sys.path.pop(0)
+    folder = tmp_path_factory.mktemp("streams")
+    rows = []
+    for seed, key in enumerate(("bumped", "apart")):
+        events = sync.Events(np.random.default_rng(seed), SECONDS)
+        sync.write_sound(folder / f"{key}.wav", events, 0.0, 0.0)
+        of_sensor = events if key == "bumped" else sync.Events(np.random.default_rng(9), SECONDS)
+        sync.write_sensor(folder / f"{key}.npy", of_sensor, 0.75, 0.0)
+        files = {"audio": f"{key}.wav", "imu": f"{key}.npy"}
+        rows.append({"key": key, "split": "train", "owner": key, "label": "b", **files})
+    (folder / "all.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+@pytest.mark.slow
+def test_the_command_writes_spans_that_belong_together_and_names_what_it_left_alone(folder, capsys):
+    assert main([str(folder / "all.jsonl")]) == 0
+    shown = capsys.readouterr().out
+    assert "1 of 2 found" in shown
+    assert "left alone: nothing in common" in shown
+    rows = [json.loads(line) for line in (folder / "all_synced.jsonl").read_text().splitlines()]
+    assert rows[0]["imu_start_seconds"] - rows[0]["audio_start_seconds"] == pytest.approx(0.75, abs=0.02)
+    assert rows[0]["label"] == "b"
+    assert "imu_start_seconds" not in rows[1]
+    assert (folder / "all_sync" / "bumped.png").is_file()
+    assert (folder / "all_sync" / "sync.csv").read_text().count("\n") == 3
+    synced = ManifestSource(folder / "all_synced.jsonl").samples("train")[0].values
+    before, after = (
+        estimate_alignment(*(measure_activity(m, clip, by_sound=False) for m, clip in clips), max_lag_seconds=3.0)
+        for clips in (
+            [("audio", Clip(folder / "bumped.wav")), ("imu", Clip(folder / "bumped.npy"))],
+            [(m, synced[m][0]) for m in ("audio", "imu")],
+        )
+    )
+    assert before.offset_seconds == pytest.approx(0.75, abs=0.02)
+    assert after.offset_seconds == pytest.approx(0.0, abs=0.02)
+
+
+def test_a_file_that_cannot_be_read_is_named_and_the_others_go_on(folder, tmp_path, capsys):
+    shutil.copytree(folder, tmp_path / "copy")
+    (tmp_path / "copy" / "apart.npy").write_bytes(b"no array")
+    (tmp_path / "copy" / "bumped.npy").write_bytes(b"no array")
+    assert main([str(tmp_path / "copy" / "all.jsonl")]) == 1
+    assert "apart.npy" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("row", "arguments", "message"),
+    [
+        ({"audio": "bumped.wav"}, [], "no row has two streams with time"),
+        ({"audio": ["bumped.wav", "apart.wav"], "imu": "apart.npy"}, [], "several files of audio for one stretch"),
+        ({"audio": "bumped.wav", "imu": "apart.npy"}, ["--reference", "video"], "no recording has it; there are audio"),
+    ],
+)
+def test_tables_that_cannot_be_synchronised_are_refused(folder, row, arguments, message):
+    table = folder / "other.jsonl"
+    table.write_text(json.dumps({"key": "a", "split": "train", **row}) + "\n")
+    with pytest.raises(ValueError, match=message):
+        main([str(table), *arguments])
+
+
+def test_what_moves_in_a_video_is_its_activity(tmp_path):
+    frames = [videos.plain((40, 40, 40))] * 10 + [videos.plain((200, 200, 200))] * 10
+    clip = Clip(videos.write_video(tmp_path / "a.mp4", frames))
+    activity_T = measure_activity("video", clip, by_sound=False)
+    assert len(activity_T) == pytest.approx(200, abs=2)
+    assert activity_T.argmax() / ACTIVITY_HZ == pytest.approx(1.0, abs=0.03)
