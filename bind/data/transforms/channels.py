@@ -46,8 +46,9 @@ class ChannelsTransform:
 
     A patch covers the same time at every rate, and its coefficients the same frequencies, so that recordings of 25 Hz
     and of 200 Hz are taken without bringing them to one rate; only a rate whose patch has no whole number of samples
-    is brought to the next one that has. From a longer recording a random window is taken in training and the middle
-    one in evaluation. Augmentation happens in training only.
+    is brought to the next one that has. A span that rounding leaves one frame short ends with its last frame twice.
+    From a longer recording a random window is taken in training and the middle one in evaluation. Augmentation happens
+    in training only.
 
     Args:
         channels: names of those to take, as far as the recording has them; None: all.
@@ -154,7 +155,8 @@ class ChannelsTransform:
         rate_hz = num_in_patch / self.patch_seconds
         ratio = rate_ratio(rate_hz, recording.sample_rate_hz, recording.name)
         num_frames = num_in_patch * self.num_patches
-        if frames_at(ratio, recording.num_frames) < num_frames:
+        # Where a span begins and ends between frames, rounding may leave it one frame short of its length.
+        if frames_at(ratio, recording.num_frames + 1) < num_frames:
             raise ValueError(
                 f"{recording.name}: {recording.num_frames / recording.sample_rate_hz:g} s are shorter than the window "
                 f"of {self.window_seconds:g} s. Widen the span or lower window_seconds"
@@ -162,6 +164,7 @@ class ChannelsTransform:
         spare = max(0, recording.num_frames - frames_at(1 / ratio, num_frames))
         start = spare // 2 if rng is None else int(rng.integers(spare + 1))
         x_TC = read_resampled(recording, start, num_frames, ratio, edges="line")[:, columns]
+        x_TC = np.pad(x_TC, ((0, num_frames - len(x_TC)), (0, 0)), mode="edge")
         if not np.any(x_TC != x_TC[0]):
             raise ValueError(f"{recording.name}: every channel is constant. Was the sensor off? Drop this span")
         channels, units = (tuple(of[column] for column in columns) for of in (recording.channels, recording.units))

@@ -148,3 +148,11 @@ def test_options_that_cannot_be_are_refused(options, message):
 def test_recordings_that_cannot_be_taken_are_refused(recording, message):
     with pytest.raises(ValueError, match=message):
         ChannelsTransform()(recording, None)
+
+
+def test_a_span_that_rounding_leaves_one_frame_short_is_taken():
+    whole, short = motion(25.0, 2.0), motion(25.0, 1.96)
+    x, y = (ChannelsTransform()(recording, None)["coefficients"] for recording in (whole, short))
+    assert torch.equal(x[:, :-1], y[:, :-1])
+    with pytest.raises(ValueError, match="shorter than the window"):
+        ChannelsTransform()(motion(25.0, 1.92), None)
