@@ -48,7 +48,8 @@ def lacks_tiff_rows(tags: dict[int, Any], file: BinaryIO) -> bool:
     if compression == FAX_4:
         return _lacks_fax_4_rows(bits, width, num_rows)
     lines = LINE_END.split(bits)
-    return sum("1" in line and line != "1" for line in lines) < num_rows  # a bit alone says how its line is coded
+    num_held = sum(1 for line in lines if "1" in line and line != "1")  # a bit alone says how its line is coded
+    return num_held < num_rows
 
 
 def _lacks_fax_4_rows(bits: str, width: int, num_rows: int) -> bool:
