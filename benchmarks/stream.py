@@ -1,4 +1,4 @@
-"""What a stream costs: processor time per second of a sensor's samples, as they come: python benchmarks/stream.py RUN FILE
+"""What a stream costs: processor time per second of a sensor's samples: python benchmarks/stream.py RUN FILE
 
 One thread; samples come in pieces of half a second.
 """

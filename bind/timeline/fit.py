@@ -12,7 +12,7 @@ from bind.timeline.labeller import log_softmax, with_none
 from bind.timeline.labels import Labels
 from bind.timeline.none_of_these import NoneDetector, measure_cues
 from bind.timeline.parameters import Parameters, calibrated
-from bind.timeline.scores import Counts, count
+from bind.timeline.scores import SegmentCounts, count
 from bind.timeline.segments import NONE, Segment, SegmentBuilder
 from bind.timeline.smoothing import FixedLagSmoother, SmoothedSteps
 from bind.timeline.transitions import count_transitions
@@ -66,7 +66,7 @@ def fit_parameters(
         is_fitted=True,
     )
     known = [recording.with_labels(labels.names) for recording in recordings]
-    best, counts = base, Counts()
+    best, counts = base, SegmentCounts()
     for temperature in TEMPERATURES:
         candidate = replace(base, temperature=temperature)
         sums = _sum_counts(known, known, labels, candidate)
@@ -84,7 +84,7 @@ def _fit_none(
     recordings: Sequence[AnnotatedRecording],
     labels: Labels,
     without: Parameters,
-    counts: Counts,
+    counts: SegmentCounts,
     on_step: Callable[[], object],
 ) -> Parameters | None:
     detector = _fit_detector(recordings, labels)
@@ -106,7 +106,7 @@ def _fit_none(
     return _with_fitted_confidence(recordings, labels, best)
 
 
-def _mean_score(counts: Counts) -> float:
+def _mean_score(counts: SegmentCounts) -> float:
     return (counts.frame_accuracy + counts.segment_f1) / 2
 
 
@@ -135,9 +135,9 @@ def _sum_counts(
     references: Sequence[AnnotatedRecording],
     labels: Labels,
     parameters: Parameters,
-) -> Counts:
+) -> SegmentCounts:
     """How the time lines of recordings compare with the annotations of `references`."""
-    sums = Counts()
+    sums = SegmentCounts()
     for recording, reference in zip(recordings, references, strict=True):
         segments: list[Segment] = []
         for stretch in recording.stretches:

@@ -11,7 +11,7 @@ from bind.timeline.segments import Segment
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class SegmentCounts:
     """Sums over recordings, from which scores are made."""
 
     right_seconds: float = 0.0
@@ -20,8 +20,8 @@ class Counts:
     num_predicted: int = 0
     num_true: int = 0
 
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(
+    def __add__(self, other: SegmentCounts) -> SegmentCounts:
+        return SegmentCounts(
             self.right_seconds + other.right_seconds,
             self.known_seconds + other.known_seconds,
             self.matches + other.matches,
@@ -41,7 +41,7 @@ class Counts:
         return 2 * self.matches / total if total else float("nan")
 
 
-def count(predicted: Sequence[Segment], true: Sequence[Segment], *, min_iou: float = 0.5) -> Counts:
+def count(predicted: Sequence[Segment], true: Sequence[Segment], *, min_iou: float = 0.5) -> SegmentCounts:
     """Compare a time line with annotations that do not overlap.
 
     Time without an annotation is unknown: it counts nowhere, and predicted segments are cut to what is annotated. A
@@ -84,7 +84,7 @@ def count(predicted: Sequence[Segment], true: Sequence[Segment], *, min_iou: flo
         if best >= 0:
             free.remove(best)
             matches += 1
-    return Counts(right, known.total, matches, len(predicted), len(true))
+    return SegmentCounts(right, known.total, matches, len(predicted), len(true))
 
 
 class _Known:

@@ -20,7 +20,7 @@ from bind.report.cells import Cells
 from bind.report.terminal_table import print_cells
 from bind.runs.directory import as_list, open_run, owned_results
 from bind.studies.timeline.colours import clock_text, seconds_of_labels
-from bind.studies.timeline.measure import Scores, check_annotations, embed_annotated, measure
+from bind.studies.timeline.measure import TimelineScores, check_annotations, embed_annotated, measure
 from bind.studies.timeline.page import write_page
 from bind.studies.timeline.picture import plot_timeline
 from bind.timeline.fit import NUM_STEPS, fit_parameters
@@ -149,7 +149,7 @@ def measure_split(cfg: DictConfig, run_dir: Path, config: Mapping[str, Any], bin
     modality = possible[0] if cfg.modality is None else str(cfg.modality)
     require_modality(binder, modality, of_samples=False)
     labels = choose_and_embed_labels(cfg, config, binder, modality)
-    rows: dict[tuple[str, str], Scores] = {}
+    rows: dict[tuple[str, str], TimelineScores] = {}
     hop = window_hop(window_seconds_of(binder.transforms[modality], modality), cfg.hop_seconds)
     splits = dict.fromkeys(["val", cfg.split] if cfg.fit else [cfg.split])
     embedded = {
@@ -215,7 +215,7 @@ def timeline_cells(line: Timeline, title: str, facts: list[str]) -> Cells:
     return Cells(title, "; ".join(facts), ("label", "segments", "seconds", "confidence"), {"": rows})
 
 
-def score_cells(rows: Mapping[tuple[str, str], Scores], title: str) -> Cells:
+def score_cells(rows: Mapping[tuple[str, str], TimelineScores], title: str) -> Cells:
     """Scores by what may be answered and split."""
     cells: list[tuple[str, ...]] = [
         (

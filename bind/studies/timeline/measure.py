@@ -26,14 +26,14 @@ from bind.timeline.labeller import Labeller
 from bind.timeline.labels import Labels
 from bind.timeline.parameters import BLOCK_STEPS, Parameters
 from bind.timeline.recording import WindowedRecording, embed_blocks, open_windows
-from bind.timeline.scores import Counts, count, expected_calibration_error, overlaps
+from bind.timeline.scores import SegmentCounts, count, expected_calibration_error, overlaps
 from bind.timeline.segments import NONE, Segment
 from bind.timeline.windows import Block
 from bind.types import Clip, Modality
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
+class TimelineScores:
     """What time lines of annotated recordings reach.
 
     Attributes:
@@ -43,7 +43,7 @@ class Scores:
         none_auc: how well the probability of "none of these" tells time between annotations from labelled time.
     """
 
-    counts: Counts
+    counts: SegmentCounts
     calibration_error: float
     none_auc: float | None = None
 
@@ -145,9 +145,9 @@ def label_recording(recording: AnnotatedRecording, labels: Labels, parameters: P
     return labeller
 
 
-def measure(recordings: Sequence[AnnotatedRecording], labels: Labels, parameters: Parameters) -> Scores:
+def measure(recordings: Sequence[AnnotatedRecording], labels: Labels, parameters: Parameters) -> TimelineScores:
     """What the time lines of annotated recordings reach."""
-    counts = Counts()
+    counts = SegmentCounts()
     pieces = []
     for recording in recordings:
         segments = label_recording(recording, labels, parameters).segments
@@ -159,7 +159,9 @@ def measure(recordings: Sequence[AnnotatedRecording], labels: Labels, parameters
         raise ValueError(f"no annotation of the split has one of the labels {', '.join(labels.names)}")
     confidences, is_right, seconds = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
     calibration_error = expected_calibration_error(confidences, is_right, seconds)
-    return Scores(counts, calibration_error, _none_auc(recordings, labels, parameters) if parameters.has_none else None)
+    return TimelineScores(
+        counts, calibration_error, _none_auc(recordings, labels, parameters) if parameters.has_none else None
+    )
 
 
 def _none_auc(recordings: Sequence[AnnotatedRecording], labels: Labels, parameters: Parameters) -> float | None:
