@@ -227,6 +227,8 @@ SECTIONS: dict[str, tuple[Callable[[argparse.Namespace], list[Row]], int]] = {
     "ddp": (measure_ddp, 100),
 }
 """Name → what it measures, and its limit in seconds; together eight minutes."""
+WIDTH = 52
+"""Of what was measured, in the table."""
 CPU_PATIENCE = 5
 """Times the limits where there is no GPU: then it matters only that a section ends."""
 
@@ -252,10 +254,9 @@ def run_in_own_process(name: str, options: argparse.Namespace, limit_seconds: fl
     return [(what, value) for what, value in json.loads(out.splitlines()[-1])], ""
 
 
-def print_table(rows: Sequence[tuple[str, str, str]]) -> None:
-    width = max(len(what) for _, what, _ in rows)
-    for section, what, value in rows:
-        print(f"{section:8s} {what:{width}s} {value}")
+def print_rows(section: str, rows: Sequence[Row]) -> None:
+    for what, value in rows:
+        print(f"{section:8s} {what:{WIDTH}s} {value}", flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -272,17 +273,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(json.dumps(SECTIONS[options.only][0](options)))
         return 0
     is_gpu = options.device.type == "cuda"
-    started, rows, failed = time.perf_counter(), [], []
+    started, failed = time.perf_counter(), []
+    kind = torch.cuda.get_device_name() if is_gpu else "CPU"
+    print(f"{kind}, torch {torch.__version__}{', tiny sizes' if options.quick else ''}\n", flush=True)
     for name in options.sections:
         limit_seconds = SECTIONS[name][1] * (1 if is_gpu else CPU_PATIENCE)
         measured, failure = run_in_own_process(name, options, min(limit_seconds, options.limit_seconds))
-        rows += [(name, what, value) for what, value in measured]
+        print_rows(name, measured)  # at once: a machine that is lent for minutes may be taken away
         if failure:
             failed.append(name)
-            rows.append((name, "FAILED", failure))
-    print(f"{torch.cuda.get_device_name() if is_gpu else 'CPU'}, torch {torch.__version__}, ", end="")
-    print(f"{time.perf_counter() - started:.0f} s{', tiny sizes' if options.quick else ''}\n")
-    print_table(rows)
+            print_rows(name, [("FAILED", failure)])
+    print(f"\n{time.perf_counter() - started:.0f} s")
     if not is_gpu:
         print("\nTimes and rates are this CPU's. Memory, bf16 and compile need a GPU.")
     if failed:
