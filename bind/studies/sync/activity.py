@@ -90,5 +90,5 @@ def _video_activity(clip: Clip) -> np.ndarray:
                     change.append(float(np.abs(grey_HW - before).mean()))
                 before = grey_HW
         steps = (np.arange(int(video.seconds * ACTIVITY_HZ)) + 0.5) / ACTIVITY_HZ
-        activity_N: np.ndarray = np.interp(steps, times - 0.5 / FRAMES_PER_SECOND, np.array(change)).astype(np.float32)
-        return activity_N
+        change_T: np.ndarray = np.interp(steps, times - 0.5 / FRAMES_PER_SECOND, np.array(change)).astype(np.float32)
+        return change_T
