@@ -27,7 +27,7 @@ def floors_of(page: str) -> dict[str, int]:
 FLOORS = {**floors_of(PAGE.read_text()), "__main__": 10}
 ALLOWED_IN = {
     "hydra": ("commands", "runs", "studies", "training"),
-    "omegaconf": ("commands", "runs", "studies", "training"),
+    "omegaconf": ("commands", "runs", "serve.command", "studies", "training"),
     "lightning": ("data.datamodule", "training", "runs", "studies"),
     "transformers": ("anchors", "encoders.pretrained", "data.transforms.pretrained"),
     "tokenizers": ("anchors", "encoders.pretrained", "data.transforms.pretrained"),
@@ -41,6 +41,9 @@ ALLOWED_IN = {
     "onnxscript": ("share",),
     "executorch": ("share",),
     "ray": ("commands", "runs"),
+    "fastapi": ("serve",),
+    "starlette": ("serve",),
+    "uvicorn": ("serve",),
     "faiss": ("search",),
     "lancedb": ("search",),
     "pymilvus": ("search",),

@@ -86,6 +86,11 @@ COMMANDS = {
         "run=PATH imu=FILE labels=NAME out=FILE",
         "say from when to when a recording shows which label",
     ),
+    "serve": Command(
+        "bind.serve.command:serve",
+        "run=PATH [index=INDEX] [port=8080]",
+        "embed and search over HTTP, with a page to search on",
+    ),
     "cache": Command(
         "bind.commands.cache:cache",
         "[overrides as for train]",

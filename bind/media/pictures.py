@@ -122,6 +122,26 @@ def read_picture_size(path: Path) -> tuple[int, int]:
         return (height, width) if is_turned else (width, height)
 
 
+def require_few_pixels(clip: Clip, max_pixels: int) -> None:
+    """Raise ValueError, naming the file, where a picture has more pixels; nothing but its head is decoded.
+
+    Examples:
+        >>> import io
+        >>> from bind.types import PackedFile
+        >>> file = io.BytesIO()
+        >>> Image.new("L", (30, 20)).save(file, "PNG")
+        >>> require_few_pixels(Clip(PackedFile("a.png", file.getvalue())), 500)
+        Traceback (most recent call last):
+        ValueError: a.png: has 30 x 20 pixels, up to 500 are taken; scale it down
+    """
+    path = clip.path
+    with reading(path, "not readable as a picture"), Image.open(clip.file, formats=_available_formats()) as image:
+        if image.width * image.height > max_pixels:
+            raise ValueError(
+                f"{path}: has {image.width} x {image.height} pixels, up to {max_pixels:,} are taken; scale it down"
+            )
+
+
 @contextmanager
 def _decoder(clip: Clip) -> Iterator[ImageFile]:
     """A picture's file, not decoded yet; whatever goes wrong in the block is a ValueError that names it."""

@@ -10,6 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
@@ -274,6 +276,17 @@ class Index:
             for q, of_query in enumerate(self._search_pool(pool, queries, top, is_standardised=is_standardised)):
                 candidates[q] += of_query
         return [_ranked(of_query, top) for of_query in candidates]
+
+    def find_row(self, modality: Modality, key: str, number: int = 0) -> dict[str, Any] | None:
+        """What the index knows of one vector, None where it has none."""
+        for part in self.store.parts:
+            if part.part.modality == modality:
+                table = part.table
+                is_row = pc.and_(pc.equal(table.column("key"), key), pc.equal(table.column("number"), number))
+                rows = np.intersect1d(np.flatnonzero(is_row.to_numpy(zero_copy_only=False)), self.store.rows_of(part))
+                if len(rows):
+                    return dict(table.slice(int(rows[0]), 1).to_pylist()[0])
+        return None
 
     def refresh(self) -> None:
         """Take what other processes have added or deleted since."""

@@ -14,14 +14,14 @@ OPTIONS = (
 )  # fmt: skip
 
 
-def start(profile: Path) -> Any:
+def start(profile: Path, *, more: tuple[str, ...] = ()) -> Any:
     """A browser with a profile of its own that keeps what pages write to the console; skips where there is none."""
     selenium = pytest.importorskip("selenium.webdriver")
     if not (CHROMIUM and DRIVER):
         pytest.skip("chromium and chromedriver are not installed (Debian: chromium, chromium-driver)")
     options = selenium.ChromeOptions()
     options.binary_location = CHROMIUM
-    for option in (*OPTIONS, f"--user-data-dir={profile}"):
+    for option in (*OPTIONS, *more, f"--user-data-dir={profile}"):
         options.add_argument(option)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     return selenium.Chrome(options=options, service=selenium.ChromeService(DRIVER))
@@ -29,12 +29,17 @@ def start(profile: Path) -> Any:
 
 def look(browser: Any, path: Path, *, width: int = 1200, height: int = 900, dark: bool = False) -> None:
     """Open a file at a size and in a scheme of colours, with an empty console."""
+    look_at(browser, path.resolve().as_uri(), width=width, height=height, dark=dark)
+
+
+def look_at(browser: Any, address: str, *, width: int = 1200, height: int = 900, dark: bool = False) -> None:
+    """Open an address, as `look` opens a file."""
     size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
     scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
     browser.get_log("browser")
-    browser.get(path.resolve().as_uri())
+    browser.get(address)
 
 
 def contrast(a: tuple[int, ...], b: tuple[int, ...]) -> float:

@@ -166,7 +166,8 @@ document.querySelector("tbody").addEventListener("click", event => {
 });
 if (player) {
   const follow = () => {
-    go(data.start + player.currentTime, false);
+    const heard = data.start + player.currentTime;
+    if (Math.abs(heard - cursor) > 0.001) go(heard, false); // a player rounds where it is sent to
     if (!player.paused) requestAnimationFrame(follow);
   };
   player.addEventListener("play", follow);

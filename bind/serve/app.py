@@ -1,0 +1,174 @@
+"""The application: routes of the API, of Weaviate and of the page, behind one gate."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
+from starlette.exceptions import HTTPException
+
+from bind import __version__, report
+from bind.model.binder import Binder
+from bind.search.index import Index
+from bind.serve.batching import Batcher
+from bind.serve.bodies import (
+    EmbeddedItem,
+    EmbedRequest,
+    EmbedResponse,
+    SearchRequest,
+    SearchResponse,
+    body_of,
+    embed_request_of_form,
+    is_form,
+    read_body,
+    read_form,
+    search_request_of_form,
+)
+from bind.serve.embedding import embed_items
+from bind.serve.gate import Gate
+from bind.serve.limits import Limits, RefusedError
+from bind.serve.metrics import Metrics
+from bind.serve.searching import Searcher, public_hit
+from bind.serve.weaviate import weaviate_routes
+
+PAGE = Path(__file__).parent / "page"
+REPORT_PAGE = Path(report.__file__).parent / "page"
+PAGE_FILES = {
+    "/": (PAGE / "index.html", "text/html; charset=utf-8"),
+    "/page.js": (PAGE / "page.js", "text/javascript; charset=utf-8"),
+    "/page.css": (PAGE / "page.css", "text/css; charset=utf-8"),
+    "/media.js": (REPORT_PAGE / "media.js", "text/javascript; charset=utf-8"),
+    "/report.css": (REPORT_PAGE / "page.css", "text/css; charset=utf-8"),
+}
+PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' data: blob:; media-src data: blob:; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+"""The page asks no other host, and none shows it inside its own."""
+
+
+def create_app(
+    binder: Binder,
+    index: Index | None = None,
+    *,
+    limits: Limits | None = None,
+    token: str | None = None,
+    only_local: bool = True,
+) -> Gate:
+    """The service as an ASGI application.
+
+    Args:
+        binder: on the device where it embeds.
+        index: of this binder; None: it embeds and does not search.
+        limits: None: the defaults.
+        token: that clients have to send; None: anybody may ask.
+        only_local: answer to names of this machine alone.
+
+    Raises:
+        ValueError: for an index of another binder.
+    """
+    limits, metrics = limits or Limits(), Metrics()
+    if index is not None:
+        index.use_binder(binder)
+    batcher, searcher = Batcher(binder, limits, metrics), Searcher(index, limits)
+    metrics.num_waiting = lambda: batcher.num_waiting
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        batcher.start()
+        yield
+        await batcher.stop()
+        searcher.stop()
+
+    app = FastAPI(title="bind", version=__version__, lifespan=lifespan, summary="Embed and search across modalities")
+    about = {"version": __version__, "modalities": list(binder.modalities), "dim": binder.dim}
+    about |= {"anchor": binder.anchor.name, "limits": asdict(limits)}
+    app.include_router(weaviate_routes(batcher, lambda: {**about, "index": searcher.describe()}))
+    _add_error_handlers(app)
+    _add_page(app)
+
+    @app.get("/healthz", tags=["service"])
+    async def healthz() -> dict[str, str]:
+        """Whether the service is there."""
+        return {"status": "ok"}
+
+    @app.get("/metrics", tags=["service"], response_class=PlainTextResponse)
+    async def prometheus() -> PlainTextResponse:
+        """Metrics as Prometheus reads them."""
+        return PlainTextResponse(metrics.text(), media_type="text/plain; version=0.0.4")
+
+    @app.post("/embed", tags=["binder"], openapi_extra=body_of(EmbedRequest, EMBED_FORM))
+    async def embed(request: Request) -> EmbedResponse:
+        """Unit vectors of texts and files; an item that can't be embedded has an error, and spoils no other."""
+        if is_form(request):
+            wanted = embed_request_of_form(await read_form(request, limits))
+        else:
+            wanted = await read_body(request, EmbedRequest)
+        outcomes = await embed_items(batcher, wanted.items)
+        items = [
+            EmbeddedItem(modality=item.modality[:60], error=str(outcome))
+            if isinstance(outcome, ValueError)
+            else EmbeddedItem(modality=item.modality, vector=outcome.tolist())
+            for item, outcome in zip(wanted.items, outcomes, strict=True)
+        ]
+        return EmbedResponse(dim=binder.dim, items=items)
+
+    @app.post("/search", tags=["index"], openapi_extra=body_of(SearchRequest, SEARCH_FORM))
+    async def search(request: Request) -> SearchResponse:
+        """What is nearest to words, files, or several of them, in the index."""
+        if is_form(request):
+            wanted = search_request_of_form(await read_form(request, limits))
+        else:
+            wanted = await read_body(request, SearchRequest)
+        hits, num_vectors = await searcher.search(batcher, wanted)
+        return SearchResponse(hits=[dict(public_hit(hit)) for hit in hits], num_vectors=num_vectors)
+
+    @app.get("/media", tags=["index"])
+    async def media(modality: str, key: str, number: int = 0) -> dict[str, Any]:
+        """A sample of the index, small: a picture, a sound, a trace or a text."""
+        return await searcher.media(batcher, modality, key, number)
+
+    return Gate(app, limits, metrics, token=token, only_local=only_local)
+
+
+EMBED_FORM = {"description": "a field per item, called after its modality: a text, or a file"}
+SEARCH_FORM = {"description": "a field per modality of the query, and the options by their names, lists as JSON"}
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    """Errors are JSON with one key, `error`, as Weaviate reads them."""
+
+    @app.exception_handler(RefusedError)
+    async def refused(request: Request, error: RefusedError) -> JSONResponse:
+        return JSONResponse({"error": error.message}, error.status)
+
+    @app.exception_handler(ValueError)
+    async def wrong(request: Request, error: ValueError) -> JSONResponse:
+        return JSONResponse({"error": str(error)}, 422)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        return JSONResponse({"error": f"{first['loc'][-1]}: {first['msg']}"}, 422)
+
+    @app.exception_handler(HTTPException)
+    async def known(request: Request, error: HTTPException) -> JSONResponse:
+        return JSONResponse({"error": f"{request.method} {request.url.path}: {error.detail}"}, error.status_code)
+
+
+def _add_page(app: FastAPI) -> None:
+    async def send(request: Request) -> FileResponse:
+        path, kind = PAGE_FILES[request.url.path]
+        return FileResponse(path, media_type=kind, headers=PAGE_HEADERS)
+
+    for route in PAGE_FILES:
+        app.add_route(route, send, include_in_schema=False)

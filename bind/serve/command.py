@@ -1,0 +1,84 @@
+"""The service as a command: `bindspace serve run=PATH index=INDEX`."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from bind.evaluation.embed import best_device
+from bind.model.binder import Binder
+from bind.runs.directory import as_list, open_run, run_or_binder
+from bind.search.index import Index
+from bind.serve.limits import Limits
+
+DRAIN_SECONDS = 30
+LOCAL_ADDRESSES = ("127.0.0.1", "::1", "localhost")
+
+
+def serve(cfg: DictConfig) -> None:
+    """Serve a binder, and an index of it, until a signal comes; requests that are being served then are answered.
+
+    Raises:
+        ValueError: for a binder, an index, a port or limits that can't be used, or where the extra is missing.
+    """
+    try:
+        import uvicorn
+
+        from bind.serve.app import create_app
+        from bind.serve.server import Server, open_socket
+    except ImportError as error:
+        raise ValueError(f'bindspace serve needs {error.name}: pip install "bindspace[serve]"') from error
+    if not isinstance(cfg.port, int) or not 0 <= cfg.port < 2**16:
+        raise ValueError(f"port={cfg.port}: give a number from 1 to 65535")
+    host, token = str(cfg.host), None if cfg.token is None else str(cfg.token)
+    if token is not None and (len(token) < 8 or not token.isascii() or not token.isprintable()):
+        raise ValueError("token=: give at least 8 letters, digits or signs of ASCII")
+    limits = read_limits(OmegaConf.to_container(cfg.limits, resolve=True))
+    opened = open_socket(host, cfg.port)  # before what takes long
+    with opened:
+        index = None
+        if cfg.index is not None:
+            index = Index.open(Path(cfg.index), trust=as_list(cfg.trust), approximate=cfg.approximate)
+        if cfg.run is None and cfg.binder is None and index is not None:
+            binder = index.binder
+        else:
+            place = cfg.binder if run_or_binder(cfg) == "binder" else open_run(cfg.run)[0]
+            binder = Binder.load(place, trust=as_list(cfg.trust))
+        binder.to(best_device())
+        is_local = host in LOCAL_ADDRESSES
+        app = create_app(binder, index, limits=limits, token=token, only_local=is_local)
+        config = uvicorn.Config(
+            app,
+            host=host,
+            port=cfg.port,
+            log_level="warning",
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+            timeout_keep_alive=5,
+            server_header=False,
+        )
+        server = Server(config, f"#token={token}" if token else "")
+        if not is_local and token is None:
+            print(f"warning: whoever reaches {host}:{cfg.port} may use this service; token=… asks for a token")
+        for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises it again at its end, which is no error
+            signal.signal(number, lambda *_: None)
+        server.run([opened])
+    print("all requests are answered", flush=True)
+
+
+def read_limits(values: Any) -> Limits:
+    """The limits of a config.
+
+    Raises:
+        ValueError: for a limit that there is not, or that is no number above 0.
+    """
+    kinds = {name: type(getattr(Limits(), name)) for name in Limits.__dataclass_fields__}
+    for name, value in values.items():
+        if name not in kinds:
+            raise ValueError(f"limits.{name}: there is no such limit; there are {', '.join(kinds)}")
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or (kinds[name] is int and value != int(value)):
+            raise ValueError(f"limits.{name}={value}: give a number above 0")
+    return Limits(**{name: kinds[name](value) for name, value in values.items()})
