@@ -42,8 +42,8 @@ class VideoTower(AnchorTower):
         architecture: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(num_channels=3, sides=(size_px, size_px), tower=tower, architecture=architecture)
-        layers = [layer for layer in self.layers() if isinstance(layer, CLIPEncoderLayer)]
-        if len(layers) < len(list(self.layers())):
+        layers: list[Any] = list(self.layers())
+        if not all(isinstance(layer, CLIPEncoderLayer) for layer in layers):
             raise ValueError(
                 f"attention in time goes between layers of CLIP's tower, and this is a {type(self.trunk).__name__}: "
                 "choose anchor=clip, or encoder/video=video"
@@ -96,7 +96,6 @@ class TimedLayer(CLIPEncoderLayer):
         if num_frames > 1:  # as in LanguageBind
             x_BTLW = x_BTLW + self.temporal_embedding[:, :, None]
         x_MTW = x_BTLW.transpose(1, 2).flatten(0, 1)
-        attended_MTW: Tensor
-        attended_MTW, _ = self.temporal_attn(self.temporal_layer_norm1(x_MTW), attention_mask=None)
+        attended_MTW: Tensor = self.temporal_attn(self.temporal_layer_norm1(x_MTW), attention_mask=None)[0]
         x_MTW = x_MTW + attended_MTW
         return x_MTW.view(-1, num_tokens, num_frames, width).transpose(1, 2).reshape(num_rows, num_tokens, width)
