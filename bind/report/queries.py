@@ -62,11 +62,16 @@ def read_queries(path: Path) -> tuple[str, dict[str, QueryResults]]:
         tasks = {}
         for task, about in facts["tasks"].items():
             rows = np.flatnonzero(columns["task"] == task)
+            clusters_Q = columns["cluster"][rows]
+            if not len(rows):
+                raise ValueError(f"it has no queries of {task}")
+            if clusters_Q.dtype.kind not in "iu" or clusters_Q.min(initial=0) < 0:
+                raise ValueError("its clusters are no numbers of clusters")
             tasks[task] = QueryResults(
                 title=about["title"],
                 keys=columns["key"][rows].tolist(),
                 values_Q=columns["value"][rows],
-                clusters_Q=columns["cluster"][rows],
+                clusters_Q=clusters_Q,
                 per_query={names.get(name, name): columns[name][rows] for name in figures},
                 resampled=about["resampled"],
                 pool=(about["pool"][0], about["pool"][1]),

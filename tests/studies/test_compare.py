@@ -210,3 +210,20 @@ def test_refuses_what_it_cannot_do(tmp_path, arguments, message):
     a = run(tmp_path / "a", {"x_to_y": results(0.5)})
     with pytest.raises(ValueError, match=message):
         main([str(a), str(a), *arguments])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda r: replace(r, clusters_Q=r.clusters_Q + 0.5), "its clusters are no numbers of clusters"),
+        (lambda r: replace(r, clusters_Q=r.clusters_Q - 1), "its clusters are no numbers of clusters"),
+        (
+            lambda r: replace(r, keys=[], values_Q=r.values_Q[:0], clusters_Q=r.clusters_Q[:0], per_query={}),
+            "it has no queries of a_to_b",
+        ),
+    ],
+)
+def test_results_that_can_not_be_are_refused_by_name(tmp_path, change, message):
+    folder = run(tmp_path / "a", {"a_to_b": change(results(0.5))})
+    with pytest.raises(ValueError, match=rf"queries\.parquet: .*{message}"):
+        compare_runs(folder, folder)
