@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 from support import cache_cases, tiny
 
 from bind.cache.build import build_cache
+from bind.cache.lookup import hash_keys
 from bind.cache.store import CacheFolder, Origin
 from bind.data.sources.shards.tar_index import MEMBER_TYPES, TarIndex
 from bind.files.checksums import TRAILER_BYTES
 from bind.model.binder import Binder
 from bind.model.description import CONFIG_NAME, WEIGHTS_NAME, read_description
 from bind.training.checkpoints import read_checkpoint
+from bind.types import Sample
 
 places = st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 7))
 FLIPS = settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -53,7 +55,7 @@ def write_cache(root):
     with folder.open_for_writing(1):
         for number, size in enumerate(folder.sizes):
             folder.write_part(number, np.ones(size, np.int32), rng.normal(size=(size, 1, 6)).astype(np.float16))
-        folder.finish(KEYS)
+        folder.finish(hash_keys([Sample(key, "train", {}) for key in KEYS]))
     return folder
 
 
@@ -92,7 +94,7 @@ def test_counts_are_compared_before_they_become_the_index(cache, tmp_path):
     counts = folder.path / "part-00001.counts.npy"
     counts.write_bytes(flip(counts.read_bytes(), (0.8, 3)))
     with pytest.raises(ValueError, match=r"part-00001\.counts\.npy is damaged"):
-        folder.finish(KEYS)
+        folder.finish(hash_keys([Sample(key, "train", {}) for key in KEYS]))
 
 
 def test_a_cache_without_checksums_loads(cache, tmp_path):

@@ -7,9 +7,11 @@ import re
 import numpy as np
 import pytest
 
+from bind.cache.lookup import hash_keys
 from bind.cache.store import CacheFolder, Origin
 from bind.commands.cached import entries_in
 from bind.commands.cli import main
+from bind.types import Sample
 
 FINGERPRINTS = {"one": "1" * 32, "two": "2" * 32}
 
@@ -28,7 +30,7 @@ def cache(tmp_path, monkeypatch):
         folder = CacheFolder(root, made_of)
         with folder.open_for_writing(100):
             folder.write_part(0, np.array([1, 1]), np.zeros((2, 1, 4)))
-            folder.finish(["a", "b"])
+            folder.finish(hash_keys([Sample(key, "train", {}) for key in "ab"]))
         os.utime(folder.path / "about.json", (86400 * (20_000 + days),) * 2)
     return root
 
