@@ -56,7 +56,9 @@ def test_the_run_directory_is_complete(toy_run):
 
 def test_metrics_hold_what_others_rely_on(toy_run):
     metrics = metrics_of(toy_run)
-    assert set(metrics) == {"split", "anchor", "retrieval", "zero_shot", "summary", "space", "leakage", "seconds"}
+    parts = {"split", "anchor", "retrieval", "zero_shot", "summary", "space", "leakage", "seconds", "hardware"}
+    assert set(metrics) == parts
+    assert metrics["hardware"]["processes"] == 1
     assert metrics["split"] == "test"
     assert set(metrics["anchor"]) == {"name", "fingerprint"}
     assert metrics["anchor"]["name"] == "toy"
@@ -99,6 +101,7 @@ def test_evaluating_again_gives_the_same_figures_anywhere(toy_run, tmp_path, mon
     again = metrics_of(moved)["seconds"]
     assert {name: again[name] for name in kept} == {name: seconds[name] for name in kept}
     assert again["total"] >= again["fit"] + again["evaluate"] - 0.1
+    assert metrics_of(moved)["hardware"] == metrics_of(toy_run)["hardware"]
 
 
 def test_another_split_stands_beside_the_held_out_one(recorded_run, tmp_path, capsys, no_pictures):

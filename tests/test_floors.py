@@ -40,6 +40,8 @@ ALLOWED_IN = {
     "onnxruntime": ("share",),
     "onnxscript": ("share",),
     "executorch": ("share",),
+    "sentence_transformers": ("share",),
+    "mteb": ("share",),
     "ray": ("commands", "runs"),
     "fastapi": ("serve",),
     "starlette": ("serve",),

@@ -70,6 +70,11 @@ COMMANDS = {
         "run=PATH to=onnx out=FOLDER [int8=true]",
         "write encoders for onnxruntime, ExecuTorch or torch alone",
     ),
+    "share": Command(
+        "bind.commands.share:share",
+        "run=PATH out=FOLDER [repo=ORG/NAME] [push=true]",
+        "write a binder for others, with a model card, and to the hub",
+    ),
     "index": Command(
         "bind.commands.index:index",
         "run=PATH manifest=FILE|files=PATTERN out=INDEX",

@@ -20,7 +20,9 @@ from bind.model.binder import Binder
 from bind.types import Embeddings, Pair, Source
 
 KINDS: dict[str, Kind] = {"split": str, "retrieval": dict}
-OPTIONAL_KINDS: dict[str, Kind] = {"anchor": dict, "zero_shot": dict, "summary": dict, "space": dict, "seconds": dict}
+OPTIONAL_KINDS: dict[str, Kind] = dict.fromkeys(
+    ("anchor", "zero_shot", "summary", "space", "leakage", "seconds", "hardware"), dict
+)
 
 
 def read_metrics(path: Path) -> dict[str, Any]:

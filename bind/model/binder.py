@@ -6,6 +6,7 @@ import difflib
 import functools
 import inspect
 import json
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ from bind.model.description import (
     read_description,
 )
 from bind.model.encoder_and_head import build_encoder_and_head
+from bind.model.hub import describe_binder, push_folder
 from bind.model.saved_files import locate, read_weights
 from bind.model.summary import summarise
 from bind.model.trunks import share_trunks
@@ -363,6 +365,30 @@ class Binder(nn.Module):
             save_adapter(self.encoders[modality], folder / ADAPTERS_FOLDER / modality)
         described = describe_with_anchor(self._saved_config(), self.anchor, folder)
         write_text(folder / CONFIG_NAME, json.dumps(described, indent=2) + "\n")
+
+    def push_to_hub(
+        self, repo: str, *, private: bool | None = None, message: str = "Upload a binder", token: str | None = None
+    ) -> str:
+        """Save into a repository of the hub, from which `Binder.load(repo)` loads it; `bindspace share` adds figures.
+
+        A card that is there stays, and there is a short one where there is none.
+
+        Args:
+            repo: ORG/NAME, made where it is not there.
+            private: whether a repository that is made is private; None: as the organisation has it.
+            message: of the commit.
+            token: of an account that may write there; None: the one that `hf auth login` or `HF_TOKEN` has set.
+
+        Returns:
+            The repository's address.
+
+        Raises:
+            ValueError: where `repo` is no such name, or the hub refuses or can't be reached.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            self.write_into(Path(folder))
+            card = describe_binder(repo, self.anchor.name, list(self.encoders))
+            return push_folder(Path(folder), repo, private=private, message=message, token=token, card_if_none=card)
 
     def _saved_config(self) -> dict[str, Any]:
         """The config, in which parts that were made of files are described without them."""

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ def evaluate_run(
     *,
     trust: Sequence[str] = (),
     weights: Path | None = None,
+    hardware: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Figures of a split into `metrics.json`, plots and `report.html`; the tables and the directory to the terminal.
 
@@ -52,6 +53,7 @@ def evaluate_run(
         watch: the clock of the job; what it has measured stands in `metrics.json` as `seconds`.
         trust: packages besides bind whose classes the configs of earlier runs may name.
         weights: where the binder lies whose run this folder is not; None: it was trained in `run_dir`.
+        hardware: what the training ran on, where that is known; stands in `metrics.json`.
 
     Returns:
         What `metrics.json` holds.
@@ -63,6 +65,8 @@ def evaluate_run(
         split = embed_split(parts.datamodule, parts.binder, split_name)
         metrics, queries = figures_of(parts, weights or run_dir, split, split_name, trust=trust)
     metrics["seconds"] = watch.seconds()
+    if hardware:
+        metrics["hardware"] = dict(hardware)
     # The split a run was made for has the plain names; others and other tables stand beside it.
     suffix = suffix_of(split_name, parts.config)
     if not parts.is_own_data:

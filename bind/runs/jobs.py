@@ -27,6 +27,7 @@ from bind.report.terminal_table import print_cells
 from bind.runs.captions import warn_of_cut_captions
 from bind.runs.directory import open_run, owned_results, owned_run_dir, prepare_run_dir, run_or_binder, suffix_of
 from bind.runs.evaluation import evaluate_run
+from bind.runs.hardware import describe_hardware
 from bind.runs.other_table import load_with_table, table_name
 from bind.runs.ownership import marked
 from bind.runs.parts import Parts
@@ -188,7 +189,8 @@ def finish(training: Training, watch: Stopwatch) -> float:
         split = parts.config["evaluation"]["split"]
         trained = replace(parts, binder=module.binder)
         with evaluation_failure_hint(run_dir, split):
-            evaluate_run(trained, run_dir, split, watch)
+            hardware = describe_hardware(training.device, training.trainer.world_size)
+            evaluate_run(trained, run_dir, split, watch, hardware=hardware)
     return score
 
 
@@ -262,7 +264,9 @@ def evaluate_again(
         warn_of_cut_captions(parts.datamodule, [split_name])
         main_file = run_dir / "metrics.json"
         earlier: dict[str, float] = {}
+        hardware: Mapping[str, Any] | None = None
         if not suffix and main_file.is_file():  # this takes the place of its evaluation
-            seconds = read_metrics(main_file).get("seconds", {})
+            metrics = read_metrics(main_file)
+            seconds, hardware = metrics.get("seconds", {}), metrics.get("hardware")
             earlier = {name: took for name, took in seconds.items() if name not in ("evaluate", "total")}
-        return evaluate_run(parts, run_dir, split_name, Stopwatch(earlier), trust=trust)
+        return evaluate_run(parts, run_dir, split_name, Stopwatch(earlier), trust=trust, hardware=hardware)

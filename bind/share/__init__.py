@@ -1,1 +1,1 @@
-"""A binder for others: its encoders for other runtimes."""
+"""A binder for others: its model card, its figures for the hub, its encoders for other runtimes."""

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
-RATES_AND_UNITS = ("sample_rate_hz", "window_seconds", "channels", "units", "num_clips", "size", "num_frames")
+from bind.model.binder import Binder
+from bind.types import Modality
+
+RATES_AND_UNITS = (
+    "sample_rate_hz",
+    "window_seconds",
+    "channels",
+    "units",
+    "num_clips",
+    "size_px",
+    "num_frames",
+    "clip_seconds",
+)
 """Options of transforms that whoever feeds a file has to know."""
 
 
@@ -33,8 +46,7 @@ largest product.
 
 def _describe_encoder(modality: str, entry: Mapping[str, Any]) -> str:
     inputs = "\n".join(f"- `{x['name']}`: {x['dtype']}, {_shape(x['shape'])}" for x in entry["inputs"])
-    facts = {name: entry["transform"][name] for name in RATES_AND_UNITS if entry["transform"].get(name) is not None}
-    units = "\n".join(f"- {name}: {_plain(value)}" for name, value in facts.items())
+    units = "\n".join(f"- {line}" for line in rates_and_units(entry["transform"]))
     check = entry["check"]
     lines = [
         f"largest difference {check['max_difference']:.1e} over {check['rows']} rows, by {check['runtime']}",
@@ -66,3 +78,26 @@ def _shape(shape: list[int | str]) -> str:
 
 def _plain(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def rates_and_units(transform: Mapping[str, Any]) -> list[str]:
+    """Lines such as `sample_rate_hz: 8000`, of what `describe_transform` says."""
+    known = {name: transform[name] for name in RATES_AND_UNITS if transform.get(name) is not None}
+    return [f"{name}: {_plain(value)}" for name, value in known.items()]
+
+
+def describe_transform(binder: Binder, modality: Modality) -> dict[str, Any]:
+    """The class of a transform and all its options (rates, units, channels, windows), plain values only."""
+    transform = binder.transforms[modality]
+    kind = type(transform)
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(kind.__init__).parameters.items()
+        if parameter.default is not inspect.Parameter.empty
+    }
+    own = ((binder.config or {}).get("transform") or {}).get(modality) or {}
+    options = defaults | {name: value for name, value in own.items() if name != "_target_"}
+    return {
+        "class": f"{kind.__module__}.{kind.__qualname__}",
+        **{name: list(value) if isinstance(value, tuple) else value for name, value in options.items()},
+    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import io
 import json
 import zipfile
@@ -22,7 +21,7 @@ from bind.files.writing import open_folder_atomically, remove_failed_start, writ
 from bind.model.binder import Binder
 from bind.model.clips import average_clips
 from bind.share import as_executorch, as_onnx, as_torch
-from bind.share.card import describe_folder
+from bind.share.card import describe_folder, describe_transform
 from bind.share.graph import EncoderGraph, ExportedEncoder, shortened, takes_any_length
 from bind.types import Modality
 
@@ -147,7 +146,7 @@ def _export(
             for name, x in examples.inputs.items()
         ],
         "output": {"name": "z", "shape": ["batch", binder.dim]},
-        "transform": _transform_facts(binder, modality),
+        "transform": describe_transform(binder, modality),
         "parameters": sum(p.numel() for p in graph.parameters()),
         "megabytes": round(file.stat().st_size / 1e6, 3),
         "check": {"runtime": form.runtime(), "rows": examples.num_rows, **check},
@@ -225,23 +224,6 @@ def _named_axes(x: Tensor, any_length: bool, form: ModuleType) -> list[int | str
     if form is as_executorch:
         return [1, *x.shape[1:]]
     return ["batch", *x.shape[1:-1], *(["time"] if any_length else x.shape[-1:] if x.ndim > 1 else [])]
-
-
-def _transform_facts(binder: Binder, modality: Modality) -> dict[str, Any]:
-    """The class of a transform and all its options (rates, units, channels, windows), plain values only."""
-    transform = binder.transforms[modality]
-    kind = type(transform)
-    defaults = {
-        name: parameter.default
-        for name, parameter in inspect.signature(kind.__init__).parameters.items()
-        if parameter.default is not inspect.Parameter.empty
-    }
-    own = ((binder.config or {}).get("transform") or {}).get(modality) or {}
-    options = defaults | {name: value for name, value in own.items() if name != "_target_"}
-    return {
-        "class": f"{kind.__module__}.{kind.__qualname__}",
-        **{name: list(value) if isinstance(value, tuple) else value for name, value in options.items()},
-    }
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

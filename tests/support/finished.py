@@ -12,7 +12,7 @@ def metrics_of(run_dir, name="metrics.json"):
 
 
 def figures_of(run_dir, name="metrics.json"):
-    return {key: value for key, value in metrics_of(run_dir, name).items() if key != "seconds"}
+    return {key: value for key, value in metrics_of(run_dir, name).items() if key not in ("seconds", "hardware")}
 
 
 def weights_of(checkpoint):
