@@ -75,6 +75,11 @@ COMMANDS = {
         "run=PATH out=FOLDER [repo=ORG/NAME] [push=true]",
         "write a binder for others, with a model card, and to the hub",
     ),
+    "mteb": Command(
+        "bind.commands.mteb:mteb",
+        "run=PATH tasks=[TASK,...]",
+        "measure a binder by MTEB's tasks",
+    ),
     "index": Command(
         "bind.commands.index:index",
         "run=PATH manifest=FILE|files=PATTERN out=INDEX",
