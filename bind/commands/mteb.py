@@ -38,7 +38,7 @@ def mteb(cfg: DictConfig) -> None:
     metrics = {task.metadata.name: task.metadata.main_score for task in tasks}
     out = Path(cfg.out) if cfg.out is not None else Path(place) / "mteb.json"
     write_text(out, json.dumps({"model": name, "tasks": scores}, indent=2) + "\n")
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (task, split, metrics[task], format_score(of_subset["main_score"], digits=5))
         for task, of_task in scores.items()
         for split, subsets in of_task.items()

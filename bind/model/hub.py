@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from bind.files.writing import write_text
 from bind.model.description import HUB_ID
@@ -37,11 +38,11 @@ def push_folder(
     Raises:
         ValueError: where `repo` is no such name, or the hub refuses or can't be reached.
     """
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, utils
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
-    from huggingface_hub.utils import httpx  # of its version
 
     require_repository_name(repo)
+    transport: Any = utils  # it names httpx, of its own version, without exporting it
     api = HfApi(token=token)
     try:
         url = api.create_repo(repo, private=private, exist_ok=True)
@@ -50,7 +51,7 @@ def push_folder(
         api.upload_folder(repo_id=repo, folder_path=folder, commit_message=message)
     except LocalTokenNotFoundError as error:
         raise ValueError(f"{repo}: the hub needs a token that may write there: hf auth login, or HF_TOKEN") from error
-    except (HfHubHTTPError, httpx.HTTPError, OSError, RuntimeError) as error:
+    except (HfHubHTTPError, transport.httpx.HTTPError, OSError, RuntimeError) as error:
         reason = " ".join(f"{error} {error.__cause__ or ''}".split())
         raise ValueError(
             f"{repo}: the hub did not take it ({reason}): may the token write there (hf auth whoami)? Then push again"

@@ -99,8 +99,9 @@ def evaluate_tasks(binder: Binder, tasks: Sequence[Any], *, name: str, batch_siz
     """
     import mteb
 
+    model: Any = BinderEncoder(binder, name)
     results = mteb.evaluate(
-        BinderEncoder(binder, name),
+        model,
         list(tasks),
         cache=None,
         encode_kwargs={"batch_size": batch_size},

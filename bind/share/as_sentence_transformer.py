@@ -35,7 +35,7 @@ class BinderModule(InputModule):  # type: ignore[misc, unused-ignore]
     forward_kwargs = {"modality"}  # noqa: RUF012 - as the base class has it
 
     def __init__(self, binder: Binder) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call, unused-ignore]
         self.binder = binder
 
     @property
@@ -85,7 +85,7 @@ class BinderModule(InputModule):  # type: ignore[misc, unused-ignore]
         self.binder.write_into(Path(output_path))
 
     @classmethod
-    def load(
+    def load(  # type: ignore[override, unused-ignore]
         cls,
         model_name_or_path: str,
         subfolder: str = "",

@@ -87,8 +87,8 @@ def card_metadata(facts: RunFacts) -> ModelCardData:
 
 def eval_results_yaml(facts: RunFacts) -> str | None:
     """The text of `.eval_results/bindspace.yaml`; None where the data have no name on the hub, which it needs."""
+    import yaml
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
-    from huggingface_hub.utils import yaml_dump
 
     if facts.dataset is None:
         return None
@@ -101,4 +101,6 @@ def eval_results_yaml(facts: RunFacts) -> str | None:
         )
         for figure in _figures(facts)
     ]
-    return str(yaml_dump(eval_result_entries_to_yaml(entries))) if entries else None
+    return (
+        yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False, allow_unicode=True) if entries else None
+    )

@@ -55,7 +55,7 @@ def _summary(facts: RunFacts) -> str:
     if names[0]:
         text += f" Trained together: {names[0]}."
     if names[1]:
-        text += f" Never trained together, and compared through the space alone: {names[1]}."
+        text += f" Emergent, never trained together and compared through the space alone: {names[1]}."
     return text
 
 

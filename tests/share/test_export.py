@@ -12,6 +12,7 @@ from bind.data.transforms.audio import AudioTransform
 from bind.evaluation.label_sets import LabelSet
 from bind.model.binder import Binder
 from bind.share import as_onnx, export
+from bind.share.card import describe_transform
 from bind.share.export import Examples, export_encoders
 from bind.share.graph import EncoderGraph, takes_any_length
 
@@ -214,6 +215,6 @@ def test_a_missing_extra_is_named(monkeypatch):
 
 
 def test_an_option_of_the_transform_is_its_default_or_the_runs(binder):
-    facts = export._transform_facts(binder, "audio")
+    facts = describe_transform(binder, "audio")
     assert facts["class"].endswith(AudioTransform.__name__)
     assert (facts["sample_rate_hz"], facts["num_clips"]) == (8000, 1)
