@@ -1,9 +1,9 @@
 """Whether a change of the code changed any number. python benchmarks/same_numbers.py [REVISION]
 
 Runs `debug=tiny` and 50 steps of the default job with the code of REVISION (in a worktree of its own; HEAD by default)
-and with that of the working tree, and compares bit for bit: metrics.json but for its seconds, logs/metrics.csv (but
-for validations at steps where REVISION has none) and the binder's weights. Then both load the binder
-of REVISION and have to get the same vectors of the same files.
+and with that of the working tree, and compares bit for bit: metrics.json but for its seconds and
+hardware, logs/metrics.csv (but for validations at steps where REVISION has none) and the binder's weights. Then both
+load the binder of REVISION and have to get the same vectors of the same files.
 Exit status 1 where anything differs.
 """
 
@@ -69,7 +69,7 @@ def train(code: Path, overrides: list[str], run_dir: Path) -> Path:
 
 def metrics_of(run_dir: Path) -> dict[str, Any]:
     metrics = json.loads((run_dir / "metrics.json").read_text())
-    return {name: value for name, value in metrics.items() if name != "seconds"}
+    return {name: value for name, value in metrics.items() if name not in ("seconds", "hardware")}
 
 
 def log_of(run_dir: Path) -> list[dict[str, str]]:
