@@ -200,6 +200,7 @@ def published_stamps(folder):
 GENERATED = {
     "digits": (published_digits, "data/digits"),
     "hapt": (published_motion, "data/hapt"),
+    "hapt_channels": (published_motion, "data/hapt"),
     "hapt_continuous": (published_motion, "data/hapt", "--continuous"),
     "tuxpaint": (published_stamps, "data/tuxpaint"),
 }

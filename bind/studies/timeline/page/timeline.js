@@ -130,10 +130,14 @@ function drawPanel(pen, panel, top, faint, rule) {
   pen.restore();
 }
 
+let isSent = false; // the player is where the cursor is, or at its own end
 function go(seconds, seek = true) {
   cursor = Math.min(Math.max(seconds, data.start), data.end);
   here.textContent = describe(cursor);
-  if (seek && player) player.currentTime = cursor - data.start;
+  if (seek && player) {
+    isSent = true;
+    player.currentTime = cursor - data.start;
+  }
   if (cursor < from || cursor > to) show(cursor - (to - from) / 5, cursor + (to - from) * 4 / 5);
   const now = segmentAt(cursor);
   rows.forEach((row, place) => row.classList.toggle("now", place === now));
@@ -166,12 +170,14 @@ document.querySelector("tbody").addEventListener("click", event => {
 });
 if (player) {
   const follow = () => {
-    const heard = data.start + player.currentTime;
-    if (Math.abs(heard - cursor) > 0.001) go(heard, false); // a player rounds where it is sent to
+    go(data.start + player.currentTime, false);
     if (!player.paused) requestAnimationFrame(follow);
   };
   player.addEventListener("play", follow);
-  player.addEventListener("seeked", follow);
+  player.addEventListener("seeked", () => {
+    if (!isSent) follow();
+    isSent = false;
+  });
 }
 addEventListener("resize", draw);
 draw();
