@@ -130,14 +130,10 @@ function drawPanel(pen, panel, top, faint, rule) {
   pen.restore();
 }
 
-let isSent = false; // the player is where the cursor is, or at its own end
 function go(seconds, seek = true) {
   cursor = Math.min(Math.max(seconds, data.start), data.end);
   here.textContent = describe(cursor);
-  if (seek && player) {
-    isSent = true;
-    player.currentTime = cursor - data.start;
-  }
+  if (seek && player) player.currentTime = cursor - data.start;
   if (cursor < from || cursor > to) show(cursor - (to - from) / 5, cursor + (to - from) * 4 / 5);
   const now = segmentAt(cursor);
   rows.forEach((row, place) => row.classList.toggle("now", place === now));
@@ -175,8 +171,8 @@ if (player) {
   };
   player.addEventListener("play", follow);
   player.addEventListener("seeked", () => {
-    if (!isSent) follow();
-    isSent = false;
+    const sentTo = Math.min(cursor - data.start, player.duration); // it may end before the trace does
+    if (Math.abs(player.currentTime - sentTo) > 0.001) follow();
   });
 }
 addEventListener("resize", draw);
