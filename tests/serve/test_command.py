@@ -1,5 +1,6 @@
 """The command: what can't be served is refused before anything is loaded."""
 
+import asyncio
 import re
 import socket
 
@@ -50,3 +51,22 @@ def test_an_address_that_is_taken_is_refused():
         with pytest.raises(ValueError, match=f"port={port}: can't be served"):
             open_socket("127.0.0.1", port)
     assert isinstance(taken, socket.socket)
+
+
+def test_answers_are_sent_at_once():
+    """An answer is written in pieces: without TCP_NODELAY the last one waits 40 ms for the client's acknowledgement."""
+
+    async def option():
+        accepted = asyncio.get_running_loop().create_future()
+        with open_socket("127.0.0.1", 0) as opened:
+            server = await asyncio.start_server(lambda _, writer: accepted.set_result(writer), sock=opened)
+            async with server:
+                _, client = await asyncio.open_connection(*opened.getsockname())
+                writer = await accepted
+                value = writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+                for stream in (writer, client):
+                    stream.close()
+                    await stream.wait_closed()
+        return value
+
+    assert asyncio.run(option())
