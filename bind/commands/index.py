@@ -53,13 +53,15 @@ def build_approximations(out: Path, cfg: DictConfig) -> None:
     Raises:
         ValueError: for an engine that is not installed, or queries that can't be read.
     """
+    if isinstance(cfg.recall, bool) or not isinstance(cfg.recall, int | float):
+        raise ValueError(f"recall={cfg.recall}: give a share from 0 to 1, such as 0.98")
     opened = Index.open(out, trust=as_list(cfg.trust))
     queries = None
     if cfg.queries is not None:
         lines = read_text_queries(Path(cfg.queries))
         queries = opened.binder.embed("text", lines).float().cpu()
     abouts = opened.build_approximations(
-        str(cfg.approximate), recall=float(cfg.recall), queries=queries, modalities=as_list(cfg.modalities) or None
+        str(cfg.approximate), recall=cfg.recall, queries=queries, modalities=as_list(cfg.modalities) or None
     )
     for about in abouts:
         print(about)

@@ -84,11 +84,16 @@ def main(arguments: list[str]) -> None:
     )
     if flags["json"]:
         print(json.dumps([hit.as_json() for hit in hits], ensure_ascii=False, indent=1))
-    else:
-        num_vectors = sum(map(index.store.num_vectors, pools or index.modalities))
+        return
+    num_vectors = sum(map(index.store.num_vectors, pools or index.modalities))
+    if hits:
         table = table_of(hits, describe_query(query), num_vectors, options.get("where"))
         of_pools = [str(about) for about in index.approximations if about.modality in (pools or index.modalities)]
         print_cells(replace(table, caption="; ".join([table.caption, *of_pools])))
+    else:
+        print(
+            f"no hits: none of {num_vectors:,} vectors meets where=" if num_vectors else "no hits: the index is empty"
+        )
 
 
 FLAGS = {"json": "false", "comparable": "true", "verify": "true"}
@@ -146,8 +151,6 @@ def table_of(hits: Sequence[Hit], title: str, num_vectors: int, where: str | Non
     caption = f"the best of {num_vectors:,} vectors" + (f" with {where}" if where else "")
     if any(hit.standard_score is not None for hit in hits):
         caption += "; above mean: in standard deviations of the query's scores in that modality, which ranks them"
-    if not hits:
-        caption += ": none, the condition leaves nothing"
     return without_empty_columns(Cells(title, caption, headers, {"": rows}))
 
 
