@@ -45,9 +45,9 @@ def main() -> None:
         index = index_of(folder, {m: z[m][:num_pool] for m in POOL})
         for modality in QUERIES:
             for comparable in (False, True):
-                found = index.search_vectors(z[modality][num_pool:], top=TOP, comparable=comparable)
-                shares = [np.mean([hit.modality == m for hits in found for hit in hits]) for m in POOL]
-                right = [share_right(toy, factors, num_pool, modality, m, found) for m in POOL]
+                hits_of_queries = index.search_vectors(z[modality][num_pool:], top=TOP, comparable=comparable)
+                shares = [np.mean([hit.modality == m for hits in hits_of_queries for hit in hits]) for m in POOL]
+                right = [share_right(toy, factors, num_pool, modality, m, hits_of_queries) for m in POOL]
                 line = "".join(f"{share:>6.2f}" for share in shares), "".join(f"{share:>6.2f}" for share in right)
                 print(f"{modality:<5}  {comparable!s:<10}  {'':<21}{line[0]}{'':<20}{line[1]}")
 
@@ -61,16 +61,23 @@ def index_of(folder: str, z: Mapping[str, Tensor]) -> Index:
 
 
 def share_right(
-    toy: ToySource, factors_NF: np.ndarray, first: int, asked: str, searched: str, found: Sequence[Sequence[Hit]]
+    toy: ToySource,
+    factors_NF: np.ndarray,
+    first: int,
+    query_modality: str,
+    hit_modality: str,
+    hits_of_queries: Sequence[Sequence[Hit]],
 ) -> float:
-    """Of the queries, samples from `first` on, the share that has a right hit of `searched` among its hits."""
-    told = [n for n, name in enumerate(FACTORS) if name in toy.carries[asked] and name in toy.carries[searched]]
+    """Of the queries, samples from `first` on, the share that has a right hit of `hit_modality` among its hits."""
+    told = [
+        n for n, name in enumerate(FACTORS) if name in toy.carries[query_modality] and name in toy.carries[hit_modality]
+    ]
     right = [
         any(
-            hit.modality == searched and (factors_NF[int(hit.key), told] == factors_NF[query, told]).all()
+            hit.modality == hit_modality and (factors_NF[int(hit.key), told] == factors_NF[query, told]).all()
             for hit in hits
         )
-        for query, hits in enumerate(found, start=first)
+        for query, hits in enumerate(hits_of_queries, start=first)
     ]
     return float(np.mean(right))
 

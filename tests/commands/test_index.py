@@ -41,7 +41,7 @@ def world(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def made(world):
+def indexed(world):
     """An index of the table; do not change it."""
     indexing(world / "made", binder=str(world / "binder"), manifest=str(world / "all.jsonl"))
     return world / "made"
@@ -53,8 +53,8 @@ def searching(capsys, *arguments):
     return capsys.readouterr().out
 
 
-def test_all_splits_and_modalities_are_there_with_what_the_table_says(made, world):
-    opened = Index.open(made)
+def test_all_splits_and_modalities_are_there_with_what_the_table_says(indexed, world):
+    opened = Index.open(indexed)
     assert {m: opened.store.num_vectors(m) for m in opened.modalities} == {"image": 7, "text": 14, "audio": 7}
     row = opened.find_row("audio", "k5")
     expected = {"split": "test", "label": "odd", "caption": "a red circle 5", "path": str(world / "5.wav")}
@@ -84,26 +84,26 @@ def test_files_need_no_table(world, tmp_path, capsys):
     assert len(hits) == 7
 
 
-def test_hits_as_json_and_as_a_table(made, world, capsys):
+def test_hits_as_json_and_as_a_table(indexed, world, capsys):
     query = f"audio={world / '5.wav'}"
-    hits = json.loads(searching(capsys, made, query, "in=audio", "top=3", "json=true"))
+    hits = json.loads(searching(capsys, indexed, query, "in=audio", "top=3", "json=true"))
     assert [hit["rank"] for hit in hits] == [1, 2, 3]
     assert (hits[0]["key"], hits[0]["modality"], hits[0]["label"]) == ("k5", "audio", "odd")
     assert hits[0]["score"] > hits[1]["score"] >= hits[2]["score"]
     where = "where=split = 'train' and label = 'odd'"
-    assert {hit["key"] for hit in json.loads(searching(capsys, made, query, "in=audio", where, "json=true"))} == {
+    assert {hit["key"] for hit in json.loads(searching(capsys, indexed, query, "in=audio", where, "json=true"))} == {
         "k1",
         "k3",
     }
-    table = searching(capsys, made, query, "in=audio", "top=2")
+    table = searching(capsys, indexed, query, "in=audio", "top=2")
     assert re.search(r"1\s+k5\s+audio", table)
     assert "the best of 7 vectors" in " ".join(table.split())
-    assert searching(capsys, made, query, "where=label = 'none'") == "no hits: none of 28 vectors meets where=\n"
+    assert searching(capsys, indexed, query, "where=label = 'none'") == "no hits: none of 28 vectors meets where=\n"
 
 
-def test_several_queries_are_fused_with_their_weights(made, world, capsys):
+def test_several_queries_are_fused_with_their_weights(indexed, world, capsys):
     def keys(*options):
-        return [hit["key"] for hit in json.loads(searching(capsys, made, *options, "in=audio", "json=true"))]
+        return [hit["key"] for hit in json.loads(searching(capsys, indexed, *options, "in=audio", "json=true"))]
 
     files = [f"audio={world / '5.wav'}", f"image={world / '2.png'}"]
     assert keys(*files, "weights.audio=100")[:1] == keys(files[0])[:1]
@@ -112,16 +112,16 @@ def test_several_queries_are_fused_with_their_weights(made, world, capsys):
 
 
 @pytest.mark.slow
-def test_an_approximation_is_built_measured_and_searched_by(made, world, capsys):
+def test_an_approximation_is_built_measured_and_searched_by(indexed, world, capsys):
     pytest.importorskip("faiss")
-    indexing(made, approximate="faiss", recall=1.0, queries=str(world / "queries.txt"), modalities=["audio"])
+    indexing(indexed, approximate="faiss", recall=1.0, queries=str(world / "queries.txt"), modalities=["audio"])
     assert re.search(r"faiss, audio: finds 100\.0% .*\(2 queries: given", capsys.readouterr().out)
     for options in (["in=audio"], ["in=audio", "where=split = 'test'"], []):
-        arguments = [made, f"audio={world / '5.wav'}", "json=true", *options]
+        arguments = [indexed, f"audio={world / '5.wav'}", "json=true", *options]
         assert json.loads(searching(capsys, *arguments, "approximate=faiss")) == json.loads(
             searching(capsys, *arguments)
         )
-    table = searching(capsys, made, "a red circle", "approximate=faiss", "in=audio")
+    table = searching(capsys, indexed, "a red circle", "approximate=faiss", "in=audio")
     assert "faiss, audio: finds 100.0%" in " ".join(table.split())
 
 
@@ -165,17 +165,17 @@ def test_what_can_not_be_indexed_is_refused_and_leaves_nothing(options, message,
         ({"delete_where": "label ~ 'a'"}, "label ~"),
     ],
 )
-def test_what_can_not_be_changed_is_refused(options, message, made, world, monkeypatch):
+def test_what_can_not_be_changed_is_refused(options, message, indexed, world, monkeypatch):
     pytest.importorskip("faiss")
     monkeypatch.chdir(world)
     (world / "blank.txt").write_text("\n \n")
-    before = (made / "index.json").read_bytes()
+    before = (indexed / "index.json").read_bytes()
     with pytest.raises(ValueError, match=re.escape(message)):
-        indexing(made, **options)
-    assert (made / "index.json").read_bytes() == before
+        indexing(indexed, **options)
+    assert (indexed / "index.json").read_bytes() == before
 
 
-def test_an_index_of_another_binder_takes_nothing(made, world, tmp_path):
+def test_an_index_of_another_binder_takes_nothing(indexed, world, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(served, "binder", served.binder.__wrapped__)
         other = served.binder()
@@ -183,7 +183,7 @@ def test_an_index_of_another_binder_takes_nothing(made, world, tmp_path):
         parameter.data.add_(0.5)
     other.save(tmp_path / "other")
     with pytest.raises(ValueError, match="holds vectors of another binder"):
-        indexing(made, binder=str(tmp_path / "other"), manifest=str(world / "all.jsonl"))
+        indexing(indexed, binder=str(tmp_path / "other"), manifest=str(world / "all.jsonl"))
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_an_index_of_another_binder_takes_nothing(made, world, tmp_path):
         (["a dog", "binder=no"], "no"),
     ],
 )
-def test_what_can_not_be_asked_says_why(words, message, made, world, monkeypatch):
+def test_what_can_not_be_asked_says_why(words, message, indexed, world, monkeypatch):
     monkeypatch.chdir(world)
     with pytest.raises(ValueError, match=re.escape(message)):
-        search_command.main([str(made), *words])
+        search_command.main([str(indexed), *words])

@@ -217,7 +217,7 @@ def test_a_signal_in_the_evaluation_finds_a_trained_binder_and_the_command_evalu
     recordings, tmp_path, monkeypatch, as_command, capfd, no_pictures
 ):
     with monkeypatch.context() as patched:
-        patched.setattr("bind.runs.jobs.evaluate_run", lambda *args: os.kill(os.getpid(), signal.SIGTERM))
+        patched.setattr("bind.runs.jobs.evaluate_run", lambda *args, **options: os.kill(os.getpid(), signal.SIGTERM))
         with pytest.raises(SystemExit) as stopped:
             train(config(recordings, tmp_path))
     assert stopped.value.code == 0
@@ -314,6 +314,8 @@ def test_processes_stop_together_go_on_together_and_fail_with_the_error_of_one(
     recordings, tmp_path, as_command, capfd, monkeypatch
 ):
     """This process is the first one: another start would cost more than all that happens here."""
+    # After the grace the first process is ended, and with it all tests.
+    monkeypatch.setattr("bind.training.callbacks.processes.GRACE_SECONDS", 60.0)
     values = runs.RECORDED | {"data.manifest": str(recordings), "data.batch_size": 2}
     choices = ["-m", "data=manifest", "trainer=ddp", "trainer.devices=2", "hydra.sweep.dir=sweep", *assigned(values)]
     last = tmp_path / "sweep" / "0" / "checkpoints" / "last.ckpt"
