@@ -16,7 +16,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 # Their classes inherit from those of an extra.
-NEEDED_BY = {"bind/share/as_sentence_transformer.py": "sentence_transformers", "bind/share/as_mteb.py": "mteb"}
+NEEDED_BY = {
+    "bind/share/as_sentence_transformer.py": "sentence_transformers",
+    "bind/share/as_mteb.py": "mteb",
+    "tests/support/mteb_tasks.py": "mteb",
+}
 collect_ignore = [path for path, package in NEEDED_BY.items() if find_spec(package) is None]
 
 gc.disable()  # until everything is imported: it finds no garbage there, and takes its time
