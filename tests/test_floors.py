@@ -46,6 +46,7 @@ ALLOWED_IN = {
     "fastapi": ("serve",),
     "starlette": ("serve",),
     "uvicorn": ("serve",),
+    "prometheus_client": ("serve",),
     "faiss": ("search",),
     "lancedb": ("search",),
     "pymilvus": ("search",),

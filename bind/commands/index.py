@@ -24,6 +24,7 @@ from bind.search.store import IndexStore
 from bind.types import Modality, Sample
 
 CHANGES = ("delete", "delete_where", "compact", "repair")
+MAX_QUERY_BYTES = 2**24
 
 
 def index(cfg: DictConfig) -> None:
@@ -80,9 +81,6 @@ def read_text_queries(path: Path) -> list[str]:
         if not any(lines):
             raise ValueError("it has no lines")
     return [line for line in lines if line]
-
-
-MAX_QUERY_BYTES = 2**24
 
 
 def grow_index(out: Path, cfg: DictConfig) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
 from bind import __version__, report
@@ -80,7 +81,7 @@ def create_app(
     if index is not None:
         index.use_binder(binder)
     batcher, searcher = Batcher(binder, limits, metrics), Searcher(index, limits)
-    metrics.num_waiting = lambda: batcher.num_waiting
+    metrics.watch_waiting(lambda: batcher.num_waiting)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -104,7 +105,7 @@ def create_app(
     @app.get("/metrics", tags=["service"], response_class=PlainTextResponse)
     async def prometheus() -> PlainTextResponse:
         """Metrics as Prometheus reads them."""
-        return PlainTextResponse(metrics.text(), media_type="text/plain; version=0.0.4")
+        return PlainTextResponse(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     @app.post("/embed", tags=["binder"], openapi_extra=body_of(EmbedRequest, EMBED_FORM))
     async def embed(request: Request) -> EmbedResponse:

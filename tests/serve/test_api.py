@@ -220,7 +220,7 @@ def test_the_api_describes_itself_and_counts(client):
     lines = client.get("/metrics").text.splitlines()
     assert any(line.startswith('bind_requests_total{route="/embed",status="200"}') for line in lines)
     assert any(line.startswith('bind_items_total{modality="text",outcome="embedded"}') for line in lines)
-    assert "bind_waiting_items 0" in lines
+    assert "bind_waiting_items 0.0" in lines
     assert client.get("/nothing").json() == {"error": "GET /nothing: Not Found"}
 
 
