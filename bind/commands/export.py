@@ -14,7 +14,7 @@ from bind.commands.embed import match_files, modality_of
 from bind.data.collate import collate_clips
 from bind.data.datamodule import BindDataModule
 from bind.data.sources.manifest import ManifestSource
-from bind.data.sources.sample_table import labels_of
+from bind.data.sources.sample_columns import labels_of
 from bind.data.sources.splits import require_split
 from bind.evaluation.label_sets import LabelSet, default_label_sets, known_texts
 from bind.model.binder import Binder

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bind.data.sources.sample_table import has_modality, modalities_of
+from bind.data.sources.sample_columns import has_modality, modalities_of
 from bind.data.sources.splits import name_source
 from bind.types import Modality, Sample, Source
 

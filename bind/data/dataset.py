@@ -12,7 +12,8 @@ from torch import Tensor
 from bind.data.collate import collate_clips
 from bind.data.hashes import repeated_hashes
 from bind.data.plan import BatchRequest
-from bind.data.sources.sample_table import SampleTable, key_hashes, keys_and_group_ids, keys_of
+from bind.data.sources.sample_columns import key_hashes, keys_and_group_ids, keys_of
+from bind.data.sources.sample_table import SampleTable
 from bind.terminal import printable_errors
 from bind.types import Batch, CachedVectors, EmbeddingCache, Modality, Source, Transform
 

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bind.data.hashes import joined_bytes, string_bytes
-from bind.data.sources.sample_table import SampleTable, entries_of
+from bind.data.sources.sample_columns import entries_of
+from bind.data.sources.sample_table import SampleTable
 from bind.types import Clip, Sample, StoredVector
 
 MAX_ROWS = 100_000

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from bind.data.plan import Order
-from bind.data.sources.sample_table import owners_of
+from bind.data.sources.sample_columns import owners_of
 from bind.types import Sample, Source, stable_id
 
 

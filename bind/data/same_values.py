@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 from bind.data.leakage.file_uses import find_file_uses
 from bind.data.leakage.same_files import equal_files
 from bind.data.numbering import number_rows, number_strings
-from bind.data.sources.sample_table import SampleTable, key_column
+from bind.data.sources.sample_columns import key_column
+from bind.data.sources.sample_table import SampleTable
 from bind.data.value_ids import ValueIds
 from bind.types import FactorSource, FileUses, Modality, Source, StoredVector
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bind.data.sources.sample_table import has_modality
+from bind.data.sources.sample_columns import has_modality
 from bind.evaluation.label_sets import label_phrase, split_labels
 from bind.types import Source
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bind.data.same_values import equal_values
-from bind.data.sources.sample_table import join_samples, owners_of
+from bind.data.sources.sample_columns import join_samples, owners_of
 from bind.evaluation.embedded import EmbeddedSplit
 from bind.evaluation.fused import fused_modalities
 from bind.evaluation.queries import Items, QueryResults, items_at

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bind.data.sources.sample_table import labels_of
+from bind.data.sources.sample_columns import labels_of
 from bind.evaluation.caption_wording import CaptionWording, find_caption_wording
 from bind.evaluation.fused import modality_title
 from bind.evaluation.label_sets import LabelSet, default_label_sets, known_texts

@@ -22,7 +22,7 @@ from bind.cache.fill import Engine
 from bind.data.leakage.audit import exact_audit
 from bind.data.leakage.leaks import Audit, Leak, SourceSplit
 from bind.data.mixture import source_weights
-from bind.data.sources.sample_table import keys_of
+from bind.data.sources.sample_columns import keys_of
 from bind.data.sources.splits import require_split
 from bind.evaluation import QueryResults
 from bind.evaluation.embedded import EmbeddedSplit

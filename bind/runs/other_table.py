@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from bind.data.sources.sample_table import distinct_cells
+from bind.data.sources.sample_columns import distinct_cells
 from bind.data.sources.splits import require_split
 from bind.evaluation.label_sets import LabelSet
 from bind.runs.parts import Parts

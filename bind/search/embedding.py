@@ -18,7 +18,7 @@ from torch import Tensor
 
 from bind.data.dataset import BatchDataset
 from bind.data.plan import BatchRequest
-from bind.data.sources.sample_table import has_modality, keys_of
+from bind.data.sources.sample_columns import has_modality, keys_of
 from bind.evaluation import fusion_inputs
 from bind.model.binder import Binder
 from bind.processes.workers import PrefetchLoader

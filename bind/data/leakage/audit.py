@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 from bind.data.hashes import distinct_hashes, hash_strings, shared_hashes
 from bind.data.leakage.leaks import Audit, Leak, SourceSplit
 from bind.data.leakage.shared_files import compare_files
-from bind.data.sources.sample_table import SampleTable, join_arrays, owner_hashes
+from bind.data.sources.sample_columns import owner_hashes
+from bind.data.sources.sample_table import SampleTable, join_arrays
 from bind.types import FactorSource, Sample
 
 

@@ -15,7 +15,8 @@ from bind.data.hashes import combine_hashes, distinct_hashes
 from bind.data.leakage.file_uses import find_file_uses
 from bind.data.leakage.leaks import Audit, Leak, SourceSplit
 from bind.data.leakage.same_files import FileComparison
-from bind.data.sources.sample_table import SampleTable, file_hashes, join_arrays
+from bind.data.sources.sample_columns import file_hashes
+from bind.data.sources.sample_table import SampleTable, join_arrays
 from bind.data.sources.splits import OVERLAP_TOLERANCE_SECONDS
 from bind.data.sources.table_facts import MAX_FILES
 from bind.types import FactorSource, FileUses, Modality, Sample, StoredFile, StoredSource

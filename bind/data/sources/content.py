@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from bind.data.sources.sample_table import SampleTable, entries_of
+from bind.data.sources.sample_columns import entries_of
+from bind.data.sources.sample_table import SampleTable
 from bind.types import Clip, Modality, Sample, Source, StoredVector
 
 NUM_PROBES = 16

@@ -12,14 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from bind.data.hashes import shared_hashes
-from bind.data.sources.sample_table import (
-    SPLITS,
-    file_hashes,
-    join_arrays,
-    modalities_of,
-    owner_hashes,
-    split_codes,
-)
+from bind.data.sources.sample_columns import file_hashes, modalities_of, owner_hashes, split_codes
+from bind.data.sources.sample_table import SPLITS, join_arrays
 from bind.types import Clip, FileSource, Modality, Sample, Source
 
 OVERLAP_TOLERANCE_SECONDS = 1e-6

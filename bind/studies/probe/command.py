@@ -16,7 +16,7 @@ from rich.progress import Progress
 from torch import Tensor
 
 from bind.data.datamodule import BindDataModule
-from bind.data.sources.sample_table import labels_of
+from bind.data.sources.sample_columns import labels_of
 from bind.data.sources.splits import require_split
 from bind.evaluation import Evaluation
 from bind.evaluation.embed import best_device, embed_split

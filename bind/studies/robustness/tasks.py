@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bind.data.sources.sample_table import labels_of
+from bind.data.sources.sample_columns import labels_of
 from bind.evaluation import Evaluation
 from bind.evaluation.label_sets import LabelSet
 from bind.evaluation.queries import items_at

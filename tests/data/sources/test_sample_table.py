@@ -7,13 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bind.data.sources.sample_table import (
-    ColumnsInMemory,
-    SampleTable,
-    batch_of_samples,
-    distinct_cells,
-    sample_schema,
-)
+from bind.data.sources.sample_columns import distinct_cells
+from bind.data.sources.sample_table import ColumnsInMemory, SampleTable, batch_of_samples, sample_schema
 from bind.evaluation.label_sets import LabelSet
 from bind.runs.other_table import label_sets_of
 from bind.types import Sample
