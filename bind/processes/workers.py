@@ -83,7 +83,8 @@ class PrefetchLoader(DataLoader[Any]):
             return self._iterate_ahead(None)
         others = multiprocessing.active_children()
         try:
-            batches = super().__iter__()
+            with contextlib.nullcontext() if isinstance(self.dataset, _DatasetInFile) else _termination_blocked():
+                batches = super().__iter__()
         except BrokenPipeError as error:  # it died before it had read what it is to load
             raise ValueError(death_message(error)) from error
         self._workers = [process for process in multiprocessing.active_children() if process not in others]
@@ -125,6 +126,19 @@ class PrefetchLoader(DataLoader[Any]):
         raise ValueError(
             f"no batch came from the data workers within timeout_seconds={self.timeout_seconds:g}: {doing}"
         )
+
+
+@contextlib.contextmanager
+def _termination_blocked() -> Iterator[None]:
+    """Block SIGTERM, which waits so long: a thread that a library starts in a new process has it blocked from birth."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _DatasetInFile(Dataset[Any]):
@@ -220,6 +234,7 @@ def ignore_stop_signals(worker_id: int) -> None:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):  # it alone gives the sender of a signal; macOS lacks it
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # for threads that a library has started: they have it open
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
         parent = multiprocessing.parent_process()
         assert parent is not None, "this runs in a process of a loader"

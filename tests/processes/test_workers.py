@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import wait
@@ -17,12 +18,18 @@ from bind.processes.workers import PrefetchLoader, explained_worker_death, ignor
 pytestmark = pytest.mark.slow  # processes are started
 
 
-def loader(start_method="fork"):
+def begin_beside_a_thread(worker_id):
+    """As where a library starts threads in every process that is forked: they have every signal open."""
+    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+    ignore_stop_signals(worker_id)
+
+
+def loader(start_method="fork", begin=ignore_stop_signals):
     return DataLoader(
         list(range(64)),
         num_workers=1,
         batch_size=None,
-        worker_init_fn=ignore_stop_signals,
+        worker_init_fn=begin,
         multiprocessing_context=start_method,
     )
 
@@ -36,10 +43,11 @@ def start(batches_of):
     return batches, worker
 
 
+@pytest.mark.parametrize("begin", [ignore_stop_signals, begin_beside_a_thread])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 @pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="this system does not tell who sent a signal")
-def test_a_signal_to_all_processes_leaves_the_loader_its_workers(number):
-    batches, worker = start(loader())
+def test_a_signal_to_all_processes_leaves_the_loader_its_workers(number, begin):
+    batches, worker = start(loader(begin=begin))
     subprocess.run(["kill", f"-{int(number)}", str(worker.pid)], check=True)  # not from its own parent
     time.sleep(0.2)
     assert worker.is_alive()
@@ -53,6 +61,27 @@ def test_the_training_process_ends_its_workers(start_method):
     worker.join(timeout=10)
     assert worker.exitcode == 0
     del batches
+
+
+AT_FORK = []
+os.register_at_fork(after_in_child=lambda: [begin() for begin in AT_FORK])
+
+
+@pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="this system does not tell who sent a signal")
+def test_the_training_process_ends_workers_in_which_a_library_starts_threads(monkeypatch):
+    monkeypatch.setattr(
+        sys.modules[__name__], "AT_FORK", [threading.Thread(target=time.sleep, args=(60,), daemon=True).start]
+    )
+    batches = square_loader(1)
+    left = iter(batches)
+    next(left)
+    (worker,) = batches._workers
+    subprocess.run(["kill", "-TERM", str(worker.pid)], check=True)  # not from its own parent
+    time.sleep(0.2)
+    assert worker.is_alive()
+    worker.terminate()
+    worker.join(timeout=10)
+    assert worker.exitcode == 0
 
 
 class Squares(torch.utils.data.Dataset):
