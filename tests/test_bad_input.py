@@ -216,6 +216,7 @@ def test_a_wrong_value_names_its_key_and_what_to_do(values, said, recordings, tm
         assert part in message
 
 
+@pytest.mark.slow
 def test_one_name_is_a_list_of_one(tmp_path):
     values = {"modalities": "audio", "evaluation.modalities": "image", "anchor.train": "text"}
     _, config = prepare_run_dir(runs.config(run_dir=str(tmp_path), **values))
@@ -241,6 +242,7 @@ def test_a_damaged_checkpoint_is_refused(recordings, recorded_run, tmp_path, ref
         assert "use another one" in message
 
 
+@pytest.mark.slow
 def test_a_file_that_is_no_checkpoint_is_refused(recordings, tmp_path, refused):
     other = tmp_path / "other.ckpt"
     torch.save({"weights": torch.ones(2)}, other)
@@ -326,6 +328,7 @@ def test_a_mistake_of_ours_keeps_its_frames(monkeypatch):
         run_job(job, runs.config("data=toy"))
 
 
+@pytest.mark.slow
 def test_the_frames_are_there_when_asked_for(monkeypatch):
     def job(cfg):
         raise ValueError("wrong")

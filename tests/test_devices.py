@@ -208,6 +208,7 @@ def test_slurm_counts_nodes_and_devices_and_leaves_signals_to_us(tmp_path, monke
     assert (trainer.num_nodes, trainer.world_size, trainer.global_rank) == (2, 2, 1)
 
 
+@pytest.mark.slow
 def test_chunks_and_shards_exclude_each_other(tmp_path):
     binder = Binder.from_config(tiny.binder_config(tiny.write_anchor(tmp_path)))
     module = BindingModule(binder, [Pair("imu", "image")], chunk_size=4)

@@ -180,6 +180,7 @@ def test_arguments_explain_keys_without_a_comment(reference):
     assert "speed_range" in explained
 
 
+@pytest.mark.slow
 def test_every_command_with_a_config_is_in_the_reference(reference):
     page = reference.commands_page()
     missing = [name for name, command in COMMANDS.items() if command.is_hydra and f"## bindspace {name}\n" not in page]

@@ -216,6 +216,7 @@ def test_the_walk_sees_what_is_private(source):
     assert foreign_private_touches("runs.jobs", "os._exit(self._own); config._target_; f.__name__", {"_own"}) == []
 
 
+@pytest.mark.slow
 def test_importing_bind_is_cheap():
     code = (
         "import bind, sys; print(sorted({'torch', 'transformers', 'lightning', 'numpy', 'hydra'} & set(sys.modules)))"
@@ -224,6 +225,7 @@ def test_importing_bind_is_cheap():
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_the_command_line_answers_without_heavy_imports():
     code = "import bind.commands.cli, sys; print(sorted({'torch', 'transformers', 'lightning'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)

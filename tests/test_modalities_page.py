@@ -32,6 +32,7 @@ def own(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
+@pytest.mark.slow
 def test_the_example_of_an_own_modality_embeds_files(own):
     chosen = {
         part: {"radar": OmegaConf.load(own / "conf" / part / "radar" / name)}

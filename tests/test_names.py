@@ -113,6 +113,7 @@ def test_no_public_function_takes_more_than_five_positional_arguments():
     assert not complaints, "\n".join(complaints)
 
 
+@pytest.mark.slow
 def test_one_name_is_one_class():
     places = defaultdict(list)
     for module, source in MODULES.items():

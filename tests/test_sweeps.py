@@ -256,6 +256,7 @@ def test_a_job_in_a_process_of_a_launcher_starts_train_py_for_its_other_processe
     assert sys.argv[1:] == ["-m", "seed=1,2"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [0.5, math.nan])
 def test_a_score_that_is_not_a_number_is_none(value, in_job, tmp_path):
     score = None if math.isnan(value) else value

@@ -22,6 +22,7 @@ def has_control(text):
     return any((ord(c) < 32 and c not in "\n\t") or 127 <= ord(c) < 160 or c in "\u202e\u2028" for c in text)
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_no_control_character_is_left_and_plain_text_stays(text):
     assert not has_control(printable(text))

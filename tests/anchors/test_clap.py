@@ -74,6 +74,7 @@ def test_a_long_sound_is_the_mean_of_its_windows_each_time(folder):
     assert ClapAnchor(str(folder), num_clips=1).fingerprint != anchor.fingerprint
 
 
+@pytest.mark.slow
 def test_training_steps_change_nothing(plain_folder):
     anchor = ClapAnchor(str(plain_folder)).train()
     fingerprint, buffers = anchor.fingerprint, {name: x.clone() for name, x in anchor.named_buffers()}

@@ -43,6 +43,7 @@ def embed(anchor, modality, values):
 VALUES = {"image": PICTURES, "text": TEXTS}
 
 
+@pytest.mark.slow
 def test_every_family_gives_unit_vectors_of_one_space(folder):
     anchor = PretrainedAnchor(str(folder))
     assert anchor.dim == tiny.DIM
@@ -54,6 +55,7 @@ def test_every_family_gives_unit_vectors_of_one_space(folder):
         assert torch.pdist(z).min() > 1e-3
 
 
+@pytest.mark.slow
 def test_a_frozen_anchor_stays_in_eval_mode_and_out_of_the_graph(folder):
     anchor = PretrainedAnchor(str(folder))
     torch.nn.Sequential(anchor).train()
@@ -63,6 +65,7 @@ def test_a_frozen_anchor_stays_in_eval_mode_and_out_of_the_graph(folder):
         assert not embed(anchor, modality, values).requires_grad
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("opened", ["image", "text"])
 def test_only_the_opened_tower_trains(folder, opened):
     anchor = PretrainedAnchor(str(folder), train=[opened])
@@ -85,6 +88,7 @@ def test_only_the_opened_tower_trains(folder, opened):
     assert not any(module.training for module in anchor.modules())
 
 
+@pytest.mark.slow
 def test_the_last_word_of_a_text_counts(folder):
     anchor = PretrainedAnchor(str(folder))
     z = embed(anchor, "text", ["a red circle that rests", "a red circle that spins", "a red circle that rests"])
@@ -92,6 +96,7 @@ def test_the_last_word_of_a_text_counts(folder):
     torch.testing.assert_close(z[0], z[2])
 
 
+@pytest.mark.slow
 def test_an_embedding_does_not_depend_on_its_neighbours(folder):
     anchor = PretrainedAnchor(str(folder))
     for modality, values in VALUES.items():
@@ -99,6 +104,7 @@ def test_an_embedding_does_not_depend_on_its_neighbours(folder):
         torch.testing.assert_close(embed(anchor, modality, values), alone, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_texts_longer_than_the_tower_are_cut(folder):
     z = embed(PretrainedAnchor(str(folder)), "text", ["a dog " * 50])
     assert z.isfinite().all()
@@ -144,6 +150,7 @@ def test_saving_keeps_the_vectors_to_half_precision_and_saving_again_changes_not
     assert PretrainedAnchor(str(tmp_path / "twice")).fingerprint == saved.fingerprint
 
 
+@pytest.mark.slow
 def test_an_image_tower_for_any_resolution_takes_what_its_processor_gives():
     tokenizer = byte_level_tokenizer(tiny.CORPUS, 300, tiny.NUM_TEXT_TOKENS)
     processor = Siglip2ImageProcessorPil(patch_size=8, max_num_patches=4)
@@ -154,6 +161,7 @@ def test_an_image_tower_for_any_resolution_takes_what_its_processor_gives():
         assert not z.requires_grad
 
 
+@pytest.mark.slow
 def test_a_tokenizer_that_gives_no_mask_is_fine(folders, tmp_path):
     folder = shutil.copytree(folders("siglip"), tmp_path / "siglip")
     AutoTokenizer.from_pretrained(folder, model_input_names=["input_ids"]).save_pretrained(folder)
@@ -185,6 +193,7 @@ def test_the_hub_gets_one_request_before_anything_is_loaded(monkeypatch):
     assert requests == ["no-one/nothing"]
 
 
+@pytest.mark.slow
 def test_a_folder_without_a_model_is_refused(folders, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"(?s)empty could not be loaded.*config\.json, model\.safetensors"):
@@ -229,6 +238,7 @@ def test_code_of_a_model_is_neither_run_nor_advised(folders, tmp_path):
     assert "trust_remote_code" not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_weights_that_would_be_random_are_refused(folder, tmp_path):
     folder = shutil.copytree(folder, tmp_path / "partial")
     weights = load_file(folder / "model.safetensors")
@@ -239,6 +249,7 @@ def test_weights_that_would_be_random_are_refused(folder, tmp_path):
         PretrainedAnchor(str(folder))
 
 
+@pytest.mark.slow
 def test_a_model_without_two_towers_is_refused(folders, tmp_path):
     folder = shutil.copytree(folders("clip"), tmp_path / "bert")
     BertModel(BertConfig(**tiny.BLOCKS, vocab_size=300)).save_pretrained(folder)
@@ -246,6 +257,7 @@ def test_a_model_without_two_towers_is_refused(folders, tmp_path):
         PretrainedAnchor(str(folder))
 
 
+@pytest.mark.slow
 def test_an_unknown_tower_is_refused(folders):
     with pytest.raises(ValueError, match=r"anchor\.train=\['audio'\]"):
         PretrainedAnchor(str(folders("clip")), train=["audio"])
@@ -259,6 +271,7 @@ def num_hashed(monkeypatch):
     return lambda: len(hashed)
 
 
+@pytest.mark.slow
 def test_weights_are_hashed_again_only_where_they_were_written(folder, num_hashed):
     anchor = PretrainedAnchor(str(folder))
     fingerprint = anchor.fingerprint
@@ -272,6 +285,7 @@ def test_weights_are_hashed_again_only_where_they_were_written(folder, num_hashe
     assert anchor.half().fingerprint != changed
 
 
+@pytest.mark.slow
 def test_weights_made_in_inference_mode_have_a_fingerprint(folder):
     with torch.inference_mode():
         inside = PretrainedAnchor(str(folder)).fingerprint

@@ -30,6 +30,7 @@ def pooled(model, inputs):
     return torch.nn.functional.normalize((states * mask).sum(1) / mask.sum(1), dim=-1)
 
 
+@pytest.mark.slow
 def test_vectors_are_those_of_the_library(folder):
     anchor = EmbeddingGemmaAnchor(str(folder))
     model = tf.EmbeddingGemma2Model.from_pretrained(folder).eval()
@@ -47,6 +48,7 @@ def test_vectors_are_those_of_the_library(folder):
     assert torch.pdist(torch.cat(one_by_one)).min() > 1e-3
 
 
+@pytest.mark.slow
 def test_the_audio_tower_is_not_loaded_and_a_saved_binder_takes_the_folder_along(folder, tmp_path):
     anchor = {"_target_": "bind.anchors.embedding_gemma.EmbeddingGemmaAnchor", "pretrained": str(folder)}
     binder = Binder.from_config(tiny.binder_config(folder) | {"anchor": anchor}).eval()
@@ -65,6 +67,7 @@ def test_the_first_numbers_are_a_smaller_space(folder):
         EmbeddingGemmaAnchor(str(folder), dim=9)
 
 
+@pytest.mark.slow
 def test_another_family_is_refused(tmp_path):
     with pytest.raises(ValueError, match="CLIPModel, not an EmbeddingGemma2Model"):
         EmbeddingGemmaAnchor(str(tiny.write_anchor(tmp_path)))

@@ -148,6 +148,7 @@ def no_hub(monkeypatch):
     return requests
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["roberta", "nllb"])
 def test_the_sizes_of_a_text_tower_are_in_the_folder_or_asked_of_the_hub(tmp_path, no_hub, family):
     folder = tiny.write_open_clip(tmp_path / "model", family)
@@ -170,6 +171,7 @@ def test_the_sizes_of_a_text_tower_are_in_the_folder_or_asked_of_the_hub(tmp_pat
     assert again.fingerprint == anchor.fingerprint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("described", "message"),
     [
@@ -187,6 +189,7 @@ def test_sizes_of_another_text_tower_are_refused(tmp_path, described, message):
         OpenClipAnchor(str(folder))
 
 
+@pytest.mark.slow
 def test_code_that_the_sizes_of_a_text_tower_name_is_not_run(tmp_path):
     folder = tiny.write_open_clip(tmp_path, "roberta")
     before = OpenClipAnchor(str(folder)).fingerprint
@@ -266,6 +269,7 @@ def test_a_config_that_does_not_fit_or_names_places_is_one_message(copy, change,
         OpenClipAnchor(str(copy))
 
 
+@pytest.mark.slow
 def test_weights_that_lack_a_key_or_are_a_pickle_are_refused(copy):
     path = copy / "open_clip_model.safetensors"
     weights = load_file(path)

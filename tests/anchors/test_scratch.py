@@ -27,6 +27,7 @@ def test_the_tokenizer_encodes_any_text(text):
     assert tokenizer("A RED CIRCLE")["input_ids"] == tokenizer("a red circle")["input_ids"]
 
 
+@pytest.mark.slow
 def test_weights_are_a_function_of_the_seed_alone():
     state = torch.get_rng_state()
     fingerprints = [ScratchAnchor(["a red circle"], seed=seed, **SMALL).fingerprint for seed in (0, 0, 1)]
@@ -34,6 +35,7 @@ def test_weights_are_a_function_of_the_seed_alone():
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.slow
 def test_both_towers_are_open_and_what_is_saved_loads_frozen(tmp_path):
     anchor = ScratchAnchor(["a red circle", "a blue square"], **SMALL)
     tokens = anchor.transforms["text"].collate(["a red circle", "a red square"])

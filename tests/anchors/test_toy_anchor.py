@@ -55,6 +55,7 @@ def test_unseen_scans_find_their_digit():
     assert zero_shot(embed(anchor, "image", [v["image"][0] for v in values]), labels, z_class)["top1"] >= 0.9
 
 
+@pytest.mark.slow
 def test_words_never_seen_stay_apart():
     z = embed(PretrainedAnchor("toy"), "text", ["a person yodelling", "a person unicycling", "Ein Mensch läuft 🏃"])
     cosines = z @ z.T - torch.eye(3)

@@ -280,6 +280,7 @@ def test_damage_is_an_error_and_mended_by_deleting_the_file(anchor, tmp_path):
         fill(anchor, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_place_that_can_not_be_written_is_an_error_with_the_remedy(anchor, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(ValueError, match=r"can't be written \(.*\); set cache\.dir to .*cache\.dir=null"):
@@ -323,6 +324,7 @@ def test_a_job_needs_nothing_but_its_arguments(anchor, tmp_path):
     torch.testing.assert_close(plain, torch.from_numpy(z_RKD[:, 0]).float(), atol=1e-3, rtol=0)
 
 
+@pytest.mark.slow
 def test_only_what_stays_the_same_is_cached(anchor):
     own = PretrainedAnchor(anchor)
     toy = ToySource(num_train=8, num_val_queries=1, num_test_queries=1, fresh=("image", "audio"))

@@ -111,6 +111,7 @@ def test_vectors_are_those_of_the_tower(anchor, tmp_path, on_disk, modality):
             torch.testing.assert_close(z.norm(dim=-1), torch.ones(len(z)))
 
 
+@pytest.mark.slow
 def test_an_open_tower_is_not_cached(anchor):
     opened = PretrainedAnchor(anchor.name, train=["text"])
     with pytest.raises(ValueError, match=r"anchor\.train=\['text'\]"):

@@ -53,6 +53,7 @@ def searching(capsys, *arguments):
     return capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_all_splits_and_modalities_are_there_with_what_the_table_says(indexed, world):
     opened = Index.open(indexed)
     assert {m: opened.store.num_vectors(m) for m in opened.modalities} == {"image": 7, "text": 14, "audio": 7}
@@ -62,6 +63,7 @@ def test_all_splits_and_modalities_are_there_with_what_the_table_says(indexed, w
     assert opened.find_row("text", "k5", number=1)["caption"] == "b"
 
 
+@pytest.mark.slow
 def test_a_second_table_adds_what_is_not_there(world, tmp_path, capsys):
     options = {"binder": str(world / "binder"), "modalities": ["audio"]}
     indexing(tmp_path / "index", manifest=str(world / "first.jsonl"), **options)
@@ -75,6 +77,7 @@ def test_a_second_table_adds_what_is_not_there(world, tmp_path, capsys):
     assert sorted(Index.open(tmp_path / "index").store.keys_of("audio").to_pylist()) == [f"k{n}" for n in range(7)]
 
 
+@pytest.mark.slow
 def test_files_need_no_table(world, tmp_path, capsys):
     indexing(tmp_path / "index", binder=str(world / "binder"), files=str(world / "*.wav"))
     assert "7 audio; " in capsys.readouterr().out
@@ -84,6 +87,7 @@ def test_files_need_no_table(world, tmp_path, capsys):
     assert len(hits) == 7
 
 
+@pytest.mark.slow
 def test_hits_as_json_and_as_a_table(indexed, world, capsys):
     query = f"audio={world / '5.wav'}"
     hits = json.loads(searching(capsys, indexed, query, "in=audio", "top=3", "json=true"))
@@ -101,6 +105,7 @@ def test_hits_as_json_and_as_a_table(indexed, world, capsys):
     assert searching(capsys, indexed, query, "where=label = 'none'") == "no hits: none of 28 vectors meets where=\n"
 
 
+@pytest.mark.slow
 def test_several_queries_are_fused_with_their_weights(indexed, world, capsys):
     def keys(*options):
         return [hit["key"] for hit in json.loads(searching(capsys, indexed, *options, "in=audio", "json=true"))]
@@ -125,6 +130,7 @@ def test_an_approximation_is_built_measured_and_searched_by(indexed, world, caps
     assert "faiss, audio: finds 100.0%" in " ".join(table.split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -175,6 +181,7 @@ def test_what_can_not_be_changed_is_refused(options, message, indexed, world, mo
     assert (indexed / "index.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_an_index_of_another_binder_takes_nothing(indexed, world, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(served, "binder", served.binder.__wrapped__)
@@ -186,6 +193,7 @@ def test_an_index_of_another_binder_takes_nothing(indexed, world, tmp_path):
         indexing(indexed, binder=str(tmp_path / "other"), manifest=str(world / "all.jsonl"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [

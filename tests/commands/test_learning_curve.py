@@ -9,6 +9,7 @@ import pytest
 from bind.commands.learning_curve import main, plan_cells, refuse_other_study
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

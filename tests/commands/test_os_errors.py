@@ -11,6 +11,7 @@ from bind.commands.overrides import advice
 from bind.files.reading import REMEDIES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", sorted(REMEDIES))
 def test_a_job_names_the_file_and_the_remedy(number, capsys):
     def job(cfg):

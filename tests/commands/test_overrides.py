@@ -78,6 +78,7 @@ def test_a_new_name_or_a_value_that_is_missing_is_shown_as_it_is_written(argumen
     assert line.startswith(f"error: {said}")
 
 
+@pytest.mark.slow
 def test_what_is_no_misspelling_keeps_hydras_words(as_command, capsys):
     assert as_command(main, "train", "data.batch_size=[") == 1
     assert "no viable alternative at input" in capsys.readouterr().err
@@ -106,6 +107,7 @@ def test_stderr_is_held_until_the_job_and_never_lost(capsys, monkeypatch):
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "said"),
     [

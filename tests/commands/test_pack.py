@@ -27,6 +27,7 @@ def test_the_command_packs_and_goes_on(as_command, capsys, recordings, tmp_path)
     assert runs.tree(tmp_path / "out") == before
 
 
+@pytest.mark.slow
 def test_one_split_alone(recordings, tmp_path):
     pack(packing(recordings, tmp_path, split="val"))
     assert {path.name for path in tmp_path.iterdir()} == {"val-000000.tar", "val-000000.index.parquet", "shards.json"}

@@ -133,6 +133,7 @@ def test_a_run_without_figures_says_how_to_go_on(trained, tmp_path):
         _ = bind.Run(tmp_path).metrics
 
 
+@pytest.mark.slow
 def test_a_notebook_refuses_several_processes_with_the_command(monkeypatch):
     monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
     command = r"python train\.py trainer=ddp trainer\.devices=2"

@@ -78,6 +78,7 @@ def test_shards_have_the_same_equal_values(folder, tmp_path):
         assert len(values[0]) > 2
 
 
+@pytest.mark.slow
 def test_a_template_of_the_toy_world_is_equal_within_its_group():
     toy = ToySource(num_train=8, num_test_queries=3, modalities=["text", "audio"])
     values = columns(identify_values([(toy, "test")], "text"))
@@ -113,6 +114,7 @@ cells = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(cells, st.sampled_from(["test", "train"])), min_size=1, max_size=8))
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_columns_are_compared_as_a_loop_over_samples_compares_them(folder, rows):

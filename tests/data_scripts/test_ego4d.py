@@ -89,6 +89,7 @@ def test_windows_are_five_seconds_around_what_the_wearer_does(tmp_path, capsys):
     assert "dropped 10: outside the video" in printed
 
 
+@pytest.mark.slow
 def test_a_faster_sensor_is_filtered_before_it_is_thinned(tmp_path):
     rows = stream(rate_hz=800.0, frequency_hz=170.0)
     path = write_csv(tmp_path / "a.csv", HEADER, rows)
@@ -142,6 +143,7 @@ def test_a_broken_recording_is_named(tmp_path, header):
         converted("ego4d", source, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_a_recording_without_a_film_is_named(tmp_path):
     source = write_ego4d(tmp_path / "source", num_persons=3)
     (source / "video_540ss" / "00000002-aaaa.mp4").unlink()
@@ -156,6 +158,7 @@ def test_captions_never_keep_a_mark(text):
     assert caption is None or (caption.startswith("a person ") and "#" not in caption)
 
 
+@pytest.mark.slow
 def test_continuous_videos_have_narrations_as_moments(tmp_path):
     source = write_ego4d(tmp_path / "source", num_persons=2)
     ego4d.main(["--source", str(source), "--out", str(tmp_path), "--continuous"])

@@ -33,6 +33,7 @@ def arguments(source, out):
     return ["--source", str(source), "--out", str(out)]
 
 
+@pytest.mark.slow
 def test_windows_lie_inside_one_activity_and_overlap_by_half(tmp_path, capsys):
     source = write_published(tmp_path / "source")
     hapt.main(arguments(source, tmp_path / "out"))
@@ -54,6 +55,7 @@ def test_windows_lie_inside_one_activity_and_overlap_by_half(tmp_path, capsys):
     assert [line.split() for line in printed.splitlines() if "sitting down" in line] == [["sitting", "down", "3", "3"]]
 
 
+@pytest.mark.slow
 def test_flat_windows_are_dropped_and_counted(tmp_path, capsys):
     source = write_published(tmp_path / "source")
     for sensor in ("acc", "gyro"):
@@ -130,6 +132,7 @@ def test_a_missing_source_says_where_to_get_it(tmp_path):
         hapt.main(arguments(tmp_path, tmp_path / "out"))
 
 
+@pytest.mark.slow
 def test_the_sidecar_describes_the_recording(tmp_path):
     hapt.main(arguments(write_published(tmp_path / "source"), tmp_path / "out"))
     about = json.loads((tmp_path / "out" / "exp01.json").read_text())
@@ -144,6 +147,7 @@ def test_the_published_recordings(real_data, tmp_path, capsys):
     assert "kept 10929 windows of 61 recordings" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_continuous_recordings_have_the_same_windows(tmp_path):
     source = write_published(tmp_path / "source")
     hapt.main(arguments(source, tmp_path / "cut"))

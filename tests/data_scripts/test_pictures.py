@@ -33,6 +33,7 @@ def write_nyu(folder, depths=None):
     return folder, depths
 
 
+@pytest.mark.slow
 def test_nyu_depth_is_in_millimetres(tmp_path):
     source, depths = write_nyu(tmp_path / "source")
     manifest = converted("nyu_depth_v2", source, tmp_path / "out")
@@ -50,6 +51,7 @@ def test_nyu_depth_is_in_millimetres(tmp_path):
             assert DepthTransform(size_px=4)(sample.values["depth"][0], None).isfinite().all()
 
 
+@pytest.mark.slow
 def test_nyu_names_a_picture_without_depth_and_wrong_splits(tmp_path):
     depths = np.ones((6, 8, 6), dtype=np.float32)
     depths[3] = np.nan
@@ -97,6 +99,7 @@ def write_sun_rgbd(folder):
     return folder, depth_HW
 
 
+@pytest.mark.slow
 def test_sun_rgbd_depth_is_turned_back_and_videos_stay_in_one_split(tmp_path):
     source, depth_HW = write_sun_rgbd(tmp_path / "source")
     manifest = converted("sun_rgbd", source, tmp_path / "out")
@@ -122,6 +125,7 @@ def test_sun_rgbd_depth_is_turned_back_and_videos_stay_in_one_split(tmp_path):
         np.testing.assert_array_equal(np.asarray(picture), np.minimum(depth_HW, 8000))
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**16 - 1))
 def test_turning_depth_back_undoes_the_turn(value):
     millimetres = np.array([value], dtype=np.uint16)
@@ -149,6 +153,7 @@ def write_llvip(folder):
     return folder
 
 
+@pytest.mark.slow
 def test_llvip_scenes_stay_in_one_split(tmp_path):
     manifest = converted("llvip", write_llvip(tmp_path / "source"), tmp_path / "out")
     assert sizes(manifest) == {"train": 4, "val": 2, "test": 4}

@@ -29,6 +29,7 @@ def esc50(tmp_path_factory):
     return write_esc50(tmp_path_factory.mktemp("esc50"))
 
 
+@pytest.mark.slow
 def test_esc50_folds(esc50, tmp_path):
     manifest = converted("esc50", esc50, tmp_path / "5")
     assert sizes(manifest) == {"train": 6, "val": 2, "test": 2}
@@ -180,6 +181,7 @@ def write_audioset(folder):
     return folder
 
 
+@pytest.mark.slow
 def test_audioset_clips_have_several_labels(tmp_path):
     (tmp_path / "source").mkdir()
     manifest = converted("audioset", write_audioset(tmp_path / "source"), tmp_path / "out")

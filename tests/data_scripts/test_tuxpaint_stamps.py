@@ -74,6 +74,7 @@ def test_a_row_is_a_stamp_with_its_voices_and_captions(stamps, tmp_path, capsys)
     assert "spoken: fr 22, el 21, en 1, pt_BR 1, da 1" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_pictures_stand_on_white(stamps, tmp_path):
     converted("tuxpaint_stamps", stamps, tmp_path)
     with Image.open(tmp_path / "image" / "birds_duck.png") as picture:
@@ -86,6 +87,7 @@ def test_pictures_stand_on_white(stamps, tmp_path):
         assert picture.getpixel((10, 10)) == (0, 0, 32)
 
 
+@pytest.mark.slow
 def test_variants_of_a_stamp_are_one_family(stamps, tmp_path):
     manifest = converted("tuxpaint_stamps", stamps, tmp_path)
     samples = {sample.key: sample for split in manifest.splits for sample in manifest.samples(split)}
@@ -95,6 +97,7 @@ def test_variants_of_a_stamp_are_one_family(stamps, tmp_path):
     assert len({sample.owners for sample in samples.values()}) == 22
 
 
+@pytest.mark.slow
 def test_one_recording_under_two_names_ties_a_family(stamps, tmp_path):
     source = tmp_path / "stamps"
     shutil.copytree(stamps, source)
@@ -104,12 +107,14 @@ def test_one_recording_under_two_names_ties_a_family(stamps, tmp_path):
     assert samples["town_House"].owners == samples["birds_duck"].owners
 
 
+@pytest.mark.slow
 def test_captions_in_other_languages(stamps, tmp_path):
     manifest = converted("tuxpaint_stamps", stamps, tmp_path, "--captions", "fr,en,de,pt_BR")
     samples = {sample.key: sample for split in manifest.splits for sample in manifest.samples(split)}
     assert samples["birds_duck"].values["text"] == ["Le A duck.", "A duck.", "O A duck."]
 
 
+@pytest.mark.slow
 def test_broken_sounds_and_pictures_are_named(stamps, tmp_path):
     source = tmp_path / "stamps"
     shutil.copytree(stamps, source)

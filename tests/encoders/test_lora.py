@@ -103,6 +103,7 @@ def test_merged_weights_compute_the_same_under_the_names_of_a_plain_encoder(make
     assert torch.equal(encoder(x), plain(x))
 
 
+@pytest.mark.slow
 def test_peft_loads_what_is_written_and_what_peft_writes_is_loaded(folder, tmp_path):
     expected = adapted()(X)
     names = load_file(folder / WEIGHTS_NAME)
@@ -116,6 +117,7 @@ def test_peft_loads_what_is_written_and_what_peft_writes_is_loaded(folder, tmp_p
     assert torch.equal(encoder.eval()(X), expected)
 
 
+@pytest.mark.slow
 def test_the_same_adapter_is_written_in_the_same_bytes(folder, tmp_path):
     save_adapter(adapted(), tmp_path / "again")
     for name in (CONFIG_NAME, WEIGHTS_NAME):
@@ -175,6 +177,7 @@ def change_weights(change):
     return write
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "encoder", "message"),
     [
@@ -206,6 +209,7 @@ def test_an_adapter_that_does_not_fit_is_refused(folder, damage, encoder, messag
         add_adapter(encoder(), {"adapter": str(folder)}, KEY)
 
 
+@pytest.mark.slow
 def test_a_copy_has_an_adapter_that_trains_alone():
     encoder = vit()
     set_trained_part(encoder, "lora", KEY, {"r": 2})

@@ -101,6 +101,7 @@ def test_a_frozen_encoder_gives_the_same_features_whatever_is_called(kind, again
     assert not trained(encoder)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=20)
 @given(number=st.integers(1, 3), modes=st.lists(st.booleans(), max_size=4))
 def test_modes_are_a_function_of_the_last_call(number, modes):

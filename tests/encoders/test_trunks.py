@@ -67,6 +67,7 @@ def test_an_empty_batch_gives_empty_features_and_zero_gradients(trunk_and_shape)
     assert all(torch.equal(p.grad, torch.zeros_like(p)) for p in trunk.parameters())
 
 
+@pytest.mark.slow
 @settings(max_examples=6)
 @given(order=st.permutations(range(4)), kept=st.integers(1, 4))
 def test_a_row_does_not_depend_on_the_rest_of_the_batch(trunk_and_shape, order, kept):
@@ -96,6 +97,7 @@ def test_the_trunk_runs_in_bf16(trunk_and_shape):
         torch.testing.assert_close(low.float(), expected, atol=0.15, rtol=0.15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("encoder", "other"),
     [

@@ -34,6 +34,7 @@ def test_a_label_is_a_word_in_any_capitals_or_underscores():
 WORD = st.text(string.ascii_lowercase, min_size=3, max_size=8)
 
 
+@pytest.mark.slow
 @given(st.lists(WORD, min_size=2, max_size=5, unique=True), WORD, WORD)
 def test_prompts_of_the_templates_are_the_captions(labels, before, after):
     captions = [(label, f"{before} {label} {after}") for label in labels]

@@ -74,6 +74,7 @@ def evaluated(binder, split=None, source=None, pairs=IMU_TEXT, one_per_group=Fal
     return evaluate_split(split, binder, pairs, [source], "test", one_per_group=one_per_group, label_sets=label_sets)
 
 
+@pytest.mark.slow
 def test_a_text_that_many_samples_share_is_one_item_of_the_pool(binder):
     metrics, _ = evaluated(binder)
     split = embedded()
@@ -86,6 +87,7 @@ def test_a_text_that_many_samples_share_is_one_item_of_the_pool(binder):
     assert metrics["retrieval"]["text", "imu"]["queries"] == 48
 
 
+@pytest.mark.slow
 def test_equal_texts_of_different_groups_are_one_item_that_is_right_for_each(binder):
     class Alike(Recordings):
         def fetch(self, split, indices, modalities, rngs):
@@ -95,6 +97,7 @@ def test_equal_texts_of_different_groups_are_one_item_that_is_right_for_each(bin
     assert (found["pool"], found["pool_copies"], found["R@1"], found["chance_R@1"]) == (2, 46, 1.0, 1.0)
 
 
+@pytest.mark.slow
 def test_what_is_known_on_purpose_is_named_beside_the_figure(binder):
     split = embedded()
     known = {"depth": {(key, 0) for key in split.keys[:5]}}
@@ -109,6 +112,7 @@ def test_what_is_known_on_purpose_is_named_beside_the_figure(binder):
     assert "imu → depth (new imu, known depth)" in str(tables(metrics))
 
 
+@pytest.mark.slow
 def test_what_is_resampled_is_what_depends_on_each_other(binder):
     figures = evaluated(binder)[0]["retrieval"]
     stated = {pair: (e["resampled"], e["clusters"]) for pair, e in figures.items()}
@@ -118,6 +122,7 @@ def test_what_is_resampled_is_what_depends_on_each_other(binder):
     assert (figures["imu", "text"]["resampled"], figures["imu", "text"]["clusters"]) == ("groups", 3)
 
 
+@pytest.mark.slow
 def test_pairs_are_trained_emergent_or_the_anchors_own(binder):
     split = embedded()
     split.z["image"], split.rows["image"] = split.z["depth"].clone(), split.rows["depth"]
@@ -131,6 +136,7 @@ def test_pairs_are_trained_emergent_or_the_anchors_own(binder):
     assert metrics["summary"]["measure"] == "R@1 above chance"
 
 
+@pytest.mark.slow
 def test_the_results_of_the_queries_have_the_mean_that_is_reported(binder):
     labels = {"activity": {"modalities": ["imu"], "templates": ["{}"], "classes": {a: [a] for a in ACTIVITIES}}}
     metrics, queries = evaluated(binder, label_sets=labels)
@@ -160,6 +166,7 @@ def test_a_pool_is_known_by_its_items_and_groups(binder):
     assert len({pool(s) for s in (embedded(), other_key, other_group, fewer)}) == 4
 
 
+@pytest.mark.slow
 def test_late_fusion_meets_every_caption(binder):
     binder.fusion = LateFusion(inputs=("imu", "depth"), method="sum")
     try:
@@ -216,6 +223,7 @@ def labelled(binder):
     return split
 
 
+@pytest.mark.slow
 def test_labels_without_a_label_set_are_classes(binder, labelled, caplog):
     metrics, queries = evaluated(binder, labelled)
     labels = sorted({sample.label for sample in Recordings().samples("test") if sample.label})
@@ -230,6 +238,7 @@ def test_labels_without_a_label_set_are_classes(binder, labelled, caplog):
     assert "by its text prompts ('a person {}', 'someone is {}');" in cells.caption
 
 
+@pytest.mark.slow
 def test_captions_of_another_wording_than_the_prompts_are_said_in_a_sentence(binder, labelled):
     class FreeTexts(Recordings):
         def fetch(self, split, indices, modalities, rngs):

@@ -32,6 +32,7 @@ with open_folder_atomically(folder / "binder") as partial:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
 def test_files_have_the_permissions_that_the_umask_gives(tmp_path, umask, mode):
     subprocess.run([sys.executable, "-c", WRITE, str(tmp_path)], check=True, umask=umask)
@@ -101,6 +102,7 @@ def test_of_concurrent_writers_one_wins_as_a_whole(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_left_is_deleted_by_name(tmp_path):
     killed = (
         "import os, sys; from pathlib import Path; from bind.files.writing import open_atomically\n"

@@ -32,6 +32,7 @@ def claim(tmp_path, monkeypatch):
     return path
 
 
+@pytest.mark.slow
 def test_a_file_that_claims_more_rows_than_it_holds_is_refused_before_it_is_read(claim):
     packed = Clip(PackedFile("a.tar: a.imu.parquet", claim.read_bytes()))
     for read in (
@@ -47,6 +48,7 @@ def test_a_file_that_claims_more_rows_than_it_holds_is_refused_before_it_is_read
         assert pa.total_allocated_bytes() - before < 1 << 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("column", ["text", "image"])
 @pytest.mark.parametrize("num_rows", [1, 5000])
 def test_lists_that_claim_more_values_than_the_file_holds_are_refused_before_they_are_read(tmp_path, column, num_rows):
@@ -97,6 +99,7 @@ def test_values_are_counted_as_arrow_counts_them(options):
         count_values(damaged)
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(st.binary(max_size=60))
 def test_a_damaged_footer_is_refused_or_counted(content):
@@ -104,6 +107,7 @@ def test_a_damaged_footer_is_refused_or_counted(content):
         count_values(io.BytesIO(b"PAR1" + content + len(content).to_bytes(4, "little") + b"PAR1"))
 
 
+@pytest.mark.slow
 def test_dull_recordings_are_read(tmp_path):
     time = np.arange(400_000) / 50
     table = pa.table({"time_seconds": time, **{f"acc_{c} [g]": np.zeros(len(time)) for c in "xyz"}})
@@ -130,6 +134,7 @@ def test_what_a_recording_has_beside_it_is_of_the_right_kinds_and_size(tmp_path,
             open_sensor(clip)
 
 
+@pytest.mark.slow
 def test_one_door_opens_all_parquet():
     opening = re.compile(r"ParquetFile\(|(?<!_)\bread_(table|parquet)\(")
     assert [name for name, source in MODULES.items() if opening.search(source)] == ["files.parquet"]

@@ -26,6 +26,7 @@ def test_depth_has_an_end():
             parse_json(nested(depth), "x")
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(st.binary(max_size=60) | st.text(max_size=60))
 def test_any_bytes_are_json_or_one_message(content):

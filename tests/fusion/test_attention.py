@@ -47,6 +47,7 @@ def test_it_learns_which_modality_to_trust():
     assert fusion.attention(z, present)[:, 0].mean() > 0.9
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(rows=st.lists(st.integers(1, 7), min_size=0, max_size=8), p=st.floats(0.0, 1.0))
 def test_dropout_never_invents_a_modality_nor_drops_the_last(rows, p):

@@ -45,6 +45,7 @@ def test_the_name_joins_the_inputs(fusion):
     assert fusion.name == "audio_and_imu_and_depth"
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(rows=batches)
 def test_the_result_has_unit_norm_and_is_the_input_where_there_is_one(fusion, rows):
@@ -56,6 +57,7 @@ def test_the_result_has_unit_norm_and_is_the_input_where_there_is_one(fusion, ro
         torch.testing.assert_close(fused[alone], z[m][alone], atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(rows=batches, garbage=st.sampled_from([float("nan"), float("inf"), -7.0]))
 def test_what_missing_rows_hold_changes_nothing(fusion, rows, garbage):
@@ -64,6 +66,7 @@ def test_what_missing_rows_hold_changes_nothing(fusion, rows, garbage):
     assert torch.equal(fusion(spoiled, present), fusion(z, present))
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(rows=batches, data=st.data())
 def test_rows_do_not_depend_on_each_other(fusion, rows, data):

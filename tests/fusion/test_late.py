@@ -47,6 +47,7 @@ def naive(method, query, pool, query_present, pool_present) -> torch.Tensor:
     return scores
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @settings(max_examples=15)
 @given(query_rows=masks, pool_rows=masks)
@@ -68,6 +69,7 @@ def test_sum_ranks_a_pool_of_single_vectors_as_early_fusion_does(query_rows):
     assert torch.equal(late.argsort(dim=1), early.argsort(dim=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @settings(max_examples=15)
 @given(rows=masks, garbage=st.sampled_from([float("nan"), float("inf"), 9.0]))

@@ -163,6 +163,7 @@ def test_a_file_that_was_written_again_is_decoded_again(tmp_path):
             assert recording.num_frames == (1 + seed) * RATE_HZ
 
 
+@pytest.mark.slow
 def test_the_length_of_an_mp3_is_what_can_be_decoded(tmp_path):
     path = write_sound(tmp_path / "a.mp3", passages(12), bitrate_mode="VARIABLE", compression_level=0.4, **MP3)
     no_length, content = without_first_mp3_frame(path)
@@ -270,6 +271,7 @@ def make_whole(folder, kind):
     return videos.write_video(path, None, passages(4)[:, 0].astype(np.float32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.3, 0.97])
 @pytest.mark.parametrize("kind", [*CUT, "m4a", "mp4", "mkv", "mov", "avi", "aac"])
 def test_a_file_that_is_cut_short_is_refused_by_name(tmp_path, kind, share):
@@ -285,6 +287,7 @@ def test_a_file_that_is_cut_short_is_refused_by_name(tmp_path, kind, share):
         assert "Garbled" not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [*CUT, "m4a", "mkv", "avi", "aac", "ts"])
 def test_joined_files_are_read_whole_or_refused(tmp_path, kind):
     path = make_whole(tmp_path, kind)

@@ -53,6 +53,7 @@ def test_a_gap_in_a_table_parts_its_stretches_in_the_clock_of_the_clip(tmp_path:
     np.testing.assert_allclose(from_first_row, [[0, 4], [5, 10]])
 
 
+@pytest.mark.slow
 def test_sounds_and_videos_are_one_stretch(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", tones([200.0]), 16_000)
     film = write_video(tmp_path / "a.mp4", [plain(RED)] * 20, tones([200.0, 300.0]))

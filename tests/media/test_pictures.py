@@ -45,6 +45,7 @@ def test_bad_pictures_are_named(tmp_path):
             open_image(array)
 
 
+@pytest.mark.slow
 def test_the_picture_of_a_video_is_in_the_middle_of_its_span(tmp_path):
     path = videos.three_colours(tmp_path / "a.mp4")
     for clip, colour in ((Clip(path), 1), (Clip(path, 0.0, 1.0), 0), (Clip(path, 2.0), 2), (path, 1)):

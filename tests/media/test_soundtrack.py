@@ -13,6 +13,7 @@ def pitch_hz(x_T):
     return float(np.argmax(np.abs(np.fft.rfft(x_T, n=videos.RATE_HZ))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".avi"])
 def test_the_sound_track_lies_on_the_clock_of_the_pictures(tmp_path, suffix):
     path = videos.three_colours(tmp_path / f"a{suffix}")
@@ -27,6 +28,7 @@ def test_the_sound_track_lies_on_the_clock_of_the_pictures(tmp_path, suffix):
             np.testing.assert_allclose(recording.read(first, last), whole[first:last], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_span_is_read_alone_and_from_memory(tmp_path):
     path = videos.three_colours(tmp_path / "a.mp4")
     for place in (path, PackedFile("shard.tar/a.audio.mp4", path.read_bytes())):
@@ -41,6 +43,7 @@ def test_sound_alone_in_a_container_is_read(tmp_path):
         assert pitch_hz(recording.read(0, recording.num_frames)[:, 0]) == 440
 
 
+@pytest.mark.slow
 def test_sound_that_starts_late_is_silent_before_and_the_log_says_so(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(notices, "_warned", set())
     frames = [videos.plain(videos.RED)] * 30
@@ -75,6 +78,7 @@ def test_a_container_that_is_cut_short_is_named(tmp_path):
         pass
 
 
+@pytest.mark.slow
 def test_a_span_beyond_the_sound_is_refused(tmp_path):
     path = videos.three_colours(tmp_path / "a.mp4")
     with open_audio(Clip(path, 1.0, 3.05)) as recording:

@@ -183,6 +183,7 @@ def interlaced_png(pixels_HW):
     return png(rows), png(rows[: -width - 1])
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(st.integers(2, 20), st.integers(1, 20))
 def test_an_interlaced_png_is_read_where_all_its_passes_are_whole(tmp_path_factory, height, width):
@@ -196,6 +197,7 @@ def test_an_interlaced_png_is_read_where_all_its_passes_are_whole(tmp_path_facto
         read_pixels(Clip(path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("format", "options"), [("PNG", {}), ("JPEG", {}), ("TIFF", {}), ("TIFF", {"tile": True})])
 def test_pictures_of_one_level_are_whole_however_few_bytes_they_take(tmp_path, format, options):
     for level in (0, 128, 255):

@@ -11,6 +11,7 @@ from bind.media.text import clean_text, read_caption
 PLAIN = st.text(string.ascii_letters + string.digits + " .,;:!?'\"()-/#%+*=$@[]_<>", min_size=1)
 
 
+@pytest.mark.slow
 @given(PLAIN)
 def test_plain_text_stays_as_it_is_but_for_blanks(text):
     for for_clip in (False, True):
@@ -55,6 +56,7 @@ def test_what_programs_did_to_a_text_is_undone(text, cleaned):
     assert clean_text(text, for_clip=True) == cleaned.replace("’", "'")
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_clip_gets_what_its_own_cleaning_gives(text):
     by_clip = html.unescape(html.unescape(ftfy.fix_text(text))).strip()

@@ -43,6 +43,7 @@ def test_who_walks_is_upright_and_who_lies_is_not():
     np.testing.assert_allclose(lying, [1, 0, 0], atol=0.1)
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10**6))
 def test_a_sensor_that_was_turned_gives_the_same_recording(seed):

@@ -14,6 +14,7 @@ def shown(path, times, start=None, end=None):
         return [int(frame.mean(axis=(0, 1)).argmax()) for frame in video.frames(times)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_frame_is_shown_from_its_time_on_in_every_container(tmp_path, suffix):
     path = videos.three_colours(tmp_path / f"a{suffix}")
@@ -40,6 +41,7 @@ def test_seeking_far_gives_what_decoding_everything_gives(tmp_path):
         ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_span_has_its_own_clock(tmp_path):
     path = videos.three_colours(tmp_path / "a.mp4")
     assert shown(path, [0.0, 0.45, 0.55, 1.4], start=0.5, end=2.0) == [0, 0, 1, 1]
@@ -65,6 +67,7 @@ def test_frames_are_upright(tmp_path, rotation, quarter_turns):
     assert small.shape == ((32, 16, 3) if rotation in (90, -90) else (16, 32, 3))
 
 
+@pytest.mark.slow
 def test_a_video_inside_a_larger_file_is_read_as_from_disk(tmp_path):
     path = videos.three_colours(tmp_path / "a.mp4")
     packed = PackedFile("shard.tar/a.video.mp4", path.read_bytes())
@@ -105,6 +108,7 @@ def test_a_video_that_ends_early_is_named(tmp_path):
         shown(path, [0.0, 7.0])
 
 
+@pytest.mark.slow
 def test_spans_beyond_the_video_are_refused(tmp_path):
     path = videos.three_colours(tmp_path / "a.mp4")
     with pytest.raises(ValueError, match=r"\[1-9\.0 s\]: the video is only 3 s long"):

@@ -16,6 +16,7 @@ def test_one_window_is_the_middle_and_a_short_recording_has_one():
     assert window_starts(1.0, 2.0, 3) == window_starts(2.0, 2.0, None) == [0.0]
 
 
+@pytest.mark.slow
 @given(length=st.floats(0.1, 1e4), window=st.floats(0.5, 50.0), num_clips=st.none() | st.integers(2, 9))
 def test_windows_start_and_end_with_the_recording_and_may_cover_it(length, window, num_clips):
     starts = window_starts(length, window, num_clips)

@@ -35,6 +35,7 @@ def test_a_wider_confidence_gives_a_wider_interval():
     assert wide_lo < lo < values.mean() < hi < wide_hi
 
 
+@pytest.mark.slow
 def test_covers_the_true_mean_about_as_often_as_it_says():
     rng = np.random.default_rng(0)
     covered = 0

@@ -19,6 +19,7 @@ def simulated_recall(query: np.ndarray, pool: np.ndarray, relevant: np.ndarray, 
     return hits / rounds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [[0], [1], [0, 2], [0, 1, 2], []])
 @pytest.mark.parametrize("k", [1, 3])
 def test_the_ceiling_is_what_a_perfect_ranker_with_random_ties_scores(columns: list[int], k: int) -> None:

@@ -112,6 +112,7 @@ def test_neither_a_rotation_nor_the_order_changes_a_figure(seed, num_rows, dim):
         assert figure((a @ rotation)[order], (b @ rotation)[order]) == pytest.approx(figure(a, b), abs=1e-3)
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(seed=st.integers(0, 999), num_rows=st.integers(2, 30), dim=st.integers(2, 10))
 def test_figures_stay_within_their_bounds(seed, num_rows, dim):

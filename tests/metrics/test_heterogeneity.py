@@ -20,6 +20,7 @@ def tables(draw):
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(tables())
 def test_every_matrix_is_what_its_formula_says(h):
@@ -66,6 +67,7 @@ def test_modalities_that_serve_alike_are_at_distance_zero_and_in_one_cluster(h, 
     assert alike.separation[twin, other] == pytest.approx(0)
 
 
+@pytest.mark.slow
 def test_a_distance_separates_beyond_its_spread_and_half_of_unrelated_ones():
     def of(own, other, fresh, noise):
         wobble = np.array([-noise, 0.0, noise])

@@ -59,6 +59,7 @@ def test_ties_count_against_the_items_of_the_class():
     assert figures["map"] == pytest.approx((1 / 3 + 2 / 4) / 2)
 
 
+@pytest.mark.slow
 def test_chance_is_the_mean_over_random_orders():
     rng = np.random.default_rng(0)
     members = np.arange(12) < 4

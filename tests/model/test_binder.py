@@ -21,6 +21,7 @@ def config(anchor_folder):
     return tiny.binder_config(anchor_folder)
 
 
+@pytest.mark.slow
 def test_files_and_values_become_unit_vectors(config, tmp_path):
     binder = Binder.from_config(config)
     pixels = RNG.integers(0, 256, (20, 20, 3), dtype=np.uint8)
@@ -41,6 +42,7 @@ def test_files_and_values_become_unit_vectors(config, tmp_path):
     assert binder.embed("text", []).shape == (0, binder.dim)
 
 
+@pytest.mark.slow
 def test_embedding_is_deterministic_in_any_batch_size_and_leaves_the_mode(config):
     binder = Binder.from_config(config).train()
     one, two = binder.embed("imu", RECORDINGS), binder.embed("imu", RECORDINGS, batch_size=2)
@@ -61,6 +63,7 @@ def test_what_can_not_be_embedded_is_refused(config):
         binder.embed("text", "a dog")
 
 
+@pytest.mark.slow
 def test_a_batch_is_embedded_with_its_missing_modalities(config):
     binder = Binder.from_config(config)
     embeddings = binder(make_batch(binder, depth=()))
@@ -76,6 +79,7 @@ def test_a_batch_is_embedded_with_its_missing_modalities(config):
     assert not empty.z["text"].requires_grad
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fusion", ["attention", "early"])
 def test_a_fusion_makes_a_modality_of_the_rows_that_have_any_input(config, fusion):
     option = attention("imu", "depth")
@@ -98,6 +102,7 @@ def test_a_fusion_makes_a_modality_of_the_rows_that_have_any_input(config, fusio
     assert "imu_and_depth" not in binder(make_batch(binder, depth=(), carried=("image", "imu"))).z
 
 
+@pytest.mark.slow
 def test_late_fusion_has_no_vector(config):
     late = {"_target_": "bind.fusion.late.LateFusion", "inputs": ["imu", "depth"]}
     binder = Binder.from_config({**config, "fusion": late})
@@ -125,6 +130,7 @@ def test_what_is_saved_loads_bit_for_bit(config, tmp_path, fused):
     assert not any(name.startswith("anchor.") for name in loaded.own_state_dict())
 
 
+@pytest.mark.slow
 def test_an_open_anchor_is_saved_with_the_rest(config, tmp_path):
     config["anchor"]["train"] = ["text"]
     binder = Binder.from_config(config)
@@ -134,6 +140,7 @@ def test_an_open_anchor_is_saved_with_the_rest(config, tmp_path):
     assert torch.equal(loaded.embed("text", ["a dog"]), binder.embed("text", ["a dog"]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["anchor", "head"])
 def test_a_config_that_names_foreign_classes_is_refused(config, tmp_path, part):
     folder = Binder.from_config(config).save(tmp_path)
@@ -145,6 +152,7 @@ def test_a_config_that_names_foreign_classes_is_refused(config, tmp_path, part):
     assert not (tmp_path / "owned").exists()
 
 
+@pytest.mark.slow
 def test_another_anchor_is_refused(config, tmp_path):
     folder = Binder.from_config(config).save(tmp_path / "binder")
     described = json.loads((folder / CONFIG_NAME).read_text())
@@ -154,6 +162,7 @@ def test_another_anchor_is_refused(config, tmp_path):
         Binder.load(folder)
 
 
+@pytest.mark.slow
 def test_what_is_no_binder_is_refused(config, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ValueError, match=rf"{tmp_path.name} holds no {CONFIG_NAME}"):
@@ -182,6 +191,7 @@ def test_what_looks_like_a_path_makes_no_request_to_the_hub(name, tmp_path, monk
         Binder.load(name)
 
 
+@pytest.mark.slow
 def test_weights_of_another_architecture_are_refused(config):
     binder = Binder.from_config(config)
     state = binder.own_state_dict()

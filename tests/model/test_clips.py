@@ -81,6 +81,7 @@ def test_gradients_reach_every_clip():
     assert (z_ND.grad.abs().sum(dim=1) > 0).all()
 
 
+@pytest.mark.slow
 def test_values_with_one_clip_each_have_no_counts(binder):
     inputs, counts = collate_clips(binder.transforms["audio"], [torch.zeros(4000), torch.zeros(4000)])
     assert (inputs.shape, counts) == ((2, 4000), None)
@@ -118,6 +119,7 @@ def test_embedding_values_averages_their_clips(binder, batch_size):
     torch.testing.assert_close(z, expected.detach(), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_video_is_the_mean_of_its_frames_in_the_image_tower(binder, tmp_path):
     path = videos.three_colours(tmp_path / "a.mp4")
     z = binder.embed("video", [path, path])

@@ -55,6 +55,7 @@ SWAPPED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("part", "target", "options"), SWAPPED)
 def test_a_class_of_another_slot_is_refused(stranger, part, target, options, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)

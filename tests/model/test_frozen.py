@@ -57,6 +57,7 @@ def test_the_fingerprint_is_of_what_decides_the_features(config, change, is_anot
     assert (frozen_encoders(make(config))[0].fingerprint != before) == is_another
 
 
+@pytest.mark.slow
 def test_one_weight_or_another_version_is_another_fingerprint(config, monkeypatch):
     binder = make(config)
     before = frozen_encoders(binder)[0].fingerprint
@@ -68,6 +69,7 @@ def test_one_weight_or_another_version_is_another_fingerprint(config, monkeypatc
     assert frozen_encoders(binder)[0].fingerprint != before
 
 
+@pytest.mark.slow
 def test_a_batch_of_features_is_embedded_as_one_of_inputs(config):
     binder = make(config).train()
     batch = make_batch(binder)
@@ -87,6 +89,7 @@ def test_a_batch_of_features_is_embedded_as_one_of_inputs(config):
     assert len(by_features) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["speech", "tower"])
 def test_it_is_sent_to_other_machines_as_it_is(config, tmp_path, family):
     options = {"_target_": "bind.encoders.pretrained.anchor_tower.MapTower", "size_px": 64}
@@ -103,6 +106,7 @@ def test_it_is_sent_to_other_machines_as_it_is(config, tmp_path, family):
     assert not sent.encoder.train().training
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tower", [True, False])
 def test_an_encoder_alone_is_known_as_within_a_binder(config, anchor_folder, tmp_path, tower):
     family = "bind.encoders.pretrained"

@@ -136,6 +136,7 @@ def test_a_shared_trunk_is_one_set_of_weights_that_both_modalities_train(config,
     assert len(in_groups) == len(set(in_groups)) == len([p for p in module.parameters() if p.requires_grad])
 
 
+@pytest.mark.slow
 def test_encoders_that_share_nothing_start_as_they_did(config, shared):
     torch.manual_seed(0)
     apart = Binder.from_config({**config, "encoder": ENCODERS})

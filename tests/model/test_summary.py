@@ -16,6 +16,7 @@ def binder(tmp_path_factory):
     return binder_with(tmp_path_factory.mktemp("anchor"))
 
 
+@pytest.mark.slow
 def test_a_binder_is_shown_as_a_short_table(binder):
     lines = repr(binder).splitlines()
     assert lines[0] == f"Binder, {tiny.DIM} dimensions"
@@ -32,6 +33,7 @@ def test_a_binder_is_shown_as_a_short_table(binder):
     assert binder.anchor.name in lines[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("train", ["head", "last_1"])
 def test_what_trains_is_counted(tmp_path, train):
     config = tiny.binder_config(tmp_path)["encoder"]
@@ -43,6 +45,7 @@ def test_what_trains_is_counted(tmp_path, train):
     assert line.endswith(f"  {trained:,} ({train})")
 
 
+@pytest.mark.slow
 def test_a_shared_trunk_and_a_fusion_are_named(tmp_path):
     vit = {"width": 16, "num_layers": 1, "num_heads": 2}
     encoder = {

@@ -56,6 +56,7 @@ def changed_by_a_step(binder, chunk_size=None):
     return {name for name, x in binder.own_state_dict().items() if not torch.equal(x, before[name])}, loss.item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk_size", [None, 1])
 @pytest.mark.parametrize("part", ["head", "last_1", "last_3", "lora"])
 def test_a_step_changes_what_trains_and_nothing_else(make_binder, part, chunk_size):
@@ -68,6 +69,7 @@ def test_a_step_changes_what_trains_and_nothing_else(make_binder, part, chunk_si
     assert any(name.startswith("encoders.depth.stem.") for name in changed)
 
 
+@pytest.mark.slow
 def test_chunks_of_a_frozen_encoder_are_run_once(make_binder):
     binder = make_binder(depth="head")
     calls = []
@@ -132,6 +134,7 @@ def test_an_adapter_is_saved_apart_and_merged(make_binder, tmp_path):
     assert not any(parameter.requires_grad for parameter in binder.encoders["imu"].train().parameters())
 
 
+@pytest.mark.slow
 def test_an_adapter_starts_from_plain_weights_and_not_the_other_way_round(make_binder):
     plain, binder = make_binder(imu="full"), make_binder(imu="lora")
     with torch.no_grad():
@@ -152,6 +155,7 @@ def test_an_adapter_starts_from_plain_weights_and_not_the_other_way_round(make_b
         binder.load_own_state_dict(incomplete)
 
 
+@pytest.mark.slow
 def test_a_downloaded_binder_names_no_adapter(make_binder, tmp_path):
     folder = make_binder().save(tmp_path)
     path = folder / "binder.json"
@@ -160,12 +164,14 @@ def test_a_downloaded_binder_names_no_adapter(make_binder, tmp_path):
         Binder.load(folder)
 
 
+@pytest.mark.slow
 def test_binders_from_before_there_was_a_choice_train_whole(anchor_folder):
     binder = Binder.from_config(tiny.binder_config(anchor_folder, encoder={"imu": dict(IMU), "depth": dict(DEPTH)}))
     assert binder.trained_parts == {"imu": "full", "depth": "full"}
     assert all(parameter.requires_grad for parameter in binder.encoders.parameters())
 
 
+@pytest.mark.slow
 def test_both_sides_of_a_shared_trunk_are_frozen(make_binder):
     binder = make_binder(imu="head", depth="head", share="imu")
     changed, _ = changed_by_a_step(binder)
@@ -206,6 +212,7 @@ class LossStep(nn.Module):
         return torch.stack(list(self.module.losses(batch, self.module(batch)).values())).sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["head", "last_1", "lora"])
 def test_ddp_averages_the_gradients_of_what_trains(make_binder, tmp_path, part):
     dist.init_process_group("gloo", init_method=f"file://{tmp_path}/meeting", rank=0, world_size=1)

@@ -44,6 +44,7 @@ def test_draws_a_panel_for_each_quantity_that_was_logged(log, tmp_path):
     assert size(tmp_path / "plots" / "three.png")[1] == pytest.approx(3 * size(tmp_path / "one.png")[1], abs=3)
 
 
+@pytest.mark.slow
 def test_a_curve_of_one_point_says_how_it_gets_more(tmp_path, monkeypatch):
     said = []
     monkeypatch.setattr(Axes, "text", lambda ax, x, y, text, **style: said.append((ax.get_ylabel(), text)))

@@ -30,6 +30,7 @@ def count(png, colour):
     return int((pixels == np.round(np.array(to_rgb(colour)) * 255).astype(np.uint8)).all(axis=-1).sum())
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error::UserWarning")  # of Matplotlib: a missing glyph, a layout that does not fit
 @pytest.mark.parametrize("kind", VALUES)
 def test_every_kind_of_value_leaves_ink_in_its_cell(tmp_path, kind):

@@ -39,5 +39,6 @@ def test_each_query_has_its_nearest_pool_items_best_first(split, one_per_group):
                 assert hit.relevant == (group_of_hit == group_of_query)
 
 
+@pytest.mark.slow
 def test_no_queries_no_galleries(split):
     assert galleries(split, ENCODED, PAIRS, 0, one_per_group=False) == []

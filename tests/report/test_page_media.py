@@ -25,6 +25,7 @@ def source(recordings):
     return ManifestSource(recordings)
 
 
+@pytest.mark.slow
 def test_every_vector_is_a_point_of_its_sample_with_its_own_medium(source):
     page = shown(source)
     samples = {sample.key: sample for sample in source.samples("test")}
@@ -71,6 +72,7 @@ def test_a_fused_point_has_the_media_of_its_inputs(source):
             assert "audio_and_imu" not in sample["media"]
 
 
+@pytest.mark.slow
 def test_galleries_and_points_share_their_media(source):
     values = pages.values_of(source)
     gallery = pages.one_gallery(values.split, "audio", "text")

@@ -41,6 +41,7 @@ def packed(source, folder):
     return IndexedShardSource(str(folder))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["manifest", "shards"])
 def test_cut_captions_are_counted_and_said_once_with_an_example(manifest, tmp_path, anchor, caplog, kind):
     source = manifest if kind == "manifest" else packed(manifest, tmp_path / "shards")

@@ -49,6 +49,7 @@ def test_what_this_account_wrote_is_its_own_wherever_it_lies(run_dir, tmp_path):
     assert confined(CONFIG, run_dir, ()) is CONFIG
 
 
+@pytest.mark.slow
 @given(place=st.integers(0, 10**4), bit=st.integers(0, 7))
 def test_any_change_makes_it_somebody_elses(tmp_path_factory, place, bit):
     folder = tmp_path_factory.mktemp("run")

@@ -112,6 +112,7 @@ CONDITIONS = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(text=CONDITIONS)
 def test_it_finds_the_rows_that_sqlite_finds(text):
@@ -124,6 +125,7 @@ def test_it_finds_the_rows_that_sqlite_finds(text):
     assert rows(text) == "".join(key for (key,) in database.execute(f"select key from t where {text} order by key"))
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(text=st.text(alphabet="splityear=<>!'() ,.-05andortinulke\n\x00é", max_size=40))
 def test_any_text_is_a_condition_or_a_value_error(text):

@@ -109,6 +109,7 @@ def test_standard_scores_are_those_of_the_whole_pool(tmp_path):
         assert hit.standard_score == pytest.approx(float(expected), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_within_a_modality_the_order_is_that_of_the_scores(tmp_path):
     index, query = with_gap(tmp_path / "index")
     for modality in index.modalities:
@@ -183,6 +184,7 @@ def binder():
         return Binder.from_config(CONFIG).eval()
 
 
+@pytest.mark.slow
 def test_a_binder_in_its_index_embeds_queries(tmp_path, binder):
     index = Index.create(tmp_path / "index", binder)
     words = ["a red circle", "a blue square", "a green triangle"]
@@ -204,6 +206,7 @@ def test_a_binder_in_its_index_embeds_queries(tmp_path, binder):
         opened.search({"depth": tmp_path / "no.npy"})
 
 
+@pytest.mark.slow
 def test_an_index_of_another_binder_is_refused(tmp_path, binder):
     index = Index.create(tmp_path / "index", binder)
     other = Binder.from_config(CONFIG).eval()

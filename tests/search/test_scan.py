@@ -54,6 +54,7 @@ def check(pool, queries_QD, k, keys):
     return best
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_it_finds_what_a_sort_of_all_scores_finds(data):

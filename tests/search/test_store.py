@@ -107,6 +107,7 @@ def test_a_part_of_which_all_is_deleted_leaves_no_files(store):
     assert not (store.folder / "deleted").exists()
 
 
+@pytest.mark.slow
 def test_compacting_joins_small_parts_and_drops_what_is_deleted(store):
     for number in range(10):
         fill(store, 3, seed=number, start=3 * number)
@@ -180,6 +181,7 @@ class KilledError(BaseException):
     """The end of a writer, which no code of its own outlives."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(8))
 @pytest.mark.parametrize("change", ["add", "delete", "compact"])
 def test_a_writer_that_is_killed_at_any_file_leaves_the_index_as_it_was_or_as_it_would_be(

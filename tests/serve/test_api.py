@@ -41,6 +41,7 @@ def embedded(modality, value):
 FILES = {"audio": served.wav(1), "image": served.png(2), "imu": served.csv(served.motion(3))}
 
 
+@pytest.mark.slow
 def test_vectors_are_those_of_the_binder(client):
     items = [{"text": "a red circle"}]
     items += [{"modality": m, "file": {"data": served.b64(content)}} for m, content in FILES.items()]
@@ -53,6 +54,7 @@ def test_vectors_are_those_of_the_binder(client):
         assert torch.allclose(z[row], embedded(modality, clip), atol=1e-5), modality
 
 
+@pytest.mark.slow
 def test_a_form_with_files_is_the_same_request(client):
     files = [("text", (None, "a red circle")), *((m, (f"x.{m}", content)) for m, content in FILES.items())]
     items = [{"text": "a red circle"}]
@@ -134,6 +136,7 @@ def test_a_request_that_is_none_is_answered_with_json(client, body, status, mess
     assert message in answer.json()["error"]
 
 
+@pytest.mark.slow
 def test_hits_are_those_of_the_index(client, index):
     hits = client.post("/search", json={"query": {"text": "a red circle"}, "top": 4}).json()["hits"]
     expected = index.search("a red circle", top=4)

@@ -38,6 +38,7 @@ def test_it_is_live_and_ready_and_says_what_it_is(client):
     assert client.get("/meta").json()["modalities"] == list(served.binder().modalities)
 
 
+@pytest.mark.slow
 def test_all_fields_give_unit_vectors_in_their_order(client):
     texts, sounds, pictures = ["a dog", "a cat"], [served.wav(1), served.wav(2)], [served.png(1)]
     answer = post(

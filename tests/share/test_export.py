@@ -179,6 +179,7 @@ def test_executorch(binder, examples, tmp_path):
     assert card["encoders"]["imu"]["inputs"][0]["shape"] == [1, 6, 200]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -208,6 +209,7 @@ def test_time_is_open_where_the_encoder_takes_other_lengths(binder, examples):
         assert takes_any_length(graph, list(examples[modality].inputs.values())) is expected
 
 
+@pytest.mark.slow
 def test_a_missing_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(ValueError, match=r"pip install 'bindspace\[onnx\]'"):

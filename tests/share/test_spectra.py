@@ -15,6 +15,7 @@ def waves(num_samples, scale=0.3):
     return scale * torch.randn(2, num_samples, generator=generator)
 
 
+@pytest.mark.slow
 @settings(max_examples=12)
 @given(
     st.sampled_from([8000, 16_000, 22_050]),
@@ -29,6 +30,7 @@ def test_log_mel(rate_hz, num_mels, window_ms, per_clip, num_samples):
     torch.testing.assert_close(without_fourier(mel)(wave_BT), mel(wave_BT), atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(st.sampled_from([8000, 16_000]), st.sampled_from([20, 128]), st.integers(1000, 4000))
 def test_kaldi_fbank(rate_hz, num_mels, num_samples):

@@ -92,6 +92,7 @@ def test_a_difference_of_one_owner_is_not_real(tmp_path):
     assert by_figure(compare_runs(*runs).differences)["R@1"].better == "B"
 
 
+@pytest.mark.slow
 def test_a_difference_over_few_owners_is_shown_without_a_verdict(tmp_path, capsys):
     better = {}
     for num_owners in (2, 9, 10):

@@ -16,6 +16,7 @@ def fit():
     return fit_parameters(*timelines.annotated(1))
 
 
+@pytest.mark.slow
 def test_without_time_between_annotations_there_is_no_none_of_these():
     recordings, labels = timelines.annotated(1)
     steps = []
@@ -51,6 +52,7 @@ def test_true_numbers_name_what_is_unlabelled_and_what_is_other():
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_parameters_are_written_and_read(fit, tmp_path):
     names = [fit_name("imu", "0123", 0.5, none=none) for none in (False, True)]
     for name, parameters in zip(names, (fit.without_none, fit.with_none), strict=True):

@@ -24,6 +24,7 @@ def line_of(binder, labels, path, modality="imu"):
     return make_timeline(binder, modality, path, labels, Parameters())
 
 
+@pytest.mark.slow
 def test_a_table_with_a_gap_keeps_its_clock(binder, labels, tmp_path):
     path = timelines.write_sensor_csv(tmp_path / "day.csv", VALUES, start_seconds=100.0, gaps=[(100, 140)])
     line = line_of(binder, labels, path)
@@ -48,6 +49,7 @@ def test_a_sound_is_read_in_pieces(binder, labels, tmp_path):
     assert np.nanmax(line.trace.high_BC) > 0
 
 
+@pytest.mark.slow
 def test_a_video_has_windows_of_two_seconds(binder, labels, tmp_path):
     path = videos.three_colours(tmp_path / "day.mp4")
     line = line_of(binder, labels, path, "video")

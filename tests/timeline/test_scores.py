@@ -1,6 +1,7 @@
 import itertools
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ def segments_of(labels):
 SECONDS = st.lists(st.sampled_from(["a", "b", None]), min_size=30, max_size=30)
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(SECONDS, st.lists(st.sampled_from(["a", "b"]), min_size=30, max_size=30))
 def test_accuracy_is_that_of_single_seconds(true, predicted):

@@ -51,6 +51,7 @@ def test_each_block_is_decided_by_what_is_known_a_lag_later(seed):
         np.testing.assert_allclose(steps.probabilities[first : first + 2], probabilities[first : first + 2], atol=1e-12)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.integers(0, 1000), st.lists(st.integers(0, 9), min_size=1, max_size=12))
 def test_how_steps_are_pushed_changes_nothing(seed, sizes):

@@ -34,6 +34,7 @@ def expected(binder, labels, tmp_path_factory):
     return make_timeline(binder, "imu", path, labels, PARAMETERS).segments
 
 
+@pytest.mark.slow
 def test_the_time_line_has_several_labels(expected):
     assert len({segment.label for segment in expected}) > 1
     assert (expected[0].start_seconds, expected[-1].end_seconds) == (0.0, SECONDS)
@@ -66,6 +67,7 @@ def test_sample_by_sample_is_the_same(binder, labels, expected):
     assert stream.finish() == expected
 
 
+@pytest.mark.slow
 def test_a_pause_ends_a_segment_and_is_named(binder, labels):
     stream = Stream(binder, "imu", labels=labels, parameters=PARAMETERS)
     stream.push(VALUES[:200], time_seconds=0.0)
@@ -76,6 +78,7 @@ def test_a_pause_ends_a_segment_and_is_named(binder, labels):
     assert [str(lost) for lost in stream.breaks] == ["10.00-100.00 s no samples"]
 
 
+@pytest.mark.slow
 def test_channels_are_found_by_name(binder, labels, expected):
     order = [3, 0, 5, 1, 4, 2]
     more = [*(timelines.CHANNELS[i] for i in order), "temperature"], [*(timelines.UNITS[i] for i in order), "degC"]

@@ -39,6 +39,7 @@ def test_blocks_are_always_of_the_same_windows():
     assert [block.is_first for block in blocks[:2]] == [True, False]
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(st.integers(0, 10**6), st.lists(st.integers(0, 20), max_size=30))
 def test_how_samples_come_changes_nothing(seed, sizes):

@@ -32,6 +32,7 @@ def test_outside_of_a_job_there_is_nothing():
     assert not hydra_private.is_multirun()
 
 
+@pytest.mark.slow
 def test_a_job_knows_its_folder_overrides_and_flags(job, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["train.py", "-m", "--config-dir", "seed=1,2", "modalities=[audio]"])
     assert str(hydra_private.output_dir()) == "/runs/here"
@@ -43,6 +44,7 @@ def test_a_job_knows_its_folder_overrides_and_flags(job, monkeypatch):
     assert hydra_private.is_multirun()
 
 
+@pytest.mark.slow
 def test_the_folder_of_further_processes_can_be_set(job, tmp_path):
     hydra_private.set_run_dir(tmp_path)
     assert HydraConfig.get().run.dir == str(tmp_path)
@@ -86,6 +88,7 @@ def test_what_is_an_override(argument, is_one):
     assert hydra_private.is_override(argument) is is_one
 
 
+@pytest.mark.slow
 def test_a_sweeps_folder_is_that_of_its_jobs(job, tmp_path):
     config = OmegaConf.create({"hydra": OmegaConf.to_container(job, resolve=False)})
     hydra_private.set_sweep_dir(config, tmp_path / "a=b")

@@ -29,6 +29,7 @@ def quiet(module):
     return module
 
 
+@pytest.mark.slow
 def test_a_step_is_the_weighted_sum_of_the_pairs_losses(binder):
     module = quiet(BindingModule(binder, [IMU_IMAGE, DEPTH_IMAGE]).eval())
     batch = make_batch(binder)
@@ -41,6 +42,7 @@ def test_a_step_is_the_weighted_sum_of_the_pairs_losses(binder):
     torch.testing.assert_close(module.training_step(batch, 0), imu + 2 * depth)
 
 
+@pytest.mark.slow
 def test_gradients_reach_encoders_and_learned_temperatures_only(binder):
     module = quiet(BindingModule(binder, [IMU_IMAGE, DEPTH_IMAGE]))
     module.training_step(make_batch(binder), 0).backward()
@@ -51,6 +53,7 @@ def test_gradients_reach_encoders_and_learned_temperatures_only(binder):
         assert any(name.startswith(f"binder.encoders.{modality}.") for name in reached)
 
 
+@pytest.mark.slow
 def test_a_missing_modality_costs_nothing_and_keeps_its_graph(binder):
     module = BindingModule(binder, [IMU_IMAGE, DEPTH_IMAGE])
     batch = make_batch(binder, depth=())
@@ -61,6 +64,7 @@ def test_a_missing_modality_costs_nothing_and_keeps_its_graph(binder):
     assert set(module.losses(absent, module(absent))) == {"imu-image"}
 
 
+@pytest.mark.slow
 def test_a_source_without_any_pair_is_named(binder):
     module = quiet(BindingModule(binder, [IMU_IMAGE]))
     batch = make_batch(binder, carried=("image", "depth"))
@@ -69,6 +73,7 @@ def test_a_source_without_any_pair_is_named(binder):
         module.training_step(batch, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -89,6 +94,7 @@ def test_a_number_of_the_optimizer_that_can_not_be_names_its_key(key, value, bin
         BindingModule(binder, [IMU_IMAGE], **{key: value})
 
 
+@pytest.mark.slow
 def test_pairs_that_can_not_be_trained_are_refused(binder):
     with pytest.raises(ValueError, match="no pair to train on"):
         BindingModule(binder, [])
@@ -100,6 +106,7 @@ def test_pairs_that_can_not_be_trained_are_refused(binder):
         BindingModule(binder, [Pair("imu", "image", temperature=2.0)])
 
 
+@pytest.mark.slow
 def test_validation_keeps_vectors_but_not_the_data(binder):
     module = BindingModule(binder.eval(), [IMU_IMAGE, DEPTH_IMAGE])
     figures = {}
@@ -117,6 +124,7 @@ def test_validation_keeps_vectors_but_not_the_data(binder):
     assert figures["val/mean_R@1"] == pytest.approx(sum(recalls) / 4)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_leaves_the_frozen_anchor_out_and_refuses_another(binder, tmp_path):
     module = BindingModule(binder, [IMU_IMAGE])
     checkpoint = {"state_dict": module.state_dict()}
@@ -131,6 +139,7 @@ def test_a_checkpoint_leaves_the_frozen_anchor_out_and_refuses_another(binder, t
         BindingModule(other, [IMU_IMAGE]).on_load_checkpoint(checkpoint)
 
 
+@pytest.mark.slow
 def test_an_open_anchor_is_in_the_checkpoint(anchor_folder):
     config = tiny.binder_config(anchor_folder)
     config["anchor"]["train"] = ["text"]
@@ -176,6 +185,7 @@ def test_only_matrices_and_kernels_decay():
     torch.optim.AdamW([decay, no_decay])
 
 
+@pytest.mark.slow
 def test_every_trainable_parameter_of_a_module_is_in_one_group(anchor_folder):
     binder = Binder.from_config(tiny.binder_config(anchor_folder, fusion=attention("imu", "depth")))
     module = BindingModule(binder, [IMU_IMAGE, Pair("imu_and_depth", "image")])
@@ -184,6 +194,7 @@ def test_every_trainable_parameter_of_a_module_is_in_one_group(anchor_folder):
     assert sorted(grouped) == sorted(trainable)
 
 
+@pytest.mark.slow
 def test_a_fused_pair_trains_the_fusion(anchor_folder):
     binder = Binder.from_config(tiny.binder_config(anchor_folder, fusion=attention("imu", "depth")))
     binder.fusion.modality_dropout = 0.0  # a row that keeps one input only says nothing about their weights
@@ -198,6 +209,7 @@ SYNCS = {"aten::_local_scalar_dense", "aten::is_nonzero", "aten::equal", "aten::
 """What waits for a GPU, whose numbers it gives to Python."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [(1, 2), (0, 1, 2, 3), ()])
 def test_a_step_waits_for_its_device_once_for_all_pairs(depth, binder, monkeypatch):
     num_lists = 0
@@ -217,6 +229,7 @@ def test_a_step_waits_for_its_device_once_for_all_pairs(depth, binder, monkeypat
     assert (waited, num_lists) == ([], 1)
 
 
+@pytest.mark.slow
 def test_a_large_scale_is_still_looked_after(binder):
     """Where fp32 could lose terms, the sums are looked at: fp64 takes their place."""
     sharp = Pair("imu", "image", temperature=0.01, learn_temperature=False)
@@ -228,6 +241,7 @@ def test_a_large_scale_is_still_looked_after(binder):
     torch.testing.assert_close(loss, torch.tensor(100.0 + torch.log(torch.tensor(3.0)).item()))
 
 
+@pytest.mark.slow
 def test_the_figures_of_a_validation_are_those_with_intervals_but_for_them(binder):
     z = torch.nn.functional.normalize(torch.randn(40, 4, generator=torch.Generator().manual_seed(0)), dim=-1)
     rows = {"a": torch.arange(20), "b": torch.arange(20)}

@@ -22,6 +22,7 @@ def saved(tmp_path):
     return Binder.from_config(TOY).save(tmp_path / "saved")
 
 
+@pytest.mark.slow
 def test_those_of_modalities_that_are_not_chosen_are_left_out_and_named(saved, caplog):
     binder = Binder.from_config(TOY | {"modalities": ["depth"]})
     with caplog.at_level(logging.INFO, "bind"):
@@ -31,12 +32,14 @@ def test_those_of_modalities_that_are_not_chosen_are_left_out_and_named(saved, c
     assert all(torch.equal(x, expected[name]) for name, x in binder.encoders["depth"].state_dict().items())
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_needs_all_of_them(saved):
     binder = Binder.from_config(TOY | {"modalities": ["depth"]})
     with pytest.raises(ValueError, match=r"unexpected \['encoders\.imu"):
         init_weights(SimpleNamespace(binder=binder), saved, exact=True)
 
 
+@pytest.mark.slow
 def test_those_of_another_anchor_are_named_and_of_another_size_refused(saved, caplog, tmp_path):
     binder = Binder.from_config(tiny.binder_config(tiny.write_anchor(tmp_path / "anchor")))
     with pytest.raises(ValueError, match=r"Their space has other dimensions than the \d+ here: choose the anchor"):
@@ -44,6 +47,7 @@ def test_those_of_another_anchor_are_named_and_of_another_size_refused(saved, ca
     assert "bound to another anchor" in caplog.text
 
 
+@pytest.mark.slow
 def test_an_encoder_may_have_options_of_its_own_for_its_head():
     config = TOY | {"encoder": TOY["encoder"] | {"imu": TOY["encoder"]["imu"] | {"head": {"norm": False}}}}
     binder = Binder.from_config(config)
@@ -82,6 +86,7 @@ def equal(a, b):
     return a.keys() == b.keys() and all(torch.equal(x, b[name]) for name, x in a.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("train", ["head", "full", "lora"])
 def test_a_checkpoint_leaves_out_what_a_frozen_encoder_has_of_its_files(make_module, tmp_path, train):
     module, last = make_module(), tmp_path / "last.ckpt"
@@ -100,12 +105,14 @@ def test_a_checkpoint_leaves_out_what_a_frozen_encoder_has_of_its_files(make_mod
     assert whole == {name: x.shape for name, x in weights_of(module).items()}
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_not_loaded_beside_other_files(make_module, tmp_path):
     save_checkpoint(make_module(), tmp_path / "last.ckpt")
     with pytest.raises(ValueError, match=r"holds none of its weights; the one here has others: set encoder\.depth to"):
         init_weights(make_module(seed=1), tmp_path / "last.ckpt")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_holds_frozen_weights_that_no_file_brings_back(make_module, tmp_path):
     module, random, last = make_module(), make_module(seed=1), tmp_path / "last.ckpt"
     init_weights(module, random.binder.save(tmp_path / "other"))
@@ -117,6 +124,7 @@ def test_a_checkpoint_holds_frozen_weights_that_no_file_brings_back(make_module,
     assert any("encoders.depth." in name for name in save_checkpoint(make_module(**architecture), last))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_from_before_they_were_left_out_is_loaded(make_module, tmp_path):
     module, other = make_module(), make_module(seed=1)
     torch.save({"state_dict": module.state_dict()}, tmp_path / "last.ckpt")

@@ -140,6 +140,7 @@ def test_ego4d_rows_hold_one_sensor_each_on_the_videos_clock(tmp_path):
     np.testing.assert_allclose(seen, np.concatenate([ACC, GYRO], axis=1)[50:100], atol=3e-3)
 
 
+@pytest.mark.slow
 def test_pamap2_gives_a_recording_per_part_with_the_activity(tmp_path):
     numbers = np.full((500, 54), np.nan)
     numbers[:, 0], numbers[:, 1] = 5 + SECONDS, np.where(np.arange(500) < 250, 1, 4)

@@ -73,6 +73,7 @@ def test_other_content_is_none(folder, name):
     assert result.not_checked == []
 
 
+@pytest.mark.slow
 def test_files_that_may_not_be_read_are_noted(folder):
     evaluated, trained = [("e", ["p"], "copy of a", None, None)], [("t", ["q"], "a", None, None)]
     for max_bytes in (0, 10_000):  # not even 4 kB of each; not all of it

@@ -36,6 +36,7 @@ def changed(folder, before):
     return {m for m, x in hashes(folder).items() if x != before[m]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [
@@ -54,6 +55,7 @@ def test_rows_count_where_they_matter(folder, rows, expected):
     assert changed(folder, before) == expected
 
 
+@pytest.mark.slow
 def test_a_file_that_is_written_again_counts(folder):
     before = hashes(folder)
     path = folder / "b.png"
@@ -87,6 +89,7 @@ def test_what_belongs_to_one_sample_does_not_slip_to_the_next(tmp_path):
     assert len({hash_files(samples, "audio", tmp_path) for samples in spans}) == 2
 
 
+@pytest.mark.slow
 def test_a_generated_world_is_known_by_its_arguments_and_code(monkeypatch):
     def content(modality="image", split="train", **options):
         return ToySource(**{"num_train": 40, "num_val_queries": 1, "num_test_queries": 1} | options).content_hash(

@@ -13,6 +13,7 @@ def test_every_scan_has_one_split_and_every_digit_its_share():
         assert shares == pytest.approx({"train": 0.6, "val": 0.2, "test": 0.2}, abs=0.005)
 
 
+@pytest.mark.slow
 def test_the_split_follows_from_the_seed():
     first, again, other = ([scan.split for scan in digit_scans(seed)] for seed in (0, 0, 1))
     assert first == again

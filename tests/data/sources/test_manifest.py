@@ -44,6 +44,7 @@ def write(folder, text, name="m.csv"):
     return folder / name
 
 
+@pytest.mark.slow
 def test_the_three_formats_give_the_same_samples(folder):
     write(folder, CSV)
     write(folder, "\n".join(map(json.dumps, ROWS)), "m.jsonl")

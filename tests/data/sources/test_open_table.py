@@ -164,6 +164,7 @@ def test_of_very_many_files_some_are_looked_at(tmp_path, monkeypatch):
     assert len(ManifestSource(tmp_path / "m.parquet").samples("train")) == 100
 
 
+@pytest.mark.slow
 def test_rows_in_several_batches_and_splits_keep_their_order(tmp_path):
     splits = ["train", "val", "test", "spare"]
     rows = [{"key": f"k{i}", "split": splits[i % 4], "text": f"text {i}"} for i in range(1000)]
@@ -178,6 +179,7 @@ def test_rows_in_several_batches_and_splits_keep_their_order(tmp_path):
         assert [sample.key for sample in samples[::-50]] == expected[::-50]
 
 
+@pytest.mark.slow
 def test_hashes_do_not_depend_on_batches(tmp_path):
     rows = [{"key": f"k{i}", "split": ["train", "val"][i % 2], "text": [f"text {i}"] * (1 + i % 3)} for i in range(500)]
     rows = [row | {"image": "p.png" if row["split"] == "train" else None} for row in rows]

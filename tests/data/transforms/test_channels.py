@@ -75,6 +75,7 @@ def test_channels_are_taken_as_far_as_they_are_there():
         transform(pick(motion(), [1]), None)
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 10**6), st.floats(0, 0.99), st.floats(0, 0.99))
 def test_one_channel_always_stays(seed, drop_sensors, drop_channels):

@@ -16,6 +16,7 @@ def colours(x_TCHW):
     return x_TCHW.float().mean(dim=(2, 3)).argmax(dim=1).tolist()
 
 
+@pytest.mark.slow
 def test_evaluation_takes_the_middle_or_clips_from_start_to_end(clip):
     one = VideoTransform(num_frames=4, clip_seconds=1.0, size_px=16)(clip, None)
     assert (one.shape, one.dtype) == ((4, 3, 16, 16), torch.uint8)
@@ -26,6 +27,7 @@ def test_evaluation_takes_the_middle_or_clips_from_start_to_end(clip):
     assert [colours(x) for x in tiled] == [[0, 0], [0, 1], [1, 1], [1, 2], [2, 2]]
 
 
+@pytest.mark.slow
 def test_training_takes_a_random_clip_of_its_generator(clip):
     transform = VideoTransform(num_frames=2, clip_seconds=0.5, num_clips=3)
     clips = [transform(clip, np.random.default_rng(seed)) for seed in range(12)]

@@ -52,6 +52,7 @@ def binder_config(anchor="toy"):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_it_begins_as_the_image_tower(anchors, family):
     anchor = anchors[family]
@@ -82,6 +83,7 @@ def test_every_weight_learns_and_the_anchor_stays_as_it_was(anchors, family):
     assert len(encoder.layers()) >= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("modality", ["audio", "imu"])
 def test_a_few_steps_bind_sounds_and_motion(anchors, modality):
     torch.manual_seed(0)
@@ -128,6 +130,7 @@ def test_a_run_trains_sounds_and_motion_on_copies_of_the_anchor(recordings, tmp_
     assert np.isclose(np.linalg.norm(z_BD), 1.0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_tower_over_videos_begins_as_the_mean_over_frames(anchors):
     anchor = anchors["clip"]
     tower = {"tower": anchor.image_tower(), "size_px": tiny.IMAGE_SIZE_PX, "num_frames": 3}
@@ -189,6 +192,7 @@ def test_a_picture_of_equal_channels_gives_the_same_patches(num_channels):
     torch.testing.assert_close(adapted, patches(x_B1HW.expand(-1, 3, -1, -1)), atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_what_can_not_be_copied_is_refused(tmp_path):
     anchor = PretrainedAnchor(str(tiny.write_anchor(tmp_path / "vit", "vision_text_dual_encoder")))
     with pytest.raises(ValueError, match=r"can't copy a ViTModel: it knows the image towers of CLIP"):

@@ -57,6 +57,7 @@ def test_built_again_without_its_files_it_gives_the_same(folders, name):
         assert mask_BL.dtype == torch.bool
 
 
+@pytest.mark.slow
 def test_weights_are_fp32_and_layers_in_order(folders, name):
     case = pretrained.CASES[name]
     encoder = case.encoder(pretrained=folders[name], **case.options)
@@ -99,6 +100,7 @@ SPEECH = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*pretrained.CASES, *SPEECH])
 def test_what_runs_behind_the_layers_trains_with_the_last_of_them(folders, tmp_path, name):
     case = pretrained.CASES["wav2vec2" if name in SPEECH else name]
@@ -114,6 +116,7 @@ def test_what_runs_behind_the_layers_trains_with_the_last_of_them(folders, tmp_p
     assert [n for n in order[places[0] :] if not trains[n] and not is_norm[n]] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["clap", "patchtst"])
 def test_running_statistics_stay_as_they_were_loaded(folders, family):
     case = pretrained.CASES[family]
@@ -135,6 +138,7 @@ def with_weights(folder, change):
     return str(folder)
 
 
+@pytest.mark.slow
 def test_missing_weights_are_named(folders, tmp_path):
     name = "model.encoder.layers.1.fc1.weight"
     folder = with_weights(
@@ -160,12 +164,14 @@ def test_weights_that_fit_nowhere_are_named(folders, tmp_path):
         WhisperAudioEncoder(pretrained=folder)
 
 
+@pytest.mark.slow
 def test_weights_of_other_parts_are_named_in_the_log(folders, caplog):
     with caplog.at_level("INFO", logger="bind"):
         ClapAudioEncoder(pretrained=folders["clap"])
     assert "left out: logit_scale_a (1), logit_scale_t (1), text_model (" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_folder_of_another_family_is_refused(folders):
     with pytest.raises(ValueError, match=r"is of the family 'clap', and this encoder is for whisper"):
         WhisperAudioEncoder(pretrained=folders["clap"])
@@ -196,6 +202,7 @@ def test_pickles_are_not_read(folders, tmp_path, capsys):
     assert "this ran" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_code_that_a_folder_names_is_not_fetched(folders, tmp_path, monkeypatch):
     """Attention kernels on the hub are code: a config that names them is read without."""
     folder = copied(folders, "whisper", tmp_path)

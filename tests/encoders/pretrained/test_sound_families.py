@@ -72,6 +72,7 @@ def write_tower(family, tower_class, folder):
     return str(folder / "tower"), whole
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_the_tower_of_a_clap_alone_is_that_of_the_whole(tmp_path):
     folders = write_tower(pretrained.clap, t.ClapAudioModelWithProjection, tmp_path)
@@ -80,6 +81,7 @@ def test_the_tower_of_a_clap_alone_is_that_of_the_whole(tmp_path):
     assert_equal(z, expected)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize(("name", "width"), [("clap", 2 * pretrained.WIDTH), ("pe_av", 24)])
 def test_features_before_the_projection_are_built_again(tmp_path, name, width):
@@ -93,6 +95,7 @@ def test_features_before_the_projection_are_built_again(tmp_path, name, width):
     assert torch.equal(again(case.inputs(folder)), z)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "part"),
     [
@@ -116,6 +119,7 @@ def test_a_tower_that_lacks_a_weight_or_has_one_too_many_is_refused(tmp_path, na
         case.encoder(pretrained=str(tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "other"), [("clap", "pe_av"), ("pe_av", "clap")])
 def test_a_folder_of_the_other_family_is_refused(tmp_path, name, other):
     folder = pretrained.write(pretrained.CASES[other].family, tmp_path)
@@ -125,6 +129,7 @@ def test_a_folder_of_the_other_family_is_refused(tmp_path, name, other):
         pretrained.CASES[name].transform(pretrained=folder)
 
 
+@pytest.mark.slow
 def test_claps_extractor_never_draws(tmp_path):
     transform = ClapTransform(pretrained=pretrained.write(pretrained.clap, tmp_path))
     sounds = pretrained.sounds(0.2, 3.0, 7.0, rate_hz=48_000)
@@ -134,6 +139,7 @@ def test_claps_extractor_never_draws(tmp_path):
     assert (np.random.get_state()[1] == state).all()
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_ast(tmp_path):
     folder = pretrained.write(pretrained.ast, tmp_path)
@@ -188,6 +194,7 @@ def test_speech_models_over_waveforms(tmp_path, family, norm):
     )
 
 
+@pytest.mark.slow
 def test_speech_models_neither_mask_nor_leave_out_layers_in_training(tmp_path):
     family = partial(pretrained.speech, t.Wav2Vec2ForCTC, layerdrop=0.9, mask_time_prob=0.9, mask_feature_prob=0.9)
     quiet = dict.fromkeys(["hidden_dropout", "attention_dropout", "feat_proj_dropout", "activation_dropout"], 0.0)

@@ -39,6 +39,7 @@ def assert_equal(z, expected):
     torch.testing.assert_close(z, expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("name", IMAGE_MODELS)
 def test_vision_models(tmp_path, name):
@@ -66,6 +67,7 @@ def test_a_map_is_seen_as_a_grey_picture_of_its_values(tmp_path):
     torch.testing.assert_close(picture, expected, atol=0.05, rtol=0)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("name", VIDEO_MODELS)
 def test_video_models(tmp_path, name):
@@ -79,6 +81,7 @@ def test_video_models(tmp_path, name):
         VideoEncoder(pretrained=folder)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_frames_through_a_vision_model_are_averaged(tmp_path):
     folder = pretrained.write(pretrained.clip, tmp_path)
@@ -88,6 +91,7 @@ def test_frames_through_a_vision_model_are_averaged(tmp_path):
     assert_equal(encoder(x_BTCHW), torch.stack([model(x).pooler_output.mean(dim=0) for x in x_BTCHW]))
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("options", [{}, {"pooling_type": "max"}, {"use_cls_token": True}])
 def test_patchtst_pools_as_its_classifier(tmp_path, options):
@@ -101,6 +105,7 @@ def test_patchtst_pools_as_its_classifier(tmp_path, options):
         encoder(x_BCT[..., :32])
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_patchtst_of_a_pretraining_masks_nothing(tmp_path):
     encoder = PatchTstEncoder(pretrained=pretrained.write(pretrained.patchtst, tmp_path)).eval()

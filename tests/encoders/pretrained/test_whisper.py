@@ -23,6 +23,7 @@ def original(folder):
     return model.get_encoder()(inputs.input_features).last_hidden_state
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_features_are_those_of_the_original(folder):
     encoder = WhisperAudioEncoder(pretrained=folder).eval()
@@ -44,6 +45,7 @@ def test_neighbours_change_nothing(folder):
     torch.testing.assert_close(encoder(pretrained.collated(transform, SOUNDS)), alone, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("seconds", [0.8, 0.82, 1.0])
 def test_a_shorter_input_has_the_first_positions_and_the_first_frames(folder, seconds):

@@ -39,6 +39,7 @@ def hits_of(index, queries, **options):
     return [[(hit.key, hit.score) for hit in hits] for hits in index.search_vectors(queries, **options)]
 
 
+@pytest.mark.slow
 def test_it_reaches_its_recall_with_the_scores_of_an_exact_search(index, engine):
     (about,) = index.build_approximations(engine, recall=0.9)
     assert about.recall >= 0.9
@@ -49,6 +50,7 @@ def test_it_reaches_its_recall_with_the_scores_of_an_exact_search(index, engine)
     assert share_found(exact, approximate) > 0.8
 
 
+@pytest.mark.slow
 def test_what_comes_and_goes_later_is_respected(index, engine):
     index.build_approximations(engine, recall=1.0)
     opened = Index.open(index.store.folder, approximate=engine)
@@ -64,6 +66,7 @@ def test_what_comes_and_goes_later_is_respected(index, engine):
     assert hits_of(opened, query) == hits_of(index, query)
 
 
+@pytest.mark.slow
 def test_the_recall_is_measured_with_the_users_own_queries(index, engine):
     (about,) = index.build_approximations(engine, recall=0.5, queries=clustered(1500, 5))
     assert (about.num_queries, about.queries) == (1000, "given")
@@ -72,6 +75,7 @@ def test_the_recall_is_measured_with_the_users_own_queries(index, engine):
     assert (len(queries), own_rows, described) == (300, None, "vectors of image in the index")
 
 
+@pytest.mark.slow
 def test_below_095_it_is_not_silent(index, engine, caplog):
     (about,) = index.build_approximations(engine, recall=0.01, queries=clustered(200, 5, spread=3.0))
     assert about.num_probes == 1
@@ -81,6 +85,7 @@ def test_below_095_it_is_not_silent(index, engine, caplog):
     assert about.warning in caplog.text
 
 
+@pytest.mark.slow
 def test_few_vectors_and_many_wanted_are_searched_too(tmp_path, engine):
     index = Index.create(tmp_path / "few", dim=DIM)
     index.add("audio", clustered(30, 0), {"key": [str(n) for n in range(30)]})
@@ -90,6 +95,7 @@ def test_few_vectors_and_many_wanted_are_searched_too(tmp_path, engine):
         assert hits_of(opened, clustered(3, 1), top=top) == hits_of(index, clustered(3, 1), top=top)
 
 
+@pytest.mark.slow
 def test_what_is_missing_or_damaged_is_named(index, engine):
     with pytest.raises(ValueError, match=f"nothing is built with {engine}"):
         Index.open(index.store.folder, approximate=engine)

@@ -34,6 +34,7 @@ def test_captions_of_the_other_splits_are_no_negatives():
     assert check_captions(samples([["a dog"], ["a dog"]], split="test")) == ([], 0.0)
 
 
+@pytest.mark.slow
 def test_captions_that_the_text_tower_cuts_are_one_finding():
     long = "a long caption of a street with many cars and people talking while the wind blows and a dog barks"
     (finding,) = check_cut_captions(samples([["a dog", long], ["a cat"], [long]]), "toy")

@@ -61,6 +61,7 @@ def test_other_units_that_are_declared_are_fine(corpus, unit):
     assert kinds({n: SensorRecording(r.values * factors, RATE_HZ, CHANNELS, units) for n, r in corpus.items()}) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("edit", "units", "kind"),
     [
@@ -131,6 +132,7 @@ def test_triads_are_found_by_the_names_in_use():
     assert find_triads(("acc_x", "acc_y", "temperature")) == {}
 
 
+@pytest.mark.slow
 def test_a_file_of_another_rate_is_judged_all_the_same(corpus):
     units = (*UNITS[:3], "deg/s", "deg/s", "deg/s")
     odd = corpus | {f"{n}.npy": corpus["1.npy"] for n in range(6, 12)}

@@ -13,6 +13,7 @@ from bind.studies.doctor.offsets import lag_correlation, measure_offsets
 NUM_SAMPLES, SECONDS, AUDIO_HZ, IMU_HZ = 10, 10, 4000, 100
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(seed=st.integers(0, 10**6), num_a=st.integers(12, 40), num_b=st.integers(12, 40), max_lag=st.integers(0, 8))
 def test_the_correlation_equals_the_naive_one_over_the_overlap(seed, num_a, num_b, max_lag):
@@ -70,6 +71,7 @@ def test_one_sample_out_of_step_is_named_among_others():
     assert [(offset.positions, offset.seconds) for offset in apart] == [((3,), 0.9)]
 
 
+@pytest.mark.slow
 def test_a_recording_whose_clock_is_off_is_found_where_no_sample_of_it_could_be():
     rng, noisy = np.random.default_rng(0), []
     for i in range(60):
@@ -82,6 +84,7 @@ def test_a_recording_whose_clock_is_off_is_found_where_no_sample_of_it_could_be(
     assert apart.seconds == pytest.approx(0.6, abs=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_unrelated_streams_give_no_verdict(seed):
     rng = np.random.default_rng(seed)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from bind.studies.learning_curve.cells import Cell, curve_cells, describe_checks, make_curves
 from bind.studies.learning_curve.plot import plot_curves
 
@@ -29,6 +31,7 @@ def write_cell(folder: Path, num_owners: int, seed: int, error: float) -> Cell:
     return cell
 
 
+@pytest.mark.slow
 def test_table_checks_and_picture(tmp_path: Path) -> None:
     cells = [write_cell(tmp_path, n, seed, 0.4 * n**-0.5) for n in (2, 4, 8, 16) for seed in (0, 1)]
     curves = make_curves(cells)

@@ -18,6 +18,7 @@ def measured(num_owners: int, figure: float, rng: np.random.Generator, spread: f
     return Point(num_owners, shown, shown - half, min(shown + half, 1.0), QUERIES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spread", [0.0, 0.15])
 def test_nineteen_of_twenty_trainings_lie_in_the_interval(spread: float) -> None:
     inside, widths = [], []

@@ -21,6 +21,7 @@ def vectors(num_samples, seed, noise=0.5):
     return Labelled(normalize(z, dim=-1), target, torch.arange(num_samples))
 
 
+@pytest.mark.slow
 def test_more_examples_help_and_draws_repeat():
     train_, test = vectors(200, 0), vectors(400, 1)
     found = measure_few_shot(train_, test, [1, 16], 5, seed=0, advance=NOTHING)
@@ -40,6 +41,7 @@ def test_a_class_without_examples_is_never_right():
     assert measure_linear(without, test, test, test.rows.numpy(), NOTHING)["accuracy"] == 0.75
 
 
+@pytest.mark.slow
 def test_the_penalty_is_chosen_on_val_and_test_has_no_say():
     train_, val, test = vectors(40, 0, 1.0), vectors(200, 1, 1.0), vectors(400, 2, 1.0)
     found = measure_linear(train_, val, test, test.rows.numpy(), NOTHING)

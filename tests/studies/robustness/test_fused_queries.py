@@ -63,6 +63,7 @@ def test_there_is_every_head_once():
     assert "weighted sum" not in make_heads(INPUTS, EarlyFusion(inputs=INPUTS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", LEARNED_OR_COMBINED)
 @pytest.mark.parametrize(("gone", "left"), [("audio", "imu"), ("imu", "audio")])
 def test_without_one_input_every_head_is_the_other_alone(head, gone, left):
@@ -96,6 +97,7 @@ def test_late_sum_ranks_as_the_plain_sum_and_both_beat_their_inputs():
     assert found["audio"]["ci95_above_plain_sum"][1] < 0
 
 
+@pytest.mark.slow
 def test_late_heads_are_those_of_the_run_where_it_has_one():
     own = LateFusion(inputs=INPUTS, method="softmax", temperature=5.0)
     found = FusedQueries(SPLIT, INPUTS, make_heads(INPUTS, own), [task()]).noisy({})["image"]
@@ -103,6 +105,7 @@ def test_late_heads_are_those_of_the_run_where_it_has_one():
     assert found["late: rrf"] == FUSED.noisy({})["image"]["late: rrf"]
 
 
+@pytest.mark.slow
 def test_noise_in_one_input_is_seen_by_all_heads_but_the_other_input():
     noisy = normalize(torch.randn(NUM_SAMPLES, DIM, generator=GENERATOR), dim=-1)
     clean, found = FUSED.noisy({})["image"], FUSED.noisy({"audio": noisy})["image"]
@@ -113,6 +116,7 @@ def test_noise_in_one_input_is_seen_by_all_heads_but_the_other_input():
             assert found[head]["R@1"] < clean[head]["R@1"]
 
 
+@pytest.mark.slow
 def test_who_lacks_an_input_at_one_share_lacks_it_at_a_larger():
     draws = np.array([missing_threshold(0, key, "audio") for key in SPLIT.keys])
     assert 0 <= draws.min() < 0.1 < 0.9 < draws.max() < 1

@@ -50,6 +50,7 @@ def test_channels_that_the_transform_leaves_out_are_not_disturbed():
     assert (found.values == values[:, [0, 2]]).all()
 
 
+@pytest.mark.slow
 def test_a_source_is_disturbed_in_one_modality_alone():
     toy, transform = ToySource(), DepthTransform()
     half = DisturbedSource(toy, "depth", "depth_holes", 0.5, transform=transform)

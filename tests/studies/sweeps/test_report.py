@@ -123,6 +123,7 @@ def test_a_sweep_over_seeds_alone_is_one_setting(tmp_path):
     assert row == ("all jobs", "0.300 ± 0.141", "0.250 ± 0.000", "0.100 ± 0.000", "2")
 
 
+@pytest.mark.slow
 def test_folds_end_with_the_mean_of_every_figure(tmp_path, capsys):
     for number, score in enumerate((0.2, 0.4, 0.9)):
         zero_shot = {"audio": {"top1": score}, "image": {"map": 0.5 + score / 10}}
@@ -161,6 +162,7 @@ def stopped_folds(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_stopped_sweep_says_what_is_missing_and_how_it_goes_on(stopped_folds, capsys):
     jobs = read_jobs(stopped_folds)
     assert [(job.name, job.status) for job in jobs] == [("0", "done"), ("1", "stopped"), ("2", "not started")]
@@ -178,6 +180,7 @@ def test_a_stopped_sweep_says_what_is_missing_and_how_it_goes_on(stopped_folds, 
     assert (stopped_folds / "sweep.png").stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_a_sweep_that_has_gone_on_is_whole(stopped_folds, capsys):
     same = {"data": "manifest", "seed": 0, "~logger": "null", "+x": "'a b'", "ckpt": "auto"}
     (stopped_folds / "1" / RECORD).unlink()
@@ -210,6 +213,7 @@ def test_folds_of_several_settings_are_averaged_apart(tmp_path):
     assert [row[-1] for row in setting_cells(jobs).sections[""]] == ["4", "4"]
 
 
+@pytest.mark.slow
 def test_the_report_is_made_again_from_the_command_line(sweep, as_command, capsys):
     assert as_command(main, "sweep-report", str(sweep)) == 0
     printed = capsys.readouterr().out
@@ -289,6 +293,7 @@ def test_names_stand_in_the_order_of_the_sweep_without_a_line_between_them(tmp_p
     assert [line.get_ydata()[0] for line in bars] == [0.2, 0.1, 0.4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("low", "high", "scale"), [(1e-4, 1e-2, "log"), (0.5, 1.0, "linear"), (-1.0, 1.0, "linear")])
 def test_values_that_a_sampler_drew_are_numbers_on_an_axis(low, high, scale, tmp_path):
     drawn = [*np.random.default_rng(0).uniform(low, high, 6).tolist(), low + 1e-9, high - 1e-9]

@@ -32,6 +32,7 @@ def pair(seed, offset=0.0, drift=0.0, seconds=SECONDS, related=True):
     return a_T, activity(rng, times * (1 + drift) + offset, strengths, 15, seconds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seed", "offset", "drift"), [(0, 0.05, 0), (1, -2.0, 0), (2, 1.3, 200e-6), (3, -0.4, -150e-6)]
 )
@@ -108,6 +109,7 @@ def test_the_command_writes_spans_that_belong_together_and_names_what_it_left_al
     assert after.offset_seconds == pytest.approx(0.0, abs=0.02)
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_be_read_is_named_and_the_others_go_on(folder, tmp_path, capsys):
     shutil.copytree(folder, tmp_path / "copy")
     (tmp_path / "copy" / "apart.npy").write_bytes(b"no array")

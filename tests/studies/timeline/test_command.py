@@ -66,6 +66,7 @@ def test_a_fit_is_measured_kept_and_used(folder, capsys):
     assert {line.split(",")[3] for line in out.read_text().splitlines()[1:]} <= {*timelines.LABELS, "none of these"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("values", "message"),
     [

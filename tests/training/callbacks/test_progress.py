@@ -40,6 +40,7 @@ def lines(text):
     return [line for line in text.splitlines() if line.startswith("step ")]
 
 
+@pytest.mark.slow
 def test_into_a_file_there_is_a_line_for_every_validation_and_no_bar(tmp_path, capsys):
     fit(tmp_path, ProgressBar("val/mean_R@1"))
     out = capsys.readouterr().out
@@ -65,6 +66,7 @@ def test_a_training_without_an_end_tells_no_time_left_but_that_of_its_clock(tmp_
     assert re.fullmatch(r"step 1, epoch 1, train/loss [\d.]+, [\d,]+ samples/s, [01] s left", told[0])
 
 
+@pytest.mark.slow
 def test_on_a_terminal_there_is_a_bar_and_no_version_number(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")

@@ -85,6 +85,7 @@ def test_fixed_windows_have_what_their_annotation_says(tables: Any) -> None:
     assert source.content_hash("val", "imu") != source.content_hash("test", "imu")
 
 
+@pytest.mark.slow
 def test_training_draws_each_window_around_its_place_within_the_annotation(tables: Any) -> None:
     source = RecordingSource(*tables(), **WINDOWS)
     places = np.array([sample.values["imu"][0].start_seconds for sample in source.samples("train")])
@@ -114,6 +115,7 @@ def data_of(source: RecordingSource, **more: Any) -> BindDataModule:
     return BindDataModule({"motion": source}, {"imu": TRANSFORM}, ["imu"], ["imu"], batch_size=2, seed=3, **more)
 
 
+@pytest.mark.slow
 def test_resumed_batches_are_equal_and_ranks_draw_disjoint_windows(tables: Any) -> None:
     source = RecordingSource(*tables(), **WINDOWS)
     data = data_of(source)
@@ -148,6 +150,7 @@ def test_windows_of_one_moment_come_into_one_batch(tables: Any) -> None:
         assert abs(clips[0].start_seconds - clips[1].start_seconds) <= 2
 
 
+@pytest.mark.slow
 def test_several_streams_of_a_recording_move_together_and_may_be_missing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -191,6 +194,7 @@ def test_several_streams_of_a_recording_move_together_and_may_be_missing(
     np.testing.assert_allclose(starts["audio"] - starts["imu"], 1.5)
 
 
+@pytest.mark.slow
 def test_unlabelled_stretches_are_left_out_unless_asked_for(tables: Any) -> None:
     manifest, said = tables()
     source = RecordingSource(manifest, said, **WINDOWS, unlabelled=True)
@@ -202,6 +206,7 @@ def test_unlabelled_stretches_are_left_out_unless_asked_for(tables: Any) -> None
     assert len(alone.samples("val")) == 19
 
 
+@pytest.mark.slow
 def test_gaps_and_short_annotations_are_counted(tables: Any, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     manifest, said = tables()
     values_TC = np.load(tmp_path / "anna.npy")
@@ -243,6 +248,7 @@ def test_what_does_not_fit_the_recordings_names_the_line_and_the_time(
         RecordingSource(manifest, said, **WINDOWS, min_annotation_seconds=1.0)
 
 
+@pytest.mark.slow
 def test_kinds_may_overlap_and_be_chosen(tables: Any) -> None:
     manifest, said = tables([stretch(kind="gait"), stretch(start_seconds=2.0, label=None, text="slow", kind="speed")])
     both = RecordingSource(manifest, said, **WINDOWS)
@@ -278,6 +284,7 @@ def test_manifests_that_are_none_of_recordings(tables: Any, tmp_path: Path) -> N
         RecordingSource(*tables(), **WINDOWS, windows_per_moment=0)
 
 
+@pytest.mark.slow
 def test_other_windows_are_other_data(tables: Any) -> None:
     manifest, said = tables()
     a, b, c = (

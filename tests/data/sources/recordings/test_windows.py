@@ -23,6 +23,7 @@ def held_seconds(start: np.ndarray, end: np.ndarray, annotation: tuple[float, fl
     return np.minimum(end, annotation[1]) - np.maximum(start, annotation[0])
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(options=OPTIONS, start=SECONDS, length=st.floats(0.0, 40.0))
 def test_every_start_between_low_and_high_holds_the_share(options: WindowOptions, start: float, length: float) -> None:
@@ -38,6 +39,7 @@ def test_every_start_between_low_and_high_holds_the_share(options: WindowOptions
         assert len(windows.start_N) > (length - options.window_seconds) / options.stride_seconds
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     options=OPTIONS,
@@ -78,6 +80,7 @@ def test_a_moment_outside_of_what_is_measured_is_filled_by_nothing() -> None:
     assert windows.low_N <= windows.start_N <= windows.high_N
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(SECONDS, st.floats(0.0, 9.0)), max_size=8))
 def test_what_is_free_and_what_is_annotated_are_the_whole(spans: list[tuple[float, float]]) -> None:

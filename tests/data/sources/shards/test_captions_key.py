@@ -23,6 +23,7 @@ def texts(source):
     return [values.get("text") for values in source.fetch("train", range(len(source.samples("train"))), ["text"], None)]
 
 
+@pytest.mark.slow
 def test_one_caption_or_several_are_read_from_their_key(tmp_path):
     contents = [
         {"text": ["a dog", " barking "], "tag": ["x"]},

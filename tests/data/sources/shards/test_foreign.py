@@ -33,6 +33,7 @@ def texts(source, split="train"):
 CAPTIONS = [[f"caption {n}"] for n in range(12)]
 
 
+@pytest.mark.slow
 def test_usual_extensions_are_known_and_others_named(foreign, caplog):
     source = IndexedShardSource(str(foreign))
     assert set(source.modalities()) == {"image", "text", "audio"}
@@ -41,16 +42,19 @@ def test_usual_extensions_are_known_and_others_named(foreign, caplog):
     assert "members .cls are of no known modality" in caplog.text
 
 
+@pytest.mark.slow
 def test_extensions_can_be_named(foreign):
     source = IndexedShardSource(str(foreign), extensions={"cls": "label_text", "wav": "sound"})
     assert set(source.modalities()) == {"image", "text", "sound", "label_text"}
 
 
+@pytest.mark.slow
 def test_splits_can_be_given(foreign):
     source = IndexedShardSource({"train": f"{foreign}/{{000..001}}.tar", "val": f"{foreign}/002.tar"})
     assert (texts(source), texts(source, "val")) == (CAPTIONS[:8], CAPTIONS[8:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("max_bytes_in_memory", [2**22, 0])
 def test_it_is_indexed_once_and_again_when_it_changes(foreign, caplog, monkeypatch, tmp_path, max_bytes_in_memory):
     monkeypatch.setattr(kept_index, "MAX_BYTES_IN_MEMORY", max_bytes_in_memory)
@@ -68,6 +72,7 @@ def test_it_is_indexed_once_and_again_when_it_changes(foreign, caplog, monkeypat
     assert "001.tar: changed since it was indexed" in caplog.text
 
 
+@pytest.mark.slow
 def test_the_index_of_a_remote_shard_lies_in_the_cache(foreign, tmp_path):
     with shard_cases.Server(foreign) as server:
         pattern = server.url + "/{000..002}.tar"
@@ -208,6 +213,7 @@ def test_a_packed_tar_is_called_what_it_is(tmp_path):
             IndexedShardSource(str(tmp_path))
 
 
+@pytest.mark.slow
 def test_a_key_in_two_unicode_forms_is_one(tmp_path):
     composed, decomposed = "Zo\u00eb", "Zoe\u0308"
     meta = {"key": decomposed, "split": "train", "label": decomposed}

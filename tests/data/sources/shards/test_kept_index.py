@@ -201,6 +201,7 @@ class TestKept:
         assert [sample.key for sample in open_source().samples("train")] == keys
         assert len(list((folder / "cache").glob("*.arrow"))) == 1
 
+    @pytest.mark.slow
     def test_hashes_are_kept_with_them(self, opened, monkeypatch):
         open_source, _ = opened
 
@@ -243,6 +244,7 @@ class TestKept:
         assert [sample.key for sample in open_source().samples("train")] == keys
         assert "is damaged" in caplog.text
 
+    @pytest.mark.slow
     def test_another_process_gets_the_path_and_not_the_rows(self, opened):
         source = opened[0]()
         again = pickle.loads(pickle.dumps(source))
@@ -250,6 +252,7 @@ class TestKept:
         assert list(again.samples("train")) == list(source.samples("train"))
         assert again.fetch("val", [0], ["text"], None) == source.fetch("val", [0], ["text"], None)
 
+    @pytest.mark.slow
     def test_a_cache_that_can_not_be_written_is_done_without(self, opened, caplog):
         open_source, folder = opened
         (folder / "cache").write_text("a file where a folder should be")

@@ -17,6 +17,7 @@ from bind.data.sources.shards.names import (
 )
 
 
+@pytest.mark.slow
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), st.sampled_from([None, 0, 12]))
 def test_any_key_can_be_read_back(key, number):
     name = member_name(key, "audio", "wav", number)
@@ -54,6 +55,7 @@ def test_what_a_suffix_means(suffix, modality):
 WORDS = st.text("abcXYZ019_- ", min_size=1, max_size=6).filter(str.strip)
 
 
+@pytest.mark.slow
 @given(st.lists(WORDS, min_size=2, max_size=4, unique_by=str.lower), st.booleans())
 def test_keys_that_differ_after_a_dot_never_become_one_sample_in_silence(words, with_texts):
     suffixes = [f"{word.lower()}.{ext}" for word in words for ext in ("wav", *(["txt"] if with_texts else []))]

@@ -38,6 +38,7 @@ class TestOptions:
         assert server.requests == []
         assert short_pauses == []
 
+    @pytest.mark.slow
     def test_where_none_are_set_the_message_says_so(self, server, url, monkeypatch):
         monkeypatch.delenv("AWS_ACCESS_KEY_ID")
         monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")

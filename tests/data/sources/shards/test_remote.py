@@ -79,6 +79,7 @@ def test_an_empty_file_has_no_bytes(root, bucket):
     assert read_whole(f"{root}/empty.bin") == b""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mishaps", [["drop"], [503, 503], [429, "drop", 500, 502, 504], [408, 425]])
 def test_it_is_tried_again(root, server, bucket, mishaps, short_pauses, caplog):
     (bucket / "a.bin").write_bytes(CONTENT)
@@ -187,6 +188,7 @@ class TestShards:
             IndexedShardSource(url)
         assert not {"secret", "abc"} & set(re.findall(r"\w+", str(raised.value)))
 
+    @pytest.mark.slow
     def test_a_signed_url_serves(self, packed, packed_server):
         signed = f"{packed_server.url}/bucket/val-000000.tar?signature=a/b%2Fc+d"
         assert values(IndexedShardSource(signed))[0] == values(IndexedShardSource(str(packed)))[0]

@@ -53,6 +53,7 @@ def batches(data, split="train", start_step=0, rank=0, world_size=1, num=None):
     return [dataset[request] for request in itertools.islice(plan, num)]
 
 
+@pytest.mark.slow
 def test_only_the_requested_modalities_are_read(packed, reads, monkeypatch):
     monkeypatch.setattr(members, "LOCAL_GAP_BYTES", 0)
     source = IndexedShardSource(str(packed))
@@ -65,6 +66,7 @@ def test_only_the_requested_modalities_are_read(packed, reads, monkeypatch):
     assert reads == []
 
 
+@pytest.mark.slow
 def test_neighbours_are_read_at_once(packed, reads, monkeypatch):
     monkeypatch.setattr(members, "LOCAL_GAP_BYTES", 2**20)
     source = IndexedShardSource(str(packed))
@@ -73,12 +75,14 @@ def test_neighbours_are_read_at_once(packed, reads, monkeypatch):
     assert len(reads) == len(shards)
 
 
+@pytest.mark.slow
 def test_a_sample_requested_twice_is_returned_twice(packed):
     source = IndexedShardSource(str(packed))
     a, b, c = source.fetch("val", [3, 0, 3], ["text"], None)
     assert a == c != b
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block_samples", [1, 3, 16, 100])
 def test_an_order_is_a_permutation_of_blocks(packed, block_samples):
     source = IndexedShardSource(str(packed), block_samples=block_samples)
@@ -112,12 +116,14 @@ def test_ranks_share_a_step(packed):
     assert [b.keys for b in whole] == [a.keys + b.keys for a, b in zip(*halves, strict=True)]
 
 
+@pytest.mark.slow
 def test_evaluation_sees_every_sample_once(packed):
     source = IndexedShardSource(str(packed))
     keys = [key for batch in datamodule(source, 3).evaluation_dataloader("val") for key in batch.keys]
     assert keys == [sample.key for sample in source.samples("val")]
 
 
+@pytest.mark.slow
 def test_a_source_goes_to_other_processes(packed):
     source = pickle.loads(pickle.dumps(IndexedShardSource(str(packed))))
     assert source.fetch("val", [0], ["text"], None)[0]["text"]
@@ -139,6 +145,7 @@ def test_the_content_hash_follows_the_content(world, packed, tmp_path):
     assert {m for m in before if after.content_hash("val", m) != before[m]} == {"text"}
 
 
+@pytest.mark.slow
 def test_a_shard_that_was_damaged_is_named(packed, tmp_path):
     for path in packed.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
@@ -162,6 +169,7 @@ def test_a_shard_of_another_size_is_named(packed, tmp_path):
         IndexedShardSource(str(tmp_path))
 
 
+@pytest.mark.slow
 def test_a_shard_cut_off_while_training_is_named(packed, tmp_path):
     for path in packed.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
@@ -192,6 +200,7 @@ def test_a_shard_listed_under_another_split_is_refused(packed):
         IndexedShardSource({"train": str(packed / "val-000000.tar")})
 
 
+@pytest.mark.slow
 def test_a_split_without_samples_is_empty(packed):
     source = IndexedShardSource(str(packed))
     assert source.splits == ("train", "val")

@@ -117,6 +117,7 @@ class TestHttps:
             yield serving
         web._certificates.cache_clear()
 
+    @pytest.mark.slow
     def test_a_server_that_is_trusted_serves(self, secure):
         assert read_range(f"{secure.url}/a.bin", 10, 20, 100) == CONTENT[10:20]
 
@@ -213,6 +214,7 @@ class TestRequests:
         assert len(connects) == 2
         assert short_pauses == []  # that it was closed is no failure
 
+    @pytest.mark.slow
     def test_a_proxy_of_the_environment_is_used(self, server, url, monkeypatch):
         monkeypatch.setenv("http_proxy", server.url.replace("://", "://us:er@"))
         monkeypatch.setenv("https_proxy", server.url)

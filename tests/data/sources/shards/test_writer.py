@@ -134,6 +134,7 @@ def test_splits_may_be_packed_one_by_one(world, packed, tmp_path):
     assert tree(tmp_path) == tree(packed)
 
 
+@pytest.mark.slow
 def test_webdataset_and_tarfile_read_it(world, packed):
     webdataset = pytest.importorskip("webdataset")
     tars = sorted(map(str, packed.glob("*.tar")))

@@ -40,6 +40,7 @@ def again(transform):
     return type(transform)(**arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["videomae", "vivit", "clip"])
 def test_a_video_is_what_the_models_own_processor_makes_of_its_frames(written, clip, name):
     folder = written(name)

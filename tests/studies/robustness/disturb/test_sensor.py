@@ -21,6 +21,7 @@ def rng():
     return np.random.default_rng(5)
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(degrees=st.floats(0.1, 180), seed=st.integers(0, 99))
 def test_a_rotation_keeps_lengths_and_angles_between_sensors(degrees, seed):

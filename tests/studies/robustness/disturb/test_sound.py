@@ -16,6 +16,7 @@ def power(x):
     return float(np.mean(np.square(x.astype(np.float64))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [white_noise, pink_noise])
 @settings(max_examples=25)
 @given(
