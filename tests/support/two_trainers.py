@@ -18,13 +18,13 @@ import bind.runs.jobs
 from bind.data.sources.content import hash_generated
 from bind.data.sources.toy.world import ToySource
 from bind.distributed import rank
-from bind.types import stable_id
+from bind.types import Sample, stable_id
 from support import runs
 
 WORLD_SIZE = 2
 GLOBAL_BATCH = 16
-STEPS = 50
-PULLED_AT = 30  # five steps after the checkpoint
+STEPS = 24
+PULLED_AT = 17  # five steps after the checkpoint
 ONE_TRUNK_PULLED_AT = 13
 
 
@@ -34,6 +34,7 @@ class Patchy:
     def __init__(self, name: str, shares: Mapping[str, float]) -> None:
         self.name = name
         self.shares = shares
+        self.made: dict[str, list[Sample]] = {}
         self.world = ToySource(
             num_train=64, num_val_queries=1, num_test_queries=1, fresh=(), modalities=("image", *shares)
         )
@@ -42,12 +43,13 @@ class Patchy:
         return self.world.modalities()
 
     def samples(self, split):
-        made = []
-        for sample in self.world.samples(split):
-            key = f"{self.name}/{sample.key}"
-            values = {m: () for m in sample.values if self._has(m, sample)}
-            made.append(replace(sample, key=key, owners=(key,), values=values))
-        return made
+        if split not in self.made:
+            self.made[split] = [self._named(sample) for sample in self.world.samples(split)]
+        return self.made[split]
+
+    def _named(self, sample):
+        key = f"{self.name}/{sample.key}"
+        return replace(sample, key=key, owners=(key,), values={m: () for m in sample.values if self._has(m, sample)})
 
     def content_hash(self, split, modality):
         return hash_generated(self, split, modality, sorted(self.shares.items()))
