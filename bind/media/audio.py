@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ from bind.files.reading import reading
 from bind.media import decoded
 from bind.media.decoded import Blocks, Sound, decoded_sound
 from bind.media.mp3_index import Mp3Index, index_mp3, indexed_sound
-from bind.media.mp3_tags import without_tags_behind
 from bind.media.recording import EDGE_SECONDS, Recording, checked_finite, recording_in_memory, span_frames
 from bind.media.soundtrack import (
     CONTAINER_SUFFIXES,
@@ -24,11 +24,12 @@ from bind.media.soundtrack import (
     decode_soundtrack,
     is_container,
     is_mp3,
+    without_tags,
 )
 from bind.media.whole_file import CUT_SHORT, require_whole_file
 from bind.types import Clip, Waveform
 
-READER_VERSION = 3
+READER_VERSION = 4
 """Raised where the same file would give other values: part of the key of caches."""
 EXACT_SUBTYPES = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 """Encodings of one frame each, which libsndfile finds by its number; FLAC with them, whose frames are numbered."""
@@ -121,7 +122,7 @@ def _open_by_kind(file_clip: Clip, opened: ExitStack) -> Sound:
 
 
 def _decoded_mp3(clip: Clip, identity: FileIdentity | None) -> Sound:
-    return decoded_sound(str(clip.path), lambda: decode_mp3(without_tags_behind(clip)), identity)
+    return decoded_sound(str(clip.path), lambda: decode_mp3(without_tags(clip)[0]), identity)
 
 
 def sound_span_frames(clip: Clip, sound: Sound) -> tuple[int, int]:
@@ -153,7 +154,9 @@ def _index_long_mp3(identity: FileIdentity) -> Mp3Index | None:
 
 @lru_cache(maxsize=256)
 def _index_mp3_once(path: Path, modified_ns: int, num_bytes: int) -> Mp3Index | None:
-    return index_mp3(without_tags_behind(Clip(path)))
+    without, begin = without_tags(Clip(path))
+    index = index_mp3(without)
+    return index and replace(index, starts_N=index.starts_N + begin)
 
 
 @contextmanager

@@ -1,32 +1,77 @@
-"""Tags behind the sound of an MP3: with large ones, decoders take the length in its head for another file's."""
+"""Tags around the sound of an MP3: decoders take what lies in large ones for sound, or its length for another one's."""
 
 from __future__ import annotations
 
 import struct
 from typing import BinaryIO
 
-from bind.media.soundtrack import open_content
-from bind.types import Clip, PackedFile
-
 ID3V1, ID3V1_BYTES = b"TAG", 128
+ID3V2, ID3V2_HEAD_BYTES, ID3V2_HAS_FOOTER = b"ID3", 10, 0x10
 APE, APE_HEAD_BYTES, APE_HAS_HEADER = b"APETAGEX", 32, 1 << 31
+APE_VERSIONS = (1000, 2000)
 LYRICS, LYRICS_END_BYTES = b"LYRICS200", 15
+MAX_APE_BYTES = 1 << 24
+"""Of a tag in front that has no head and is known by its end."""
 
 
-def without_tags_behind(clip: Clip) -> Clip:
-    """`clip`, or the same file in memory without the tags that it ends with: APE, ID3v1 and Lyrics3.
+def sound_bytes(file: BinaryIO) -> tuple[int, int]:
+    """First byte of an MP3's sound and the byte after its last, without the tags around it: ID3, APE and Lyrics3.
 
-    With them, decoders would leave what the encoder added behind the sound.
+    Raises:
+        ValueError: where a tag in front claims more bytes than the file has.
     """
-    with open_content(clip) as file:
-        num_bytes = file.seek(0, 2)
-        end = num_bytes
-        while size := _last_tag_bytes(file, end):
-            end -= size
-        if end == num_bytes:
-            return clip
-        file.seek(0)
-        return Clip(PackedFile(str(clip.path), file.read(end)))
+    num_bytes = end = file.seek(0, 2)
+    begin = 0
+    while size := _first_tag_bytes(file, begin, num_bytes):
+        begin += size
+    if begin >= num_bytes > 0:
+        raise ValueError(f"the tags in front of its sound claim {begin} bytes, and it has {num_bytes}: it is cut short")
+    while size := _last_tag_bytes(file, end):
+        if end - size <= begin:
+            break
+        end -= size
+    return begin, end
+
+
+def id3_bytes(head: bytes) -> int:
+    """The length of the ID3v2 tag that begins with `head`; 0 where none does."""
+    if head[:3] != ID3V2 or len(head) < ID3V2_HEAD_BYTES:
+        return 0
+    size = 0
+    for byte in head[6:ID3V2_HEAD_BYTES]:
+        size = size << 7 | byte & 0x7F
+    return ID3V2_HEAD_BYTES + size + (ID3V2_HEAD_BYTES if head[5] & ID3V2_HAS_FOOTER else 0)
+
+
+def _first_tag_bytes(file: BinaryIO, begin: int, num_bytes: int) -> int:
+    """Length of the tag that begins at `begin`; 0 where there is none."""
+    file.seek(begin)
+    head = file.read(APE_HEAD_BYTES)
+    if size := id3_bytes(head):
+        return size
+    if head.startswith(APE):
+        return _ape_bytes(head)
+    is_frame = len(head) < 2 or (head[0] == 0xFF and head[1] & 0xE0 == 0xE0)
+    return 0 if is_frame or not any(head) else _headless_ape_bytes(head + file.read(MAX_APE_BYTES))
+
+
+def _ape_bytes(head: bytes) -> int:
+    """Length of the APE tag that begins with `head`; 0 where that is not one's head."""
+    if len(head) < APE_HEAD_BYTES:
+        return 0
+    version, items_bytes, _, _ = struct.unpack("<IIII", head[8:24])
+    return APE_HEAD_BYTES + items_bytes if version in APE_VERSIONS else 0
+
+
+def _headless_ape_bytes(content: bytes) -> int:
+    """Length of the APE tag that `content` begins with, where that has no head and an end instead; 0 where none is."""
+    place = content.find(APE)
+    while place >= 0:
+        end = content[place : place + APE_HEAD_BYTES]
+        if _ape_bytes(end) == place + 2 * APE_HEAD_BYTES:
+            return place + APE_HEAD_BYTES
+        place = content.find(APE, place + 1)
+    return 0
 
 
 def _last_tag_bytes(file: BinaryIO, end: int) -> int:

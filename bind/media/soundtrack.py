@@ -10,11 +10,12 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from bind.media.decoded import Blocks
+from bind.media.mp3_tags import id3_bytes, sound_bytes
 from bind.media.notices import warn_once
 from bind.media.recording import EDGE_SECONDS
 from bind.media.video import VIDEO_SUFFIXES, clock_start_seconds, discard_other_streams, open_container
 from bind.media.whole_file import ASF_HEADER, CUT_SHORT, EBML
-from bind.types import Clip
+from bind.types import Clip, PackedFile
 
 CONTAINER_SUFFIXES = VIDEO_SUFFIXES | {".m4a", ".mka", ".aac", ".wma"}
 SILENT_BLOCK_FRAMES = 1 << 16
@@ -184,11 +185,42 @@ def frame_bytes(head: bytes) -> int:
 
 
 def is_mp3(clip: Clip) -> bool:
-    """Whether a file starts with a frame of MPEG audio, or is called .mp3 and starts with a tag."""
+    """Whether a file starts with a frame of MPEG audio, behind tags too, or is called .mp3 and starts with a tag."""
     with open_content(clip) as file:
-        head = file.read(6)
-    is_frame = frame_bytes(head) > 0 and head[1] >> 1 & 3 != 0  # 0 is ADTS
-    return is_frame or (head[:3] == b"ID3" and clip.path.suffix.lower() in MP3_SUFFIXES)
+        is_called_so = clip.path.suffix.lower() in MP3_SUFFIXES
+        begin = sound_bytes(file)[0] if is_called_so or file.read(8).startswith(TAG_STARTS) else 0
+        file.seek(begin)
+        return _is_mp3_frame(file.read(6)) or (is_called_so and begin > 0)
+
+
+def _is_mp3_frame(head: bytes) -> bool:
+    return frame_bytes(head) > 0 and head[1] >> 1 & 3 != 0  # 0 is ADTS
+
+
+def without_tags(clip: Clip) -> tuple[Clip, int]:
+    """`clip`, or an MP3's sound in memory without the tags around it; and the byte of the file with which it begins.
+
+    With tags behind the sound, decoders would leave what the encoder added there. Of those in front they know one ID3.
+
+    Raises:
+        ValueError: naming the file, where several tags or one of another kind are in front, and no sound behind them.
+    """
+    with open_content(clip) as file:
+        begin, end = sound_bytes(file)
+        num_bytes = file.seek(0, 2)
+        file.seek(0)
+        if begin == id3_bytes(file.read(10)):
+            if end == num_bytes:
+                return clip, 0
+            begin = 0
+        file.seek(begin)
+        content = file.read(end - begin)
+    if begin and not _is_mp3_frame(content[:6]):
+        raise ValueError(
+            f"{clip.path}: damaged: the tags in front of its sound end after {begin} bytes, and no sound begins there. "
+            f"{CUT_SHORT}"
+        )
+    return Clip(PackedFile(str(clip.path), content)), begin
 
 
 def is_container(clip: Clip) -> bool:
@@ -211,11 +243,7 @@ def open_content(clip: Clip) -> BinaryIO:
 
 
 def _stated_frames(file: BinaryIO) -> int | None:
-    head = file.read(10)
-    start = 0
-    if head[:3] == b"ID3" and len(head) == 10:
-        start = 10 + (head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9])
-    file.seek(start)
+    file.seek(id3_bytes(file.read(10)))
     content = file.read(4096)
     sync = next((i for i in range(len(content) - 6) if frame_bytes(content[i : i + 6])), None)
     if sync is None:

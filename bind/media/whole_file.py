@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from bind.media.mp3_tags import id3_bytes
+
 UNKNOWN_BYTES = 0x7FFF0000
 """Programs that write into a pipe state sizes from here to 2³² - 1, because they don't know them yet."""
 FLAC_START = b"fLaC\x00\x00\x00\x22"
@@ -184,7 +186,9 @@ def _is_transport_stream(file: BinaryIO) -> bool:
 def _adts_ends(file: BinaryIO, num_bytes: int) -> Iterator[int]:
     """Ends of the frames of an AAC stream that has no container, or of the head of one that is cut within it."""
     content = _as_buffer(file)
-    position = _id3_bytes(content)
+    position = 0
+    while size := id3_bytes(content[position : position + 10]):
+        position += size
     first = content[position : position + 2]
     while ADTS_START.match(content, position) and position + ADTS_HEAD_BYTES <= num_bytes:
         size = int.from_bytes(content[position + 3 : position + 6], "big") >> 5 & 0x1FFF
@@ -201,16 +205,6 @@ def _as_buffer(file: BinaryIO) -> bytes | mmap.mmap:
     if isinstance(file, io.BytesIO):
         return file.getvalue()
     return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-
-
-def _id3_bytes(content: bytes | mmap.mmap) -> int:
-    """The length of the tag that a stream begins with; 0 where there is none."""
-    if content[:3] != b"ID3" or len(content) < 10:
-        return 0
-    size = 0
-    for byte in content[6:10]:
-        size = size << 7 | byte & 0x7F
-    return 10 + size
 
 
 def _check_flac(file: BinaryIO, num_bytes: int, name: str) -> None:

@@ -4,7 +4,7 @@ import struct
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support import videos
 
@@ -196,34 +196,50 @@ def test_tags_of_an_mp3_are_no_sound(tmp_path, change, seconds):
         assert recording.num_frames / RATE_HZ == pytest.approx(seconds, abs=0.2)
 
 
-def ape_tag(num_bytes, has_header):
-    item = struct.pack("<II", num_bytes, 0) + b"Cover Art (Front)\0" + b"\xff\xfb\x90\x00" * (num_bytes // 4)
+FRAMES_OF_NONE = b"\xff\xfb\x90\x00" + bytes(413)
+"""What a picture in a tag may look like: a head as frames of sound have it."""
+
+
+def ape_tag(num_bytes, has_header, version=2000, has_footer=True):
+    item = struct.pack("<II", num_bytes, 0) + b"Cover Art (Front)\0" + (FRAMES_OF_NONE * 300)[:num_bytes]
 
     def end(flags):
-        return b"APETAGEX" + struct.pack("<IIII", 2000, len(item) + 32, 1, flags) + bytes(8)
+        size = len(item) + (32 if has_footer else 0)
+        return b"APETAGEX" + struct.pack("<IIII", version, size, 1, flags) + bytes(8)
 
-    return end(0xA0000000) + item + end(0x80000000) if has_header else item + end(0)
+    footer = end(0x80000000 if has_header else 0) if has_footer else b""
+    return (end(0xA0000000) if has_header else b"") + item + footer
+
+
+def id3_tag(num_bytes, has_footer=False):
+    size = bytes(num_bytes >> shift & 127 for shift in (21, 14, 7, 0))
+    tail = bytes([4, 0, 0x10 if has_footer else 0]) + size
+    return b"ID3" + tail + (FRAMES_OF_NONE * 300)[:num_bytes] + (b"3DI" + tail if has_footer else b"")
+
+
+SIZES = st.integers(0, 100_000)
+APE_TAGS = st.builds(ape_tag, SIZES, st.booleans(), st.sampled_from([1000, 2000]))
+ID3_TAGS = st.builds(id3_tag, SIZES, st.booleans())
+FRONT = st.one_of(ID3_TAGS, APE_TAGS, st.builds(ape_tag, SIZES, st.just(True), has_footer=st.just(False)))
+BEHIND = st.one_of(
+    st.just(b"TAG" + bytes(125)),
+    APE_TAGS,
+    st.integers(0, 30_000).map(lambda n: b"LYRICSBEGIN" + b"x" * n + b"%06dLYRICS200" % (n + 11)),
+)
 
 
 @pytest.mark.slow
-@settings(max_examples=15, deadline=None)
-@given(
-    st.lists(
-        st.one_of(
-            st.just(b"TAG" + bytes(125)),
-            st.builds(ape_tag, st.integers(0, 25_000).map(lambda n: 4 * n), st.booleans()),
-            st.integers(0, 30_000).map(lambda n: b"LYRICSBEGIN" + b"x" * n + b"%06dLYRICS200" % (n + 11)),
-        ),
-        max_size=3,
-    ),
-    st.booleans(),
-    st.booleans(),
-)
-def test_an_mp3_is_the_same_sound_whatever_tags_are_behind_it(tmp_path_factory, tags, is_packed, is_long):
+@settings(max_examples=30, deadline=None)
+@given(st.lists(FRONT, max_size=3), st.lists(BEHIND, max_size=3), st.booleans(), st.booleans())
+@example([id3_tag(50_000), id3_tag(300), id3_tag(0)], [], False, True)
+@example([ape_tag(90_000, True)], [], False, True)
+@example([ape_tag(90_000, False, 1000)], [], True, False)
+@example([id3_tag(2000, True), ape_tag(5000, True)], [ape_tag(9000, False, 1000), b"TAG" + bytes(125)], True, False)
+def test_an_mp3_is_the_same_sound_whatever_tags_are_around_it(tmp_path_factory, front, behind, is_packed, is_long):
     path = make_whole(tmp_path_factory.mktemp("tags"), "mp3")
     with open_audio(Clip(path)) as recording:
         whole = recording.read(0, recording.num_frames)
-    content = path.read_bytes() + b"".join(tags)
+    content = b"".join(front) + path.read_bytes() + b"".join(behind)
     path.write_bytes(content)
     clip = Clip(PackedFile("shard.tar/a.audio.mp3", content)) if is_packed else Clip(path)
     with pytest.MonkeyPatch.context() as patch:
@@ -232,6 +248,20 @@ def test_an_mp3_is_the_same_sound_whatever_tags_are_behind_it(tmp_path_factory, 
         with open_audio(clip) as recording:
             np.testing.assert_array_equal(recording.read(0, recording.num_frames), whole)
             np.testing.assert_array_equal(recording.read(60_000, 63_900), whole[60_000:63_900])
+
+
+@pytest.mark.parametrize(("before", "tag"), [(b"", ape_tag(50_000, True)), (id3_tag(3000), id3_tag(50_000))])
+@pytest.mark.parametrize(("change", "message"), [(-700, "no sound begins there"), (1 << 20, "it is cut short")])
+def test_a_tag_before_an_mp3_that_is_of_another_length_is_refused_by_name(tmp_path, before, tag, change, message):
+    """A decoder takes what is left of it for sound, or leaves sound out."""
+    path = make_whole(tmp_path, "mp3")
+    if tag.startswith(b"APE"):
+        tag = tag[:12] + struct.pack("<I", len(tag) - 32 + change) + tag[16:]
+    else:
+        tag = tag[:6] + bytes(50_000 + change >> shift & 127 for shift in (21, 14, 7, 0)) + tag[10:]
+    path.write_bytes(before + tag + path.read_bytes())
+    with pytest.raises(ValueError, match=rf"a\.mp3: .*{message}"), open_audio(Clip(path)):
+        pass
 
 
 def test_an_mp3_with_a_hole_is_refused(tmp_path):
