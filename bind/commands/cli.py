@@ -91,6 +91,11 @@ COMMANDS = {
         "find what is nearest to words, a sound, a picture, …",
         is_hydra=False,
     ),
+    "explain": Command(
+        "bind.commands.explain:explain",
+        "run=PATH a=audio:FILE b=image:FILE",
+        "say why two things are close: concepts, maps, evidence",
+    ),
     "timeline": Command(
         "bind.studies.timeline.command:timeline",
         "run=PATH imu=FILE labels=NAME out=FILE",

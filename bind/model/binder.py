@@ -272,23 +272,26 @@ class Binder(nn.Module):
             raise ValueError(f"pass a list of values: binder.embed({modality!r}, [{str(values)!r}])")
         if modality not in self.modalities:
             raise ValueError(f"no encoder for {modality!r}; this binder knows {self.modalities}")
-        transform = self.transforms[modality]
+        transform, values = self.transforms[modality], list(values)
+        parts = []
+        for start in range(0, len(values), batch_size):
+            items = [transform(_as_value(modality, v), None) for v in values[start : start + batch_size]]
+            parts.append(self.embed_items(modality, items, chunk_size=batch_size))
+        return torch.cat(parts) if parts else torch.zeros(0, self.dim, device=next(self.parameters()).device)
+
+    @torch.no_grad()
+    def embed_items(self, modality: Modality, items: list[Any], *, chunk_size: int | None = None) -> Tensor:
+        """Unit vectors (N, D) of what the modality's transform gave of N values, as one batch, deterministic."""
         device = next(self.parameters()).device
         was_training = self.training
-        values = list(values)
-        parts = []
         try:
             self.eval()
-            for start in range(0, len(values), batch_size):
-                inputs, num_clips = collate_clips(
-                    transform, [transform(_as_value(modality, v), None) for v in values[start : start + batch_size]]
-                )
-                inputs = {k: x.to(device) for k, x in inputs.items()} if isinstance(inputs, dict) else inputs.to(device)
-                z = self.encode_batch(modality, inputs, batch_size)
-                parts.append(average_clips(z, None if num_clips is None else num_clips.to(device)))
+            inputs, num_clips = collate_clips(self.transforms[modality], items)
+            inputs = {k: x.to(device) for k, x in inputs.items()} if isinstance(inputs, dict) else inputs.to(device)
+            z_ND = self.encode_batch(modality, inputs, chunk_size)
+            return average_clips(z_ND, None if num_clips is None else num_clips.to(device))
         finally:
             self.train(was_training)
-        return torch.cat(parts) if parts else torch.zeros(0, self.dim, device=device)
 
     def own_state_dict(self) -> dict[str, Tensor]:
         """The weights that belong to this Binder: all but those of towers that stayed as they were loaded.

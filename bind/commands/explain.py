@@ -1,0 +1,213 @@
+"""Explanations as a command: why two things are close in a run's space."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from bind.data.sources.sample_table import keys_of
+from bind.data.sources.splits import require_split
+from bind.evaluation.embed import best_device
+from bind.explain.concepts import ConceptVocabulary, frequent_words
+from bind.explain.explanation import ExplainedSide, Explanation, PairKind, PoolRank, explain_pair
+from bind.explain.known import KnownSamples
+from bind.explain.page import summarise, write_page
+from bind.explain.picture import draw_side
+from bind.files.writing import write_text
+from bind.model.binder import Binder
+from bind.report.cells import Cells
+from bind.report.terminal_table import print_cells
+from bind.runs.directory import open_run
+from bind.runs.parts import Parts
+from bind.search.hits import Hit
+from bind.search.index import Index
+from bind.timeline.labels import read_phrases
+from bind.types import Clip, Modality, Source
+
+JSON, PAGE = "explanation.json", "explanation.html"
+MIN_SAMPLES = 10
+
+
+def explain(cfg: DictConfig) -> None:
+    """Write why two things are close: `bindspace explain run=PATH a=audio:x.wav b=image:y.jpg`.
+
+    Raises:
+        ValueError: for a run, a side, an index, concepts or a folder that can't be used.
+    """
+    out = Path(cfg.out).expanduser()
+    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / JSON).is_file()):
+        raise ValueError(f"out={out}: holds something else; name a new folder")
+    for name, least in (("num_samples", MIN_SAMPLES), ("l1", 0)):
+        if isinstance(cfg[name], bool) or not isinstance(cfg[name], int | float) or not least <= cfg[name] < 1e6:
+            raise ValueError(f"{name}={cfg[name]}: give a number of {least} or more")
+    if cfg["in"] is None and cfg.b is None:
+        raise ValueError("name the other side, b=MODALITY:VALUE, or an index, in=INDEX, whose nearest it is to be")
+    words = None if cfg.concepts is None else read_phrases(_existing(cfg.concepts, "concepts"))
+    run_dir, config = open_run(cfg.run)
+    parts = Parts.load(run_dir, config, trust=list(cfg.trust), device=best_device())
+    split = str(cfg.split or config["evaluation"]["split"])
+    sources = parts.datamodule.sources
+    require_split(sources, split, "Name another with split=")
+    require_split(sources, "train", "An explanation compares with what was trained on")
+    binder = parts.binder.eval()
+    a = read_side(binder, sources, split, "a", str(cfg.a))
+    if cfg["in"] is None:
+        b, rank = read_side(binder, sources, split, "b", str(cfg.b)), None
+    else:
+        b, rank = nearest_in_index(binder, a, Path(cfg["in"]).expanduser(), cfg.b)
+    training = KnownSamples.draw(sources, "train", int(cfg.num_samples))
+    explanation = explain_pair(
+        binder, a, b,
+        training=training,
+        pool=KnownSamples.draw(sources, split, int(cfg.num_samples)),
+        vocabulary=ConceptVocabulary.embed(binder, words or words_of(training)),
+        kind=pair_kind(parts, a.modality, b.modality),
+        meeting_modality=find_meeting_modality(parts, a.modality, b.modality),
+        rank=rank,
+        l1=float(cfg.l1),
+    )  # fmt: skip
+    vocabulary = f"{len(explanation.words)} words of {'training samples' if words is None else cfg.concepts}"
+    write_explanation(out, explanation, binder, [f"run {run_dir.name}", f"split {split}", f"concepts: {vocabulary}"])
+    print_cells(explanation_cells(explanation))
+    print(*explanation.limits, out / PAGE, sep="\n")
+
+
+def read_side(binder: Binder, sources: Sequence[Source], split: str, name: str, side: str) -> ExplainedSide:
+    """The side that `MODALITY:VALUE` names: words, a file, or the first value of the sample with this key.
+
+    Raises:
+        ValueError: naming the side, for a modality that the run does not embed, or no such file or key.
+    """
+    modality, colon, value = side.partition(":")
+    if not colon or modality not in binder.modalities:
+        raise ValueError(
+            f"{name}={side}: write MODALITY:VALUE, such as audio:x.wav; this run embeds {', '.join(binder.modalities)}"
+        )
+    if not value.strip():
+        raise ValueError(f"{name}={side}: name a file, the key of a sample, or of text the words")
+    path = Path(value).expanduser()
+    if modality != "text" and path.is_file():
+        return ExplainedSide.embed(binder, modality, Clip(path), value)
+    for source in sources:
+        keys = keys_of(source.samples(split))
+        if value in keys and modality in source.modalities():
+            values = source.fetch(split, [keys.index(value)], [modality], None)[0].get(modality)
+            if not values:
+                raise ValueError(f"{name}={side}: the sample {value} of {split} has no {modality}")
+            title = values[0] if modality == "text" else value
+            return ExplainedSide.embed(binder, modality, values[0], title, key=value)
+    if modality == "text":
+        return ExplainedSide.embed(binder, modality, value, value)
+    raise ValueError(
+        f"{name}={side}: no such file, and no sample of {split} with {modality} has this key. Paths count from "
+        f"{Path.cwd()}; another split is named by split="
+    )
+
+
+def nearest_in_index(
+    binder: Binder, a: ExplainedSide, folder: Path, modality: Modality | None
+) -> tuple[ExplainedSide, PoolRank]:
+    """The vector of an index that is nearest to a, of this modality or of any other than a's, and its rank: the first.
+
+    Raises:
+        ValueError: for an index of another binder, and a hit whose value is not in a file and no text.
+    """
+    index = Index.open(folder)
+    index.use_binder(binder)
+    others = [m for m in index.modalities if m != a.modality and m in binder.modalities]
+    modalities = [str(modality).rstrip(":")] if modality is not None else others
+    if not modalities:
+        raise ValueError(f"in={folder}: holds nothing but {a.modality}; b={a.modality} searches in that")
+    if wrong := [m for m in modalities if m not in binder.modalities]:
+        raise ValueError(f"b={wrong[0]}: with in=INDEX name a modality that is searched; it has {', '.join(others)}")
+    hits = [hit for hit in index.search_vectors(a.z_D, top=2, modalities=modalities)[0] if not _is_side(hit, a)]
+    if not hits:
+        raise ValueError(f"in={folder}: holds nothing besides a; add to it with bindspace index")
+    hit = hits[0]
+    num_pool = len(index.pools([hit.modality])[0])
+    if hit.modality == "text" and hit.caption:
+        value: Any = hit.caption
+    elif hit.path and Path(hit.path).is_file():
+        value = Clip(Path(hit.path), hit.start_seconds, hit.end_seconds)
+    else:
+        raise ValueError(
+            f"in={folder}: of the nearest, {hit.key} ({hit.modality}), the index knows no file that is there; name it "
+            f"with b={hit.modality}:FILE, or by the key of a sample"
+        )
+    side = ExplainedSide.embed(binder, hit.modality, value, hit.path or str(value), key=hit.key)
+    return side, PoolRank(1, num_pool, f"the {hit.modality} of {folder.name}")
+
+
+def _is_side(hit: Hit, side: ExplainedSide) -> bool:
+    """Whether a hit is the thing that was searched with."""
+    is_file = isinstance(side.value, Clip) and hit.path is not None and Path(hit.path) == Path(side.title).absolute()
+    return hit.modality == side.modality and (hit.key == side.key or is_file)
+
+
+def pair_kind(parts: Parts, a: Modality, b: Modality) -> PairKind:
+    """Whether the loss saw pairs of these modalities, or both are the anchor's own; one modality counts as trained."""
+    if a == b or any({pair.a, pair.b} == {a, b} for pair in parts.pairs):
+        return "trained"
+    return "anchor" if {a, b} <= set(parts.binder.anchor.modalities) else "emergent"
+
+
+def find_meeting_modality(parts: Parts, a: Modality, b: Modality) -> Modality | None:
+    """What both sides of an emergent pair were bound to, pictures first; None for other pairs, or without one."""
+    if pair_kind(parts, a, b) != "emergent":
+        return None
+    candidates = sorted(parts.binder.modalities, key=lambda m: m != "image")
+    return next((m for m in candidates if all(pair_kind(parts, m, side) != "emergent" for side in (a, b))), None)
+
+
+def words_of(training: KnownSamples) -> list[str]:
+    """The words of the captions and labels of training samples.
+
+    Raises:
+        ValueError: where there are none.
+    """
+    captions = training.values("text", training.rows_with("text"))
+    words = frequent_words([*captions, *(sample.label for sample in training.samples if sample.label)])
+    if len(words) < 2:
+        raise ValueError("the training samples have no captions and labels to take concepts of: add concepts=FILE")
+    return words
+
+
+def write_explanation(out: Path, explanation: Explanation, binder: Binder, facts: Sequence[str]) -> None:
+    """Write page, pictures and JSON into a folder, over those of an earlier explanation."""
+    out.mkdir(parents=True, exist_ok=True)
+    pictures = [out / "a.png", out / "b.png"]
+    for png, side, regions in zip(pictures, explanation.sides, explanation.maps, strict=True):
+        draw_side(png, side, regions, binder.transforms[side.modality])
+    write_page(out / PAGE, explanation, pictures, facts)
+    content = json.dumps({**explanation.as_json(), "facts": list(facts)}, indent=1, ensure_ascii=False, allow_nan=False)
+    write_text(out / JSON, content + "\n")
+
+
+def explanation_cells(explanation: Explanation) -> Cells:
+    """What the concepts that both share add, and where each side has what matters most."""
+    shared = explanation.shared
+    rows: list[tuple[str, ...]] = [(word, f"{value:+.3f}") for word, value in explanation.shared_concepts()]
+    rows += [
+        ("different concepts", f"{shared.of_different:+.3f}"),
+        ("what no concept says", f"{shared.unexplained:+.3f}"),
+    ]
+    where: list[tuple[str, ...]] = [
+        (f"{name}: {region}", f"{effect:+.3f}")
+        for name, regions in zip("ab", explanation.maps, strict=True)
+        if regions is not None
+        for region, effect in regions.strongest()
+    ]
+    sections = {"adds to the cosine without means": rows, "the cosine without the region is lower by": where}
+    title = f"{explanation.a.modality} {explanation.a.title} and {explanation.b.modality} {explanation.b.title}"
+    return Cells(title, " ".join(summarise(explanation)), ("", "cosine"), {k: v for k, v in sections.items() if v})
+
+
+def _existing(name: Any, key: str) -> Path:
+    path = Path(str(name)).expanduser()
+    if not path.is_file():
+        raise ValueError(f"{key}={name}: no such file. Paths count from {Path.cwd()}")
+    return path

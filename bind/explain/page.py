@@ -1,0 +1,135 @@
+"""Page of an explanation: figures, concepts, both pictures and evidence, in one file that needs no network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from bind.explain.explanation import ExplainedSide, Explanation
+from bind.explain.known import Neighbour
+from bind.explain.occlusion import OcclusionMap
+from bind.files.writing import write_text
+
+KINDS = {
+    "trained": "The loss saw pairs of these two modalities.",
+    "anchor": "Both modalities are the anchor's own, whose towers were trained together before.",
+    "emergent": "The loss never saw a pair of these two modalities: that they are close is emergent.",
+}
+
+
+def write_page(path: Path, explanation: Explanation, pictures: Sequence[Path], facts: Sequence[str]) -> None:
+    """Write the page; all text is escaped, and its policy lets nothing run.
+
+    Args:
+        pictures: of both sides, PNG.
+        facts: sentences below the title.
+    """
+    a, b = explanation.sides
+    style = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
+    policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    sides = "".join(f"<section>{_side(explanation, number, png)}</section>" for number, png in enumerate(pictures))
+    parts = [
+        f"<h1>Why {escape(a.modality)} and {escape(b.modality)} are close</h1>",
+        f'<p class="note">{escape(" · ".join(facts))}</p>',
+        f"<p>a: {_name(a)}<br>b: {_name(b)}</p>",
+        "".join(f"<p>{escape(sentence)}</p>" for sentence in summarise(explanation)),
+        _limits(explanation),
+        "<h2>Concepts that both share</h2>",
+        _table(("concept", "adds to the cosine without means"), _shared_rows(explanation)),
+        f'<div class="sides">{sides}</div>',
+        _meeting(explanation),
+    ]
+    write_text(
+        path,
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        f"<title>{escape(a.title)} and {escape(b.title)} · bind</title>\n<style>{style}</style>\n</head>\n<body>\n"
+        + "\n".join(part for part in parts if part)
+        + "\n</body>\n</html>\n",
+    )
+
+
+def summarise(explanation: Explanation) -> list[str]:
+    """The figures of an explanation as sentences."""
+    a, b = explanation.sides
+    return [
+        f"Their cosine is {explanation.cosine:.3f}, above {explanation.percentile:.1f} % of "
+        f"{explanation.num_random_pairs:,} random pairs of {a.modality} and {b.modality}. For a, b has rank "
+        f"{explanation.rank.rank} of {explanation.rank.num_pool:,} ({explanation.rank.pool}).",
+        KINDS[explanation.kind],
+    ]
+
+
+def _name(side: ExplainedSide) -> str:
+    key = f" ({side.key})" if side.key not in (None, side.title) else ""
+    return escape(f"{side.modality}, {side.title}{key}")
+
+
+def _limits(explanation: Explanation) -> str:
+    if not explanation.limits:
+        return ""
+    return '<ul class="limits">' + "".join(f"<li>{escape(limit)}</li>" for limit in explanation.limits) + "</ul>"
+
+
+def _shared_rows(explanation: Explanation) -> list[tuple[str, str]]:
+    shared = explanation.shared
+    rows = [(word, f"{value:+.3f}") for word, value in explanation.shared_concepts()]
+    return [
+        *rows,
+        ("(a concept of a with another one of b)", f"{shared.of_different:+.3f}"),
+        ("(what the concepts leave out)", f"{shared.unexplained:+.3f}"),
+        ("all of it", f"{shared.centred_cosine:+.3f}"),
+    ]
+
+
+def _side(explanation: Explanation, number: int, png: Path) -> str:
+    side, mixture = explanation.sides[number], explanation.mixtures[number]
+    picture = base64.b64encode(png.read_bytes()).decode("ascii")
+    concepts = [(word, f"{weight:.3f}") for word, weight in explanation.concepts(number)]
+    near = f"Nearest {side.modality} among {explanation.num_training:,} training samples"
+    return (
+        f"<h2>{'ab'[number]}: {escape(side.modality)}</h2>"
+        f'<img alt="{escape(side.modality)} and its map; the text below says the same" '
+        f'src="data:image/png;base64,{picture}">{_map_note(explanation.maps[number])}'
+        + _table(("concept", "weight"), concepts)
+        + f'<p class="note">Cosine of the vector with this mixture: {mixture.reconstruction_cosine:.2f}</p>'
+        + f"<h2>{escape(near)}</h2>"
+        + _neighbours(explanation.nearest[number], "cosine")
+    )
+
+
+def _map_note(regions: OcclusionMap | None) -> str:
+    if regions is None:
+        return ""
+    strongest = ", ".join(f"{name} ({effect:+.3f})" for name, effect in regions.strongest())
+    return (
+        f'<p class="note">Cosine lost without the region, most of all: {escape(strongest)}. The single effects add up '
+        f"to {regions.sum_of_effects:+.3f}; without all regions at once it is {regions.effect_of_all:+.3f}.</p>"
+    )
+
+
+def _meeting(explanation: Explanation) -> str:
+    if not explanation.meeting:
+        return ""
+    modality = escape(str(explanation.meeting_modality))
+    return (
+        f"<h2>Where they met: {modality} of training samples near to both</h2>"
+        f'<p class="note">Both sides were bound to {modality}, and never to each other. Ordered by the smaller of both '
+        "cosines, in standard deviations above the mean of its modality.</p>"
+        + _neighbours(explanation.meeting, "standard deviations")
+    )
+
+
+def _neighbours(neighbours: Sequence[Neighbour], score: str) -> str:
+    return _table(("key", "what it is", score), [(n.key, n.caption, f"{n.score:.3f}") for n in neighbours])
+
+
+def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in headers)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>\n" for row in rows)
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table></div>'

@@ -1,0 +1,60 @@
+"""Concepts: mixtures of the toy world's words, what they add to a cosine, and lists that can't be used."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn.functional import normalize
+
+from bind.explain.concepts import ConceptVocabulary, frequent_words
+
+
+def unit(num, dim=12, seed=0):
+    return normalize(torch.randn(num, dim, generator=torch.Generator().manual_seed(seed)), dim=1)
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 50), st.floats(0.05, 0.4))
+def test_the_parts_add_up_to_the_cosine_without_means(seed, l1):
+    vocabulary = ConceptVocabulary([f"word {n}" for n in range(8)], unit(8))
+    z, mean = unit(2, seed=seed), unit(5, seed=99).mean(dim=0)
+    a, b = (vocabulary.decompose(row, mean, l1=l1) for row in z)
+    shared = vocabulary.compare(a, b)
+    centred = normalize(z - mean, dim=1)
+    assert shared.of_each_V.sum() + shared.of_different + shared.unexplained == pytest.approx(shared.centred_cosine)
+    assert shared.centred_cosine == pytest.approx(float(centred[0] @ centred[1]), abs=1e-5)
+    assert (a.weights_V >= 0).all()
+
+
+def test_a_mixture_has_the_words_that_it_was_made_of():
+    words_VD = torch.eye(6)
+    z = normalize(words_VD[1] + 0.8 * words_VD[4], dim=0)
+    mixture = ConceptVocabulary(list("abcdef"), words_VD).decompose(z, torch.full((6,), 1 / 6) * 0.9)
+    assert {"abcdef"[n] for n in np.flatnonzero(mixture.weights_V)} == {"b", "e"}
+    assert mixture.weights_V[1] > mixture.weights_V[4]
+    assert mixture.reconstruction_cosine > 0.95
+    assert mixture.is_enough
+
+
+def test_a_vector_that_no_word_says_is_not_enough():
+    words_VD = torch.eye(6)[:3]
+    mixture = ConceptVocabulary(list("abc"), words_VD).decompose(torch.eye(6)[5], torch.zeros(6))
+    assert mixture.reconstruction_cosine < 0.5
+    assert not mixture.is_enough
+
+
+@pytest.mark.parametrize(
+    ("words", "vectors", "message"),
+    [(["one"], torch.eye(3)[:1], "at least two words"), (["a", "b"], torch.ones(2, 3), "the same vector")],
+)
+def test_words_that_tell_nothing_apart_are_refused(words, vectors, message):
+    with pytest.raises(ValueError, match=message):
+        ConceptVocabulary(words, vectors)
+
+
+def test_the_most_frequent_words_of_captions():
+    texts = ["A red star, that is spinning", "the red well-known star", "x_y 3 times"]
+    assert frequent_words(texts) == ["3", "red", "spinning", "star", "times", "well-known", "x", "y"]
+    assert frequent_words(texts, max_words=2) == ["red", "star"]
+    assert frequent_words(["of the"]) == []

@@ -1,0 +1,132 @@
+"""Occlusion: grids hide what they say and nothing else, and effects are differences of cosines."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.nn.functional import normalize
+
+from bind.data.transforms.audio import AudioTransform
+from bind.data.transforms.imu import ImuTransform
+from bind.explain.grids import ClipsGrid, FrameGrid, PictureGrid, SensorGrid, SoundGrid, WordGrid, make_grid
+from bind.explain.occlusion import occlude
+
+RATE_HZ = 8000
+
+
+def noise(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def pixels(height, width, seed):
+    rng = np.random.default_rng(seed)
+    return Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+GRIDS = {
+    "sound": lambda: SoundGrid(noise(RATE_HZ), [noise(RATE_HZ, seed=n) for n in (1, 2)], RATE_HZ),
+    "sensor": lambda: SensorGrid(noise(3, 50), [noise(3, 50, seed=1)], ["x", "y", "z"], 1.0),
+    "map": lambda: PictureGrid(noise(1, 20, 24), [noise(1, 20, 24, seed=1)]),
+    "bytes": lambda: FrameGrid(noise(4, 3, 6, 6).byte(), [noise(4, 3, 6, 6, seed=1).byte()]),
+}
+
+
+def input_of(name):
+    return {
+        "sound": noise(RATE_HZ),
+        "sensor": noise(3, 50),
+        "map": noise(1, 20, 24),
+        "bytes": noise(4, 3, 6, 6).byte(),
+    }[name]
+
+
+def mask_of(grid, *hidden):
+    mask = np.zeros((len(grid.row_names), len(grid.column_names)), dtype=bool)
+    for place in hidden:
+        mask[place] = True
+    return mask
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_what_is_not_hidden_stays_and_what_is_hidden_changes(name):
+    grid, x = GRIDS[name](), input_of(name)
+    (same,) = grid.hide(mask_of(grid))
+    torch.testing.assert_close(same, x, atol=1e-5, rtol=0)
+    (without,) = grid.hide(mask_of(grid, (0, 0)))
+    assert without.shape == x.shape
+    assert without.dtype == x.dtype
+    assert not torch.equal(without, same)
+    (nothing,) = grid.hide(~mask_of(grid))
+    assert (nothing.float() - x.float()).abs().mean() > (without.float() - x.float()).abs().mean()
+
+
+def test_a_band_is_hidden_at_its_frequencies_and_times():
+    seconds = torch.arange(RATE_HZ) / RATE_HZ
+    tone = torch.sin(2 * torch.pi * 300 * seconds) + torch.sin(2 * torch.pi * 3000 * seconds)
+    grid = SoundGrid(tone, [1e-4 * noise(RATE_HZ)], RATE_HZ)
+    high = grid.band_of_bin[round(3000 * grid.num_fft / RATE_HZ)]
+    (without,) = grid.hide(mask_of(grid, (high, slice(0, 5))))
+    first, second = (torch.fft.rfft(x[:3000] if x is without else x).abs() for x in (without, without[5000:]))
+    assert first[3000 * 3000 // RATE_HZ] < 0.05 * first[300 * 3000 // RATE_HZ]
+    assert second[3000 * 3000 // RATE_HZ] > 0.5 * second[300 * 3000 // RATE_HZ]
+
+
+def test_a_hidden_patch_has_the_mean_of_other_pictures_of_any_size():
+    picture, others = pixels(32, 48, 0), [pixels(32, 48, 1), pixels(64, 96, 2)]
+    grid = PictureGrid(picture, others)
+    (without,) = grid.hide(mask_of(grid, (7, 0)))
+    difference = np.abs(np.asarray(without).astype(int) - np.asarray(picture).astype(int)).max(axis=2)
+    assert difference[28:, :6].mean() > 20
+    assert difference[:28].max() == difference[:, 6:].max() == 0
+
+
+def test_words_are_left_out_and_other_texts_stand_for_all():
+    grid = WordGrid("a red star", ["a dog", "rain"])
+    assert grid.hide(mask_of(grid, (0, 0), (0, 2))) == ["red"]
+    assert grid.hide(~mask_of(grid)) == ["a dog", "rain"]
+
+
+def test_a_long_text_has_stretches_of_words():
+    grid = WordGrid(" ".join(f"w{n}" for n in range(100)), ["a dog"])
+    assert len(grid.column_names) == 40
+    assert " ".join(grid.column_names) == " ".join(grid.words)
+    (without,) = grid.hide(mask_of(grid, (0, 1)))
+    assert grid.column_names[1] not in without
+    assert without.startswith(grid.column_names[0])
+
+
+def test_clips_are_hidden_one_by_one():
+    clips = [noise(RATE_HZ, seed=n) for n in (0, 1)]
+    grid = make_grid("audio", clips, [[noise(RATE_HZ, seed=2)] * 3], AudioTransform(sample_rate_hz=RATE_HZ))
+    assert isinstance(grid, ClipsGrid)
+    ([first, second],) = grid.hide(mask_of(grid, (0, 0)))
+    assert not torch.allclose(first, clips[0], atol=1e-4)
+    torch.testing.assert_close(second, clips[1], atol=1e-5, rtol=0)
+
+
+def test_each_input_has_its_grid_or_none():
+    imu = ImuTransform(window_seconds=0.5)
+    assert isinstance(make_grid("imu", noise(6, 50), [noise(6, 50, seed=1)], imu), SensorGrid)
+    assert make_grid("imu", noise(6, 50), [noise(6, 50)], imu).row_names == imu.channels
+    assert isinstance(make_grid("video", (pixels(8, 8, 0),) * 2, [(pixels(8, 8, 1),)], None), FrameGrid)
+    assert make_grid("any", {"coefficients": noise(2)}, [{}], None) is None
+    assert make_grid("imu", noise(6, 50), [noise(6, 40)], imu) is None, "no other has this length"
+    assert make_grid("audio", noise(1, 1, 4, 4), [noise(1, 1, 4, 4)], None) is None
+
+
+class SumBinder:
+    """Embeds (C, T) as the normalised sums of its channels."""
+
+    def embed_items(self, modality, items, *, chunk_size=None):
+        return normalize(torch.stack(items).sum(dim=2), dim=1)
+
+
+def test_effects_are_differences_of_cosines():
+    x = torch.tensor([3.0, 4.0]).repeat_interleave(4).reshape(2, 4)
+    grid = SensorGrid(x, [torch.zeros(2, 4)], ["x", "y"], 1.0)
+    effects = occlude(SumBinder(), "imu", x, grid, torch.tensor([1.0, 0.0]))
+    less = 9 / np.hypot(9, 16)
+    assert effects.effects_RK[0] == pytest.approx(np.full(4, 0.6 - less), abs=1e-6)
+    assert effects.effect_of_all == pytest.approx(0.6)
+    assert effects.sum_of_effects == pytest.approx(effects.effects_RK.sum())
+    assert effects.strongest(1)[0][0].endswith("x")
