@@ -47,7 +47,7 @@ class WordGrid:
         ['a star']
     """
 
-    row_names = ("",)
+    row_names: tuple[str, ...] = ("",)
 
     def __init__(self, text: str, others: Sequence[str]) -> None:
         self.words = text.split()
@@ -142,7 +142,7 @@ class PictureGrid:
 class FrameGrid:
     """The frames of a video: RGB pictures, or a tensor (T, C, H, W). A hidden one has the mean of other videos."""
 
-    row_names = ("",)
+    row_names: tuple[str, ...] = ("",)
 
     def __init__(self, frames: Any, others: Sequence[Any]) -> None:
         self.frames = frames
