@@ -54,9 +54,8 @@ def test_a_signal_to_all_processes_leaves_the_loader_its_workers(number, begin):
     assert list(batches) == list(range(1, 64))
 
 
-@pytest.mark.parametrize("start_method", ["fork", "forkserver"])
-def test_the_training_process_ends_its_workers(start_method):
-    batches, worker = start(loader(start_method))
+def test_the_training_process_ends_workers_of_a_fork_server():
+    batches, worker = start(loader("forkserver"))
     worker.terminate()
     worker.join(timeout=10)
     assert worker.exitcode == 0
@@ -67,15 +66,15 @@ AT_FORK = []
 os.register_at_fork(after_in_child=lambda: [begin() for begin in AT_FORK])
 
 
+@pytest.mark.parametrize("library_starts_threads", [False, True])
 @pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="this system does not tell who sent a signal")
-def test_the_training_process_ends_workers_in_which_a_library_starts_threads(monkeypatch):
-    monkeypatch.setattr(
-        sys.modules[__name__], "AT_FORK", [threading.Thread(target=time.sleep, args=(60,), daemon=True).start]
-    )
-    batches = square_loader(1)
-    left = iter(batches)
-    next(left)
-    (worker,) = batches._workers
+def test_the_training_process_and_nothing_else_ends_its_workers(library_starts_threads, monkeypatch):
+    begins = [threading.Thread(target=time.sleep, args=(60,), daemon=True).start] if library_starts_threads else []
+    monkeypatch.setattr(sys.modules[__name__], "AT_FORK", begins)
+    loader = square_loader(1)
+    batches = iter(loader)
+    next(batches)
+    (worker,) = loader._workers
     subprocess.run(["kill", "-TERM", str(worker.pid)], check=True)  # not from its own parent
     time.sleep(0.2)
     assert worker.is_alive()
