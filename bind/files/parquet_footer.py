@@ -1,16 +1,38 @@
-"""The footer of a Parquet file: how many values the chunks of its columns claim, those within lists counted one by one.
+"""The footer and the heads of the pages of a Parquet file: how many values it claims, and how many bytes of text.
 
-It is read here because Arrow ends the process where it is asked about a chunk whose footer is damaged.
+They are read here because Arrow ends the process where it is asked about a chunk whose footer is damaged.
 """
 
 from __future__ import annotations
 
+import mmap
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 MAGIC = b"PAR1"
 MAX_DEPTH = 32
-ROW_GROUPS, COLUMNS, COLUMN_METADATA, NUM_VALUES = 4, 1, 3, 5
-"""Numbers of fields in FileMetaData, RowGroup, ColumnChunk and ColumnMetaData (parquet.thrift)."""
+ROW_GROUPS, COLUMNS, COLUMN_METADATA = 4, 1, 3
+"""Numbers of fields in FileMetaData, RowGroup and ColumnChunk (parquet.thrift)."""
+NUM_VALUES, COMPRESSED_BYTES, DATA_OFFSET, DICTIONARY_OFFSET = 5, 7, 9, 11
+"""In ColumnMetaData."""
+PAGE_BYTES, STORED_BYTES, DATA_HEAD, DICTIONARY_HEAD, DATA_HEAD_2 = 2, 3, 5, 7, 8
+"""In PageHeader; in both heads of data, field 1 is the number of values."""
+DICTIONARY_ENCODINGS, DELTA_STRINGS = (2, 8), 7
+"""Numbers of encodings in which a value may take less than its own length."""
+
+Content = bytes | memoryview | mmap.mmap
+
+
+@dataclass(slots=True)
+class TextBytes:
+    """What the texts of a column take when they are decoded: `stored` at least, `most` at most, in bytes."""
+
+    num_values: int = 0
+    stored: int = 0
+    most: int = 0
+    has_deltas: bool = False
+    longest_page: int = 1
 
 
 def count_values(file: BinaryIO) -> int:
@@ -24,17 +46,80 @@ def count_values(file: BinaryIO) -> int:
     if magic != MAGIC or num_bytes > end:
         raise ValueError("its footer is damaged")
     file.seek(end - num_bytes)
-    footer = _CompactReader(file.read(num_bytes)).struct()
-    chunks = [chunk for group in footer[ROW_GROUPS] for chunk in group[COLUMNS]]
-    return sum(max(0, chunk[COLUMN_METADATA][NUM_VALUES]) for chunk in chunks)
+    groups = _read_groups(file.read(num_bytes))
+    return sum(max(0, chunk[NUM_VALUES]) for chunks in groups for chunk in chunks)
+
+
+def text_bytes(content: Content, places: Iterable[int]) -> list[TextBytes]:
+    """How many bytes the texts of each of some columns take, by the heads of their pages.
+
+    Args:
+        content: of the whole file.
+        places: numbers of the columns among those that hold values.
+
+    Raises:
+        ValueError, LookupError, TypeError: where the footer, or the head of a page, is damaged.
+    """
+    end = len(content) - 8
+    num_bytes = int.from_bytes(content[end : end + 4], "little")
+    if content[end + 4 :] != MAGIC or num_bytes > end:
+        raise ValueError("its footer is damaged")
+    groups = _read_groups(content[end - num_bytes : end])
+    return [_text_bytes_of(content, [chunks[place] for chunks in groups]) for place in places]
+
+
+def _text_bytes_of(content: Content, chunks: list[dict[int, Any]]) -> TextBytes:
+    text = TextBytes()
+    for chunk in chunks:
+        longest = 0
+        for page in _read_pages(content, chunk):
+            page_bytes = page[PAGE_BYTES]
+            if (data := page.get(DATA_HEAD) or page.get(DATA_HEAD_2)) is None:
+                longest = max(longest, page_bytes) if DICTIONARY_HEAD in page else longest
+                continue
+            encoding = data[2 if DATA_HEAD in page else 4]
+            text.num_values += data[1]
+            text.longest_page = max(text.longest_page, page_bytes)
+            if encoding in DICTIONARY_ENCODINGS:
+                text.most += data[1] * longest
+            elif encoding == DELTA_STRINGS:
+                text.most += data[1] * page_bytes
+                text.has_deltas = True
+            else:
+                text.most += page_bytes
+                text.stored += page_bytes
+    return text
+
+
+def _read_groups(footer: Content) -> list[list[dict[int, Any]]]:
+    """The chunks of columns of each row group."""
+    groups = _CompactReader(footer).struct()[ROW_GROUPS]
+    return [[chunk[COLUMN_METADATA] for chunk in group[COLUMNS]] for group in groups]
+
+
+def _read_pages(content: Content, chunk: dict[int, Any]) -> Iterator[dict[int, Any]]:
+    """The heads of the pages of a chunk."""
+    start = chunk[DATA_OFFSET]
+    if 0 < chunk.get(DICTIONARY_OFFSET, 0) < start:
+        start = chunk[DICTIONARY_OFFSET]
+    num_left = chunk[NUM_VALUES]
+    while num_left > 0:
+        reader = _CompactReader(content, start)
+        page = reader.struct()
+        data = page.get(DATA_HEAD) or page.get(DATA_HEAD_2) or {1: 0}
+        if min(start, page[PAGE_BYTES], page[STORED_BYTES], data[1]) < 0:
+            raise ValueError("the head of a page is damaged")
+        yield page
+        start = reader.position + page[STORED_BYTES]
+        num_left -= data[1]
 
 
 class _CompactReader:
     """A reader of Thrift's compact protocol: structs are dictionaries by the numbers of their fields."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: Content, position: int = 0) -> None:
         self.content = content
-        self.position = 0
+        self.position = position
         self.depth = 0
 
     def struct(self) -> dict[int, Any]:

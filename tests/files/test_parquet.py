@@ -14,7 +14,8 @@ from support.source_code import MODULES
 from bind.data.sources.manifest import ManifestSource
 from bind.data.sources.rows import read_rows
 from bind.data.sources.shards.tar_index import TarIndex
-from bind.files.parquet_footer import count_values
+from bind.files.parquet import _decoded_bytes, open_parquet
+from bind.files.parquet_footer import count_values, text_bytes
 from bind.media.sensor import open_sensor
 from bind.report.queries import read_queries
 from bind.types import Clip, PackedFile
@@ -105,6 +106,84 @@ def test_values_are_counted_as_arrow_counts_them(options):
 def test_a_damaged_footer_is_refused_or_counted(content):
     with contextlib.suppress(ValueError, LookupError, TypeError):
         count_values(io.BytesIO(b"PAR1" + content + len(content).to_bytes(4, "little") + b"PAR1"))
+
+
+LONG = "x" * 20_000
+NUM_ROWS = 1000
+
+
+def repeat(values, kind=None):
+    return pa.DictionaryArray.from_arrays(np.arange(NUM_ROWS, dtype=np.int16) % len(values), pa.array(values, kind))
+
+
+def in_lists(items):
+    return pa.ListArray.from_arrays(pa.array(np.arange(0, NUM_ROWS + 1, 2, dtype=np.int32)), items)
+
+
+KEYS = [f"{number:09d}" for number in range(NUM_ROWS)]
+DELTA = {"use_dictionary": False, "column_encoding": {"text": "DELTA_BYTE_ARRAY"}}
+REPEATED = {
+    "a dictionary": ({"text": repeat([LONG])}, {}),
+    "of another writer": ({"text": repeat([LONG])}, {"store_schema": False, "data_page_version": "2.0"}),
+    "in row groups": ({"key": KEYS, "text": repeat(["a dog", LONG])}, {"row_group_size": 70}),
+    "in lists": ({"key": KEYS[::2], "text": in_lists(repeat([LONG, "a"]))}, {}),
+    "in structs": ({"text": pa.StructArray.from_arrays([repeat([LONG])], ["a"])}, {}),
+    "bytes": ({"text": repeat([LONG.encode()])}, {"compression": "snappy"}),
+    "of one length": ({"text": repeat([LONG.encode()], pa.binary(len(LONG)))}, {}),
+    "deltas": ({"text": [LONG + key for key in KEYS]}, DELTA),
+    "plain": ({"text": [LONG + key for key in KEYS]}, {"use_dictionary": False}),
+}
+
+
+@pytest.fixture
+def low_limits(monkeypatch):
+    monkeypatch.setattr("bind.files.parquet.ALWAYS_READ_TEXT_BYTES", 1 << 20)
+
+
+@pytest.mark.parametrize("name", REPEATED)
+def test_a_long_text_that_a_small_file_repeats_is_refused_before_it_is_read(tmp_path, low_limits, name):
+    columns, options = REPEATED[name]
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table(columns), path, **{"compression": "zstd"} | options)
+    for source in (path, io.BytesIO(path.read_bytes())):
+        with pytest.raises(ValueError, match=r"more than \d+ bytes when .*'text.*Leave that column out"):
+            open_parquet(source)
+
+
+@pytest.mark.parametrize("options", [{}, DELTA, {"use_dictionary": False}, {"data_page_version": "2.0"}])
+def test_texts_that_fit_are_read_however_their_column_is_stored(tmp_path, low_limits, options):
+    """One long caption among many short ones, each of which many rows have."""
+    captions = [LONG[:9000], *(f"caption {number}" for number in range(100))]
+    texts = [captions[number % len(captions)] for number in range(NUM_ROWS)]
+    rows = {"key": KEYS, "split": ["train"] * NUM_ROWS, "text": texts}
+    pq.write_table(pa.table(rows), tmp_path / "a.parquet", compression="zstd", **options)
+    samples = ManifestSource(tmp_path / "a.parquet").samples("train")
+    assert [sample.values["text"] for sample in samples] == [[text] for text in texts]
+
+
+@pytest.mark.slow
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.one_of(st.none(), st.integers(0, 9)), min_size=1, max_size=300),
+    st.sampled_from(["1.0", "2.0"]),
+    st.sampled_from([True, False, "delta"]),
+    st.integers(1, 300),
+)
+def test_texts_take_between_what_is_stored_and_what_is_claimed(values, page_version, how, row_group_size):
+    texts = [None if value is None else "xy" * value**3 for value in values]
+    options = DELTA if how == "delta" else {"use_dictionary": how}
+    file = io.BytesIO()
+    pq.write_table(
+        pa.table({"text": texts}, pa.schema({"text": pa.string()})),
+        file, row_group_size=row_group_size, data_page_version=page_version, **options,
+    )  # fmt: skip
+    [found] = text_bytes(file.getvalue(), [0])
+    num_bytes = sum(len(text or "") for text in texts)
+    assert found.num_values == len(texts)
+    assert found.most >= num_bytes
+    assert found.has_deltas == (how == "delta")
+    counted = sum(_decoded_bytes(file, "text", found))
+    assert num_bytes <= counted <= num_bytes + 9 * len(texts) + 100
 
 
 @pytest.mark.slow
