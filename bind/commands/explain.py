@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from bind.data.sources.sample_table import keys_of
+from bind.data.sources.sample_columns import keys_of
 from bind.data.sources.splits import require_split
 from bind.evaluation.embed import best_device
 from bind.explain.concepts import ConceptVocabulary, frequent_words

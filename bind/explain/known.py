@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bind.data.sources.sample_table import has_modality
+from bind.data.sources.sample_columns import has_modality
 from bind.model.binder import Binder
 from bind.types import Modality, Sample, Source
 
