@@ -24,6 +24,7 @@ from bind.media.soundtrack import (
     decode_soundtrack,
     is_container,
     is_mp3,
+    without_tag_in_front,
     without_tags,
 )
 from bind.media.whole_file import CUT_SHORT, require_whole_file
@@ -94,8 +95,9 @@ def open_sound(clip: Clip) -> Iterator[Sound]:
 
 
 def _open_by_kind(file_clip: Clip, opened: ExitStack) -> Sound:
-    name, identity = str(file_clip.path), _identify(file_clip.path)
-    if identity is None:
+    name, identity, stored_clip = str(file_clip.path), _identify(file_clip.path), file_clip
+    file_clip = without_tag_in_front(stored_clip)
+    if identity is None or file_clip is not stored_clip:
         require_whole_file(file_clip.file, name)
     else:
         _require_whole_once(*identity)

@@ -13,16 +13,21 @@ LYRICS, LYRICS_END_BYTES = b"LYRICS200", 15
 MAX_APE_BYTES = 1 << 24
 """Of a tag in front that has no head and is known by its end."""
 
+MAX_PADDING_BYTES = 1 << 16
+"""Zeros with which programs make room for longer tags."""
+
 
 def sound_bytes(file: BinaryIO) -> tuple[int, int]:
     """First byte of an MP3's sound and the byte after its last, without the tags around it: ID3, APE and Lyrics3.
+
+    Zeros in front of the sound count as a tag.
 
     Raises:
         ValueError: where a tag in front claims more bytes than the file has.
     """
     num_bytes = end = file.seek(0, 2)
     begin = 0
-    while size := _first_tag_bytes(file, begin, num_bytes):
+    while size := _first_tag_bytes(file, begin) or _padding_bytes(file, begin):
         begin += size
     if begin >= num_bytes > 0:
         raise ValueError(f"the tags in front of its sound claim {begin} bytes, and it has {num_bytes}: it is cut short")
@@ -43,7 +48,7 @@ def id3_bytes(head: bytes) -> int:
     return ID3V2_HEAD_BYTES + size + (ID3V2_HEAD_BYTES if head[5] & ID3V2_HAS_FOOTER else 0)
 
 
-def _first_tag_bytes(file: BinaryIO, begin: int, num_bytes: int) -> int:
+def _first_tag_bytes(file: BinaryIO, begin: int) -> int:
     """Length of the tag that begins at `begin`; 0 where there is none."""
     file.seek(begin)
     head = file.read(APE_HEAD_BYTES)
@@ -53,6 +58,15 @@ def _first_tag_bytes(file: BinaryIO, begin: int, num_bytes: int) -> int:
         return _ape_bytes(head)
     is_frame = len(head) < 2 or (head[0] == 0xFF and head[1] & 0xE0 == 0xE0)
     return 0 if is_frame or not any(head) else _headless_ape_bytes(head + file.read(MAX_APE_BYTES))
+
+
+def _padding_bytes(file: BinaryIO, begin: int) -> int:
+    """How many zeros lie at `begin`, in front of a frame of sound or a tag; 0 where something else follows on them."""
+    file.seek(begin)
+    content = file.read(MAX_PADDING_BYTES)
+    behind = content.lstrip(b"\0")
+    is_sound = behind[:1] == b"\xff" or behind.startswith((ID3V2, APE))
+    return len(content) - len(behind) if is_sound else 0
 
 
 def _ape_bytes(head: bytes) -> int:

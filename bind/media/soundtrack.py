@@ -215,12 +215,23 @@ def without_tags(clip: Clip) -> tuple[Clip, int]:
             begin = 0
         file.seek(begin)
         content = file.read(end - begin)
-    if begin and not _is_mp3_frame(content[:6]):
+    following = content[frame_bytes(content[:6]) :][:6]
+    if begin and not (_is_mp3_frame(content[:6]) and (len(following) < 6 or _is_mp3_frame(following))):
         raise ValueError(
             f"{clip.path}: damaged: the tags in front of its sound end after {begin} bytes, and no sound begins there. "
             f"{CUT_SHORT}"
         )
     return Clip(PackedFile(str(clip.path), content)), begin
+
+
+def without_tag_in_front(clip: Clip) -> Clip:
+    """`clip`, or what is behind the tags that a file other than an MP3 starts with, in memory."""
+    with open_content(clip) as file:
+        if not file.read(8).startswith(TAG_STARTS) or is_mp3(clip):
+            return clip
+        begin, _ = sound_bytes(file)
+        file.seek(begin)
+        return Clip(PackedFile(str(clip.path), file.read())) if begin else clip
 
 
 def is_container(clip: Clip) -> bool:

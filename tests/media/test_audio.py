@@ -220,7 +220,8 @@ def id3_tag(num_bytes, has_footer=False):
 SIZES = st.integers(0, 100_000)
 APE_TAGS = st.builds(ape_tag, SIZES, st.booleans(), st.sampled_from([1000, 2000]))
 ID3_TAGS = st.builds(id3_tag, SIZES, st.booleans())
-FRONT = st.one_of(ID3_TAGS, APE_TAGS, st.builds(ape_tag, SIZES, st.just(True), has_footer=st.just(False)))
+PADDING = st.integers(1, 60_000).map(bytes)
+FRONT = st.one_of(ID3_TAGS, APE_TAGS, PADDING, st.builds(ape_tag, SIZES, st.just(True), has_footer=st.just(False)))
 BEHIND = st.one_of(
     st.just(b"TAG" + bytes(125)),
     APE_TAGS,
@@ -233,6 +234,8 @@ BEHIND = st.one_of(
 @given(st.lists(FRONT, max_size=3), st.lists(BEHIND, max_size=3), st.booleans(), st.booleans())
 @example([id3_tag(50_000), id3_tag(300), id3_tag(0)], [], False, True)
 @example([ape_tag(90_000, True)], [], False, True)
+@example([bytes(5000)], [], False, False)
+@example([id3_tag(2000), bytes(5000)], [], False, True)
 @example([ape_tag(90_000, False, 1000)], [], True, False)
 @example([id3_tag(2000, True), ape_tag(5000, True)], [ape_tag(9000, False, 1000), b"TAG" + bytes(125)], True, False)
 def test_an_mp3_is_the_same_sound_whatever_tags_are_around_it(tmp_path_factory, front, behind, is_packed, is_long):
@@ -250,6 +253,22 @@ def test_an_mp3_is_the_same_sound_whatever_tags_are_around_it(tmp_path_factory, 
             np.testing.assert_array_equal(recording.read(60_000, 63_900), whole[60_000:63_900])
 
 
+@pytest.mark.parametrize("kind", ["wav", "aiff", "flac", "aac"])
+@pytest.mark.parametrize("tag", [id3_tag(5000), ape_tag(5000, True), id3_tag(300, True) + id3_tag(40)])
+def test_tags_before_other_files_are_no_part_of_them(tmp_path, kind, tag):
+    path = make_whole(tmp_path, kind)
+    with open_audio(Clip(path)) as recording:
+        whole = recording.read(0, recording.num_frames)
+    content = tag + path.read_bytes()
+    path.write_bytes(content)
+    for clip in (Clip(path), Clip(PackedFile(f"shard.tar/{path.name}", content))):
+        with open_audio(clip) as recording:
+            np.testing.assert_array_equal(recording.read(0, recording.num_frames), whole)
+    path.write_bytes(content[: len(content) * 2 // 3])
+    with pytest.raises(ValueError, match=rf"a\.{kind}: "), open_audio(Clip(path)):
+        pass
+
+
 @pytest.mark.parametrize(("before", "tag"), [(b"", ape_tag(50_000, True)), (id3_tag(3000), id3_tag(50_000))])
 @pytest.mark.parametrize(("change", "message"), [(-700, "no sound begins there"), (1 << 20, "it is cut short")])
 def test_a_tag_before_an_mp3_that_is_of_another_length_is_refused_by_name(tmp_path, before, tag, change, message):
@@ -259,6 +278,7 @@ def test_a_tag_before_an_mp3_that_is_of_another_length_is_refused_by_name(tmp_pa
         tag = tag[:12] + struct.pack("<I", len(tag) - 32 + change) + tag[16:]
     else:
         tag = tag[:6] + bytes(50_000 + change >> shift & 127 for shift in (21, 14, 7, 0)) + tag[10:]
+    tag = tag.replace(FRAMES_OF_NONE, np.random.default_rng(0).bytes(len(FRAMES_OF_NONE)))
     path.write_bytes(before + tag + path.read_bytes())
     with pytest.raises(ValueError, match=rf"a\.mp3: .*{message}"), open_audio(Clip(path)):
         pass
