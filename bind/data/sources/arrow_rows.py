@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from bind.data.sources.rows import (
     HEAD_BYTES,
     csv_delimiter,
     iterate_rows,
+    parse_json_row,
     plain_names,
     require_table,
 )
@@ -304,7 +304,7 @@ def _probe_jsonl(file: BinaryIO) -> dict[str, pa.DataType | None] | None:
     kinds: dict[str, set[str]] = {}
     for line in lines:
         try:
-            cells = json.loads(line)
+            cells = parse_json_row(line)
         except (ValueError, RecursionError):
             return None
         if not isinstance(cells, dict):
@@ -358,7 +358,7 @@ def _jsonl_rows(path: Path, block: bytes, kinds: dict[str, Any]) -> Iterator[dic
         text = line.decode()
         if not text.strip():
             continue
-        cells = json.loads(text)
+        cells = parse_json_row(text)
         if not isinstance(cells, dict):
             raise ValueError(f"{path}: expected a JSON object, got {type(cells).__name__}")
         if not cells.keys() <= kinds.keys():

@@ -181,12 +181,25 @@ def _read_jsonl(path: Path) -> Iterator[Row]:
         if not line.strip():
             continue
         try:
-            cells = json.loads(line)
+            cells = parse_json_row(line)
         except (ValueError, RecursionError) as error:
             raise ValueError(f"{path} line {number}: not a JSON object on one line: {error}") from error
         if not isinstance(cells, dict):
             raise ValueError(f"{path} line {number}: expected a JSON object, got {type(cells).__name__}")
         yield f"line {number}", cells
+
+
+def parse_json_row(text: str | bytes) -> Any:
+    """What a line of JSON holds; ValueError where a name stands twice in it, of which parsers take either."""
+
+    def named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        cells = dict(pairs)
+        if len(cells) < len(pairs):
+            twice = next(name for number, (name, _) in enumerate(pairs) if name in dict(pairs[:number]))
+            raise ValueError(f"{twice!r} stands in it twice")
+        return cells
+
+    return json.loads(text, object_pairs_hook=named_once)
 
 
 def _read_parquet(path: Path) -> Iterator[Row]:

@@ -4,6 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from bind.data.sources.manifest import ManifestSource
 from bind.data.sources.rows import read_rows
 
 CELLS = [{"key": "a", "text": "one, two"}, {"key": "b", "text": 'said "x"\nand "y"'}]
@@ -42,6 +43,11 @@ def test_jsonl_columns_are_those_of_all_rows(tmp_path):
         ("m.csv", 'key,split\n"a"x,train\n', r"m\.csv line 2: not readable as UTF-8 CSV"),
         ("m.csv", "key,split\n", r"m\.csv: the table has no rows"),
         ("m.csv", "", r"m\.csv: the table has no rows"),
+        (
+            "m.jsonl",
+            '{"key": "a"}\n{"key": "b", "text": "x", "text": "y"}\n',
+            r"m\.jsonl line 2: .*'text' stands in it twice",
+        ),
         ("m.jsonl", '{"key": "a"}\n{"key": \n', r"m\.jsonl line 2: not a JSON object on one line"),
         ("m.jsonl", "[1, 2]\n", r"m\.jsonl line 1: expected a JSON object, got list"),
         ("m.parquet", "no parquet", r"m\.parquet: not readable as Parquet"),
@@ -51,6 +57,15 @@ def test_an_error_names_its_place(tmp_path, name, content, message):
     (tmp_path / name).write_text(content)
     with pytest.raises(ValueError, match=message):
         read_rows(tmp_path / name)
+
+
+@pytest.mark.parametrize("row", [0, 1234, 2999])
+def test_a_cell_that_stands_twice_in_a_row_is_refused_wherever_it_is(tmp_path, row):
+    lines = [f'{{"key": "{number}", "split": "train", "text": "a"}}' for number in range(3000)]
+    lines[row] = f'{{"key": "{row}", "split": "train", "text": "a", "text": "b"}}'
+    (tmp_path / "m.jsonl").write_text("\n".join(lines))
+    with pytest.raises(ValueError, match=rf"m\.jsonl line {row + 1}: .*'text' stands in it twice"):
+        ManifestSource(tmp_path / "m.jsonl")
 
 
 def test_a_missing_manifest_is_named(tmp_path):
