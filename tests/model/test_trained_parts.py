@@ -94,6 +94,26 @@ def test_a_compiled_encoder_trains_as_without(make_binder, tmp_path, part):
     assert (loaded.embed("imu", RECORDINGS) - plain.embed("imu", RECORDINGS)).abs().max() < 1e-6
 
 
+@pytest.mark.long
+def test_inductor_computes_the_gradients_of_adapters(make_binder):
+    gradients = []
+    for options in (None, {"fallback_random": True}):
+        binder = make_binder(imu="lora")
+        torch.manual_seed(2)
+        perturb_adapters(binder)
+        if options is not None:
+            binder.encoders["imu"].compile(options=options)  # dropout draws torch's numbers, not Inductor's own
+        module = BindingModule(binder, PAIRS).train()
+        module.log = lambda *_, **__: None
+        torch.manual_seed(1)
+        module.training_step(make_batch(binder), 0).backward()
+        named = binder.encoders["imu"].named_parameters()
+        gradients.append({name: p.grad for name, p in named if p.requires_grad})
+    assert len(gradients[0]) == 2 * 4 * TRUNK["num_layers"]
+    for name, plain in gradients[0].items():
+        assert (gradients[1][name] - plain).norm() < 1e-5 * plain.norm(), name
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("part", ["full", "head", "last_2"])
 def test_a_binder_is_saved_and_loaded_with_its_parts(make_binder, tmp_path, part):
