@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from bind.data.counts import count_samples
+from bind.data.mixture import source_weights
 from bind.evaluation.figures import read_metrics
 from bind.model.binder import ADAPTERS_FOLDER, Binder
 from bind.model.description import HUB_ID
@@ -54,7 +55,8 @@ def share(cfg: DictConfig) -> None:
         except (ValueError, OSError) as error:
             raise ValueError(f"{error}; or write the card without counts of the data: count_data=false") from error
         splits = dict.fromkeys(("train", "val", config["evaluation"]["split"]))
-        counts = count_samples(list(sources.values()), splits)
+        weights = source_weights(sources, config["data"].get("weights") or {})
+        counts = count_samples(list(sources.values()), splits, weights)
     binder = Binder.load(run_dir, trust=trust)
     facts = RunFacts(
         name=(cfg.repo or out.resolve().name).split("/")[-1],

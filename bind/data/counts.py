@@ -35,8 +35,12 @@ class Counts:
             self.groups.add(sample.group)
 
 
-def count_samples(sources: Sequence[Source], splits: Iterable[str]) -> dict[str, dict[Modality | None, Counts]]:
+def count_samples(
+    sources: Sequence[Source], splits: Iterable[str], weights: Sequence[float] | None = None
+) -> dict[str, dict[Modality | None, Counts]]:
     """Split → modality → its counts; None stands for all samples, whatever they have, and is alone in a large split.
+
+    Training samples of sources that have a weight of 0 are not counted: nothing is trained on them.
 
     Examples:
         >>> from bind.data.sources.toy.world import ToySource
@@ -49,7 +53,10 @@ def count_samples(sources: Sequence[Source], splits: Iterable[str]) -> dict[str,
     """
     counts: dict[str, dict[Modality | None, Counts]] = {}
     for split in splits:
-        of_split = [source.samples(split) for source in sources]
+        used = (
+            sources if weights is None or split != "train" else [s for s, w in zip(sources, weights, strict=True) if w]
+        )
+        of_split = [source.samples(split) for source in used]
         if not any(map(len, of_split)):
             continue
         total = counts.setdefault(split, {None: Counts()})[None]

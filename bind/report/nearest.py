@@ -69,13 +69,22 @@ def galleries(
 def telling_pairs(
     split: EmbeddedSplit, encoded: Sequence[Modality], pairs: Sequence[Pair], fused: Collection[Modality] = ()
 ) -> list[tuple[Modality, Modality]]:
-    """Up to three (query, pool): trained pairs first, then encoded modalities that never met; none with a fused one."""
+    """Up to three (query, pool): trained pairs first, then encoded modalities that never met; none with a fused one.
+
+    Where no group has both there is nothing to be found, as between a table of sounds and another of sentences.
+    """
     shown = [m for m in split.z if m not in fused]
     trained = [(p.a, p.b) for p in pairs if p.a in shown and p.b in shown]
     new = [m for m in encoded if m in shown]
     emergent = [(a, b) for a in new for b in new if a != b] + [(m, "text") for m in new if "text" in shown]
     chosen = [*trained, *(pair for pair in emergent if pair not in trained)]
-    return chosen[:NUM_GALLERIES]
+    return [pair for pair in chosen if share_groups(split, *pair)][:NUM_GALLERIES]
+
+
+def share_groups(split: EmbeddedSplit, a: Modality, b: Modality) -> bool:
+    """Whether any group has both modalities, so that something of one is relevant to something of the other."""
+    groups_a, groups_b = (split.group_ids_N[split.rows[modality]] for modality in (a, b))
+    return bool(torch.isin(groups_a, groups_b).any())
 
 
 def _nearest(

@@ -11,7 +11,7 @@ from torch import Tensor
 from bind.evaluation.embedded import EmbeddedSplit
 from bind.evaluation.label_sets import LabelSet, default_label_sets
 from bind.metrics import top_k
-from bind.report.nearest import NUM_RESULTS, Gallery, GalleryQuery, gallery_queries, spread_evenly
+from bind.report.nearest import NUM_RESULTS, Gallery, GalleryQuery, gallery_queries, share_groups, spread_evenly
 from bind.types import Modality
 
 NUM_GALLERIES = 2
@@ -29,7 +29,7 @@ def word_galleries(
     templates: Mapping[Modality, Sequence[str]] = NO_TEMPLATES,
     num_queries: int,
 ) -> list[Gallery]:
-    """The nearest classes in words of queries spread evenly over the split; none where it has captions or no labels.
+    """The nearest classes in words of queries spread evenly over the split, of modalities that no caption goes with.
 
     Args:
         encoded: the modalities with an encoder; two of them have a gallery at most, the first label set of each.
@@ -39,8 +39,9 @@ def word_galleries(
         templates: modality → what its figures have around the labels, where these are the classes.
         num_queries: of each modality.
     """
-    shown = [m for m in encoded if m in split.z]
-    if "text" in split.z or not num_queries:
+    has_captions = "text" in split.z
+    shown = [m for m in encoded if m in split.z and not (has_captions and share_groups(split, m, "text"))]
+    if not shown or not num_queries:
         return []
     if label_sets == {}:
         label_sets = {

@@ -157,6 +157,7 @@ def write_pictures(
     pngs = draw_run(run_dir, metrics, shown, values, suffix, fused=fused) | robustness_figures(run_dir, suffix)
     splits = dict.fromkeys(("train", "val", options["split"], metrics["split"]))
     modalities = [m for m in dict.fromkeys((*binder.modalities, *split.z)) if m in split.z]
+    counts = count_samples(parts.datamodule.sources, splits, parts.datamodule.weights)
     media = page_media(values, modalities, shown, options["num_scatter_samples"], fused=fused)
     write_report(
         run_dir / f"report{suffix}.html",
@@ -164,7 +165,7 @@ def write_pictures(
         pngs,
         media,
         title=config.get("title") or "",
-        data=data_cells(count_samples(parts.datamodule.sources, splits), tuple(modalities)),
+        data=data_cells(counts, tuple(dict.fromkeys((*binder.modalities, *split.z)))),
         fused=fused,
         config_yaml=unmarked((run_dir / "config.yaml").read_text(encoding="utf-8")),
         seed=config["seed"],

@@ -43,3 +43,12 @@ def test_counts_of_columns_are_those_of_samples(batches, data):
     assert counts == count_samples([Source(chosen)], ["train", "val"])
     assert table.labels() == [sample.label for sample in chosen]
     assert [tuple(owners) for owners in table.owners()] == [sample.owners for sample in chosen]
+
+
+def test_training_samples_of_a_source_of_weight_0_are_not_counted():
+    films = Source([Sample("a", "train", {"audio": ["x"], "image": ["y"]})])
+    words = Source([Sample("b", "train", {"text": ["rain"]})])
+    words.of_split["val"] = [Sample("c", "val", {"text": ["rain"]})]
+    counts = count_samples([films, words], ["train", "val"], [1.0, 0.0])
+    assert {m: c.num_samples for m, c in counts["train"].items()} == {None: 1, "audio": 1, "image": 1}
+    assert {m: c.num_samples for m, c in counts["val"].items()} == {None: 1, "text": 1}

@@ -3,6 +3,7 @@ import torch
 from support import pages
 
 from bind.data.sources.toy.world import ToySource
+from bind.evaluation.embedded import EmbeddedSplit
 from bind.report.nearest import NUM_GALLERIES, NUM_RESULTS, galleries, telling_pairs
 from bind.types import Pair
 
@@ -42,3 +43,10 @@ def test_each_query_has_its_nearest_pool_items_best_first(split, one_per_group):
 @pytest.mark.slow
 def test_no_queries_no_galleries(split):
     assert galleries(split, ENCODED, PAIRS, 0, one_per_group=False) == []
+
+
+def test_sounds_and_sentences_of_other_samples_have_no_gallery():
+    rows = {"audio": torch.tensor([0, 1]), "text": torch.tensor([2, 3]), "imu": torch.tensor([1])}
+    z = {modality: torch.eye(4)[of_modality] for modality, of_modality in rows.items()}
+    split = EmbeddedSplit(list("abcd"), torch.arange(4), z, rows)
+    assert telling_pairs(split, ENCODED, []) == [("audio", "imu"), ("imu", "audio")]

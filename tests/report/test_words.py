@@ -58,6 +58,19 @@ def test_who_has_a_gallery_of_words(modalities, label_sets, num):
     assert galleries(split_with(*modalities), label_sets, num_queries=0) == []
 
 
+def test_sentences_of_other_samples_are_no_captions():
+    split = split_with("audio")
+    sentences = EmbeddedSplit(
+        [*"abcdefg"],
+        torch.arange(7),
+        {**split.z, "text": split.z["audio"][:1]},
+        {**split.rows, "text": torch.tensor([6])},
+    )
+    labels = [*LABELS, None]
+    [gallery] = word_galleries(sentences, ["audio"], labels, {"s": SOUNDS}, embed_text=embed_text, num_queries=2)
+    assert gallery.words[0] == "the sound of dog"
+
+
 def test_labels_are_in_the_words_that_the_figures_have():
     split = split_with("audio")
     templates = {"audio": ["i hear a {}", "a {}"]}
