@@ -239,17 +239,18 @@ def _csv_blocks(file: BinaryIO, delimiter: bytes) -> Iterator[tuple[bytes, bool]
 
 def _end_of_rows(block: bytes) -> int:
     """The first byte after the last end of a line that is in no quotes, 0 where there is none."""
-    if b'"' not in block:
-        return block.rfind(b"\n") + 1
-    content = np.frombuffer(block, np.uint8)
-    ends, quotes = np.flatnonzero(content == ord("\n")), np.flatnonzero(content == ord('"'))
-    outside = ends[np.searchsorted(quotes, ends) % 2 == 0]
-    return int(outside[-1]) + 1 if len(outside) else 0
+    end, num_quotes = len(block), block.count(b'"')
+    while (line_end := block.rfind(b"\n", 0, end)) >= 0:
+        num_quotes -= block.count(b'"', line_end, end)
+        if num_quotes % 2 == 0:
+            return line_end + 1
+        end = line_end
+    return 0
 
 
 def _is_strict(block: bytes, delimiter: bytes) -> bool:
     """Whether quotes only surround whole cells, or are doubled inside them, and lines end in one way or the other."""
-    if b"\0" in block or block.count(b"\r") != block.count(b"\r\n"):
+    if b"\0" in block or (b"\r" in block and block.count(b"\r") != block.count(b"\r\n")):
         return False
     if b'"' not in block:
         return True
@@ -257,13 +258,15 @@ def _is_strict(block: bytes, delimiter: bytes) -> bool:
     quotes = np.flatnonzero(content == ord('"'))
     if len(quotes) % 2:
         return False
+    begins_after, ends_before = np.zeros(256, bool), np.zeros(256, bool)
+    begins_after[[ord("\n"), delimiter[0]]] = True
+    ends_before[[ord("\n"), ord("\r"), delimiter[0]]] = True
     opening, closing = quotes[::2], quotes[1::2]
-    before, after = content[opening - 1], content[closing + 1]
-    doubled = np.zeros(len(opening), bool)
-    doubled[1:] = opening[1:] - 1 == closing[:-1]
-    begins = (before == ord("\n")) | (before == delimiter[0]) | doubled
-    ends = (after == ord("\n")) | (after == ord("\r")) | (after == delimiter[0])
-    ends[:-1] |= doubled[1:]
+    begins, ends = begins_after[content[opening - 1]], ends_before[content[closing + 1]]
+    if not (begins.all() and ends.all()):  # quotes that are doubled close and open
+        doubled = opening[1:] - 1 == closing[:-1]
+        begins[1:] |= doubled
+        ends[:-1] |= doubled
     return bool(begins.all() and ends.all())
 
 

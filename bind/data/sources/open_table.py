@@ -82,11 +82,9 @@ def _decode_with(table: TableReader, file: BinaryIO) -> None:
 
     def batches() -> Iterator[pa.RecordBatch]:
         try:
-            decoded = map(decoder.decode, table.batches())
-            with ThreadPoolExecutor(3) as threads:  # one reads ahead, two gather facts, this one writes
-                coming, added = threads.submit(next, decoded, None), [threads.submit(lambda: None)]
-                while (batch := coming.result()) is not None:
-                    coming = threads.submit(next, decoded, None)
+            with ThreadPoolExecutor(4) as threads:  # one reads ahead, one decodes, two gather facts, this one writes
+                added = [threads.submit(lambda: None)]
+                for batch in _ahead(map(decoder.decode, _ahead(table.batches(), threads)), threads):
                     for future in added:
                         future.result()
                     added = [threads.submit(add, batch) for add in (facts.add_values, facts.add_files)]
@@ -112,6 +110,14 @@ def _decode_with(table: TableReader, file: BinaryIO) -> None:
         return {**values, **missing, **about}, files
 
     write_columns(file, decoder.schema, batches(), finish)
+
+
+def _ahead(items: Iterator[Any], threads: ThreadPoolExecutor) -> Iterator[Any]:
+    """The items, each made in a thread while the one before is used."""
+    coming = threads.submit(next, items, None)
+    while (item := coming.result()) is not None:
+        coming = threads.submit(next, items, None)
+        yield item
 
 
 def _raise_first_fault(table: TableReader) -> None:
