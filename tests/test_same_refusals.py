@@ -13,7 +13,7 @@ from bind.data.datamodule import BindDataModule
 from bind.data.sources.manifest import ManifestSource
 from bind.evaluation.embed import embed_split
 from bind.model.binder import Binder
-from bind.studies.doctor.examine import STOPS_TRAINING, examine, make_file_tasks
+from bind.studies.doctor.examine import STOPS_TRAINING, FileTask, examine
 
 RNG = np.random.default_rng(0)
 SOUND = RNG.normal(0, 0.1, 8000)
@@ -86,7 +86,6 @@ def test_every_door_refuses_with_the_same_message(recorded_run, tmp_path, modali
             lambda datamodule=datamodule: embed_split(datamodule, binder, "test"),
         ):
             assert trained in message_of(refuse), name
-        (task,) = make_file_tasks([(modality, clip)], set(), dict(binder.transforms.items()))
-        facts = examine(task)
+        facts = examine(FileTask(modality, path, (clip,), transform=binder.transforms[modality]))
         faults = [*facts.faults, *(fault for stretch in facts.stretches for fault in stretch.faults)]
         assert any(fault.kind in STOPS_TRAINING for fault in faults), name

@@ -75,6 +75,7 @@ class BatchDecoder:
     Args:
         reader: of its rows.
         columns: the table's columns.
+        faults: where they are noted, rows that make no sample are left out: the number of the row, and why.
 
     Attributes:
         schema: of the batches that it gives.
@@ -83,8 +84,8 @@ class BatchDecoder:
         other_splits: those that are never loaded, and how many rows each has.
     """
 
-    def __init__(self, reader: RowReader, columns: list[str]) -> None:
-        self.reader = reader
+    def __init__(self, reader: RowReader, columns: list[str], faults: list[tuple[int, str]] | None = None) -> None:
+        self.reader, self.faults = reader, faults
         extra = [m + end for m in reader.modalities if m != "text" for end in (START, END, CLOCK) if m + end in columns]
         self.schema = sample_schema(reader.modalities, extra, reader.vectors)
         self.num_rows = 0
@@ -95,31 +96,38 @@ class BatchDecoder:
         """Columns of these rows.
 
         Raises:
-            ValueError: for a row that makes no sample; its place is not named.
+            ValueError: for a row that makes no sample, unless `faults` are noted; its place is not named.
         """
         if isinstance(rows, list):
-            batch = self._read(rows, np.arange(len(rows)))
+            batch, _ = self._read(rows, np.arange(len(rows)))
         else:
             batch, is_plain = self._decode_columns(rows)
             if not is_plain.all():
                 others = np.flatnonzero(~is_plain)
-                read = self._read(rows.take(pa.array(others)).to_pylist(), others)
+                read, others = self._read(rows.take(pa.array(others)).to_pylist(), others)
                 plain = np.flatnonzero(is_plain)
-                both = pa.Table.from_batches([batch.take(pa.array(plain)), read]).combine_chunks()
                 order = np.argsort(np.concatenate([plain, others]), kind="stable")
-                batch = both.take(pa.array(order)).combine_chunks().to_batches()[0]
+                batch = pa.concat_batches([batch.take(pa.array(plain)), read]).take(pa.array(order))
         self.num_rows += len(rows)
         return batch
 
-    def _read(self, rows: list[dict[str, Any]], places: np.ndarray) -> pa.RecordBatch:
-        samples = []
-        for place, cells in zip(places.tolist(), rows, strict=True):
-            samples.append(self.reader.sample("", cells))
+    def _read(self, rows: list[dict[str, Any]], places: np.ndarray) -> tuple[pa.RecordBatch, np.ndarray]:
+        """Columns of rows that are read one by one, and the places of these rows."""
+        samples, is_read = [], np.ones(len(rows), bool)
+        for number, (place, cells) in enumerate(zip(places.tolist(), rows, strict=True)):
+            try:
+                samples.append(self.reader.sample("", cells))
+            except ValueError as error:
+                if self.faults is None:
+                    raise
+                self.faults.append((self.num_rows + place, str(error)))
+                is_read[number] = False
+                continue
             if samples[-1].split not in SPLITS:
                 self.other_splits[samples[-1].split] += 1
             if self.first_silent_row is None and self.reader.num_missing_captions:
                 self.first_silent_row = self.num_rows + place
-        return batch_of_samples(samples, self.schema, self.reader.text_of_path)
+        return batch_of_samples(samples, self.schema, self.reader.text_of_path), places[is_read]
 
     def _decode_columns(self, rows: pa.RecordBatch) -> tuple[pa.RecordBatch, np.ndarray]:
         """Columns of the rows, and which of them they are right for, bool (N,)."""
@@ -274,7 +282,7 @@ def _as_texts(values: Any) -> tuple[Any, np.ndarray]:
 
 def _as_lists(column: Any, separator: str | None) -> tuple[np.ndarray, Any, np.ndarray]:
     """Number of values of each cell (N,), all values, and which cells are understood, bool (N,)."""
-    if pa.types.is_string(column.type) and separator and pc.any(pc.match_substring(column, separator)).as_py():
+    if pa.types.is_string(column.type) and separator and (string_bytes(column)[0] == ord(separator)).any():
         column = pc.split_pattern(column, separator)
     if _holds_lists(column):
         return list_lengths(column), column.flatten(), np.ones(len(column), bool)

@@ -152,6 +152,11 @@ class SampleTable(Sequence[Sample]):
             for start in range(0, part.num_rows, 1024):
                 yield from map(self._sample, part.slice(start, 1024).to_pylist())
 
+    def at(self, places: np.ndarray) -> SampleTable:
+        """Some of the samples, by their places, ascending."""
+        rows = places + self.rows.start if isinstance(self.rows, range) else self.rows[places]
+        return SampleTable(self.columns, rows, self.folder, self.modalities)
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence):
             return NotImplemented

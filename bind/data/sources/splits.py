@@ -13,7 +13,7 @@ import numpy as np
 
 from bind.data.hashes import shared_hashes
 from bind.data.sources.sample_columns import file_hashes, modalities_of, owner_hashes, split_codes
-from bind.data.sources.sample_table import SPLITS, join_arrays
+from bind.data.sources.sample_table import SPLITS, SampleTable, join_arrays
 from bind.types import Clip, FileSource, Modality, Sample, Source
 
 OVERLAP_TOLERANCE_SECONDS = 1e-6
@@ -105,8 +105,8 @@ def _suspects(parts: Sequence[Sequence[Sample]], hashed: Sequence[tuple[np.ndarr
     shared = shared_hashes([np.concatenate(arrays) for arrays in of_split.values()])
     if len(shared):
         for part, (places, hashes) in zip(parts, hashed, strict=True):
-            for place in np.unique(places[np.isin(hashes, shared)]).tolist():
-                yield part[place]
+            suspects = np.unique(places[np.isin(hashes, shared)])
+            yield from part.at(suspects) if isinstance(part, SampleTable) else map(part.__getitem__, suspects.tolist())
 
 
 def parts_of_mixture(sources: Iterable[Source], weights: Iterable[float]) -> Iterator[Sequence[Sample]]:

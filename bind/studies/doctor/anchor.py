@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
+from bind.data.sources.sample_table import SampleTable
 from bind.data.value_ids import ValueIds
 from bind.evaluation.anchor import is_at_chance
 from bind.evaluation.embedded import EmbeddedSplit
 from bind.studies.doctor.findings import Finding, FindingKind
-from bind.types import Anchor, Clip, Sample, TextLookup
+from bind.types import Anchor, Modality, TextLookup
 
 UNKNOWN_DATA = FindingKind(
     "anchor that does not know these data",
@@ -41,26 +42,30 @@ def load_anchor(anchor: str | Anchor) -> Anchor:
 
 
 def check_anchor(
-    samples: Sequence[Sample], readable: Mapping[Clip, Any], anchor: Anchor, name: str
+    samples: SampleTable, readable: Callable[[Modality], np.ndarray], anchor: Anchor, name: str
 ) -> tuple[list[Finding], dict[str, Any]]:
-    """Retrieve pictures or sounds by captions and back with the anchor alone, over at most 200 samples."""
+    """Retrieve pictures or sounds by captions and back with the anchor alone, over at most 200 samples.
+
+    `readable` gives the samples, bool (N,), of which the first value of a modality can be read.
+    """
     findings: list[Finding] = []
     measured: dict[str, Any] = {}
     for modality in ("image", "audio"):
         if {modality, "text"} <= set(anchor.modalities) and not isinstance(anchor, TextLookup):
-            of_modality = _check_modality(samples, readable, anchor, name, modality)
+            of_modality = _check_modality(samples, readable(modality), anchor, name, modality)
             findings += of_modality[0]
             measured |= of_modality[1]
     return findings, measured
 
 
 def _check_modality(
-    samples: Sequence[Sample], readable: Mapping[Clip, Any], anchor: Anchor, name: str, modality: str
+    samples: SampleTable, is_readable_N: np.ndarray, anchor: Anchor, name: str, modality: str
 ) -> tuple[list[Finding], dict[str, Any]]:
-    both = [s for s in samples if s.values.get("text") and s.values.get(modality) and s.values[modality][0] in readable]
-    if len(both) < MIN_SAMPLES:
+    with_both = np.flatnonzero(is_readable_N & samples.has("text"))
+    if len(with_both) < MIN_SAMPLES:
         return [], {}
-    both = [both[i] for i in np.unique(np.linspace(0, len(both) - 1, min(MAX_SAMPLES, len(both))).astype(int))]
+    drawn = np.unique(np.linspace(0, len(with_both) - 1, min(MAX_SAMPLES, len(with_both))).astype(int))
+    both = list(samples.at(with_both[drawn]))
     keys = [str(i) for i in range(len(both))]
     texts, clips = [s.values["text"][0] for s in both], [s.values[modality][0] for s in both]
     z = {"text": _embed(anchor, "text", texts), modality: _embed(anchor, modality, clips)}

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.progress import track
 
+from bind.data.sources.sample_table import SampleTable
+from bind.studies.doctor.between_splits import check_splits
 from bind.studies.doctor.captions import check_captions, check_cut_captions
+from bind.studies.doctor.clip_uses import ClipUses, Examined
 from bind.studies.doctor.doors import file_sort, training_transforms
-from bind.studies.doctor.duplicates import check_exact_duplicates, describe_span, name_in_manifest
-from bind.studies.doctor.examine import FileTask, examine_all, make_file_tasks
-from bind.studies.doctor.findings import Diagnosis, Fault, FileFacts, Finding, Item
+from bind.studies.doctor.duplicates import check_exact_duplicates, describe_span
+from bind.studies.doctor.examine import FileTask, examine_all
+from bind.studies.doctor.findings import Diagnosis, Fault, Finding, FindingKind
 from bind.studies.doctor.motion import compare_recordings
 from bind.studies.doctor.offsets import MAX_SAMPLES, OUT_OF_STEP, measure_offsets
 from bind.studies.doctor.overview import make_overview
-from bind.studies.doctor.table import MISSING, check_splits, read_samples
+from bind.studies.doctor.table import read_samples
 from bind.terminal import PrintableConsole
-from bind.types import Anchor, Clip, Modality, Sample, TextLookup, Transform
+from bind.types import Anchor, Modality, TextLookup, Transform
 
-Examined = list[tuple[FileTask, FileFacts]]
-Stream = tuple[Modality, Clip]
-ItemsOfStream = Mapping[Stream, list[Item]]
-"""A stream → the items of all samples that use it."""
+MISSING = FindingKind("missing file", 0.0, "paths are relative to the manifest: correct them or add the file")
 
 
 def diagnose(
@@ -61,110 +60,86 @@ def diagnose(
     if isinstance(anchor, TextLookup):  # its pictures are vectors
         transforms = {**transforms, **anchor.transforms}
     samples, findings = read_samples(manifest)
-    folder = manifest.parent
-    diagnosis = Diagnosis(str(manifest), findings=[*findings, *check_splits(samples, folder, known)])
-    items = _clip_items(samples)
-    existing = {path for path in {item.clip.path for item in items} if isinstance(path, Path) and path.is_file()}
-    in_step = _pair_timed_streams(samples, existing, transforms)
-    enveloped: set[tuple[Modality, Any]] = {
-        (m, clip.path) for pairs in in_step.values() for pair in pairs for m, clip in pair
-    }
-    tasks = make_file_tasks(
-        ((item.modality, item.clip) for item in items if item.clip.path in existing), enveloped, transforms
-    )
+    uses = ClipUses(samples)
+    diagnosis = Diagnosis(str(manifest), findings=[*findings, *check_splits(samples, uses, known)])
+    in_step = _pair_timed_streams(uses, transforms)
+    enveloped = {int(uses.files_C[clip]) for pairs_P2 in in_step.values() for clip in np.unique(pairs_P2).tolist()}
+    files = np.flatnonzero(uses.exists_F).tolist()
+    tasks = (_file_task(uses, file, file in enveloped, transforms) for file in files)
     screen = PrintableConsole(stderr=True)
     facts = track(
         examine_all(tasks, num_workers),
-        f"reading {len(tasks)} files",
-        total=len(tasks),
+        f"reading {len(files)} files",
+        total=len(files),
         console=screen,
         transient=True,
         disable=not screen.is_terminal,
     )
-    examined = list(zip(tasks, facts, strict=True))
-    diagnosis.overview = make_overview(samples, examined)
-    _note_unexamined(diagnosis, tasks)
-
-    items_of = _items_of_streams(items)
-    missing: dict[tuple[Modality, Any], list[Item]] = defaultdict(list)
-    for item in items:
-        if item.clip.path not in existing:
-            missing[item.modality, item.clip.path].append(item)
+    examined = dict(zip(files, facts, strict=True))
+    diagnosis.overview = make_overview(samples, uses, examined)
+    _note_unexamined(diagnosis, uses, examined, transforms)
     diagnosis.findings += [
-        Finding(MISSING, modality, name_in_manifest(path, folder), users[0].split, tuple(item.key for item in users))
-        for (modality, path), users in missing.items()
+        Finding(MISSING, uses.modality(file), uses.name(file), split, keys) for file, split, keys in uses.missing()
     ]
-    _add_file_faults(diagnosis, examined, items_of, folder)
-    _add_motion(diagnosis, examined, items_of, folder)
-    diagnosis.findings += check_exact_duplicates(examined, items_of, folder, known)
+    _add_file_faults(diagnosis, uses, examined)
+    _add_motion(diagnosis, uses, examined, transforms)
+    diagnosis.findings += check_exact_duplicates(examined, uses, known)
     _add_captions(diagnosis, samples)
     diagnosis.findings += check_cut_captions(samples, anchor) if anchor is not None else []
-    _add_offsets(diagnosis, in_step, examined, items_of, folder)
+    _add_offsets(diagnosis, in_step, uses, examined)
     if anchor is not None:
-        _add_near(diagnosis, examined, items_of, anchor, folder, known, samples)
+        _add_near(diagnosis, uses, examined, anchor, known)
     return diagnosis
 
 
-def _clip_items(samples: Sequence[Sample]) -> list[Item]:
-    return [
-        Item(sample.key, sample.split, modality, value, sample.group_id)
-        for sample in samples
-        for modality, values in sample.values.items()
-        for value in values
-        if isinstance(value, Clip)
-    ]
+def _file_task(uses: ClipUses, file: int, with_envelope: bool, transforms: Mapping[Modality, Transform]) -> FileTask:
+    modality, clips = uses.modality(file), tuple(map(uses.clip, uses.clips_of(file)))
+    return FileTask(modality, uses.path(file), clips, with_envelope, transforms.get(modality))
 
 
-def _items_of_streams(items: Sequence[Item]) -> ItemsOfStream:
-    items_of: dict[Stream, list[Item]] = defaultdict(list)
-    for item in items:
-        items_of[item.modality, item.clip].append(item)
-    return items_of
-
-
-def _note_unexamined(diagnosis: Diagnosis, tasks: Sequence[FileTask]) -> None:
-    unexamined: dict[Modality, int] = defaultdict(int)
-    for task in tasks:
-        if task.transform is None:
-            unexamined[task.modality] += 1
+def _note_unexamined(
+    diagnosis: Diagnosis, uses: ClipUses, examined: Examined, transforms: Mapping[Modality, Transform]
+) -> None:
+    counts = Counter(uses.modality(file) for file in examined)
     diagnosis.notes += [
         f"{m}: {n} files are only counted, as no transform of that name is known; name yours as in training: "
         f"--config-dir DIR +transform/{m}=default"
-        for m, n in unexamined.items()
+        for m, n in counts.items()
+        if m not in transforms
     ]
 
 
-def _add_file_faults(diagnosis: Diagnosis, examined: Examined, items_of: ItemsOfStream, folder: Path) -> None:
-    for task, facts in examined:
-        _add(diagnosis, task, facts.faults, items_of, folder)
-        for clip, stretch in zip(task.clips, facts.stretches, strict=True):
+def _finding_of_file(uses: ClipUses, file: int, fault: Fault) -> Finding:
+    """A fault of a whole file touches all samples that use any of it."""
+    return Finding(fault.kind, uses.modality(file), uses.name(file), fault.detail, uses.keys(uses.clips_of(file)))
+
+
+def _add_file_faults(diagnosis: Diagnosis, uses: ClipUses, examined: Examined) -> None:
+    for file, facts in examined.items():
+        diagnosis.findings += [_finding_of_file(uses, file, fault) for fault in facts.faults]
+        for clip, stretch in zip(uses.clips_of(file), facts.stretches, strict=True):
             if stretch.faults:
-                keys = tuple(dict.fromkeys(item.key for item in items_of[task.modality, clip]))
-                name, part = name_in_manifest(task.path, folder), describe_span(clip)
+                keys = uses.keys(range(clip, clip + 1))
+                name, part = uses.name(file), describe_span(uses.clip(clip))
                 diagnosis.findings += [
-                    Finding(fault.kind, task.modality, name, fault.detail, keys, part) for fault in stretch.faults
+                    Finding(fault.kind, uses.modality(file), name, fault.detail, keys, part) for fault in stretch.faults
                 ]
 
 
-def _add(diagnosis: Diagnosis, task: FileTask, faults: Sequence[Fault], items_of: ItemsOfStream, folder: Path) -> None:
-    """Faults of a whole file touch all samples that use any of it."""
-    if faults:
-        keys = tuple(dict.fromkeys(item.key for clip in task.clips for item in items_of[task.modality, clip]))
-        name = name_in_manifest(task.path, folder)
-        diagnosis.findings += [Finding(fault.kind, task.modality, name, fault.detail, keys) for fault in faults]
-
-
-def _add_motion(diagnosis: Diagnosis, examined: Examined, items_of: ItemsOfStream, folder: Path) -> None:
-    sensors: dict[Modality, dict[str, tuple[FileTask, FileFacts]]] = defaultdict(dict)
-    for task, facts in examined:
-        if task.sort == "sensor":
-            sensors[task.modality][str(task.path)] = (task, facts)
+def _add_motion(
+    diagnosis: Diagnosis, uses: ClipUses, examined: Examined, transforms: Mapping[Modality, Transform]
+) -> None:
+    sensors: dict[Modality, dict[str, int]] = defaultdict(dict)
+    for file in examined:
+        modality = uses.modality(file)
+        if file_sort(transforms.get(modality)) == "sensor":
+            sensors[modality][str(uses.path(file))] = file
     for modality, files in sensors.items():
-        faults, notes = compare_recordings({name: facts for name, (_, facts) in files.items()})
+        faults, notes = compare_recordings({name: examined[file] for name, file in files.items()})
         diagnosis.notes += [f"{modality}: {note}" for note in notes]
-        for name, (task, _) in files.items():
-            _add(diagnosis, task, faults[name], items_of, folder)
-        motions = [facts.motion for _, facts in files.values() if facts.motion is not None]
+        for name, file in files.items():
+            diagnosis.findings += [_finding_of_file(uses, file, fault) for fault in faults[name]]
+        motions = [m for file in files.values() if (m := examined[file].motion) is not None]
         if motions:
             diagnosis.measured[f"{modality} gravity"] = {
                 "median_level": float(np.median([motion.acc_level for motion in motions])),
@@ -172,7 +147,7 @@ def _add_motion(diagnosis: Diagnosis, examined: Examined, items_of: ItemsOfStrea
             }
 
 
-def _add_captions(diagnosis: Diagnosis, samples: Sequence[Sample]) -> None:
+def _add_captions(diagnosis: Diagnosis, samples: SampleTable) -> None:
     findings, share = check_captions(samples)
     diagnosis.findings += findings
     if share:
@@ -180,45 +155,46 @@ def _add_captions(diagnosis: Diagnosis, samples: Sequence[Sample]) -> None:
 
 
 def _pair_timed_streams(
-    samples: Sequence[Sample], existing: set[Path], transforms: Mapping[Modality, Transform]
-) -> dict[tuple[Modality, Modality], list[tuple[Stream, Stream]]]:
-    """Two modalities that run in time → the streams of samples that have both, at most as many as are compared."""
-    pairs_of: dict[tuple[Modality, Modality], list[tuple[Stream, Stream]]] = defaultdict(list)
-    for sample in samples:
-        streams = [
-            (modality, values[0])
-            for modality, values in sample.values.items()
-            if isinstance(values[0], Clip)
-            and values[0].path in existing
-            and file_sort(transforms.get(modality)) in ("sound", "sensor")
-        ]
-        for a, b in combinations(streams, 2):
-            pairs_of[a[0], b[0]].append((a, b))
-    return {modalities: _thin_out(pairs) for modalities, pairs in pairs_of.items()}
+    uses: ClipUses, transforms: Mapping[Modality, Transform]
+) -> dict[tuple[Modality, Modality], np.ndarray]:
+    """Two modalities that run in time → the clips (P, 2) of samples that have both, at most as many as are compared."""
+    clips_of: dict[Modality, np.ndarray] = {}
+    for modality in uses.modalities:
+        if file_sort(transforms.get(modality)) in ("sound", "sensor"):
+            clips_N = uses.first_clips(modality)
+            is_there = np.append(uses.exists_F[uses.files_C], False)[clips_N]
+            clips_of[modality] = np.where(is_there, clips_N, -1)
+    pairs_of, first_of = {}, {}
+    for a, b in combinations(clips_of, 2):
+        samples = np.flatnonzero((clips_of[a] >= 0) & (clips_of[b] >= 0))
+        if len(samples):
+            drawn = _thin_out(samples)
+            pairs_of[a, b] = np.stack([clips_of[a][drawn], clips_of[b][drawn]], axis=1)
+            first_of[a, b] = samples[0]
+    return {modalities: pairs_of[modalities] for modalities in sorted(pairs_of, key=first_of.__getitem__)}
 
 
-def _thin_out(pairs: list[tuple[Stream, Stream]]) -> list[tuple[Stream, Stream]]:
-    if len(pairs) <= MAX_SAMPLES:
-        return pairs
-    return [pairs[i] for i in np.linspace(0, len(pairs) - 1, MAX_SAMPLES).astype(int)]
+def _thin_out(samples: np.ndarray) -> np.ndarray:
+    if len(samples) <= MAX_SAMPLES:
+        return samples
+    return samples[np.linspace(0, len(samples) - 1, MAX_SAMPLES).astype(int)]
 
 
 def _add_offsets(
     diagnosis: Diagnosis,
-    in_step: Mapping[tuple[Modality, Modality], Sequence[tuple[Stream, Stream]]],
+    in_step: Mapping[tuple[Modality, Modality], np.ndarray],
+    uses: ClipUses,
     examined: Examined,
-    items_of: ItemsOfStream,
-    folder: Path,
 ) -> None:
     envelopes = {
-        (task.modality, clip): stretch.envelope_T
-        for task, facts in examined
-        for clip, stretch in zip(task.clips, facts.stretches, strict=True)
+        clip: stretch.envelope_T
+        for file, facts in examined.items()
+        for clip, stretch in zip(uses.clips_of(file), facts.stretches, strict=True)
         if stretch.envelope_T is not None
     }
-    for (a, b), all_pairs in in_step.items():
-        pairs = [pair for pair in all_pairs if set(pair) <= set(envelopes)]
-        recordings = [(one[1].path, other[1].path) for one, other in pairs]
+    for (a, b), all_pairs_P2 in in_step.items():
+        pairs = [pair for pair in all_pairs_P2.tolist() if set(pair) <= set(envelopes)]
+        recordings = [tuple(uses.name(uses.files_C[clip]) for clip in pair) for pair in pairs]
         common, apart, note = measure_offsets([(envelopes[one], envelopes[other]) for one, other in pairs], recordings)
         if common is not None:
             figures = {"seconds": common.seconds, "score": common.score, "samples": len(common.positions)}
@@ -226,27 +202,22 @@ def _add_offsets(
         if note is not None:
             diagnosis.notes.append(f"{a} and {b}: {note}")
         for offset in apart:
-            keys = tuple(dict.fromkeys(items_of[pairs[i][0]][0].key for i in offset.positions))
-            files = {name_in_manifest(pairs[i][0][1].path, folder) for i in offset.positions}
+            first_uses = (uses.rows(range(pairs[i][0], pairs[i][0] + 1))[0] for i in offset.positions)
+            keys = tuple(dict.fromkeys(uses.samples.key(int(row)) for row in first_uses))
+            files = {recordings[i][0] for i in offset.positions}
             name = f"{len(keys)} samples" if len(files) > 1 else files.pop()
             detail = f"{b} comes {abs(offset.seconds):.2f} s {'late' if offset.seconds > 0 else 'early'}"
             diagnosis.findings.append(Finding(OUT_OF_STEP, f"{a}, {b}", name, detail, keys))
 
 
 def _add_near(
-    diagnosis: Diagnosis,
-    examined: Examined,
-    items_of: ItemsOfStream,
-    anchor: str | Anchor,
-    folder: Path,
-    known: Sequence[Modality],
-    samples: Sequence[Sample],
+    diagnosis: Diagnosis, uses: ClipUses, examined: Examined, anchor: str | Anchor, known: Sequence[Modality]
 ) -> None:
-    by_content: dict[bytes, Item] = {}
-    for task, facts in examined:
+    by_content: dict[bytes, int] = {}
+    for file, facts in examined.items():
         stretch = facts.stretches[0]
-        if task.modality == "image" and stretch.digest is not None and not stretch.is_flat:
-            by_content.setdefault(stretch.digest, items_of[task.modality, task.clips[0]][0])
+        if uses.modality(file) == "image" and stretch.digest is not None and not stretch.is_flat:
+            by_content.setdefault(stretch.digest, uses.clips_of(file)[0])
     if len(by_content) < 2 and isinstance(anchor, str):
         return
     from bind.anchors.dual_encoder import TOY
@@ -256,8 +227,12 @@ def _add_near(
 
     loaded = load_anchor(anchor)
     name = loaded.name
-    readable = {clip: facts for task, facts in examined for clip in task.clips if facts.stretches[0].digest is not None}
-    unknown, diagnosis.measured["the anchor alone"] = check_anchor(samples, readable, loaded, name)
+    is_readable_F = np.zeros(len(uses.exists_F), bool)
+    is_readable_F[[file for file, facts in examined.items() if facts.stretches[0].digest is not None]] = True
+    is_readable_C = np.append(is_readable_F[uses.files_C], False)  # the last is of no clip, -1
+    unknown, diagnosis.measured["the anchor alone"] = check_anchor(
+        uses.samples, lambda modality: is_readable_C[uses.first_clips(modality)], loaded, name
+    )
     diagnosis.findings += unknown
     if not isinstance(loaded.transforms.get("image"), ImageTransform):
         if by_content:
@@ -265,7 +240,8 @@ def _add_near(
         return
     if len(by_content) < 2:
         return
-    findings, thresholds, notes = check_near_duplicates(list(by_content.values()), loaded, folder)
+    items = [uses.items(clip)[0] for clip in by_content.values()]
+    findings, thresholds, notes = check_near_duplicates(items, loaded, uses.samples.folder)
     diagnosis.findings += [f for f in findings if not (f.kind is NEAR_ACROSS and f.modality in known)]
     diagnosis.measured["near duplicates"] = {"anchor": name, **thresholds}
     diagnosis.notes += [f"image: {note}" for note in notes]

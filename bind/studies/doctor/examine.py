@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,26 +80,10 @@ def _facts_of_sort(task: FileTask, clips: list[Clip]) -> FileFacts:
     return FileFacts([StretchFacts() for _ in clips])
 
 
-def examine_all(tasks: Sequence[FileTask], num_workers: int) -> Iterator[FileFacts]:
+def examine_all(tasks: Iterable[FileTask], num_workers: int) -> Iterator[FileFacts]:
     """Facts of every file in the order of `tasks`; with workers, files are read in that many processes."""
     if num_workers == 0:
         yield from map(examine, tasks)
         return
     with multiprocessing.get_context("spawn").Pool(num_workers) as pool:
         yield from pool.imap(examine, tasks, chunksize=FILES_PER_TURN)
-
-
-def make_file_tasks(
-    clips: Iterable[tuple[Modality, Clip]],
-    enveloped: Container[tuple[Modality, Path]],
-    transforms: Mapping[Modality, Transform],
-) -> list[FileTask]:
-    """One task per modality and file, in order of first appearance, with the clips that differ."""
-    by_file: dict[tuple[Modality, Path], dict[Clip, None]] = {}
-    for modality, clip in clips:
-        assert isinstance(clip.path, Path)
-        by_file.setdefault((modality, clip.path), {})[clip] = None
-    return [
-        FileTask(modality, path, tuple(differing), (modality, path) in enveloped, transforms.get(modality))
-        for (modality, path), differing in by_file.items()
-    ]

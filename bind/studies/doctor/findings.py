@@ -27,7 +27,7 @@ class FindingKind:
     advice: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Fault:
     """A problem of one file or of a stretch of it, before it is known which samples use that."""
 
@@ -35,7 +35,7 @@ class Fault:
     detail: str
 
 
-@dataclass
+@dataclass(slots=True)
 class StretchFacts:
     """Facts of one clip: its length, a hash of its decoded values, and its energy over time where that is wanted."""
 
@@ -46,7 +46,7 @@ class StretchFacts:
     is_flat: bool = False
 
 
-@dataclass
+@dataclass(slots=True)
 class MotionFacts:
     """Facts by which accelerometer and gyroscope of a recording check each other; levels are in the declared units.
 
@@ -77,7 +77,7 @@ class MotionFacts:
     best_order: str = ""
 
 
-@dataclass
+@dataclass(slots=True)
 class FileFacts:
     """Facts of one file: rate or size, perhaps a hash of its bytes, and one entry per clip, in order."""
 
@@ -89,7 +89,7 @@ class FileFacts:
     motion: MotionFacts | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """One file of one sample, or a stretch of it."""
 

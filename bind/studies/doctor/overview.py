@@ -3,41 +3,41 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from bind.data.sources.sample_table import SPLITS
-from bind.studies.doctor.examine import FileTask
-from bind.studies.doctor.findings import FileFacts
-from bind.types import Modality, Sample
+from bind.data.sources.sample_table import SPLITS, SampleTable
+from bind.studies.doctor.clip_uses import ClipUses, Examined
+from bind.types import Modality
 
 
-def make_overview(
-    samples: Sequence[Sample], examined: Iterable[tuple[FileTask, FileFacts]]
-) -> dict[Modality, dict[str, Any]]:
+def make_overview(samples: SampleTable, uses: ClipUses, examined: Examined) -> dict[Modality, dict[str, Any]]:
     """Modality → samples, samples per split, values, files, seconds (total, min, median, max), rates, sizes."""
     overview: dict[Modality, dict[str, Any]] = {}
-    for modality in dict.fromkeys(m for sample in samples for m in sample.values):
-        with_modality = [sample for sample in samples if modality in sample.values]
-        counts = Counter(sample.split for sample in with_modality)
+    codes_N = samples.split_codes()
+    has_N = {modality: samples.has(modality) for modality in samples.modalities}
+    carried = [modality for modality in samples.modalities if has_N[modality].any()]
+    for modality in sorted(carried, key=lambda modality: int(has_N[modality].argmax())):  # as they first occur
+        counts = np.bincount(codes_N[has_N[modality]], minlength=len(SPLITS)).tolist()
         overview[modality] = {
-            "samples": len(with_modality),
-            "splits": {split: counts[split] for split in SPLITS if counts[split]},
-            "values": sum(len(sample.values[modality]) for sample in with_modality),
+            "samples": sum(counts),
+            "splits": {split: count for split, count in zip(SPLITS, counts, strict=True) if count},
+            "values": samples.count_values(modality),
         }
     seconds: dict[Modality, list[float]] = {}
     rates: dict[Modality, Counter[str]] = {}
     sizes: dict[Modality, Counter[str]] = {}
-    for task, facts in examined:
-        about = overview[task.modality]
+    for file, facts in examined.items():
+        modality = uses.modality(file)
+        about = overview[modality]
         about["files"] = about.get("files", 0) + 1
-        seconds.setdefault(task.modality, []).extend(s.seconds for s in facts.stretches if s.seconds is not None)
+        seconds.setdefault(modality, []).extend(s.seconds for s in facts.stretches if s.seconds is not None)
         if facts.rate_hz:
-            rates.setdefault(task.modality, Counter())[f"{round(facts.rate_hz, 1):g}"] += 1
+            rates.setdefault(modality, Counter())[f"{round(facts.rate_hz, 1):g}"] += 1
         if facts.size:
-            sizes.setdefault(task.modality, Counter())[facts.size] += 1
+            sizes.setdefault(modality, Counter())[facts.size] += 1
     for modality, about in overview.items():
         if lengths := seconds.get(modality):
             middle = float(np.median(lengths))

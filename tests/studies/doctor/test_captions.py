@@ -1,14 +1,20 @@
+from pathlib import Path
+
 import pytest
 
+from bind.data.sources.sample_table import ColumnsInMemory, SampleTable, batch_of_samples, sample_schema
 from bind.studies.doctor.captions import check_captions, check_cut_captions
 from bind.types import Sample
 
 
 def samples(captions, groups=None, split="train"):
-    return [
+    rows = [
         Sample(f"{split}{i}", split, {"text": list(texts)}, group=None if groups is None else groups[i])
         for i, texts in enumerate(captions)
     ]
+    schema = sample_schema(["text"])
+    columns = ColumnsInMemory([batch_of_samples(rows, schema, str)], schema)
+    return SampleTable(columns, range(len(rows)), Path(), ["text"])
 
 
 def test_the_share_of_rows_that_meet_their_own_caption_is_exact_for_a_whole_batch():

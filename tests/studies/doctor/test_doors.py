@@ -14,7 +14,7 @@ from support.videos import BLUE, RED, plain, tones, write_video
 
 from bind.studies.doctor.diagnose import diagnose
 from bind.studies.doctor.doors import file_sort, refusal, training_transforms
-from bind.studies.doctor.examine import STOPS_TRAINING, examine, make_file_tasks
+from bind.studies.doctor.examine import STOPS_TRAINING, FileTask, examine
 from bind.studies.doctor.reading import REFUSED, UNREADABLE
 from bind.types import Clip
 
@@ -110,7 +110,7 @@ def test_the_doctor_and_training_agree(originals, tmp_path, case, damage, at, da
     else:
         path.with_suffix(".json").unlink(missing_ok=True)
     clip = Clip(path)
-    (task,) = make_file_tasks([(column, clip)], set(), TRANSFORMS)
+    task = FileTask(column, path, (clip,), transform=TRANSFORMS[column])
     error = refusal(TRANSFORMS[column], clip)
     assert is_refused(examine(task)) == (error is not None), error
 
@@ -136,7 +136,7 @@ def write_table(folder, column, names):
 def test_a_map_of_zeros_is_an_error_only_where_training_refuses_it(tmp_path, column, stops):
     path = tmp_path / "a.png"
     Image.fromarray(np.zeros((24, 32), np.uint16)).save(path)
-    (task,) = make_file_tasks([(column, Clip(path))], set(), TRANSFORMS)
+    task = FileTask(column, path, (Clip(path),), transform=TRANSFORMS[column])
     assert (refusal(TRANSFORMS[column], Clip(path)) is not None) == stops == is_refused(examine(task))
 
 
