@@ -91,6 +91,33 @@ def read_resampled(
     return resample(recording.read(start - lead, stop), ratio, edges)[skip : skip + num_out]
 
 
+def read_window(
+    recording: Recording, num_out: int, ratio: Fraction, window_seconds: float, rng: np.random.Generator | None
+) -> np.ndarray:
+    """A window of `num_out` resampled frames (num_out, C) of a sensor's recording: a random one, or the middle one.
+
+    Where a span begins and ends between frames, rounding may leave it one frame short of its length: it ends with its
+    last frame twice then.
+
+    Args:
+        window_seconds: how long the window is, for messages.
+        rng: draws its start; None: the middle.
+
+    Raises:
+        ValueError: naming the recording, where it is shorter than the window by more than a frame.
+    """
+    if frames_at(ratio, recording.num_frames + 1) < num_out:
+        raise ValueError(
+            f"{recording.name}: {recording.num_frames / recording.sample_rate_hz:g} s are shorter than the window "
+            f"of {window_seconds:g} s. Widen the span or lower window_seconds"
+        )
+    spare = max(0, recording.num_frames - frames_at(1 / ratio, num_out))
+    start = spare // 2 if rng is None else int(rng.integers(spare + 1))
+    # Gravity does not stop at the ends of a recording: extend along a line, not with zeros.
+    x_TC = read_resampled(recording, start, num_out, ratio, edges="line")
+    return x_TC if len(x_TC) == num_out else np.pad(x_TC, ((0, num_out - len(x_TC)), (0, 0)), mode="edge")
+
+
 SINC_ZEROS, SINC_ROLLOFF = 6, 0.99
 """Of torchaudio's default filter: zero crossings on each side, and its edge as a share of the lower Nyquist rate."""
 

@@ -76,10 +76,9 @@ def _open_sensor(transform: Any, modality: Modality, path: Path, hop_seconds: fl
     )
     seconds = even.num_frames / rate_hz
     require_window(str(path), seconds, windows.window_seconds)
-    columns = [file.channels.index(channel) for channel in transform.channels]
-    trace = Trace(
-        even.start_seconds, even.num_frames, rate_hz, transform.channels, [file.units[column] for column in columns]
-    )
+    columns = transform.select_channels(file.channels, str(path))
+    channels, units = ([of[column] for column in columns] for of in (file.channels, file.units))
+    trace = Trace(even.start_seconds, even.num_frames, rate_hz, channels, units)
 
     def read() -> Iterator[Block]:
         for first, values_TC in even.stretches:

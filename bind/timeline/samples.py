@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from bind.data.transforms.imu import ImuTransform
-from bind.media.resample import frames_at, rate_ratio
 from bind.model.binder import Binder
 from bind.timeline.parameters import window_hop
 from bind.timeline.windows import Block, Break, WindowCutter
-from bind.types import Modality, SensorRecording, Waveform
+from bind.types import Modality, SensorRecording, SensorTransform, Waveform
 
 VIDEO_SECONDS = 2.0
 
@@ -55,11 +54,12 @@ class SampledWindows:
         columns: list[int] = []
         num_channels = None
         as_value: Callable[[np.ndarray], Any] = lambda x_TC: Waveform(x_TC, round(sample_rate_hz))  # noqa: E731
-        if isinstance(transform, ImuTransform):
-            ratio = rate_ratio(transform.sample_rate_hz, sample_rate_hz, name)
-            window_frames = max(window_frames, frames_at(1 / ratio, transform.num_frames))
-            columns, num_channels, used_units = _choose_columns(transform, channels, units, name)
-            as_value = lambda x_TC: SensorRecording(x_TC, sample_rate_hz, transform.channels, used_units)  # noqa: E731
+        if isinstance(transform, SensorTransform):
+            window_frames = transform.frames_of_window(sample_rate_hz, name)
+            given, given_units = _channels_of_samples(transform, channels, units, name)
+            columns, num_channels = transform.select_channels(given, name), len(given)
+            used, used_units = (tuple(of[column] for column in columns) for of in (given, given_units))
+            as_value = lambda x_TC: SensorRecording(x_TC, sample_rate_hz, used, used_units)  # noqa: E731
         hop_frames = max(1, round(window_hop(window_seconds, hop_seconds) * sample_rate_hz))
         cutter = WindowCutter(
             window_frames=window_frames,
@@ -67,7 +67,7 @@ class SampledWindows:
             sample_rate_hz=sample_rate_hz,
             as_value=as_value,
             name=name,
-            breaks_where_constant=isinstance(transform, ImuTransform),
+            breaks_where_constant=isinstance(transform, SensorTransform),
         )
         return cls(cutter, num_channels, columns)
 
@@ -95,21 +95,18 @@ class SampledWindows:
         return self._cutter.finish()
 
 
-def _choose_columns(
-    transform: ImuTransform, channels: Sequence[str] | None, units: Sequence[str] | None, name: str
-) -> tuple[list[int], int, tuple[str, ...]]:
-    """The columns of the transform's channels, how many there are, and the units of the chosen ones."""
-    given = tuple(transform.channels if channels is None else channels)
-    given_units = tuple(transform.units if units is None else units)
-    if len(given) != len(given_units):
-        raise ValueError(f"{name}: {len(given_units)} unit(s) for {len(given)} channels. Give a unit for each channel")
-    if missing := [channel for channel in transform.channels if channel not in given]:
-        raise ValueError(
-            f"{name}: no channel {', '.join(missing)}; it has {', '.join(given)}. Rename its channels after those that "
-            f"the run was trained with: {', '.join(transform.channels)}"
-        )
-    columns = [given.index(channel) for channel in transform.channels]
-    return columns, len(given), tuple(given_units[column] for column in columns)
+def _channels_of_samples(
+    transform: SensorTransform, channels: Sequence[str] | None, units: Sequence[str] | None, name: str
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The channels of a stream's samples and their units: those of the transform where it has a set of its own."""
+    if isinstance(transform, ImuTransform):
+        channels = transform.channels if channels is None else channels
+        units = transform.units if units is None else units
+    if channels is None or units is None:
+        raise ValueError(f"{name}: the run takes any channels. Say what the samples are: give channels and units")
+    if len(channels) != len(units):
+        raise ValueError(f"{name}: {len(units)} unit(s) for {len(channels)} channels. Give a unit for each channel")
+    return tuple(channels), tuple(units)
 
 
 def require_modality(binder: Binder, modality: Modality, *, of_samples: bool = True) -> None:
@@ -121,7 +118,7 @@ def require_modality(binder: Binder, modality: Modality, *, of_samples: bool = T
     if modality not in binder.modalities:
         raise ValueError(f"{modality}: the run embeds {', '.join(binder.modalities)}; train one with {modality}")
     kinds = ("audio",) if of_samples else ("audio", "video")
-    if modality not in kinds and not isinstance(binder.transforms[modality], ImuTransform):
+    if modality not in kinds and not isinstance(binder.transforms[modality], SensorTransform):
         raise ValueError(
             f"{modality}: a time line is made of sound, of a sensor{'' if of_samples else ', or of moving pictures'}"
         )

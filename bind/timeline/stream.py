@@ -76,7 +76,7 @@ class Stream:
         self._sampled = SampledWindows.of(
             transform,
             modality,
-            sample_rate_hz=float(transform.sample_rate_hz if sample_rate_hz is None else sample_rate_hz),
+            sample_rate_hz=_rate_of(transform, sample_rate_hz, name),
             channels=channels,
             units=units,
             hop_seconds=hop_seconds,
@@ -145,3 +145,10 @@ class Stream:
     def _embed(self, blocks: Sequence[Block]) -> None:
         for block in blocks:
             self._labeller.push(block, embed_block(self.binder, self.modality, block))
+
+
+def _rate_of(transform: Any, sample_rate_hz: float | None, name: str) -> float:
+    """The rate of a stream's samples; ValueError where neither the stream nor its transform has one."""
+    if sample_rate_hz is None and transform.sample_rate_hz is None:
+        raise ValueError(f"{name}: the run takes any rate. Say that of the samples: give sample_rate_hz")
+    return float(transform.sample_rate_hz if sample_rate_hz is None else sample_rate_hz)

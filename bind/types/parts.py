@@ -69,6 +69,19 @@ class LoadedPart(Protocol):
         """
 
 
+@runtime_checkable
+class SensorTransform(Protocol):
+    """A transform of sensor recordings: which channels it takes, and how much of a recording is a window."""
+
+    window_seconds: float
+
+    def select_channels(self, channels: Sequence[str], name: str) -> list[int]:
+        """The columns that it takes of these channels; ValueError, with the recording's `name`, where one lacks."""
+
+    def frames_of_window(self, sample_rate_hz: float, name: str) -> int:
+        """How many frames of a recording at this rate hold a window."""
+
+
 class FrozenTower(Protocol):
     """What a feature cache computes with: frozen towers of some modalities, with the transforms that feed them.
 

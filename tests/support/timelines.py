@@ -18,8 +18,8 @@ LABELS = ("spinning", "resting", "bouncing")
 WINDOW_SECONDS = 1.0
 
 
-def tiny_binder():
-    """Windows of one second: 20 samples of motion at 20 Hz, 800 of sound at 800 Hz."""
+def tiny_binder(imu=None):
+    """Windows of one second: 20 samples of motion at 20 Hz, 800 of sound at 800 Hz; `imu`: other parts for motion."""
     torch.manual_seed(0)
     transforms = "bind.data.transforms"
     config = {
@@ -41,6 +41,8 @@ def tiny_binder():
             "depth": {"_target_": f"{transforms}.depth.DepthTransform"},
         },
     }  # fmt: skip
+    for part, options in (imu or {}).items():
+        config[part]["imu"] = options
     return Binder.from_config(config).eval()
 
 

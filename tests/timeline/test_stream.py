@@ -1,4 +1,5 @@
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from support import timelines
 from bind.timeline.labels import embed_labels
 from bind.timeline.none_of_these import NoneDetector
 from bind.timeline.parameters import Parameters
+from bind.timeline.recording import open_windows
 from bind.timeline.stream import Stream
 from bind.timeline.timeline import make_timeline
 
@@ -135,3 +137,54 @@ def test_samples_that_do_not_fit_are_refused(binder, labels):
     stream.push(VALUES[:10])
     with pytest.raises(ValueError, match=r"nothing in it, up to 0.5 s, is as long as the window of 1 s"):
         stream.finish()
+
+
+@pytest.fixture(scope="module")
+def binder_of_any_channels():
+    return timelines.tiny_binder(
+        imu={
+            "encoder": {
+                "_target_": "bind.encoders.channels.ChannelsTransformer",
+                "window_seconds": 1.0, "patch_seconds": 0.5, "width": 8, "num_layers": 1, "num_heads": 2,
+            },
+            "transform": {
+                "_target_": "bind.data.transforms.channels.ChannelsTransform",
+                "window_seconds": 1.0,
+                "patch_seconds": 0.5,
+            },
+        }
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("rate_hz", [20.0, 33.0])
+def test_a_run_of_any_channels_answers_for_those_that_there_are(binder_of_any_channels, rate_hz, tmp_path):
+    samples = timelines.motion(12, rate_hz=rate_hz)[:, [3, 0, 1]]
+    names = {"channels": ["gyro_x", "acc_x", "acc_y"], "units": ["rad/s", "g", "g"]}
+    stream = Stream(
+        binder_of_any_channels, "imu", labels=timelines.LABELS, sample_rate_hz=rate_hz, hop_seconds=0.5, **names
+    )
+    for piece in np.array_split(samples, 7):
+        stream.push(piece)
+    segments = stream.finish()
+    assert segments[0].start_seconds == 0
+    assert segments[-1].end_seconds == pytest.approx(12, abs=0.1)
+
+    np.save(tmp_path / "day.npy", samples)
+    (tmp_path / "day.json").write_text(json.dumps({**names, "sample_rate_hz": rate_hz}))
+    recording = open_windows(binder_of_any_channels, "imu", tmp_path / "day.npy", hop_seconds=0.5)
+    num_windows = sum(len(block.values) for block in recording.blocks)
+    assert num_windows == pytest.approx((12 - 1) / 0.5 + 1, abs=1)
+    assert recording.trace.channels == ("gyro_x", "acc_x", "acc_y")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sample_rate_hz": 20.0}, "the run takes any channels. Say what the samples are: give channels and units"),
+        ({"channels": ["acc_x"], "units": ["g"]}, "the run takes any rate. Say that of the samples"),
+        ({"sample_rate_hz": 20.0, "channels": ["acc_x"], "units": []}, r"0 unit\(s\) for 1 channels"),
+    ],
+)
+def test_a_run_of_any_channels_has_to_know_what_comes(binder_of_any_channels, options, message):
+    with pytest.raises(ValueError, match=message):
+        Stream(binder_of_any_channels, "imu", labels=timelines.LABELS, **options)

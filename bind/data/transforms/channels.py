@@ -13,8 +13,7 @@ from torch import Tensor
 from bind.data.transforms.imu import random_rotation
 from bind.data.transforms.options import Range, checked_range
 from bind.media.channel_names import ChannelMeaning, find_triads, read_meanings
-from bind.media.recording import Recording
-from bind.media.resample import frames_at, rate_ratio, read_resampled
+from bind.media.resample import frames_at, rate_ratio, read_window
 from bind.media.sensor import open_sensor
 from bind.media.sensor_units import SI_FACTORS, G
 from bind.media.upright import find_rotations, turn_upright
@@ -149,22 +148,12 @@ class ChannelsTransform:
     def read_window(self, value: Clip | SensorRecording, rng: np.random.Generator | None = None) -> SensorRecording:
         """The window as it is measured, turned upright where `align` says so, in the units of the file."""
         recording = open_sensor(value)
-        columns = self._columns(recording)
-        wanted_hz = self.sample_rate_hz or min(recording.sample_rate_hz, LARGEST_MEANINGFUL_RATE_HZ)
-        num_in_patch = max(1, round(wanted_hz * self.patch_seconds))
+        columns = self.select_channels(recording.channels, recording.name)
+        num_in_patch = self._samples_of_patch(recording.sample_rate_hz)
         rate_hz = num_in_patch / self.patch_seconds
         ratio = rate_ratio(rate_hz, recording.sample_rate_hz, recording.name)
         num_frames = num_in_patch * self.num_patches
-        # Where a span begins and ends between frames, rounding may leave it one frame short of its length.
-        if frames_at(ratio, recording.num_frames + 1) < num_frames:
-            raise ValueError(
-                f"{recording.name}: {recording.num_frames / recording.sample_rate_hz:g} s are shorter than the window "
-                f"of {self.window_seconds:g} s. Widen the span or lower window_seconds"
-            )
-        spare = max(0, recording.num_frames - frames_at(1 / ratio, num_frames))
-        start = spare // 2 if rng is None else int(rng.integers(spare + 1))
-        x_TC = read_resampled(recording, start, num_frames, ratio, edges="line")[:, columns]
-        x_TC = np.pad(x_TC, ((0, num_frames - len(x_TC)), (0, 0)), mode="edge")
+        x_TC = read_window(recording, num_frames, ratio, self.window_seconds, rng)[:, columns]
         if not np.any(x_TC != x_TC[0]):
             raise ValueError(f"{recording.name}: every channel is constant. Was the sensor off? Drop this span")
         channels, units = (tuple(of[column] for column in columns) for of in (recording.channels, recording.units))
@@ -173,15 +162,26 @@ class ChannelsTransform:
             x_TC = turn_upright(x_TC, meanings, find_rotations(value), recording.name)
         return SensorRecording(x_TC, rate_hz, channels, units)
 
-    def _columns(self, recording: Recording) -> list[int]:
-        columns = [c for c, name in enumerate(recording.channels) if self.wanted is None or name in self.wanted]
+    def select_channels(self, channels: Sequence[str], name: str) -> list[int]:
+        """The columns of those channels that are wanted; ValueError, with the recording's `name`, where none is."""
+        columns = [c for c, channel in enumerate(channels) if self.wanted is None or channel in self.wanted]
         if not columns:
             wanted = "" if self.wanted is None else f" of {', '.join(self.wanted)}"
             raise ValueError(
-                f"{recording.name}: no channel{wanted}; it has {', '.join(recording.channels) or 'none'}. Columns "
+                f"{name}: no channel{wanted}; it has {', '.join(channels) or 'none'}. Columns "
                 "without a unit in brackets are left out"
             )
         return columns
+
+    def frames_of_window(self, sample_rate_hz: float, name: str) -> int:
+        """How many frames of a recording at this rate hold a window."""
+        num_in_patch = self._samples_of_patch(sample_rate_hz)
+        ratio = rate_ratio(num_in_patch / self.patch_seconds, sample_rate_hz, name)
+        return max(2, frames_at(1 / ratio, num_in_patch * self.num_patches))
+
+    def _samples_of_patch(self, sample_rate_hz: float) -> int:
+        wanted_hz = self.sample_rate_hz or min(sample_rate_hz, LARGEST_MEANINGFUL_RATE_HZ)
+        return max(1, round(wanted_hz * self.patch_seconds))
 
     def _augment(
         self, x_TC: np.ndarray, meanings: Sequence[ChannelMeaning], rng: np.random.Generator

@@ -14,7 +14,7 @@ from bind.data.transforms.options import Range, checked_range
 from bind.media.channel_names import read_meanings
 from bind.media.notices import warn_once
 from bind.media.recording import Recording
-from bind.media.resample import frames_at, rate_ratio, read_resampled
+from bind.media.resample import frames_at, rate_ratio, read_window
 from bind.media.sensor import open_sensor
 from bind.media.sensor_units import SI_FACTORS
 from bind.media.upright import find_rotations, turn_upright
@@ -28,8 +28,9 @@ class ImuTransform:
 
     Channels are picked by name and come out in the order and units of the arguments. Any other sensor works as well:
     name its channels; units other than accelerations and angular rates have to agree. Resampling filters out what the
-    new rate cannot hold. From a longer recording a random window is taken in training and the middle one in evaluation.
-    All augmentation is off by default and happens in training only.
+    new rate cannot hold. A span that rounding leaves one frame short ends with its last frame twice. From a longer
+    recording a random window is taken in training and the middle one in evaluation. All augmentation is off by default
+    and happens in training only.
 
     Args:
         align: `gravity` turns sensors of three axes upright, by the whole recording, see
@@ -103,6 +104,21 @@ class ImuTransform:
         """B_m windows (C, T) → (B_m, C, T)."""
         return torch.stack(items)
 
+    def select_channels(self, channels: Sequence[str], name: str) -> list[int]:
+        """The columns of its channels; ValueError, with the `name` of the recording, where one is missing."""
+        if missing := [channel for channel in self.channels if channel not in channels]:
+            raise ValueError(
+                f"{name}: no channel {', '.join(missing)}; it has {', '.join(channels)}. "
+                "Name the transform's channels after these, or rename them in the file; columns without a unit in "
+                "brackets are left out"
+            )
+        return [channels.index(channel) for channel in self.channels]
+
+    def frames_of_window(self, sample_rate_hz: float, name: str) -> int:
+        """How many frames of a recording at this rate hold a window."""
+        whole = frames_at(1 / rate_ratio(self.sample_rate_hz, sample_rate_hz, name), self.num_frames)
+        return max(2, round(self.window_seconds * sample_rate_hz), whole)
+
     def _selection(self, recording: Recording) -> tuple[list[int], np.ndarray]:
         """The columns of the recording that become the channels, and what each is multiplied by; found once."""
         layout = (recording.channels, recording.units)
@@ -111,14 +127,7 @@ class ImuTransform:
         return self._selections[layout]
 
     def _select(self, recording: Recording) -> tuple[list[int], np.ndarray]:
-        missing = [channel for channel in self.channels if channel not in recording.channels]
-        if missing:
-            raise ValueError(
-                f"{recording.name}: no channel {', '.join(missing)}; it has {', '.join(recording.channels)}. "
-                "Name the transform's channels after these, or rename them in the file; columns without a unit in "
-                "brackets are left out"
-            )
-        columns = [recording.channels.index(channel) for channel in self.channels]
+        columns = self.select_channels(recording.channels, recording.name)
         factors = [
             _conversion(recording.units[column], unit, f"{recording.name}: {channel}")
             for column, channel, unit in zip(columns, self.channels, self.units, strict=True)
@@ -129,15 +138,7 @@ class ImuTransform:
         ratio = rate_ratio(self.sample_rate_hz, recording.sample_rate_hz, recording.name)
         if ratio != 1:
             warn_once(f"{recording.sample_rate_hz:g} Hz is resampled to {self.sample_rate_hz:g} Hz", recording.name)
-        if frames_at(ratio, recording.num_frames) < self.num_frames:
-            raise ValueError(
-                f"{recording.name}: {recording.num_frames / recording.sample_rate_hz:g} s are shorter than the window "
-                f"of {self.window_seconds:g} s. Widen the span or lower window_seconds"
-            )
-        spare = max(0, recording.num_frames - frames_at(1 / ratio, self.num_frames))
-        start = spare // 2 if rng is None else int(rng.integers(spare + 1))
-        # Gravity does not stop at the ends of a recording: extend along a line, not with zeros.
-        return read_resampled(recording, start, self.num_frames, ratio, edges="line")
+        return read_window(recording, self.num_frames, ratio, self.window_seconds, rng)
 
     def _augment(self, x_TC: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         if self.rotation_degrees:

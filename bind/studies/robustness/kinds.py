@@ -19,7 +19,7 @@ from bind.media.audio import open_audio
 from bind.media.pictures import open_image, read_pixels
 from bind.media.sensor import open_sensor
 from bind.studies.robustness.disturb import picture, sensor, sound
-from bind.types import Clip, Modality, SensorRecording, Transform, Waveform
+from bind.types import Clip, Modality, SensorRecording, SensorTransform, Transform, Waveform
 
 log = logging.getLogger("bind")
 
@@ -65,10 +65,10 @@ def read_sound(value: Clip | Waveform, transform: AudioTransform) -> Waveform:
         return Waveform(samples, recording.sample_rate_hz)  # type: ignore[arg-type]
 
 
-def read_sensor(value: Clip | SensorRecording, transform: ImuTransform) -> SensorRecording:
+def read_sensor(value: Clip | SensorRecording, transform: SensorTransform) -> SensorRecording:
     """The channels that the transform takes: noise on others would change nothing."""
     recording = open_sensor(value)
-    columns = [column for column, name in enumerate(recording.channels) if name in transform.channels]
+    columns = sorted(transform.select_channels(recording.channels, recording.name))
     values = recording.read(0, recording.num_frames)[:, columns]
     channels, units = (tuple(of[column] for column in columns) for of in (recording.channels, recording.units))
     return SensorRecording(values, recording.sample_rate_hz, channels, units)
@@ -83,7 +83,7 @@ def read_depth(value: Clip | np.ndarray, transform: DepthTransform) -> np.ndarra
 
 
 _of_sound = partial(Disturbance, takes=AudioTransform, decode=read_sound, bounds=(-100.0, 100.0), falling=True)
-_of_sensor = partial(Disturbance, takes=ImuTransform, decode=read_sensor)
+_of_sensor = partial(Disturbance, takes=SensorTransform, decode=read_sensor)
 
 KINDS: Mapping[str, Disturbance] = {
     "audio_snr_db": _of_sound("white noise, SNR (dB)", disturb=sound.white_noise),
@@ -130,9 +130,15 @@ def fits(kind: Disturbance, transform: Transform) -> bool:
     """Whether values of a modality with this transform can be disturbed in this way."""
     if not isinstance(transform, kind.takes):
         return False
+    channels = known_channels(transform)
     if kind is KINDS["imu_rotation_degrees"]:
-        return bool(sensor.triples(transform.channels))  # type: ignore[attr-defined]
-    return kind is not KINDS["imu_dead_channels"] or len(transform.channels) > 1  # type: ignore[attr-defined]
+        return channels is None or bool(sensor.triples(channels))
+    return kind is not KINDS["imu_dead_channels"] or channels is None or len(channels) > 1
+
+
+def known_channels(transform: Transform) -> Sequence[str] | None:
+    """The channels of every recording that a transform takes; None where recordings decide."""
+    return transform.channels if isinstance(transform, ImuTransform) else None
 
 
 def select_possible_levels(name: str, levels: Sequence[float], transform: Transform) -> list[float]:
@@ -143,7 +149,9 @@ def select_possible_levels(name: str, levels: Sequence[float], transform: Transf
     """
     if name != "imu_dead_channels":
         return list(levels)
-    num_channels = len(transform.channels)  # type: ignore[attr-defined]
+    if (channels := known_channels(transform)) is None:
+        return list(levels)
+    num_channels = len(channels)
     kept = [level for level in levels if level < num_channels]
     if levels and not kept:
         raise ValueError(f"levels.{name}: the sensor has {num_channels} channels; give counts below that")

@@ -63,6 +63,20 @@ def test_a_span_of_a_file_is_read(tmp_path):
     np.testing.assert_array_equal(y, value.values[249 : 249 + 128].T)
 
 
+@pytest.mark.parametrize("rate_hz", [50.0, 100.0, 200.0])
+def test_a_span_that_rounding_leaves_one_frame_short_is_taken(rate_hz):
+    num_frames = round(2 * rate_hz)
+    whole = recording(num_frames=num_frames, rate_hz=rate_hz)
+    short, shorter = (SensorRecording(whole.values[:-lost], rate_hz, whole.channels, whole.units) for lost in (1, 3))
+    x, y = (ImuTransform()(value, None) for value in (whole, short))
+    assert x.shape == y.shape
+    if rate_hz == 100:  # the others are filtered over their end
+        assert torch.equal(x[:, :-1], y[:, :-1])
+        assert torch.equal(y[:, -1], y[:, -2])
+    with pytest.raises(ValueError, match="shorter than the window of 2 s"):
+        ImuTransform()(shorter, None)
+
+
 def test_rotation_turns_both_triads_alike_and_keeps_lengths():
     values = recording(seed=1).values
     values[:, 3:] = values[:, :3]

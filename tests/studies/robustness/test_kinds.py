@@ -4,6 +4,7 @@ import torch
 
 from bind.data.sources.toy.world import ToySource
 from bind.data.transforms.audio import AudioTransform
+from bind.data.transforms.channels import ChannelsTransform
 from bind.data.transforms.depth import DepthTransform
 from bind.data.transforms.imu import ImuTransform
 from bind.data.transforms.thermal import ThermalTransform
@@ -29,6 +30,20 @@ def test_a_modality_is_disturbed_by_what_fits_its_transform_whatever_its_name():
     asked = choose_kinds(["imu_gaps"], list(TRANSFORMS), TRANSFORMS)
     assert asked == [("watch", "imu_gaps"), ("barometer", "imu_gaps")]
     assert choose_kinds([], list(TRANSFORMS), TRANSFORMS) == []
+
+
+def test_a_transform_of_any_channels_is_disturbed_in_those_that_a_recording_has():
+    transform = ChannelsTransform(window_seconds=1.0, patch_seconds=0.5, channels=["acc_x", "acc_y", "gyro_z"])
+    kinds = choose_kinds(None, ["watch"], {"watch": transform})
+    assert kinds == [("watch", k) for k in ("imu_bias", "imu_rotation_degrees", "imu_gaps", "imu_dead_channels")]
+    assert select_possible_levels("imu_dead_channels", [1, 7], transform) == [1, 7]
+    values = np.random.default_rng(0).standard_normal((50, 3)).astype(np.float32)
+    recording = SensorRecording(values, 50.0, ("acc_y", "steps", "acc_x"), ("g", "1", "g"))
+    taken = read_sensor(recording, transform)
+    assert taken.channels == ("acc_y", "acc_x")
+    dead = KINDS["imu_dead_channels"].disturb(taken, 1, np.random.default_rng(0))
+    clean, broken = (transform(value, None)["coefficients"] for value in (taken, dead))
+    assert sorted((clean == broken).flatten(1).all(1).tolist()) == [False, True]
 
 
 def test_a_sensor_keeps_a_channel(caplog):
