@@ -1,9 +1,9 @@
-"""The application: routes of the API, of Weaviate and of the page, behind one gate."""
+"""The application: routes of the API, of Weaviate, of live time lines and of the pages, behind one gate."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from bind.serve.bodies import (
     SearchRequest,
     SearchResponse,
     body_of,
+    definitions_of,
     embed_request_of_form,
     is_form,
     read_body,
@@ -34,6 +35,7 @@ from bind.serve.bodies import (
 from bind.serve.embedding import embed_items
 from bind.serve.gate import Gate
 from bind.serve.limits import Limits, RefusedError
+from bind.serve.live import LiveRun, live_routes
 from bind.serve.metrics import Metrics
 from bind.serve.searching import Searcher, public_hit
 from bind.serve.weaviate import weaviate_routes
@@ -44,6 +46,11 @@ PAGE_FILES = {
     "/": (PAGE / "index.html", "text/html; charset=utf-8"),
     "/page.js": (PAGE / "page.js", "text/javascript; charset=utf-8"),
     "/page.css": (PAGE / "page.css", "text/css; charset=utf-8"),
+    "/docs": (PAGE / "docs.html", "text/html; charset=utf-8"),
+    "/docs.js": (PAGE / "docs.js", "text/javascript; charset=utf-8"),
+    "/live": (PAGE / "live.html", "text/html; charset=utf-8"),
+    "/live.js": (PAGE / "live.js", "text/javascript; charset=utf-8"),
+    "/microphone.js": (PAGE / "microphone.js", "text/javascript; charset=utf-8"),
     "/media.js": (REPORT_PAGE / "media.js", "text/javascript; charset=utf-8"),
     "/report.css": (REPORT_PAGE / "page.css", "text/css; charset=utf-8"),
 }
@@ -54,7 +61,7 @@ PAGE_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
-"""The page asks no other host, and none shows it inside its own."""
+"""The pages ask no other host, and none shows them inside its own."""
 
 
 def create_app(
@@ -64,6 +71,8 @@ def create_app(
     limits: Limits | None = None,
     token: str | None = None,
     only_local: bool = True,
+    run_dir: Path | None = None,
+    label_sets: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Gate:
     """The service as an ASGI application.
 
@@ -73,6 +82,8 @@ def create_app(
         limits: None: the defaults.
         token: that clients have to send; None: anybody may ask.
         only_local: answer to names of this machine alone.
+        run_dir: of the run whose binder it is, which may hold fits of time lines.
+        label_sets: of that run, `data.zero_shot` of its config, for live time lines.
 
     Raises:
         ValueError: for an index of another binder.
@@ -90,10 +101,18 @@ def create_app(
         await batcher.stop()
         searcher.stop()
 
-    app = FastAPI(title="bind", version=__version__, lifespan=lifespan, summary="Embed and search across modalities")
+    app = FastAPI(
+        title="bind",
+        version=__version__,
+        lifespan=lifespan,
+        summary="Embed and search across modalities",
+        docs_url=None,  # FastAPI's load their viewers from another host
+        redoc_url=None,
+    )
     about = {"version": __version__, "modalities": list(binder.modalities), "dim": binder.dim}
     about |= {"anchor": binder.anchor.name, "limits": asdict(limits)}
     app.include_router(weaviate_routes(batcher, lambda: {**about, "index": searcher.describe()}))
+    app.include_router(live_routes(LiveRun(binder, run_dir, label_sets or {}, batcher.text_lock), limits, token))
     _add_error_handlers(app)
     _add_page(app)
 
@@ -138,7 +157,8 @@ def create_app(
         """A sample of the index, small: a picture, a sound, a trace or a text."""
         return await searcher.media(batcher, modality, key, number)
 
-    return Gate(app, limits, metrics, token=token, only_local=only_local)
+    _add_definitions(app)
+    return Gate(app, limits, metrics, token=token, only_local=only_local, open_paths=PAGE_FILES)
 
 
 EMBED_FORM = {"description": "a field per item, called after its modality: a text, or a file"}
@@ -164,6 +184,19 @@ def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def known(request: Request, error: HTTPException) -> JSONResponse:
         return JSONResponse({"error": f"{request.method} {request.url.path}: {error.detail}"}, error.status_code)
+
+
+def _add_definitions(app: FastAPI) -> None:
+    """Describe the models within bodies, which FastAPI does not read by itself."""
+    describe = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        schema = describe()
+        for model in (EmbedRequest, SearchRequest):
+            schema["components"]["schemas"].update(definitions_of(model))
+        return schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
 
 
 def _add_page(app: FastAPI) -> None:

@@ -46,7 +46,7 @@ class Batcher:
         self._decoders = ThreadPoolExecutor(max(2, os.cpu_count() or 1), thread_name_prefix="decode")
         self._model = ThreadPoolExecutor(1, thread_name_prefix="model")
         # Tokenizers are not made for several threads at a time; other transforms have no state that changes.
-        self._text_lock = threading.Lock()
+        self.text_lock = threading.Lock()
         self._has_items = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -96,7 +96,7 @@ class Batcher:
         require_within_limits(modality, value, self.limits)
         try:
             if modality == "text":
-                with self._text_lock:
+                with self.text_lock:
                     return self.binder.transforms[modality](value, None)
             return self.binder.transforms[modality](value, None)
         except ValueError:

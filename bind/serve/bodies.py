@@ -152,8 +152,18 @@ def search_request_of_form(fields: list[tuple[str, str | File]]) -> SearchReques
 
 
 def body_of(model: type[BaseModel], form: Mapping[str, Any]) -> dict[str, Any]:
-    """What OpenAPI says of a route whose body is read by `read_body` or `read_form`."""
-    schema = json.loads(json.dumps(model.model_json_schema(ref_template="#/components/schemas/{model}")))
+    """What OpenAPI says of a route whose body is read by `read_body` or `read_form`; see `definitions_of`."""
+    schema = json.loads(json.dumps(_schema_of(model)))
     schema.pop("$defs", None)
     content = {"application/json": {"schema": schema}, "multipart/form-data": {"schema": {"type": "object", **form}}}
     return {"requestBody": {"required": True, "content": content}}
+
+
+def definitions_of(model: type[BaseModel]) -> dict[str, Any]:
+    """The models within a model, which `body_of` refers to as components of the API."""
+    definitions: dict[str, Any] = _schema_of(model).get("$defs", {})
+    return definitions
+
+
+def _schema_of(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema(ref_template="#/components/schemas/{model}")

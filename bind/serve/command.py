@@ -39,17 +39,28 @@ def serve(cfg: DictConfig) -> None:
     limits = read_limits(OmegaConf.to_container(cfg.limits, resolve=True))
     opened = open_socket(host, cfg.port)  # before what takes long
     with opened:
-        index = None
+        index, run_dir, label_sets = None, None, {}
         if cfg.index is not None:
             index = Index.open(Path(cfg.index), trust=as_list(cfg.trust), approximate=cfg.approximate)
         if cfg.run is None and cfg.binder is None and index is not None:
             binder = index.binder
+        elif run_or_binder(cfg) == "binder":
+            binder = Binder.load(cfg.binder, trust=as_list(cfg.trust))
         else:
-            place = cfg.binder if run_or_binder(cfg) == "binder" else open_run(cfg.run)[0]
-            binder = Binder.load(place, trust=as_list(cfg.trust))
+            run_dir, run_config = open_run(cfg.run)
+            label_sets = run_config["data"].get("zero_shot") or {}
+            binder = Binder.load(run_dir, trust=as_list(cfg.trust))
         binder.to(best_device())
         is_local = host in LOCAL_ADDRESSES
-        app = create_app(binder, index, limits=limits, token=token, only_local=is_local)
+        app = create_app(
+            binder,
+            index,
+            limits=limits,
+            token=token,
+            only_local=is_local,
+            run_dir=run_dir,
+            label_sets=label_sets,
+        )
         config = uvicorn.Config(
             app,
             host=host,
@@ -57,6 +68,8 @@ def serve(cfg: DictConfig) -> None:
             log_level="warning",
             timeout_graceful_shutdown=DRAIN_SECONDS,
             timeout_keep_alive=5,
+            ws_max_size=max(limits.max_stream_bytes, 4 * limits.max_text_characters),
+            ws_per_message_deflate=False,  # a small message could be a large one
             server_header=False,
         )
         server = Server(config, f"#token={token}" if token else "")

@@ -7,7 +7,7 @@ import hmac
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
 from bind.serve.limits import Limits, RefusedError
@@ -18,10 +18,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
-OPEN_PATHS = frozenset(
-    {"/", "/healthz", "/.well-known/live", "/.well-known/ready", "/page.css", "/report.css", "/media.js", "/page.js"}
-)
-"""Without a token: whether the service is there, and the files of the page, which ask for it themselves."""
+OPEN_PATHS = frozenset({"/healthz", "/.well-known/live", "/.well-known/ready"})
+"""Without a token: whether the service is there."""
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]", "::1")
 
 log = logging.getLogger("bind")
@@ -31,17 +29,27 @@ class Gate:
     """An ASGI application in front of another one.
 
     Args:
-        app: gets requests whose bodies are there in full.
-        token: that clients have to send as `Authorization: Bearer TOKEN`; None: anybody may ask.
+        app: gets requests whose bodies are there in full, and WebSockets.
+        token: that clients have to send as `Authorization: Bearer TOKEN`; None: anybody may ask. A WebSocket's route
+            asks for it itself: browsers send no such header with one.
+        open_paths: that need no token, such as those of pages, which ask for it themselves.
         only_local: refuse requests whose Host is another name of this machine: a web page elsewhere may have its own
             name lead here.
     """
 
     def __init__(
-        self, app: App, limits: Limits, metrics: Metrics, *, token: str | None = None, only_local: bool = True
+        self,
+        app: App,
+        limits: Limits,
+        metrics: Metrics,
+        *,
+        token: str | None = None,
+        only_local: bool = True,
+        open_paths: Iterable[str] = (),
     ) -> None:
         self.app, self.limits, self.metrics = app, limits, metrics
         self.token, self.only_local = token, only_local
+        self.open_paths = OPEN_PATHS.union(open_paths)
         self.num_requests = self.num_bytes = 0
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -51,7 +59,7 @@ class Gate:
         elif scope["type"] == "http":
             await self._serve(scope, receive, send)
         else:
-            await send({"type": "websocket.close", "code": 1008})
+            await self._serve_socket(scope, receive, send)
 
     async def _serve(self, scope: Message, receive: Receive, send: Send) -> None:
         began, sent = time.monotonic(), _Sent(send)
@@ -76,6 +84,18 @@ class Gate:
                 path = getattr(scope.get("route"), "path", None) or "other"
                 self.metrics.count_request(path, sent.status, time.monotonic() - began)
 
+    async def _serve_socket(self, scope: Message, receive: Receive, send: Send) -> None:
+        self.num_requests += 1
+        try:
+            self._admit(scope)
+            _require_own_page(dict(scope["headers"]))
+            await self.app(scope, receive, send)
+        except RefusedError as error:
+            log.info("a WebSocket is refused: %s", error.message)
+            await send({"type": "websocket.close", "code": 1008})  # before it was accepted: the client sees a 403
+        finally:
+            self.num_requests -= 1
+
     def _admit(self, scope: Message) -> None:
         headers = dict(scope["headers"])
         if self.num_requests > self.limits.max_requests:
@@ -86,7 +106,7 @@ class Gate:
             raise RefusedError(
                 400, f"Host {host[:100]!r} is none of this service; start it with host= to be reached so"
             )
-        if self.token is not None and scope["path"] not in OPEN_PATHS:
+        if self.token is not None and scope["type"] == "http" and scope["path"] not in self.open_paths:
             given = headers.get(b"authorization", b"")
             if not hmac.compare_digest(given, b"Bearer " + self.token.encode()):
                 raise RefusedError(401, "send the service's token as the header Authorization: Bearer TOKEN")
@@ -120,6 +140,13 @@ class Gate:
         except Exception:
             log.exception("%s %s", scope["method"], scope["path"])
             await sent.answer(500, "this is an error of the service; its log says more")
+
+
+def _require_own_page(headers: Mapping[bytes, bytes]) -> None:
+    """Refuse a WebSocket of a web page elsewhere, which browsers open to any host; programs send no Origin."""
+    origin = headers.get(b"origin")
+    if origin is not None and origin.partition(b"://")[2] != headers.get(b"host"):
+        raise RefusedError(403, f"{origin[:100]!r} is no page of this service")
 
 
 class _Held:

@@ -20,6 +20,10 @@ class Limits:
         max_requests: that are served at a time; more are refused with 429.
         body_seconds: in which a body has to arrive; 408 afterwards.
         request_seconds: in which a request is answered; 504 afterwards.
+        max_streams: live time lines at a time.
+        max_stream_bytes: of one message of samples.
+        max_stream_seconds: of what one live time line is made of.
+        stream_idle_seconds: without a message, after which a live time line ends.
 
     Raises:
         ValueError: for a limit that is not above 0.
@@ -35,6 +39,10 @@ class Limits:
     max_requests: int = 128
     body_seconds: float = 30.0
     request_seconds: float = 60.0
+    max_streams: int = 8
+    max_stream_bytes: int = 1_000_000
+    max_stream_seconds: float = 86_400.0
+    stream_idle_seconds: float = 60.0
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():

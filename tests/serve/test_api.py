@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from support import served
 pytest.importorskip("fastapi")
 from starlette.testclient import TestClient
 
-from bind.serve.app import create_app
+from bind.serve.app import PAGE_FILES, create_app
 from bind.serve.limits import Limits
 from bind.types import Clip, PackedFile
 
@@ -235,3 +236,20 @@ def test_the_page_may_ask_nobody_else(client):
         assert path in answer.text
         assert "http://" not in text.replace("http://www.w3.org/2000/svg", "")
         assert "https://" not in text
+
+
+NAMESPACES = ("http://www.w3.org/2000/svg",)
+
+
+def test_no_page_names_another_host(client):
+    for path in (*PAGE_FILES, "/docs", "/redoc"):
+        urls = re.findall(r"(?:https?:)?//[\w.-]+\.\w+[^\s\"'`)]*", client.get(path).text)
+        assert [url for url in urls if url not in NAMESPACES] == [], path
+    assert client.get("/redoc").status_code == 404
+
+
+def test_what_the_description_of_the_api_refers_to_is_there(client):
+    answer = client.get("/openapi.json")
+    there = {f"#/components/schemas/{name}" for name in answer.json()["components"]["schemas"]}
+    assert set(re.findall(r'"\$ref":\s*"([^"]+)"', answer.text)) <= there
+    assert "#/components/schemas/File" in there

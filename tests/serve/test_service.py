@@ -25,6 +25,7 @@ import uvicorn
 from bind.search.index import Index
 from bind.serve.app import create_app
 from bind.serve.server import Server, open_socket
+from bind.timeline.stream import Stream
 
 pytestmark = pytest.mark.slow
 
@@ -63,6 +64,9 @@ def running(folder):
     """A service in a process of its own, which takes its time to start: one for all tests."""
     with service(f"index={folder / 'index'}", "limits.max_bytes=300000", "limits.body_seconds=3") as running:
         yield running
+
+
+MOVES = {"modalities": ["imu"], "templates": ["a person {}"], "classes": ["spinning", "resting", "bouncing"]}
 
 
 def post(address, path, content, kind="application/json"):
@@ -252,6 +256,59 @@ def test_a_name_in_the_index_is_text_on_the_page(tmp_path, chromium):
         browsers.look_at(chromium, "about:blank")
         browsers.look_at(chromium, address + "#token=other")
         assert "token" in wait_for(chromium, "document.querySelector('#state.wrong')?.textContent")
+
+
+@pytest.mark.browser
+def test_the_page_of_the_api_says_what_a_request_holds_and_no_page_asks_another_host(address, chromium):
+    for path, ready in [
+        ("", "document.querySelectorAll('#modalities input').length === 4"),
+        ("live", "!document.getElementById('go').disabled"),
+        ("docs", "document.querySelectorAll('details').length > 8"),
+    ]:
+        browsers.look_at(chromium, address + path, width=360)
+        wait_for(chromium, ready)
+        chromium.execute_script("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
+        assert chromium.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+        loaded = chromium.execute_script("return performance.getEntriesByType('resource').map((entry) => entry.name)")
+        assert len(loaded) >= 4
+        assert [name for name in loaded if not name.startswith((address, "data:"))] == []
+        assert chromium.get_log("browser") == []
+    text = chromium.execute_script("return document.body.innerText")
+    for said in (
+        "POST /embed",
+        "items a list of",
+        "required",
+        "its bytes as base64",
+        "GET /media",
+        "modality text, required",
+    ):
+        assert said in text
+
+
+def test_a_program_gets_the_segments_of_a_stream_and_sees_the_service_end():
+    sync = pytest.importorskip("websockets.sync.client")
+    values, labels = served.motion(num_rows=400).astype("<f4"), list(MOVES["classes"])
+    expected = Stream(served.binder(), "imu", labels=labels)
+    expected.push(values)
+    segments = []
+    with contextlib.ExitStack() as clients, served_here(None) as address:
+        place = address.replace("http", "ws") + "live/stream"
+        with sync.connect(place) as socket:
+            socket.send(json.dumps({"modality": "imu", "labels": labels}))
+            socket.recv()
+            for first in range(0, len(values), 90):
+                socket.send(values[first : first + 90].tobytes())
+                answer = json.loads(socket.recv())
+                segments[answer["from"] :] = answer["segments"]
+            socket.send("finish")
+            answer = json.loads(socket.recv())
+            segments[answer["from"] :] = answer["segments"]
+        staying = clients.enter_context(sync.connect(place))
+        staying.send(json.dumps({"modality": "imu", "labels": labels}))
+        staying.recv()
+        began_to_end = time.monotonic()
+    assert time.monotonic() - began_to_end < 20  # it did not wait for who stayed
+    assert segments == [[s.start_seconds, s.end_seconds, s.label, round(s.confidence, 4)] for s in expected.finish()]
 
 
 @pytest.mark.long

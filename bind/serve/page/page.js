@@ -154,6 +154,7 @@ function wavOf(sound) {
 }
 
 async function begin() {
+  $("live").hash = location.hash;
   try {
     meta = await ask("/meta");
   } catch (error) {
