@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bind.fusion.attention import AttentionFusion
 from bind.fusion.early import EarlyFusion
 from bind.fusion.late import LateFusion
+from bind.fusion.learned import LearnedFusion
 from bind.metrics import COSINE_TIE_TOLERANCE, rank_by_cosine, rank_by_scores
 from bind.studies.robustness.show import PLAIN_SUM
 from bind.studies.robustness.tasks import RankingTask
@@ -46,7 +46,7 @@ def head_name(fusion: nn.Module) -> str:
     """What the head of a run is called beside the others."""
     if isinstance(fusion, EarlyFusion):
         return "weighted sum"
-    return "attention, trained" if isinstance(fusion, AttentionFusion) else type(fusion).__name__
+    return f"{fusion.kind}, trained" if isinstance(fusion, LearnedFusion) else type(fusion).__name__
 
 
 def alone(modality: Modality) -> Head:
