@@ -43,5 +43,5 @@ class GatedFusion(LearnedFusion):
     def fuse(self, z_BMD: Tensor, present_BM: Tensor) -> Tensor:
         """The gated sum (B, D)."""
         known = torch.cat([self.norm(z_BMD.flatten(1)), present_BM.to(z_BMD.dtype)], dim=1)
-        gates_BMD = self.gates(nn.functional.gelu(self.hidden(known))).sigmoid().reshape(z_BMD.shape)
+        gates_BMD: Tensor = self.gates(nn.functional.gelu(self.hidden(known))).sigmoid().reshape(z_BMD.shape)
         return (gates_BMD * z_BMD).sum(dim=1)

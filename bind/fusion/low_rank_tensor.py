@@ -39,9 +39,10 @@ class LowRankTensorFusion(LearnedFusion):
         self.rank = rank
         self.scale = dim**0.5
         """Brings the coordinates of a unit vector to about 1."""
-        self.factors = nn.ModuleList(nn.Linear(dim, rank * width) for _ in self.inputs)
-        for factor in self.factors:
+        factors = [nn.Linear(dim, rank * width) for _ in self.inputs]
+        for factor in factors:
             nn.init.ones_(factor.bias)
+        self.factors = nn.ModuleList(factors)
         self.out = start_at_zero(nn.Linear(width, dim))
 
     def fuse(self, z_BMD: Tensor, present_BM: Tensor) -> Tensor:
@@ -49,4 +50,5 @@ class LowRankTensorFusion(LearnedFusion):
         factors = [factor(self.scale * z_BD) for factor, z_BD in zip(self.factors, z_BMD.unbind(dim=1), strict=True)]
         products = torch.stack(factors).prod(dim=0)
         summed_BW = products.unflatten(1, (self.rank, -1)).mean(dim=1)
-        return z_BMD.sum(dim=1) + self.out(summed_BW)
+        added_BD: Tensor = self.out(summed_BW)
+        return z_BMD.sum(dim=1) + added_BD
