@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from bind.data.sources.sample_columns import keys_of
 from bind.data.sources.splits import require_split
 from bind.evaluation.embed import best_device
-from bind.explain.concepts import ConceptVocabulary, frequent_words
+from bind.explain.concepts import MIN_CAPTIONS, ConceptVocabulary, count_captions, frequent_words
 from bind.explain.explanation import ExplainedSide, Explanation, PairKind, PoolRank, explain_pair
 from bind.explain.known import KnownSamples
 from bind.explain.page import summarise, write_page
@@ -60,18 +60,20 @@ def explain(cfg: DictConfig) -> None:
     else:
         b, rank = nearest_in_index(binder, a, Path(cfg["in"]).expanduser(), cfg.b)
     training = KnownSamples.draw(sources, "train", int(cfg.num_samples))
+    vocabulary, about_vocabulary = make_vocabulary(binder, training, words)
     explanation = explain_pair(
         binder, a, b,
         training=training,
         pool=KnownSamples.draw(sources, split, int(cfg.num_samples)),
-        vocabulary=ConceptVocabulary.embed(binder, words or words_of(training)),
+        vocabulary=vocabulary,
         kind=pair_kind(parts, a.modality, b.modality),
         meeting_modality=find_meeting_modality(parts, a.modality, b.modality),
         rank=rank,
         l1=float(cfg.l1),
     )  # fmt: skip
-    vocabulary = f"{len(explanation.words)} words of {'training samples' if words is None else cfg.concepts}"
-    write_explanation(out, explanation, binder, [f"run {run_dir.name}", f"split {split}", f"concepts: {vocabulary}"])
+    write_explanation(
+        out, explanation, binder, [f"run {run_dir.name}", f"split {split}", f"concepts: {about_vocabulary}"]
+    )
     print_cells(explanation_cells(explanation))
     print(*explanation.limits, out / PAGE, sep="\n")
 
@@ -163,17 +165,28 @@ def find_meeting_modality(parts: Parts, a: Modality, b: Modality) -> Modality | 
     return next((m for m in candidates if all(pair_kind(parts, m, side) != "emergent" for side in (a, b))), None)
 
 
-def words_of(training: KnownSamples) -> list[str]:
-    """The words of the captions and labels of training samples.
+def make_vocabulary(
+    binder: Binder, training: KnownSamples, words: Sequence[str] | None
+) -> tuple[ConceptVocabulary, str]:
+    """The concepts, each as the mean of training captions that have it, or by itself where these are too few; which.
+
+    Args:
+        words: None: those of the captions and labels of training samples.
 
     Raises:
         ValueError: where there are none.
     """
     captions = training.values("text", training.rows_with("text"))
-    words = frequent_words([*captions, *(sample.label for sample in training.samples if sample.label)])
-    if len(words) < 2:
-        raise ValueError("the training samples have no captions and labels to take concepts of: add concepts=FILE")
-    return words
+    if words is None:
+        words = frequent_words([*captions, *(sample.label for sample in training.samples if sample.label)])
+        if len(words) < 2:
+            raise ValueError("the training samples have no captions and labels to take concepts of: add concepts=FILE")
+        in_captions = [word for word in words if count_captions(word, captions) >= MIN_CAPTIONS]
+        words = in_captions if len(in_captions) > 1 else words
+    vocabulary = ConceptVocabulary.embed_in_captions(binder, words, captions)
+    if vocabulary is not None:
+        return vocabulary, f"{len(words)} words, each as the mean of the training captions that have it"
+    return ConceptVocabulary.embed(binder, words), f"{len(words)} words or phrases, each embedded by itself"
 
 
 def write_explanation(out: Path, explanation: Explanation, binder: Binder, facts: Sequence[str]) -> None:

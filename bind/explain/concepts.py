@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -17,6 +18,8 @@ LEAST_EXPLAINED = 0.5
 """Reconstruction cosine below which a mixture says less than half of a vector, and is not to be relied on."""
 MAX_WORDS = 2000
 """Of a vocabulary that is made of captions: the most frequent."""
+MIN_CAPTIONS = 5
+"""With a word, for their mean to be its vector: of fewer, the mean says what else these captions have."""
 FUNCTION_WORDS = frozenset(
     re.findall(
         r"\w+",
@@ -70,7 +73,8 @@ class ConceptVocabulary:
 
     Args:
         words: V of them.
-        vectors_VD: unit vectors, of the space that is explained.
+        vectors_VD: of the space that is explained.
+        mean_D: what is taken off them; None: their own mean.
 
     Raises:
         ValueError: for fewer than two words, or words that all have one vector.
@@ -83,10 +87,11 @@ class ConceptVocabulary:
         ['dog', 'cat']
     """
 
-    def __init__(self, words: Sequence[str], vectors_VD: Tensor) -> None:
+    def __init__(self, words: Sequence[str], vectors_VD: Tensor, mean_D: Tensor | None = None) -> None:
         if len(words) < 2:
             raise ValueError("concepts: a mixture needs at least two words; give more, one a line, with concepts=FILE")
-        centred_VD = vectors_VD.double() - vectors_VD.double().mean(dim=0)
+        taken_off_D = vectors_VD.double().mean(dim=0) if mean_D is None else mean_D.double()
+        centred_VD = vectors_VD.double() - taken_off_D
         if not bool((centred_VD.norm(dim=1) > 1e-6).any()):
             raise ValueError("concepts: all words have the same vector; give words that the anchor tells apart")
         self.words = tuple(words)
@@ -99,11 +104,30 @@ class ConceptVocabulary:
         Raises:
             ValueError: where the anchor embeds no text.
         """
-        if "text" not in binder.modalities:
-            raise ValueError(
-                f"concepts are words, and {binder.anchor.name} embeds no text: this run can't be explained"
-            )
+        _require_text(binder)
         return cls(words, binder.embed("text", words).float().cpu())
+
+    @classmethod
+    def embed_in_captions(
+        cls, binder: Binder, words: Sequence[str], captions: Sequence[str]
+    ) -> ConceptVocabulary | None:
+        """The vocabulary of words, each as the mean of the captions that have it, less the mean of all captions.
+
+        A tower that has learned sentences places a word in them better than a word alone.
+
+        Returns:
+            None where a word is in fewer than `MIN_CAPTIONS` captions.
+
+        Raises:
+            ValueError: where the anchor embeds no text.
+        """
+        _require_text(binder)
+        if min(count_captions(word, captions) for word in words) < MIN_CAPTIONS:
+            return None
+        has_word_VN = np.array([[_has(caption, word) for caption in captions] for word in words])
+        z_ND = binder.embed("text", captions).double().cpu()
+        shares_VN = torch.from_numpy(has_word_VN).double()
+        return cls(words, shares_VN @ z_ND / shares_VN.sum(dim=1, keepdim=True), z_ND.mean(dim=0))
 
     def decompose(self, z_D: Tensor, mean_D: Tensor, *, l1: float = 0.15) -> ConceptMixture:
         """The mixture of a unit vector: positive Lasso, min |c - wX|² / 2 + l1 |w| over w of 0 and more.
@@ -127,6 +151,25 @@ class ConceptVocabulary:
         of_mixtures = float((a.weights_V @ self.concepts_VD) @ (b.weights_V @ self.concepts_VD))
         of_different = of_mixtures - float(of_each_V.sum())
         return SharedConcepts(of_each_V, of_different, centred_cosine - of_mixtures, centred_cosine)
+
+
+def _require_text(binder: Binder) -> None:
+    if "text" not in binder.modalities:
+        raise ValueError(f"concepts are words, and {binder.anchor.name} embeds no text: this run can't be explained")
+
+
+def count_captions(word: str, captions: Iterable[str]) -> int:
+    """How many captions have a word or phrase, in whole words, of any case.
+
+    Examples:
+        >>> count_captions("red star", ["A red star.", "stars that are red", "a Red  Star"])
+        1
+    """
+    return sum(_has(caption, word) for caption in captions)
+
+
+def _has(caption: str, word: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(word.lower())}(?!\w)", caption.lower()) is not None
 
 
 def centre(z_D: Tensor, mean_D: Tensor) -> np.ndarray:

@@ -170,6 +170,24 @@ def explain_pair(
 
     Raises:
         ValueError: where the training samples have no value of a side's modality.
+
+    Examples:
+        >>> from bind.data.sources.toy.world import FACTORS, ToySource
+        >>> anchor = {"_target_": "bind.anchors.dual_encoder.PretrainedAnchor", "pretrained": "toy"}
+        >>> config = {"anchor": anchor, "modalities": [], "encoder": {}, "head": {}, "transform": {}}
+        >>> binder, toy = Binder.from_config(config), ToySource(num_train=20, modalities=["image", "text"])
+        >>> picture, caption = (toy.fetch("test", [1], [m], None)[0][m][0] for m in ("image", "text"))
+        >>> explanation = explain_pair(
+        ...     binder,
+        ...     ExplainedSide.embed(binder, "image", picture, "a picture"),
+        ...     ExplainedSide.embed(binder, "text", caption, caption),
+        ...     training=KnownSamples.draw([toy], "train", 20),
+        ...     pool=KnownSamples.draw([toy], "test", 20),
+        ...     vocabulary=ConceptVocabulary.embed(binder, [word for words in FACTORS.values() for word in words]),
+        ...     kind="anchor",
+        ... )
+        >>> explanation.shared_concepts()[0][0] in caption
+        True
     """
     for side in (a, b):
         if not training.has(side.modality):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
-from bind.explain.concepts import ConceptVocabulary, frequent_words
+from bind.explain.concepts import MIN_CAPTIONS, ConceptVocabulary, count_captions, frequent_words
 
 
 def unit(num, dim=12, seed=0):
@@ -58,3 +58,33 @@ def test_the_most_frequent_words_of_captions():
     assert frequent_words(texts) == ["3", "red", "spinning", "star", "times", "well-known", "x", "y"]
     assert frequent_words(texts, max_words=2) == ["red", "star"]
     assert frequent_words(["of the"]) == []
+
+
+class TwoWordBinder:
+    """Embeds a text as what it says of red, star and rain, and a part that all texts have."""
+
+    modalities = ("text",)
+
+    def embed(self, modality, texts):
+        return normalize(
+            torch.tensor([[float(w in text) for w in ("red", "star", "rain")] + [3.0] for text in texts]), dim=1
+        )
+
+
+def test_a_word_is_what_captions_with_it_have_more_than_others():
+    captions = ["a red star", "a red dog", "a Star, dark", "rain"] * MIN_CAPTIONS
+    vocabulary = ConceptVocabulary.embed_in_captions(TwoWordBinder(), ["red", "star", "rain"], captions)
+    assert [int(row.argmax()) for row in vocabulary.concepts_VD] == [0, 1, 2]
+    assert np.abs(np.linalg.norm(vocabulary.concepts_VD, axis=1) - 1).max() < 1e-9
+
+
+@pytest.mark.parametrize("captions", [[], ["a red star"] * (MIN_CAPTIONS - 1), ["a red star"] * 9 + ["a staring dog"]])
+def test_words_that_too_few_captions_have_are_not_taken_from_captions(captions):
+    assert ConceptVocabulary.embed_in_captions(TwoWordBinder(), ["red", "star", "rain"], captions) is None
+
+
+def test_only_whole_words_of_a_caption_count():
+    captions = ["redder", "a RED-brown dog", "well, red.", "(red)"]
+    assert count_captions("red", captions) == 3
+    assert count_captions("a red", captions) == 1
+    assert count_captions("red.*", captions) == 0

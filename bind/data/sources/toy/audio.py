@@ -48,7 +48,7 @@ def render_audio(
     sound_BT = np.zeros_like(ring_BT)
     hit_T, white = np.empty(NUM_SAMPLES, dtype=np.float32), np.empty(NUM_SAMPLES + 1, dtype=np.float32)
     for row, (sound, ring, rng) in enumerate(zip(sound_BT, ring_BT, rngs, strict=True)):
-        starts, strengths = _contacts(int(motion[row]), rng)
+        starts, strengths = draw_contacts(int(motion[row]), rng)
         for start, strength in zip(starts.tolist(), strengths.astype(np.float32), strict=True):
             num_left = NUM_SAMPLES - start
             sound[start:] += np.multiply(ring[:num_left], strength, out=hit_T[:num_left])
@@ -91,7 +91,7 @@ def _damped_turns(
     return envelope * np.cos(angle), envelope * np.sin(angle)
 
 
-def _contacts(motion: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def draw_contacts(motion: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Where the object touches the ground (sample index) and how hard: the rhythm of a motion."""
     seconds: np.ndarray
     strength: np.ndarray
