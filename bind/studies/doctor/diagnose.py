@@ -164,13 +164,14 @@ def _pair_timed_streams(
             clips_N = uses.first_clips(modality)
             is_there = np.append(uses.exists_F[uses.files_C], False)[clips_N]
             clips_of[modality] = np.where(is_there, clips_N, -1)
-    pairs_of, first_of = {}, {}
+    pairs_of: dict[tuple[Modality, Modality], np.ndarray] = {}
+    first_of: dict[tuple[Modality, Modality], int] = {}
     for a, b in combinations(clips_of, 2):
         samples = np.flatnonzero((clips_of[a] >= 0) & (clips_of[b] >= 0))
         if len(samples):
             drawn = _thin_out(samples)
             pairs_of[a, b] = np.stack([clips_of[a][drawn], clips_of[b][drawn]], axis=1)
-            first_of[a, b] = samples[0]
+            first_of[a, b] = int(samples[0])
     return {modalities: pairs_of[modalities] for modalities in sorted(pairs_of, key=first_of.__getitem__)}
 
 
