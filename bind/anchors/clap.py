@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AutoFeatureExtractor, AutoModel, AutoTokenizer, ClapModel
+from transformers import AutoFeatureExtractor, AutoModel, AutoTokenizer
 
 from bind.anchors.dual_encoder import account_for_weights, text_tokens
 from bind.anchors.frozen import FrozenAnchor
-from bind.anchors.model_files import enclose_folder
+from bind.anchors.model_files import WEIGHTS, enclose_folder, require_family
 from bind.anchors.processors import TextTransform
 from bind.encoders.pretrained.sources import opened_source
 from bind.media.audio import open_audio
@@ -41,13 +41,10 @@ class ClapAnchor(FrozenAnchor):
     def __init__(self, pretrained: str, *, num_clips: int | None = 3, max_text_tokens: int | None = None) -> None:
         files = "config.json of a ClapModel, model.safetensors, the tokenizer's files and preprocessor_config.json"
         with opened_source("anchor.pretrained", pretrained, files=files) as options:
+            require_family(pretrained, "clap", options)
             extractor = AutoFeatureExtractor.from_pretrained(pretrained, **options)
             tokenizer = AutoTokenizer.from_pretrained(pretrained, **options)
-            model, loading = AutoModel.from_pretrained(
-                pretrained, dtype=torch.float32, output_loading_info=True, use_safetensors=True, **options
-            )
-        if not isinstance(model, ClapModel):
-            raise ValueError(f"anchor.pretrained={pretrained} is a {type(model).__name__}, not a ClapModel")
+            model, loading = AutoModel.from_pretrained(pretrained, dtype=torch.float32, **WEIGHTS, **options)
         account_for_weights(model, loading, pretrained)
         text_transform = TextTransform(tokenizer, max_text_tokens or text_tokens(model, tokenizer))
         audio_transform = ClapAudioTransform(extractor, checked_num_clips(num_clips))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from bind.anchors.frozen import FrozenAnchor
-from bind.anchors.model_files import enclose_folder
+from bind.anchors.model_files import WEIGHTS, enclose_folder, require_family
 from bind.anchors.processors import NUM_VIDEO_FRAMES, FramesTransform, ImageTransform, TextTransform
 from bind.encoders.pretrained.sources import opened_source, silent_transformers
 from bind.files.writing import open_folder_atomically
@@ -158,18 +158,12 @@ class PretrainedAnchor(DualEncoder):
         source = str(TOY_FOLDER if pretrained == TOY else pretrained)
         files = "config.json, model.safetensors, the tokenizer's files and preprocessor_config.json"
         with opened_source("anchor.pretrained", source, files=files) as options:
+            require_family(source, "clip", options)
             # The PIL backend gives the same pixels whether or not torchvision happens to be installed.
             image_processor = AutoImageProcessor.from_pretrained(source, backend="pil", **options)
             tokenizer = AutoTokenizer.from_pretrained(source, **options)
-            model, loading = AutoModel.from_pretrained(
-                source, dtype=torch.float32, output_loading_info=True, use_safetensors=True, **options
-            )
+            model, loading = AutoModel.from_pretrained(source, dtype=torch.float32, **WEIGHTS, **options)
         account_for_weights(model, loading, pretrained)
-        if not (hasattr(model, "get_image_features") and hasattr(model, "get_text_features")):
-            raise ValueError(
-                f"anchor.pretrained={pretrained} is a {type(model).__name__}, not a dual encoder with an image and a "
-                "text tower; choose a CLIP, SigLIP, AltCLIP, Chinese-CLIP or VisionTextDualEncoder model"
-            )
         super().__init__(pretrained, model, tokenizer, image_processor, train=train, max_text_tokens=max_text_tokens)
         self._pretrained = pretrained
 
@@ -184,7 +178,9 @@ def account_for_weights(model: PreTrainedModel, loading: Mapping[str, Any], pret
     Args:
         loading: what transformers says of the loading.
     """
-    absent = sorted({*loading["missing_keys"], *(str(key) for key in loading["mismatched_keys"])})
+    absent = sorted(
+        {*loading["missing_keys"], *(f"{name} of another shape" for name, *_ in loading["mismatched_keys"])}
+    )
     if absent:
         raise ValueError(
             f"anchor.pretrained={pretrained} lacks {len(absent)} of its {type(model).__name__}'s weights, which "

@@ -20,7 +20,7 @@ from transformers import (
 
 from bind.anchors.dual_encoder import account_for_weights, text_tokens
 from bind.anchors.frozen import FrozenAnchor
-from bind.anchors.model_files import enclose_folder
+from bind.anchors.model_files import WEIGHTS, enclose_folder, require_family
 from bind.anchors.processors import ImageTransform, TextTransform
 from bind.encoders.pretrained.sources import opened_source
 from bind.types import Inputs, Modality
@@ -45,13 +45,14 @@ class EmbeddingGemmaAnchor(FrozenAnchor):
     def __init__(self, pretrained: str, *, dim: int | None = None, max_text_tokens: int | None = None) -> None:
         files = "config.json of an EmbeddingGemma2Model, model.safetensors, the files of tokenizer and processor"
         with opened_source("anchor.pretrained", pretrained, files=files) as options:
+            require_family(pretrained, "embedding_gemma", options)
             image_processor = AutoImageProcessor.from_pretrained(pretrained, backend="pil", **options)
             tokenizer = AutoTokenizer.from_pretrained(pretrained, **options)
             config = AutoConfig.from_pretrained(pretrained, **options)
             if isinstance(config, EmbeddingGemma2Config):
                 config.audio_config = None  # its tower's weights stay in the file
-            options |= {"config": config, "dtype": torch.float32, "use_safetensors": True}
-            model, loading = AutoModel.from_pretrained(pretrained, output_loading_info=True, **options)
+            options |= {"config": config, "dtype": torch.float32, **WEIGHTS}
+            model, loading = AutoModel.from_pretrained(pretrained, **options)
         if not isinstance(model, EmbeddingGemma2Model) or model.vision_tower is None:
             raise ValueError(
                 f"anchor.pretrained={pretrained} is a {type(model).__name__}, not an EmbeddingGemma2Model with an "

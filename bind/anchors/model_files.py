@@ -7,11 +7,33 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import snapshot_download
+from transformers import MODEL_MAPPING, AutoConfig
 
 from bind.encoders.pretrained.sources import opened_source
 
 MODEL_SUFFIXES = (".json", ".safetensors", ".txt", ".model")
 """Of what libraries save a model, tokenizer and processor as; no pickle among them."""
+
+WEIGHTS = {"output_loading_info": True, "use_safetensors": True, "ignore_mismatched_sizes": True}
+"""For `from_pretrained`: weights of other shapes are among what it says of the loading, by name, and refused then."""
+ANCHOR_OF_FAMILY = {"clap": "clap", "embedding_gemma2": "embedding_gemma"}
+"""Families with an anchor for themselves; `anchor=clip` takes any other with a tower of pictures and one of texts."""
+
+
+def require_family(pretrained: str, anchor: str, options: dict[str, Any]) -> None:
+    """Raise ValueError, naming the right choice, where a model of transformers is not of those that `anchor` takes.
+
+    Args:
+        anchor: the choice of `anchor=`.
+        options: of `from_pretrained`.
+    """
+    config = AutoConfig.from_pretrained(pretrained, **options)
+    model_class = MODEL_MAPPING.get(type(config), None)
+    has_towers = hasattr(model_class, "get_image_features") and hasattr(model_class, "get_text_features")
+    taken_by = ANCHOR_OF_FAMILY.get(config.model_type, "clip" if has_towers else None)
+    if taken_by != anchor:
+        remedy = f"choose anchor={taken_by}" if taken_by else "it has no two towers of one space, see docs/anchors.md"
+        raise ValueError(f"it is of the family {config.model_type!r}, and this is anchor={anchor}: {remedy}")
 
 
 def copy_model_files(place: Path, folder: Path) -> None:

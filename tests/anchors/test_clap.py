@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 from support import runs, tiny
 
 from bind.anchors.clap import ClapAnchor
+from bind.anchors.dual_encoder import PretrainedAnchor
 from bind.build import ANY_CLASS
 from bind.model.binder import Binder
 from bind.runs.jobs import train
@@ -107,15 +108,21 @@ def test_a_sensor_is_bound_to_sounds(plain_folder, tmp_path):
 
 @pytest.mark.slow
 def test_a_folder_of_another_family_or_with_other_weights_is_refused(plain_folder, tmp_path, caplog):
-    with pytest.raises(ValueError, match=r"could not be loaded|not a ClapModel"):
+    with pytest.raises(ValueError, match="family 'clip', and this is anchor=clap: choose anchor=clip"):
         ClapAnchor(str(tiny.write_anchor(tmp_path / "clip")))
+    with pytest.raises(ValueError, match="family 'clap', and this is anchor=clip: choose anchor=clap"):
+        PretrainedAnchor(str(plain_folder))
     for file in plain_folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     weights = load_file(tmp_path / "model.safetensors")
     save_file(weights | {"other.weight": torch.ones(1)}, tmp_path / "model.safetensors", metadata={"format": "pt"})
     ClapAnchor(str(tmp_path))
     assert "holds 1 weights that its ClapModel has no use for: other.weight" in caplog.text
-    weights.pop("audio_projection.linear2.weight")
+    name = "audio_projection.linear2.weight"
+    save_file(weights | {name: torch.ones(3, 3)}, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=rf"lacks 1 of its ClapModel's weights.*{name} of another shape"):
+        ClapAnchor(str(tmp_path))
+    weights.pop(name)
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ValueError, match="lacks 1 of its ClapModel's weights"):
         ClapAnchor(str(tmp_path))

@@ -253,7 +253,7 @@ def test_weights_that_would_be_random_are_refused(folder, tmp_path):
 def test_a_model_without_two_towers_is_refused(folders, tmp_path):
     folder = shutil.copytree(folders("clip"), tmp_path / "bert")
     BertModel(BertConfig(**tiny.BLOCKS, vocab_size=300)).save_pretrained(folder)
-    with pytest.raises(ValueError, match="BertModel, not a dual encoder"):
+    with pytest.raises(ValueError, match="family 'bert', and this is anchor=clip: it has no two towers"):
         PretrainedAnchor(str(folder))
 
 

@@ -69,5 +69,5 @@ def test_the_first_numbers_are_a_smaller_space(folder):
 
 @pytest.mark.slow
 def test_another_family_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="CLIPModel, not an EmbeddingGemma2Model"):
+    with pytest.raises(ValueError, match="family 'clip', and this is anchor=embedding_gemma: choose anchor=clip"):
         EmbeddingGemmaAnchor(str(tiny.write_anchor(tmp_path)))
