@@ -67,6 +67,23 @@ def running(folder):
 
 
 MOVES = {"modalities": ["imu"], "templates": ["a person {}"], "classes": ["spinning", "resting", "bouncing"]}
+CHOOSE = """
+const choice = document.getElementById("modality");
+choice.value = arguments[0];
+choice.dispatchEvent(new Event("change"));
+"""
+MOVE = """
+const rows = arguments[0], began = performance.now();
+let place = 0;
+const move = setInterval(() => {
+  for (const due = (performance.now() - began) / 20; place < due && place < rows.length; place++) {
+    const [x, y, z] = rows[place].map((value) => value * 9.80665);
+    dispatchEvent(new DeviceMotionEvent("devicemotion", { accelerationIncludingGravity: { x, y, z } }));
+  }
+  if (place === rows.length) clearInterval(move);
+}, 5);
+"""
+"""Moves the device as rows of acceleration in g say, 50 of them a second."""
 
 
 def post(address, path, content, kind="application/json"):
@@ -256,6 +273,29 @@ def test_a_name_in_the_index_is_text_on_the_page(tmp_path, chromium):
         browsers.look_at(chromium, "about:blank")
         browsers.look_at(chromium, address + "#token=other")
         assert "token" in wait_for(chromium, "document.querySelector('#state.wrong')?.textContent")
+
+
+@pytest.mark.browser
+def test_the_live_page_shows_what_is_sensed_and_heard(chromium):
+    with served_here(None, token="open-sesame", label_sets={"moves": MOVES}) as address:
+        for dark in (False, True):
+            browsers.look_at(chromium, address + "live#token=open-sesame", width=360, dark=dark)
+            wait_for(chromium, "!document.getElementById('go').disabled")
+            assert chromium.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+        chromium.execute_script(CHOOSE, "imu")
+        chromium.execute_script(MOVE + "document.getElementById('go').click()", served.motion(num_rows=6000).tolist())
+        first = "document.querySelector('#segments li')?.textContent"
+        assert "0:00.0 to " in wait_for(chromium, first)
+        assert chromium.execute_script("return document.getElementById('now').textContent") in MOVES["classes"]
+        chromium.execute_script("document.getElementById('go').click()")
+        wait_for(chromium, "document.getElementById('state').textContent === 'Ended.'")
+        chromium.execute_script(CHOOSE + "document.getElementById('phrases').value = 'a beep\\nsilence'", "audio")
+        chromium.find_element("id", "go").click()  # browsers let a page hear only what a person began
+        wait_for(chromium, "document.getElementById('state').textContent.startsWith('Listening at ')")
+        wait_for(chromium, "/a beep|silence/.test(document.getElementById('now').textContent)")
+        chromium.execute_script("document.getElementById('go').click()")
+        wait_for(chromium, "document.getElementById('state').textContent === 'Ended.'")
+        assert chromium.get_log("browser") == []
 
 
 @pytest.mark.browser
