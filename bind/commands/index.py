@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
+from rich.progress import Progress
 
 from bind.commands.embed import match_files, modality_of
 from bind.data.sources.manifest import ManifestSource
@@ -18,6 +19,7 @@ from bind.model.binder import Binder
 from bind.runs.directory import as_list, open_run, run_or_binder
 from bind.search.binder_folder import save_binder
 from bind.search.embedding import FileList, embed_source
+from bind.search.handover.engines import hand_over
 from bind.search.index import Index
 from bind.search.listing import LISTING, SCANS
 from bind.search.store import IndexStore
@@ -41,10 +43,12 @@ def index(cfg: DictConfig) -> None:
         if cfg.manifest is not None or cfg.files is not None:
             raise ValueError(f"{changes[0]}= changes what is in the index: call it without manifest= and files=")
         change_index(out, cfg)
-    elif cfg.approximate is None or cfg.manifest is not None or cfg.files is not None:
+    elif cfg.manifest is not None or cfg.files is not None or (cfg.approximate is None and cfg.to is None):
         grow_index(out, cfg)
     if cfg.approximate is not None:
         build_approximations(out, cfg)
+    if cfg.to is not None:
+        hand_over_index(out, cfg)
     print(describe(IndexStore(out)))
 
 
@@ -68,6 +72,31 @@ def build_approximations(out: Path, cfg: DictConfig) -> None:
         print(about)
         if about.warning:
             print(f"warning: {about.warning}", file=sys.stderr)
+
+
+def hand_over_index(out: Path, cfg: DictConfig) -> None:
+    """Write the index into an engine that is there, and print how many vectors that then holds.
+
+    Raises:
+        ValueError: for an engine or an address that can't be used.
+    """
+    if cfg.uri is None:
+        raise ValueError(f"to={cfg.to} needs uri=, where it is, such as uri=http://localhost:8080")
+    store = IndexStore(out)
+    modalities = as_list(cfg.modalities) or None
+    num_vectors = sum(map(store.num_vectors, modalities or store.modalities))
+    with Progress(transient=True, disable=not sys.stdout.isatty()) as progress:
+        bar = progress.add_task(str(cfg.to), total=num_vectors)
+        num_written, num_there = hand_over(
+            store,
+            str(cfg.to),
+            str(cfg.uri),
+            collection=str(cfg.collection),
+            token=None if cfg.token is None else str(cfg.token),
+            modalities=modalities,
+            on_progress=lambda num: progress.update(bar, completed=num),
+        )
+    print(f"{num_written:,} vectors written to {cfg.to}, whose {cfg.collection} holds {num_there:,}: {cfg.uri}")
 
 
 def read_text_queries(path: Path) -> list[str]:
