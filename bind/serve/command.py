@@ -39,7 +39,8 @@ def serve(cfg: DictConfig) -> None:
     limits = read_limits(OmegaConf.to_container(cfg.limits, resolve=True))
     opened = open_socket(host, cfg.port)  # before what takes long
     with opened:
-        index, run_dir, label_sets = None, None, {}
+        index, run_dir = None, None
+        label_sets: dict[str, Any] = {}
         if cfg.index is not None:
             index = Index.open(Path(cfg.index), trust=as_list(cfg.trust), approximate=cfg.approximate)
         if cfg.run is None and cfg.binder is None and index is not None:

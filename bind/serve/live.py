@@ -62,6 +62,11 @@ class LiveRun:
     label_sets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     text_lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def streamed(self) -> dict[str, Any]:
+        """Transforms by modality, of those that stream: they have a rate."""
+        transforms = self.binder.transforms
+        return {m: t for m, t in transforms.items() if m == "audio" or isinstance(t, ImuTransform)}
+
     def describe(self) -> dict[str, Any]:
         """The modalities that stream, with rate, channels and units, and the label sets, with modalities and labels."""
         modalities = {
@@ -70,8 +75,7 @@ class LiveRun:
                 "channels": list(getattr(transform, "channels", ["sound"])),
                 "units": list(getattr(transform, "units", [""])),
             }
-            for modality, transform in self.binder.transforms.items()
-            if modality == "audio" or isinstance(transform, ImuTransform)
+            for modality, transform in self.streamed().items()
         }
         sets = [LabelSet.of(name, options, []) for name, options in self.label_sets.items()]
         known = [label_set for label_set in sets if len(label_set.classes) > 1]
@@ -179,7 +183,7 @@ async def _refuse(socket: WebSocket, message: str) -> None:
 async def _serve(socket: WebSocket, run: LiveRun, start: Start, limits: Limits) -> None:
     stream = await run_in_threadpool(run.open, start)
     num_channels = len(start.channels or run.describe()["modalities"][start.modality]["channels"])
-    rate_hz = start.sample_rate_hz or float(run.binder.transforms[start.modality].sample_rate_hz)
+    rate_hz = start.sample_rate_hz or float(run.streamed()[start.modality].sample_rate_hz)
     feed, num_seconds = SegmentFeed(stream), 0.0
     await socket.send_json({"look_ahead_seconds": stream.look_ahead_seconds, "num_channels": num_channels})
     while True:

@@ -143,7 +143,9 @@ def _number_captions(texts: pa.Array) -> np.ndarray:
     numbers_V, first = number_strings(texts)
     distinct = texts if len(first) == len(texts) else texts.take(pa.array(first))
     captions = [_normalise(distinct[start : start + BLOCK_ROWS]) for start in range(0, len(distinct), BLOCK_ROWS)]
-    return number_strings(pa.concat_arrays([distinct[:0], *captions]))[0][numbers_V]
+    numbers_of_distinct, _ = number_strings(pa.concat_arrays([distinct[:0], *captions]))
+    numbers: np.ndarray = numbers_of_distinct[numbers_V]
+    return numbers
 
 
 def _normalise(texts: pa.Array) -> pa.Array:

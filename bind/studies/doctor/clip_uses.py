@@ -101,7 +101,8 @@ class ClipUses:
 
     def modality(self, file: int) -> str:
         """The modality that uses a file."""
-        return self.modalities[self.places_F[file]]
+        modality: str = self.modalities[self.places_F[file]]
+        return modality
 
     def name(self, file: int) -> str:
         """A file as the manifest writes it."""
@@ -110,7 +111,8 @@ class ClipUses:
 
     def path(self, file: int) -> Path:
         """The path of a file."""
-        return self.samples.folder / self._paths[file].as_py()
+        path: Path = self.samples.folder / self._paths[file].as_py()
+        return path
 
     def clips_of(self, file: int) -> range:
         """The numbers of the clips of a file."""

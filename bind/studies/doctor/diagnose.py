@@ -178,7 +178,8 @@ def _pair_timed_streams(
 def _thin_out(samples: np.ndarray) -> np.ndarray:
     if len(samples) <= MAX_SAMPLES:
         return samples
-    return samples[np.linspace(0, len(samples) - 1, MAX_SAMPLES).astype(int)]
+    drawn: np.ndarray = samples[np.linspace(0, len(samples) - 1, MAX_SAMPLES).astype(int)]
+    return drawn
 
 
 def _add_offsets(
