@@ -352,6 +352,7 @@ def test_a_program_gets_the_segments_of_a_stream_and_sees_the_service_end():
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 def test_ten_minutes_of_32_clients_do_not_grow_the_memory(running):
     process, address, _ = running
     until, sizes, statuses = time.monotonic() + 600, [], []
