@@ -9,6 +9,12 @@ ID3V1, ID3V1_BYTES = b"TAG", 128
 ID3V2, ID3V2_HEAD_BYTES, ID3V2_HAS_FOOTER = b"ID3", 10, 0x10
 APE, APE_HEAD_BYTES, APE_HAS_HEADER = b"APETAGEX", 32, 1 << 31
 APE_VERSIONS = (1000, 2000)
+APE_IS_HEAD = 1 << 5
+"""In the last byte of the flags."""
+
+NO_BITRATES = (0, 15)
+"""Of a frame; by these a length of 65,535 in front of an APE tag's first item is none."""
+
 LYRICS, LYRICS_END_BYTES = b"LYRICS200", 15
 MAX_APE_BYTES = 1 << 24
 """Of a tag in front that has no head and is known by its end."""
@@ -56,8 +62,8 @@ def _first_tag_bytes(file: BinaryIO, begin: int) -> int:
         return size
     if head.startswith(APE):
         return _ape_bytes(head)
-    is_frame = len(head) < 2 or (head[0] == 0xFF and head[1] & 0xE0 == 0xE0)
-    return 0 if is_frame or not any(head) else _headless_ape_bytes(head + file.read(MAX_APE_BYTES))
+    is_frame = len(head) < 3 or (head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[2] >> 4 not in NO_BITRATES)
+    return 0 if is_frame else _headless_ape_bytes(head + file.read(MAX_APE_BYTES))
 
 
 def _padding_bytes(file: BinaryIO, begin: int) -> int:
@@ -78,11 +84,16 @@ def _ape_bytes(head: bytes) -> int:
 
 
 def _headless_ape_bytes(content: bytes) -> int:
-    """Length of the APE tag that `content` begins with, where that has no head and an end instead; 0 where none is."""
+    """Length of an APE tag with an end but no head, and of zeros before it, with which `content` begins; 0: of none.
+
+    The tag may itself begin with zeros, those of a length: where it begins is known by its end alone.
+    """
     place = content.find(APE)
     while place >= 0:
         end = content[place : place + APE_HEAD_BYTES]
-        if _ape_bytes(end) == place + 2 * APE_HEAD_BYTES:
+        begin = place + 2 * APE_HEAD_BYTES - _ape_bytes(end)
+        is_end = len(end) == APE_HEAD_BYTES and not end[23] & APE_IS_HEAD
+        if is_end and 0 <= begin <= MAX_PADDING_BYTES and begin <= place and not any(content[:begin]):
             return place + APE_HEAD_BYTES
         place = content.find(APE, place + 1)
     return 0

@@ -35,9 +35,12 @@ def command(run_dir: Path) -> str:
 
 
 def invocation() -> str:
-    """What this process runs, as it was typed: its command line, or the call of `bind.train`."""
-    overrides = overrides_from_python.get()
-    return shlex.join(sys.argv) if overrides is None else f"bind.train({list(overrides)!r})"
+    """What this process runs, to be pasted into a shell or Python: its command line, or the call of `bind.train`."""
+    if (overrides := overrides_from_python.get()) is not None:
+        return f"bind.train({list(overrides)!r})"
+    program, *arguments = sys.argv
+    start = ["python", program] if program.endswith(".py") else program.split()  # "bindspace evaluate"
+    return shlex.join([*start, *arguments])
 
 
 def resume_hint(run_dir: Path) -> str:
