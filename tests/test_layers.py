@@ -7,6 +7,7 @@ from torch import nn
 from bind.layers import ChannelsLastConv2d, TransformerTrunk
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_channels", [1, 3, 8])
 @pytest.mark.parametrize("stride", [1, (2, 1)])
 def test_a_convolution_in_another_layout_gives_the_same(num_channels, stride):

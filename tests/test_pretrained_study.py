@@ -95,6 +95,7 @@ def test_what_a_chosen_cell_starts_from_is_chosen_too(study):
     assert [cell.start for cell in chosen] == [None, *chosen[:2]]
 
 
+@pytest.mark.slow
 def test_a_draw_keeps_so_many_recordings_of_each_training_speaker_and_all_others(study, tmp_path):
     rows = [
         {"split": split, "label": digit, "owner": [f"speaker:{name}", "scan:1"], "audio": f"audio/{name}{digit}{i}.wav"}

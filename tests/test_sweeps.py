@@ -265,6 +265,7 @@ def test_a_score_that_is_not_a_number_is_none(value, in_job, tmp_path):
     assert (job.status, job.score, job.overrides, job.monitor) == ("done", score, {"seed": "3"}, "val/mean_R@1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ends", "status", "message"),
     [

@@ -170,6 +170,7 @@ def test_a_tokenizer_that_gives_no_mask_is_fine(folders, tmp_path):
     assert embed(anchor, "text", TEXTS).shape == (3, tiny.DIM)
 
 
+@pytest.mark.slow
 def test_an_id_that_can_not_be_had_says_how_to_pass_a_folder(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ValueError, match=r"(?s)anchor\.pretrained=no-one/nothing .*anchor\.pretrained=/path/to/folder"):
@@ -207,6 +208,7 @@ def test_a_folder_without_a_model_is_refused(folders, tmp_path):
         PretrainedAnchor(str(folder))
 
 
+@pytest.mark.slow
 def test_pickled_weights_are_not_read(folders, tmp_path, capsys):
     class Command:
         def __reduce__(self):

@@ -245,6 +245,7 @@ def test_a_training_binds_to_a_local_folder(clip_folder, tmp_path):
     assert {"audio", "imu", "image"} <= set(metrics["zero_shot"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -284,6 +285,7 @@ def test_weights_that_lack_a_key_or_are_a_pickle_are_refused(copy):
         OpenClipAnchor(str(copy))
 
 
+@pytest.mark.slow
 def test_a_folder_of_another_family_and_one_that_is_not_there_are_refused(tmp_path, no_hub):
     tiny.write_anchor(tmp_path)
     with pytest.raises(ValueError, match="choose anchor=clip"):

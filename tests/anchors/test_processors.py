@@ -38,6 +38,7 @@ def transform():
     return PretrainedAnchor("toy").text_transform
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("caption", CAPTIONS)
 def test_clean_text_keeps_its_token_ids(transform, caption):
     as_it_is = transform.tokenizer([caption], padding="max_length", truncation=True, max_length=transform.max_tokens)

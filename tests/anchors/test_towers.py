@@ -136,6 +136,7 @@ def test_a_description_of_a_transform_holds_what_it_holds():
     assert len({one, described(np.arange(4), {"a": [1, 2]}), described(np.arange(3), {"a": [1, 3]})}) == 3
 
 
+@pytest.mark.slow
 def test_a_saved_binder_holds_the_towers_and_no_path(tower_file, weights, tmp_path):
     trust = [__name__.split(".")[0], "torch", "bind"]
     binder = Binder.from_config(tiny.binder_config("toy") | {"anchor": config(tower_file, weights)}, trust=trust).eval()

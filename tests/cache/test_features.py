@@ -123,12 +123,14 @@ def test_what_is_there_is_opened_and_a_missing_part_is_made_again(trunk, tmp_pat
     assert again.num_clips_V.tolist() == expected.num_clips_V.tolist()
 
 
+@pytest.mark.slow
 def test_unit_vectors_are_no_features(trunk, tmp_path):
     fill(trunk, tmp_path, "val")
     with pytest.raises(ValueError, match=r"another dtype \(dtype <f4, here <f2\)"):
         build_cache(trunk, [Sounds()], [(0, "val", "audio")], options(tmp_path), Engine(2), show=False)
 
 
+@pytest.mark.slow
 def test_damage_is_named(trunk, tmp_path):
     fill(trunk, tmp_path, "val")
     [folder] = {path.parent for path in tmp_path.glob("*/*/about.json")}

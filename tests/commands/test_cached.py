@@ -35,6 +35,7 @@ def cache(tmp_path, monkeypatch):
     return root
 
 
+@pytest.mark.slow
 def test_the_last_used_stand_first_and_a_use_is_noticed(cache):
     assert entries_in(cache)[0].folder.startswith("one-")
     [other] = [e for e in entries_in(cache) if e.folder.startswith("two")]

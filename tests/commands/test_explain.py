@@ -90,6 +90,7 @@ def binder():
     return Binder.from_config({"anchor": anchor, "modalities": [], "encoder": {}, "head": {}, "transform": {}})
 
 
+@pytest.mark.slow
 def test_concepts_are_words_of_captions_or_by_themselves_where_few_have_them(binder):
     training = KnownSamples.draw([ToySource(num_train=80, modalities=["image", "text"])], "train", 80)
     vocabulary, about = make_vocabulary(binder, training, None)
@@ -100,6 +101,7 @@ def test_concepts_are_words_of_captions_or_by_themselves_where_few_have_them(bin
     assert about == "2 words or phrases, each embedded by itself"
 
 
+@pytest.mark.slow
 def test_sides_are_keys_words_or_files(binder, tmp_path):
     toy = ToySource(num_train=8)
     key = toy.samples("test")[0].key

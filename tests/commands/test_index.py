@@ -157,6 +157,7 @@ def test_what_can_not_be_indexed_is_refused_and_leaves_nothing(options, message,
     assert not (tmp_path / "index" / "index.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -33,6 +33,7 @@ def test_one_split_alone(recordings, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"val-000000.tar", "val-000000.index.parquet", "shards.json"}
 
 
+@pytest.mark.slow
 def test_a_size_that_is_none_is_refused(recordings, tmp_path):
     with pytest.raises(ValueError, match="shard_megabytes=0"):
         pack(packing(recordings, tmp_path, shard_megabytes=0))

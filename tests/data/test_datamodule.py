@@ -136,12 +136,14 @@ def two_tables(tmp_path):
     return {name: ManifestSource(tmp_path / f"{name}.csv") for name in "ab"}
 
 
+@pytest.mark.slow
 def test_an_owner_that_two_tables_share_is_refused(two_tables):
     with pytest.raises(ValueError, match=r"the mixture of a, b: 1 owner.*\(train: key 'a', test: key 'c'\)"):
         BindDataModule(two_tables, {}, ["text"], ["text"])
     BindDataModule(two_tables, {}, ["text"], ["text"], weights={"a": 0})  # not trained on
 
 
+@pytest.mark.slow
 def test_a_file_that_two_tables_share_is_refused(two_tables, tmp_path):
     (tmp_path / "b.csv").write_text("key,split,owner,audio,text\nd,test,j,x.wav,t\n")
     tables = two_tables | {"b": ManifestSource(tmp_path / "b.csv")}

@@ -36,6 +36,7 @@ def test_all_owners_are_the_plan_as_it_is_without_the_option(tmp_path: Path) -> 
     assert data_of(source, owner_share=1.0).identity == data_of(source).identity
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_share_draws_from_its_owners_alone_for_as_many_steps(tmp_path: Path, seed: int) -> None:
     source = source_of(tmp_path)

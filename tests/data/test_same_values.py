@@ -45,6 +45,7 @@ def numbers(source, modality, split="test"):
     return identify_values([(source, split)], modality).ids_V.tolist()
 
 
+@pytest.mark.slow
 def test_files_are_equal_by_their_bytes_and_texts_by_their_letters(folder):
     rows = ["1,test,a.png,one|two", "2,test,copy.png,two", "3,test,b.png|link.png,Two", "4,test,a.png,"]
     pets = source(folder, rows)
@@ -54,16 +55,19 @@ def test_files_are_equal_by_their_bytes_and_texts_by_their_letters(folder):
     assert equal["image"].find(["3", "1", "3", "3", "x"], np.array([1, 0, 0, 2, 0])).tolist() == [0, 0, 1, -1, -1]
 
 
+@pytest.mark.slow
 def test_stretches_are_equal_where_they_start_and_end_alike(folder):
     header = "key,split,imu,imu_start_seconds,imu_end_seconds"
     rows = ["1,test,x.npy,0,0.5", "2,test,y.npy,,0.5", "3,test,x.npy,0.5,1", "4,test,x.npy,,", "5,test,z.npy,,"]
     assert numbers(source(folder, rows, header), "imu") == [0, 0, 1, 2, 3]  # of z the unit differs
 
 
+@pytest.mark.slow
 def test_where_nothing_is_equal_nothing_is_named(folder):
     assert equal_values([source(folder, ["1,test,a.png,x", "2,test,b.png,y"])], "test", ["image", "text"]) == {}
 
 
+@pytest.mark.slow
 def test_shards_have_the_same_equal_values(folder, tmp_path):
     pets = source(folder, ["1,test,a.png,one", "2,test,b.png|copy.png,two", "3,test,link.png,one"])
     (tmp_path / "out").mkdir()
@@ -88,6 +92,7 @@ def test_a_template_of_the_toy_world_is_equal_within_its_group():
     assert columns(identify_values([(toy, "test")], "audio")) == []
 
 
+@pytest.mark.slow
 def test_values_that_were_trained_on_are_found_across_splits(folder):
     pets = source(folder, ["1,train,a.png,x", "2,test,copy.png,y", "3,test,b.png,z"])
     assert values_in_both([(pets, "test")], [(pets, "train")], "image") == {("2", 0)}

@@ -99,6 +99,7 @@ def test_what_is_dropped_stands_in_a_file_by_name(tmp_path, capsys):
     assert "dropped 1: too short" in printed
 
 
+@pytest.mark.slow
 def test_the_validation_is_a_share_of_the_training_that_is_left(tmp_path):
     args = argparse.Namespace(source=tmp_path, out=tmp_path, allow_bad=0.0, seed=0)
     rows = [{"key": str(n), "split": "train", "owner": [f"p{n // 2}"], "text": "one"} for n in range(20)]

@@ -132,6 +132,7 @@ def test_turning_depth_back_undoes_the_turn(value):
     assert sun_rgbd.restore_depth(rotated(millimetres)) == min(value, 8000)
 
 
+@pytest.mark.slow
 def test_sun_rgbd_names_broken_frames(tmp_path):
     source, depth_HW = write_sun_rgbd(tmp_path / "source")
     frames = [source / "SUNRGBD" / place for place in TEST]
@@ -165,6 +166,7 @@ def test_llvip_scenes_stay_in_one_split(tmp_path):
     assert sample.values["thermal"][0].path.parts[-3:] == ("infrared", "test", "190001.jpg")
 
 
+@pytest.mark.slow
 def test_llvip_names_what_has_no_partner_or_another_size(tmp_path):
     source = write_llvip(tmp_path / "source")
     (source / "infrared" / "train" / "010011.jpg").unlink()

@@ -64,6 +64,7 @@ def write_audiocaps(folder):
     return folder
 
 
+@pytest.mark.slow
 def test_audiocaps_has_one_row_per_clip(tmp_path, capsys):
     manifest = converted("audiocaps", write_audiocaps(tmp_path / "source"), tmp_path / "out")
     assert sizes(manifest) == {"train": 2, "val": 1, "test": 2}
@@ -127,6 +128,7 @@ def test_clotho_recordings_stay_in_one_split(tmp_path, capsys):
     assert "dropped 1: train shares an owner with test" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_clotho_names_a_broken_clip(tmp_path):
     source = write_clotho(tmp_path / "source")
     (source / "validation" / "Café, rain validation 0.wav").write_bytes(b"RIFF")
@@ -145,6 +147,7 @@ def write_vggsound(folder):
     return folder
 
 
+@pytest.mark.slow
 def test_vggsound_clips_are_video_and_sound(tmp_path):
     manifest = converted("vggsound", write_vggsound(tmp_path / "source"), tmp_path / "out")
     assert sizes(manifest) == {"train": 37, "val": 2, "test": 2}
@@ -157,6 +160,7 @@ def test_vggsound_clips_are_video_and_sound(tmp_path):
     assert train.values["audio"] == train.values["video"]
 
 
+@pytest.mark.slow
 def test_vggsound_names_what_is_empty_and_an_unknown_split(tmp_path):
     source = write_vggsound(tmp_path / "source")
     (source / "video" / "-train00003_000003.mp4").write_bytes(b"")
@@ -193,6 +197,7 @@ def test_audioset_clips_have_several_labels(tmp_path):
     assert "text" not in row
 
 
+@pytest.mark.slow
 def test_audioset_names_unknown_labels_and_lost_clips(tmp_path):
     (tmp_path / "source").mkdir()
     source = write_audioset(tmp_path / "source")

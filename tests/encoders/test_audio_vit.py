@@ -4,6 +4,7 @@ import torch
 from bind.encoders.audio_vit import AudioViT
 
 
+@pytest.mark.slow
 def test_the_defaults_are_imagebinds_size():
     with torch.device("meta"):
         encoder = AudioViT()

@@ -35,6 +35,7 @@ def test_the_order_of_channels_is_of_no_account(encoder):
     torch.testing.assert_close(features_BF[0], features_BF[1])
 
 
+@pytest.mark.slow
 def test_a_row_does_not_see_the_channels_of_others_nor_those_that_are_not_there(encoder):
     alone = encoder(TRANSFORM.collate([window([0, 1, 2])]))
     inputs = TRANSFORM.collate([window(), window([0, 1, 2])])
@@ -43,6 +44,7 @@ def test_a_row_does_not_see_the_channels_of_others_nor_those_that_are_not_there(
     torch.testing.assert_close(encoder(inputs)[1], alone[0])
 
 
+@pytest.mark.slow
 def test_names_places_and_quantities_matter(encoder):
     other_axis = ("acc_y", "acc_x", *CHANNELS[2:])
     other_place = tuple(f"wrist_{name}" for name in CHANNELS)
@@ -71,6 +73,7 @@ def test_tokens_are_those_that_are_there(encoder):
     assert mask_BL.sum(dim=1).tolist() == [30, 10]
 
 
+@pytest.mark.slow
 def test_chunks_of_a_batch_give_the_same(encoder):
     inputs = TRANSFORM.collate([window(range(n + 1), seed=n) for n in range(5)])
     torch.testing.assert_close(encode_in_chunks(encoder, inputs, 2), encoder(inputs))

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from bind.encoders.heads import ProjectionHead
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(num_rows=st.integers(0, 5), gain=st.floats(1e-3, 1e4), hidden_width=st.sampled_from([None, 16]))
 def test_embeddings_have_unit_norm(num_rows, gain, hidden_width):

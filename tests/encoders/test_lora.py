@@ -66,6 +66,7 @@ def folder(tmp_path):
     return tmp_path / "adapter"
 
 
+@pytest.mark.slow
 def test_an_adapter_changes_nothing_before_it_trains_and_only_it_trains():
     encoder = vit()
     expected = encoder.eval()(X)
@@ -78,6 +79,7 @@ def test_an_adapter_changes_nothing_before_it_trains_and_only_it_trains():
     assert isinstance(encoder, LayeredEncoder)
 
 
+@pytest.mark.slow
 def test_attention_and_mlp_of_every_layer_get_one():
     assert {name.partition(".lora_")[0] for name, _ in adapted().named_parameters() if ".lora_" in name} == {
         f"trunk.layers.{i}.{name}" for i in range(2) for name in ("qkv", "out", "mlp.0", "mlp.3")
@@ -87,6 +89,7 @@ def test_attention_and_mlp_of_every_layer_get_one():
     assert names == {f"trunk.layers.{i}.{name}" for i in range(2) for name in ("qkv", "mlp.3")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [vit, Attention], ids=["ours", "PyTorch's"])
 def test_merged_weights_compute_the_same_under_the_names_of_a_plain_encoder(make):
     x = X if make is vit else torch.rand(2, 4, 8)

@@ -82,6 +82,7 @@ def test_spec_augment_is_the_identity_in_evaluation():
     assert SpecAugment().eval()(mel) is mel
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(
     num_masks=st.integers(0, 3),

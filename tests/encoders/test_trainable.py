@@ -84,6 +84,7 @@ def test_the_last_layers_train_with_what_follows_them_and_the_rest_stays_as_it_i
     assert trained(encoder) != {name for name, _ in encoder.named_parameters()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda encoder: pickle.loads(pickle.dumps(encoder))])
 @pytest.mark.parametrize("kind", ENCODERS)
 def test_a_frozen_encoder_gives_the_same_features_whatever_is_called(kind, again):

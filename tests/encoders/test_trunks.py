@@ -84,6 +84,7 @@ def test_there_are_no_batch_statistics(trunk_and_shape):
     assert not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in trunk.modules())
 
 
+@pytest.mark.slow
 def test_the_trunk_runs_in_bf16(trunk_and_shape):
     trunk, shape = trunk_and_shape
     trunk.eval()

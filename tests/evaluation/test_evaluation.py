@@ -266,6 +266,7 @@ def test_zero_shot_stands_for_the_pair_with_words_where_there_are_no_texts(binde
     assert summary["trained_pairs"] == 1
 
 
+@pytest.mark.slow
 def test_null_leaves_classification_out(binder, labelled):
     metrics, _ = evaluate_split(
         labelled, binder, IMU_TEXT, [Recordings()], "test", one_per_group=False, label_sets=None

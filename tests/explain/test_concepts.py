@@ -14,6 +14,7 @@ def unit(num, dim=12, seed=0):
     return normalize(torch.randn(num, dim, generator=torch.Generator().manual_seed(seed)), dim=1)
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(st.integers(0, 50), st.floats(0.05, 0.4))
 def test_the_parts_add_up_to_the_cosine_without_means(seed, l1):

@@ -53,6 +53,7 @@ def explanation(binder, toy):
     return explained(binder, toy, side(binder, toy, "image", 3), side(binder, toy, "text", 3), kind="anchor")
 
 
+@pytest.mark.slow
 def test_what_a_picture_shares_with_its_caption_is_what_it_shows(explanation, toy):
     group = toy.samples("test")[3].group
     assert {word for word, _ in explanation.shared_concepts()[:4]} <= set(group.split())
@@ -94,6 +95,7 @@ def test_an_emergent_pair_names_where_it_met_and_what_its_words_do_not_say(binde
     assert "Where they met: image" in (tmp_path / "page.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_sample_is_not_its_own_evidence_and_counts_once_in_the_pool(binder, toy):
     training = KnownSamples.draw([toy], "train", 20)
     key = training.samples[4].key
@@ -109,6 +111,7 @@ def test_a_sample_is_not_its_own_evidence_and_counts_once_in_the_pool(binder, to
     assert (explanation.rank.rank, explanation.rank.num_pool) == (1, 20)
 
 
+@pytest.mark.slow
 def test_a_modality_that_the_training_data_lacks_is_refused(binder, toy):
     a, b = side(binder, toy, "image", 3), side(binder, toy, "imu", 3)
     pictures = ToySource(num_train=20, modalities=["image"])

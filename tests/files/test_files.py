@@ -92,6 +92,7 @@ def test_a_file_is_on_disk_before_it_takes_its_name(tmp_path, monkeypatch):
     assert len(flushed) == 2  # and its name after it
 
 
+@pytest.mark.slow
 def test_of_concurrent_writers_one_wins_as_a_whole(tmp_path):
     path = tmp_path / "cache.npy"
     contents = [bytes([number]) * 500_000 for number in range(8)]

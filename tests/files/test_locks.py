@@ -124,6 +124,7 @@ def test_without_locks_a_living_process_is_respected(owner, tmp_path, monkeypatc
         pass
 
 
+@pytest.mark.slow
 def test_without_locks_it_says_so_and_a_dead_process_does_not_count(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(fcntl, "lockf", without_locks)
     dead = subprocess.Popen([sys.executable, "-c", ""])

@@ -140,6 +140,7 @@ def low_limits(monkeypatch):
     monkeypatch.setattr("bind.files.parquet.ALWAYS_READ_TEXT_BYTES", 1 << 20)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REPEATED)
 def test_a_long_text_that_a_small_file_repeats_is_refused_before_it_is_read(tmp_path, low_limits, name):
     columns, options = REPEATED[name]
@@ -150,6 +151,7 @@ def test_a_long_text_that_a_small_file_repeats_is_refused_before_it_is_read(tmp_
             open_parquet(source)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, DELTA, {"use_dictionary": False}, {"data_page_version": "2.0"}])
 def test_texts_that_fit_are_read_however_their_column_is_stored(tmp_path, low_limits, options):
     """One long caption among many short ones, each of which many rows have."""

@@ -80,6 +80,7 @@ def test_what_missing_rows_hold_changes_nothing(method, rows, garbage):
     assert torch.equal(late.scores(spoiled, spoiled, present, present), late.scores(z, z, present, present))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @settings(max_examples=10)
 @given(data=st.data(), pool_rows=masks)

@@ -39,6 +39,7 @@ def trained(head, **options):
     return fusion.eval()
 
 
+@pytest.mark.slow
 @every_head
 @settings(max_examples=20, deadline=None)
 @given(rows=st.lists(st.integers(1, 7), min_size=1, max_size=6), seed=st.integers(0, 99))
@@ -50,6 +51,7 @@ def test_what_missing_rows_hold_has_no_influence(head, rows, seed):
     torch.testing.assert_close(z_BD.norm(dim=1), torch.ones(len(rows)))
 
 
+@pytest.mark.slow
 @every_head
 @settings(max_examples=20, deadline=None)
 @given(rows=st.lists(st.integers(1, 7), min_size=2, max_size=6))
@@ -143,6 +145,7 @@ def test_it_learns_a_product_of_two_signs_which_no_sum_has(head):
     assert (fusion(z, present) * target).sum(dim=1).mean() > 0.9
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(rows=st.lists(st.integers(1, 7), min_size=0, max_size=8), p=st.floats(0.0, 1.0))
 def test_dropout_never_invents_a_modality_nor_drops_the_last(rows, p):

@@ -124,6 +124,7 @@ def test_gradients_agree_with_finite_differences(name, same_group):
     torch.autograd.gradcheck(loss, (*leaves, *scalars))
 
 
+@pytest.mark.slow
 @per_loss
 @pytest.mark.parametrize("scale", [1.0, 14.0, 60.0, 100.0])
 def test_hundreds_of_rows_are_as_exact_as_the_matrix_of_all_pairs(name, scale):
@@ -166,6 +167,7 @@ def test_a_frozen_side_costs_no_product(name, frozen, num_products):
     assert watch.num_multiplications / (num_rows * num_rows * dim) == pytest.approx(num_products, abs=0.05)
 
 
+@pytest.mark.slow
 @per_loss
 @pytest.mark.parametrize("same_group", ["ignore", "positive"])
 def test_no_tensor_is_larger_than_a_tile_or_a_side(name, same_group):

@@ -178,6 +178,7 @@ def test_the_length_of_an_mp3_is_what_can_be_decoded(tmp_path):
 ID3 = b"ID3\x04\0\0" + bytes([0, 0, 16, 0]) + bytes(2048)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "seconds"),
     [
@@ -257,6 +258,7 @@ def test_an_mp3_is_the_same_sound_whatever_tags_are_around_it(tmp_path_factory, 
             np.testing.assert_array_equal(recording.read(60_000, 63_900), whole[60_000:63_900])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["wav", "aiff", "flac", "aac"])
 @pytest.mark.parametrize("tag", [id3_tag(5000), ape_tag(5000, True), id3_tag(300, True) + id3_tag(40)])
 def test_tags_before_other_files_are_no_part_of_them(tmp_path, kind, tag):
@@ -415,6 +417,7 @@ def test_a_whole_file_is_given_as_stored(tmp_path):
             sound.read(2, 20)
 
 
+@pytest.mark.slow
 def test_windows_of_a_wav_are_read_without_the_rest(tmp_path):
     content = io.BytesIO()
     soundfile.write(content, passages(60), RATE_HZ, format="WAV")

@@ -37,6 +37,7 @@ def test_a_span_is_read_alone_and_from_memory(tmp_path):
             assert pitch_hz(recording.read(0, 16_000)[:, 0]) == 800
 
 
+@pytest.mark.slow
 def test_sound_alone_in_a_container_is_read(tmp_path):
     path = videos.write_video(tmp_path / "a.m4a", None, videos.tones([440]))
     with open_audio(Clip(path)) as recording:
@@ -69,6 +70,7 @@ def test_a_file_without_sound_is_named(tmp_path, make, message):
         pass
 
 
+@pytest.mark.slow
 def test_a_container_that_is_cut_short_is_named(tmp_path):
     rng = np.random.default_rng(0)
     path = videos.write_video(tmp_path / "a.mkv", None, rng.uniform(-0.5, 0.5, 8 * 16_000).astype(np.float32))

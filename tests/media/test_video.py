@@ -80,6 +80,7 @@ def cut(path, share):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "times", "message"),
     [

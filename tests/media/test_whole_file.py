@@ -100,6 +100,7 @@ def test_what_programs_leave_behind_the_sound_is_no_fault(tmp_path, odd, riff, r
     assert len(read(path)) == RATE_HZ - odd
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "name"),
     [(".m4a", "a.mp3"), (".mkv", "a.ogg"), (".mov", "a.wav"), (".m4a", "a.flac"), ("MP3", "a.wav"), ("WAV", "a.mp3")],

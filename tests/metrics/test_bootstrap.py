@@ -7,6 +7,7 @@ from bind.metrics import bootstrap
 from bind.metrics.bootstrap import bootstrap_ci, resampled_means, resampled_medians
 
 
+@pytest.mark.slow
 def test_agrees_with_the_normal_approximation():
     hits = (np.arange(2000) % 10 < 3).astype(float)
     lo, hi = bootstrap_ci(hits)

@@ -32,6 +32,7 @@ def test_the_ceiling_is_what_a_perfect_ranker_with_random_ties_scores(columns: l
     assert exact == pytest.approx(simulated_recall(query, pool, relevant, k, rounds=1000), abs=0.016)
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(st.integers(1, 12), st.integers(0, 3), st.integers(0, 10_000))
 def test_more_shared_factors_and_deeper_rankings_never_lower_it(rows: int, num_shared: int, seed: int) -> None:

@@ -81,6 +81,7 @@ def test_a_distance_separates_beyond_its_spread_and_half_of_unrelated_ones():
     assert of(own=2, other=1.9, fresh=1.95, noise=0) == [0, 1]  # 0.2 where unrelated ones have 0.1
 
 
+@pytest.mark.slow
 def test_clusters_are_numbered_as_they_occur_and_lie_side_by_side():
     far, near = 5.0, 0.2
     same = np.array([0, 1, 0, 2, 1])

@@ -252,6 +252,7 @@ def test_chance_is_what_random_orders_reach():
     assert ranking.chance(8) == ranking.chance(99) == 1.0
 
 
+@pytest.mark.slow
 def test_half_precision_autocast_and_reduced_matmul_precision_do_not_change_the_figures():
     generator = torch.Generator().manual_seed(0)
     z_pool = normalize(torch.randn(300, 64, generator=generator), dim=-1)

@@ -49,6 +49,7 @@ def test_bits_are_those_of_the_definition_at_the_scale_of_the_other_half(seed, n
     assert information.bits == pytest.approx(float(information.bits_Q.mean()))
 
 
+@pytest.mark.slow
 def test_tiles_of_any_size_give_the_same(monkeypatch):
     generator = torch.Generator().manual_seed(0)
     arguments = unit(generator, 50), unit(generator, 20), torch.arange(50) % 20, torch.arange(20)

@@ -27,6 +27,7 @@ def test_the_true_class_among_five_and_clusters_of_queries():
     assert figures["ci95_top1"] == [0, 1]
 
 
+@pytest.mark.slow
 def test_agrees_with_argmax():
     generator = torch.Generator().manual_seed(0)
     z_class = normalize(torch.randn(10, 32, generator=generator), dim=-1)
@@ -66,6 +67,7 @@ def test_refuses_a_label_without_a_class(label):
         zero_shot(torch.eye(2), torch.tensor([0, label]), torch.eye(2))
 
 
+@pytest.mark.slow
 def test_classes_agree_with_scikit_learn_and_with_top1():
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 

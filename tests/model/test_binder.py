@@ -55,6 +55,7 @@ def test_embedding_is_deterministic_in_any_batch_size_and_leaves_the_mode(config
     assert not binder.training
 
 
+@pytest.mark.slow
 def test_what_can_not_be_embedded_is_refused(config):
     binder = Binder.from_config(config)
     with pytest.raises(ValueError, match=r"no encoder for 'audio'.*'image', 'text', 'video', 'imu', 'depth'"):
@@ -216,6 +217,7 @@ def test_configs_that_do_not_add_up_are_refused(config):
         Binder.from_config({**config, "fusion": attention("imu", "audio")})
 
 
+@pytest.mark.slow
 def test_a_binder_put_together_by_hand_can_not_be_saved(tmp_path):
     anchor = ScratchAnchor(tiny.CORPUS, dim=4, image_widths=(8, 8, 8, 8), text_width=8, text_num_layers=1)
     with pytest.raises(ValueError, match=r"Binder\.from_config"):

@@ -89,6 +89,7 @@ def test_values_with_one_clip_each_have_no_counts(binder):
     assert (inputs.shape, counts.tolist()) == ((4, 4000), [1, 3])
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_a_batch_has_one_vector_per_value_however_many_clips(binder):
     dataset = BatchDataset([InMemory()], "val", ["audio"], binder.transforms)
@@ -112,6 +113,7 @@ def test_training_has_one_random_window_per_row(binder):
     assert batch.inputs["audio"].shape == (3, 4000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [64, 2])
 def test_embedding_values_averages_their_clips(binder, batch_size):
     z = binder.embed("audio", sounds(), batch_size=batch_size)

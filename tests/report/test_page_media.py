@@ -43,6 +43,7 @@ def test_every_vector_is_a_point_of_its_sample_with_its_own_medium(source):
     json.dumps(page, allow_nan=False)
 
 
+@pytest.mark.slow
 def test_the_same_samples_are_chosen_again_and_no_more_than_the_limit(source):
     page = shown(source, 3)
     assert page == shown(source, 3)
@@ -58,6 +59,7 @@ def test_media_that_would_be_too_large_are_left_out_with_their_samples(source, m
     assert (len(page["scatter"]["samples"]), page["scatter"]["num_samples"]) == (2, 6)
 
 
+@pytest.mark.slow
 def test_a_fused_point_has_the_media_of_its_inputs(source):
     values = pages.values_of(source)
     values.split.z["audio_and_imu"] = values.split.z["audio"]
@@ -87,6 +89,7 @@ def test_galleries_and_points_share_their_media(source):
     assert [cell["relevant"] for cell in row["hits"]] == [True, False, False]
 
 
+@pytest.mark.slow
 def test_an_item_of_a_gallery_is_known_by_key_file_and_owner(source):
     values = pages.values_of(source)
     sample = next(sample for sample in source.samples("test") if "audio" in sample.values)

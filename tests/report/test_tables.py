@@ -138,6 +138,7 @@ def test_top5_has_a_column_where_there_are_more_than_five_classes():
     assert cells.sections[""][0][column : column + 2] == ("0.750", "0.70–0.80")
 
 
+@pytest.mark.slow
 def test_a_row_states_score_interval_chance_expected_best_share_and_sizes():
     row = next(line for line in printed().splitlines() if "audio → image" in line)
     assert row.split()[3:] == [

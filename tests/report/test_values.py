@@ -17,6 +17,7 @@ def source(recordings):
     return ManifestSource(recordings)
 
 
+@pytest.mark.slow
 def test_values_come_in_the_order_asked_whatever_their_source_and_number(source):
     toy = ToySource(num_test_queries=1, modalities=("text",))
     num_recorded, num_toy = len(source.samples("test")), len(toy.samples("test"))

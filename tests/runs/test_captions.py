@@ -54,6 +54,7 @@ def test_cut_captions_are_counted_and_said_once_with_an_example(manifest, tmp_pa
     assert "key 'train0': 'a long caption of a street" in record.getMessage()
 
 
+@pytest.mark.slow
 def test_nothing_is_said_where_nothing_is_cut_or_no_text_is_used(manifest, anchor, caplog):
     warn_of_cut_captions(BindDataModule({"data": manifest}, anchor.transforms, ["text"], ["text"]), ["val", "test"])
     warn_of_cut_captions(BindDataModule({"data": manifest}, anchor.transforms, ["image"], ["image"]), ["train"])

@@ -48,6 +48,7 @@ def test_hits_are_the_nearest_with_what_is_known_of_them(index):
     assert "caption" not in hits[0].as_json()
 
 
+@pytest.mark.slow
 def test_a_batch_of_queries_finds_what_each_alone_finds(index):
     queries = unit(7, 3)
     assert index.search_vectors(queries) == [index.search_vectors(query)[0] for query in queries]
@@ -61,6 +62,7 @@ def test_a_condition_limits_what_is_searched(index):
     assert index.search_vectors(unit(1, 5), where="split = 'nowhere'")[0] == []
 
 
+@pytest.mark.slow
 def test_what_is_added_and_deleted_is_searched_at_once_also_by_others(index):
     other = Index.open(index.store.folder)
     query = unit(1, 77)

@@ -90,6 +90,7 @@ def test_equal_vectors_are_ordered_by_key_however_many_there_are(kind):
     assert best.num_scanned_again == 1
 
 
+@pytest.mark.slow
 def test_scores_that_differ_by_less_than_the_scan_can_tell_are_told_apart():
     """Vectors in a cluster so narrow that a copy of eight bits gives them all one score."""
     vectors = torch.nn.functional.normalize(unit(1, 64, 0) + 0.002 * unit(3000, 64, 1), dim=1).half()
@@ -106,6 +107,7 @@ def test_better_rows_may_come_last():
     check([Stretch(PartInMemory(sorted_vectors[order], "fp16"))], query, 10, range(6000))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_queries", [1, 40, 260])
 def test_threads_find_the_same_and_leave_the_number_of_threads_as_it_was(num_queries, monkeypatch):
     pool = [Stretch(PartInMemory(unit(n, 16, n).half(), "fp16")) for n in (900, 1, 600)]

@@ -64,6 +64,7 @@ def test_a_form_with_files_is_the_same_request(client):
     assert torch.allclose(vectors_of(z_form), vectors_of(z_json), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_array_comes_with_the_json_that_names_its_channels(client):
     file = io.BytesIO()
     np.save(file, served.motion(3).astype(np.float32))
@@ -159,6 +160,7 @@ def test_hits_are_those_of_the_index(client, index):
     assert [hit["key"] for hit in by_vector] == [hit["key"] for hit in hits]
 
 
+@pytest.mark.slow
 def test_a_sample_finds_itself_and_is_shown(client):
     answer = client.post("/search", data={"in": '["audio"]'}, files={"audio": ("q.wav", served.wav(2))}).json()
     assert answer["hits"][0]["key"] == "audio2"
@@ -194,6 +196,7 @@ def test_a_search_that_is_none_says_why(client, body, status, message):
     assert message in answer.json()["error"]
 
 
+@pytest.mark.slow
 def test_media_are_only_of_the_index_and_never_the_file(client, index, tmp_path):
     for key in ("../../etc/passwd", "nothing", "image1' or '1'='1"):
         answer = client.get("/media", params={"modality": "image", "key": key})
@@ -210,6 +213,7 @@ def test_media_are_only_of_the_index_and_never_the_file(client, index, tmp_path)
     index.delete(["s"])
 
 
+@pytest.mark.slow
 def test_without_an_index_it_embeds_and_says_that_it_does_not_search():
     with TestClient(create_app(served.binder()), base_url="http://127.0.0.1") as client:
         assert client.get("/meta").json()["index"] is None
@@ -217,6 +221,7 @@ def test_without_an_index_it_embeds_and_says_that_it_does_not_search():
         assert (answer.status_code, "index=INDEX" in answer.json()["error"]) == (404, True)
 
 
+@pytest.mark.slow
 def test_the_api_describes_itself_and_counts(client):
     paths = client.get("/openapi.json").json()["paths"]
     assert {"/embed", "/search", "/vectorize", "/meta", "/metrics", "/healthz"} <= set(paths)
@@ -241,6 +246,7 @@ def test_the_page_may_ask_nobody_else(client):
 NAMESPACES = ("http://www.w3.org/2000/svg",)
 
 
+@pytest.mark.slow
 def test_no_page_names_another_host(client):
     for path in (*PAGE_FILES, "/docs", "/redoc"):
         urls = re.findall(r"(?:https?:)?//[\w.-]+\.\w+[^\s\"'`)]*", client.get(path).text)

@@ -156,6 +156,7 @@ async def until(condition):
         await asyncio.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_requests_share_batches_by_modality():
     async def work(batcher):
         first = asyncio.create_task(batcher.embed("text", ["first"]))

@@ -36,6 +36,7 @@ def start(**values):
     return json.dumps({"modality": "imu", "labels": list(timelines.LABELS)} | values)
 
 
+@pytest.mark.slow
 def test_segments_come_as_the_stream_says_them(run):
     expected = Stream(run.binder, "imu", labels=timelines.LABELS)
     expected.push(VALUES)
@@ -54,6 +55,7 @@ def test_segments_come_as_the_stream_says_them(run):
     assert segments == [[s.start_seconds, s.end_seconds, s.label, round(s.confidence, 4)] for s in expected.finish()]
 
 
+@pytest.mark.slow
 def test_a_set_of_the_run_and_a_pause(run):
     with client(run).websocket_connect("/live/stream") as socket:
         socket.send_text(start(labels="moves"))
@@ -76,6 +78,7 @@ def test_what_can_be_asked_for(run):
     assert set(about["modalities"]) == {"imu", "audio"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("first", "then", "message"),
     [
@@ -108,6 +111,7 @@ def test_what_can_not_be_is_said_and_ends_the_stream(run, first, then, message):
         assert socket.receive()["type"] == "websocket.close"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("limits", "num_messages", "message"),
     [
@@ -126,6 +130,7 @@ def test_a_stream_costs_no_more_than_its_limits(run, limits, num_messages, messa
         assert answers[-1] == {"error": message}
 
 
+@pytest.mark.slow
 def test_a_stream_needs_the_token_and_a_place(run):
     asked = client(run, token="a long token", max_streams=1)
     with asked.websocket_connect("/live/stream") as socket:
@@ -142,6 +147,7 @@ def test_a_stream_needs_the_token_and_a_place(run):
         assert "error" not in third.receive_json()
 
 
+@pytest.mark.slow
 def test_the_service_offers_it_to_its_own_pages_and_programs():
     service = create_app(timelines.tiny_binder(), token="a long token", label_sets=SETS)
     with TestClient(service, base_url="http://localhost:8080") as asked:

@@ -31,6 +31,7 @@ def embedded(modality, value):
     return served.binder().embed(modality, [value])[0]
 
 
+@pytest.mark.slow
 def test_it_is_live_and_ready_and_says_what_it_is(client):
     for path in ("/.well-known/live", "/.well-known/ready"):
         answer = client.get(path)
@@ -57,6 +58,7 @@ def test_all_fields_give_unit_vectors_in_their_order(client):
         assert torch.allclose(torch.tensor(vectors[field]).norm(dim=1), torch.ones(len(z)), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_request_of_multi2vec_clip_is_one_too(client):
     assert set(post(client, texts=["a dog"], images=[served.b64(served.png())]).json()) == {
         "textVectors",

@@ -192,6 +192,7 @@ def test_what_can_not_be_exported(binder, examples, tmp_path, options, message):
         export_encoders(binder, examples, tmp_path / "out", **options)
 
 
+@pytest.mark.slow
 def test_a_folder_with_files_is_left_alone(binder, examples, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(ValueError, match="is not empty: choose a new folder"):

@@ -60,6 +60,7 @@ def test_queries_are_paired_whatever_their_order(tmp_path):
         assert (d.queries, d.clusters, d.resampled) == (NUM, NUM // 2, "owners")
 
 
+@pytest.mark.slow
 def test_pairing_sees_a_small_difference_that_two_intervals_would_not(tmp_path):
     worse = results(0.5)
     ranks = worse.per_query["mean_rank"].copy()
@@ -80,6 +81,7 @@ def test_pairing_sees_a_small_difference_that_two_intervals_would_not(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_difference_of_one_owner_is_not_real(tmp_path):
     one_owner = np.where(np.arange(NUM) < 20, 0, np.arange(NUM))
     a = results(0.0, clusters=one_owner)
@@ -123,6 +125,7 @@ def test_a_difference_over_few_owners_is_shown_without_a_verdict(tmp_path, capsy
     assert "differences are real" not in text
 
 
+@pytest.mark.slow
 def test_tasks_that_cannot_be_paired_are_named_with_the_reason(tmp_path):
     fewer = results(0.5)
     fewer = replace(
@@ -145,6 +148,7 @@ def test_tasks_that_cannot_be_paired_are_named_with_the_reason(tmp_path):
         compare_runs(run(tmp_path / "c", {"p": a["p"]}), run(tmp_path / "d", {"p": b["p"]}))
 
 
+@pytest.mark.slow
 def test_the_split_is_that_of_the_runs_or_the_one_asked_for(tmp_path):
     a = run(tmp_path / "a", {"x_to_y": results(0.5)})
     b = run(tmp_path / "b", {"x_to_y": results(0.5)}, split="val")
@@ -159,6 +163,7 @@ def test_the_split_is_that_of_the_runs_or_the_one_asked_for(tmp_path):
         compare_runs(tmp_path / "empty", a)
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_table_and_writes_all_figures(tmp_path, capsys):
     fused, classes = "audio ⊕ imu → image", results(0.2, title="audio, zero-shot")
     a = run(tmp_path / "a", {"audio_and_imu_to_image": results(0.2, title=fused), "zero_shot/audio": classes})
@@ -189,6 +194,7 @@ def test_a_run_compared_with_itself_has_no_table(tmp_path, capsys):
     assert capsys.readouterr().out == f"A: {a}\nB: {a}\n\nthe same in A and B, query by query: x → y\n"
 
 
+@pytest.mark.slow
 def test_runs_that_share_nothing_but_a_classification_are_compared(tmp_path, capsys):
     a = run(tmp_path / "a", {"zero_shot/audio": results(0.3), "x_to_y": results(0.5)})
     b = run(tmp_path / "b", {"zero_shot/audio": results(0.9, seed=1), "x_to_y": results(0.5, pool=(9, "x"))})

@@ -62,6 +62,7 @@ def test_parameters_are_written_and_read(fit, tmp_path):
     assert read_parameters(tmp_path / "nowhere", names[0], 3) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -35,6 +35,7 @@ def test_a_table_with_a_gap_keeps_its_clock(binder, labels, tmp_path):
     assert np.isnan(line.trace.low_BC).any()
 
 
+@pytest.mark.slow
 def test_a_sensor_that_was_off_has_no_label_there(binder, labels, tmp_path):
     values = VALUES.copy()
     values[60:120] = values[60]
@@ -42,6 +43,7 @@ def test_a_sensor_that_was_off_has_no_label_there(binder, labels, tmp_path):
     assert "3.00-6.00 s every channel is constant" in str(line.breaks[0])
 
 
+@pytest.mark.slow
 def test_a_sound_is_read_in_pieces(binder, labels, tmp_path):
     soundfile.write(tmp_path / "day.wav", np.random.default_rng(0).uniform(-0.5, 0.5, 8000), 800)
     line = line_of(binder, labels, tmp_path / "day.wav", "audio")

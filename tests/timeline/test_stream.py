@@ -89,12 +89,14 @@ def test_channels_are_found_by_name(binder, labels, expected):
     assert stream.finish() == expected
 
 
+@pytest.mark.slow
 def test_another_rate_is_resampled(binder, labels):
     stream = Stream(binder, "imu", labels=labels, parameters=PARAMETERS, sample_rate_hz=50.0)
     stream.push(timelines.motion(12, rate_hz=50.0))
     assert stream.finish()[-1].end_seconds == 12.0
 
 
+@pytest.mark.slow
 def test_sound_streams_too(binder, labels):
     sound = np.random.default_rng(0).standard_normal(16_000).astype(np.float32) / 10
     stream = Stream(binder, "audio", labels=labels, parameters=PARAMETERS)
@@ -156,6 +158,7 @@ def binder_of_any_channels():
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate_hz", [20.0, 33.0])
 def test_a_run_of_any_channels_answers_for_those_that_there_are(binder_of_any_channels, rate_hz, tmp_path):
     samples = timelines.motion(12, rate_hz=rate_hz)[:, [3, 0, 1]]

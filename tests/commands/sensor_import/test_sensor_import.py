@@ -45,6 +45,7 @@ def values(path, channels, start=None, end=None):
 TRIADS = ["acc_x", "acc_y", "acc_z", "gyro_x", "gyro_y", "gyro_z"]
 
 
+@pytest.mark.slow
 def test_sensor_logger_adds_gravity_and_lays_the_gyroscope_on_the_accelerometers_times(tmp_path, capsys):
     gravity = np.tile([0.0, 0.0, 9.8], (500, 1))
     late = SECONDS + 0.013  # its own times, as phones have them
@@ -98,6 +99,7 @@ def xsens(path, head, names, columns, separator):
 XSENS = ["PacketCounter", "SampleTimeFine", "Acc_X", "Acc_Y", "Acc_Z", "Gyr_X", "Gyr_Y", "Gyr_Z"]
 
 
+@pytest.mark.slow
 def test_xsens_of_mt_manager_counts_packets_over_their_wrap(tmp_path):
     counter = (65_300 + np.arange(500)) % 65_536
     head = "// Start Time: Unknown\n// Update Rate: 50.0Hz\n// Firmware Version: 4.4.0\n"

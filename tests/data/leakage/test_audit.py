@@ -52,6 +52,7 @@ def leaks_in(result):
     return {kind: sorted(leaks) for kind, leaks in result.leaks.items()}
 
 
+@pytest.mark.slow
 def test_owners_in_both_are_found_with_the_first_that_was_trained_on(folder):
     trained = [("t0", ["p1"], "a", None, None), ("t1", ["p1", "p2"], "a", None, None)]
     result = audit(folder, [("e0", ["p2", "p9"], "b", None, None), ("e1", ["p3"], "c", None, None)], trained)
@@ -60,11 +61,13 @@ def test_owners_in_both_are_found_with_the_first_that_was_trained_on(folder):
     assert result.leaked == {"e0"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a", "copy of a", "link to a"])
 def test_a_file_its_copy_and_its_link_are_one(folder, name):
     assert leaks_in(audit(folder, [("e", [], name, None, None)], [("t", [], "a", None, None)])) == {"files": ["e"]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["b", "almost a", "c"])
 def test_other_content_is_none(folder, name):
     result = audit(folder, [("e", ["p"], name, None, None)], [("t", ["q"], "a", None, None)])

@@ -25,6 +25,7 @@ def write(folder, sizes=(3, 2), width=4, **columns):
     return vectors
 
 
+@pytest.mark.slow
 def test_rows_of_matrices_and_tables_belong_together(tmp_path):
     splits = ["train"] * 9 + ["val", "test", "other"]
     vectors = write(tmp_path, sizes=(1,) * 12, split=splits, label=[f"class {i % 2}" for i in range(12)])

@@ -68,6 +68,7 @@ def test_a_file_that_is_written_again_counts(folder):
     assert changed(folder, before) == {"image"}
 
 
+@pytest.mark.slow
 def test_a_copy_elsewhere_that_keeps_the_times_is_the_same(folder):
     before = hashes(folder)
     assert changed(folder.rename(folder.parent / "elsewhere"), before) == set()

@@ -4,6 +4,7 @@ import pytest
 from bind.data.sources.digits import DIGIT_WORDS, digit_captions, digit_image, digit_scans
 
 
+@pytest.mark.slow
 def test_every_scan_has_one_split_and_every_digit_its_share():
     scans = digit_scans(seed=0)
     assert [scan.index for scan in scans] == list(range(1797))

@@ -88,6 +88,7 @@ def test_numbers_serve_as_keys_and_owners(folder):
     assert (source.samples("val")[0].key, source.samples("val")[0].owners) == ("7", ("3",))
 
 
+@pytest.mark.slow
 def test_the_name_is_the_files_or_its_folders(folder):
     row = '{"key": "a", "split": "val", "text": "a"}'
     assert ManifestSource(write(folder, row, "dogs.jsonl")).name == "dogs"
@@ -164,6 +165,7 @@ def test_a_cell_of_another_kind_is_refused(folder):
         ManifestSource(write(folder, row, "m.jsonl"))
 
 
+@pytest.mark.slow
 def test_a_sensors_span_counts_from_its_first_row_where_the_manifest_says_so(tmp_path):
     (tmp_path / "a.csv").touch()
     (tmp_path / "b.csv").touch()
@@ -183,6 +185,7 @@ def test_a_sensors_span_counts_from_its_first_row_where_the_manifest_says_so(tmp
 NO_CAPTIONS = ["", " ", "nan", "None", "\ufeff", "&nbsp;"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_captions_that_say_nothing_are_missing_and_counted(tmp_path, caplog, suffix):
     texts = ["\ufeffa cat ", *NO_CAPTIONS]
@@ -202,6 +205,7 @@ def test_captions_that_say_nothing_are_missing_and_counted(tmp_path, caplog, suf
     assert "(key 'k3'): 'nan'" in caplog.text
 
 
+@pytest.mark.slow
 def test_owners_and_groups_are_the_same_numbers_however_a_table_stores_them(folder, tmp_path):
     columns = {"key": [1.0, 2.0], "split": ["train", "train"], "owner": [1.0, float("nan")], "group": [3.0, None]}
     pq.write_table(pa.table({**columns, "text": ["a", "b"]}), tmp_path / "f.parquet")
@@ -228,6 +232,7 @@ def test_files_under_names_that_look_the_same_are_named(folder):
         ManifestSource(write(folder, "key,split,audio\na,train,Zo\u00eb.wav\n"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
 def test_keys_groups_and_labels_have_one_unicode_form(folder, suffix):
     rows = [("Zoe\u0308", "u\u0308ber", "cafe\u0301"), ("Zo\u00eb.2", "\u00fcber", "caf\u00e9")]
@@ -259,6 +264,7 @@ def test_a_list_written_as_text_is_refused(folder, cell):
 SPANS = "Key,Split,Text,audio,audio_start_seconds\na,train,a dog,one.wav,1.5\nb,val,a cat,,\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("index", ["", "Unnamed: 0", "__index_level_0__", None])
@@ -311,6 +317,7 @@ def test_a_table_in_another_encoding_is_refused_with_its_line(folder):
             ManifestSource(folder / "m.csv")
 
 
+@pytest.mark.slow
 def test_semicolons_leave_commas_in_captions(folder):
     source = ManifestSource(write(folder, "key;split;text\na;train;a dog, barking\n"))
     assert source.samples("train")[0].values == {"text": ["a dog, barking"]}

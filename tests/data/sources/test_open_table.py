@@ -46,6 +46,7 @@ def files_of(cache):
     return sorted((cache / "tables").glob("*.arrow"))
 
 
+@pytest.mark.slow
 def test_a_table_is_decoded_once(table, cache, decoded):
     first, again = (ManifestSource(table, cache_dir=cache) for _ in range(2))
     assert decoded == [table]
@@ -55,6 +56,7 @@ def test_a_table_is_decoded_once(table, cache, decoded):
     assert ManifestSource(table).samples("train") == first.samples("train")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keeps_time", [False, True])
 def test_a_table_that_was_changed_is_decoded_again(table, cache, decoded, keeps_time):
     earlier = ManifestSource(table, cache_dir=cache)
@@ -68,6 +70,7 @@ def test_a_table_that_was_changed_is_decoded_again(table, cache, decoded, keeps_
     assert keys(earlier) == ["a", "c"], "who has it mapped keeps it"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [0.0, 0.5, 0.9, "cut", "empty"])
 def test_a_file_that_is_damaged_is_made_again_or_refused(table, cache, decoded, caplog, place):
     ManifestSource(table, cache_dir=cache)
@@ -91,6 +94,7 @@ def test_a_file_that_is_damaged_is_made_again_or_refused(table, cache, decoded, 
         assert found == f"{file} is damaged (its checksum is another one): delete it, it is made again"
 
 
+@pytest.mark.slow
 def test_bits_that_flip_in_the_samples_are_found_when_they_are_read(table, cache):
     ManifestSource(table, cache_dir=cache)
     (file,) = files_of(cache)
@@ -100,6 +104,7 @@ def test_bits_that_flip_in_the_samples_are_found_when_they_are_read(table, cache
         ManifestSource(table, cache_dir=cache).samples("train")[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("large", [False, True])
 def test_a_cache_that_can_not_be_written_is_done_without(table, cache, caplog, monkeypatch, large):
     if large:
@@ -152,6 +157,7 @@ def test_two_processes_may_open_a_table_at_once(table, cache):
     assert len(files_of(cache)) == 1
 
 
+@pytest.mark.slow
 def test_of_very_many_files_some_are_looked_at(tmp_path, monkeypatch):
     monkeypatch.setattr(table_facts, "MAX_FILES", 20)
     monkeypatch.setattr(table_facts, "SAMPLED_ROWS_PER_BATCH", 32)

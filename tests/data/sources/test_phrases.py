@@ -23,6 +23,7 @@ def test_phrases_are_of_the_corpus_and_in_one_split_each():
         source.samples("dev")
 
 
+@pytest.mark.slow
 def test_the_picture_holds_the_whole_phrase():
     assert print_phrase("walking upstairs", None).shape == (SIZE_PX, SIZE_PX, 3)
     for text in phrases(PhraseSource(CORPUS, num_train=40, num_held_out=10), "train"):

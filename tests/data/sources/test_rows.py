@@ -59,6 +59,7 @@ def test_an_error_names_its_place(tmp_path, name, content, message):
         read_rows(tmp_path / name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", [0, 1234, 2999])
 def test_a_cell_that_stands_twice_in_a_row_is_refused_wherever_it_is(tmp_path, row):
     lines = [f'{{"key": "{number}", "split": "train", "text": "a"}}' for number in range(3000)]

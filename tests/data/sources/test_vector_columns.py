@@ -33,6 +33,7 @@ def write(path, vectors=VECTORS, kind="list", **columns):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_list_of_floats_is_a_vector(tmp_path, kind):
     vectors = VECTORS.astype(np.float16) if kind == "half" else VECTORS
@@ -50,6 +51,7 @@ def test_a_list_of_floats_is_a_vector(tmp_path, kind):
     assert list(again.samples("train")) == list(source.samples("train"))
 
 
+@pytest.mark.slow
 def test_vectors_alone_make_a_manifest_and_rows_may_lack_them(tmp_path):
     path = write(tmp_path / "m.parquet", [VECTORS[0], None, VECTORS[2], VECTORS[3]], text=["a", "b", "c", "d"])
     source = ManifestSource(path)
@@ -66,6 +68,7 @@ def test_a_vector_may_stand_for_a_text(tmp_path):
     np.testing.assert_array_equal(values["text"][0].values, VECTORS[3])
 
 
+@pytest.mark.slow
 def test_a_changed_vector_changes_content_and_identity(tmp_path):
     before = ManifestSource(write(tmp_path / "m.parquet"))
     changed = VECTORS.copy()
@@ -85,6 +88,7 @@ def test_the_same_vector_of_a_text_is_one_text(tmp_path):
     assert a == c != b
 
 
+@pytest.mark.slow
 def test_packed_vectors_are_arrays_of_a_shard(tmp_path):
     source = ManifestSource(write(tmp_path / "m.parquet", text=["a", "b", "c", "d"]))
     plans = plan_shards(source.samples("val"), "val", 10**9)

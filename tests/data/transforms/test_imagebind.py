@@ -40,6 +40,7 @@ def published_loader(samples_TC, rate_hz, step_seconds, num_clips=3):
     return torch.stack(clips)[:, None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rate_hz", "num_channels", "reaches_end", "step_seconds"),
     [(16_000, 1, False, 1.0), (44_100, 2, False, 1.0), (8_000, 2, True, 1.5)],

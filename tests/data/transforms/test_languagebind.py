@@ -108,6 +108,7 @@ def test_heat_is_that_of_the_published_loader():
     torch.testing.assert_close(given, functional.normalize(x, CLIP_MEAN, CLIP_STD), atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
 def test_a_video_is_that_of_the_published_loader(tmp_path):
     functional = pytest.importorskip("torchvision.transforms.functional")
     colours = [videos.plain((20 * i, 250 - 20 * i, 5 * i), height=48, width=80) for i in range(11)]

@@ -35,6 +35,7 @@ def test_training_takes_a_random_clip_of_its_generator(clip):
     assert torch.equal(clips[3], transform(clip, np.random.default_rng(3)))
 
 
+@pytest.mark.slow
 def test_the_last_frame_of_a_short_video_stays(clip):
     short = Clip(clip.path, 0.5, 2.0)
     # Blue comes at 2 s, where the span has ended.

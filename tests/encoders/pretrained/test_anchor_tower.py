@@ -67,6 +67,7 @@ def test_it_begins_as_the_image_tower(anchors, family):
     torch.testing.assert_close(z, expected, atol=2e-5, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_weight_learns_and_the_anchor_stays_as_it_was(anchors, family):
     anchor = anchors[family]
@@ -201,6 +202,7 @@ def test_what_can_not_be_copied_is_refused(tmp_path):
         MapTower(size_px=16)
 
 
+@pytest.mark.slow
 def test_wrong_inputs_are_refused(anchors):
     tower = anchors["toy"].image_tower()
     with pytest.raises(ValueError, match=r"pictures of 16 × 16 are smaller"):

@@ -148,6 +148,7 @@ def test_missing_weights_are_named(folders, tmp_path):
         WhisperAudioEncoder(pretrained=folder)
 
 
+@pytest.mark.slow
 def test_weights_of_another_shape_are_named(folders, tmp_path):
     name = "model.encoder.layers.1.fc1.weight"
     folder = with_weights(copied(folders, "whisper", tmp_path), lambda weights: weights | {name: torch.zeros(3, 3)})
@@ -155,6 +156,7 @@ def test_weights_of_another_shape_are_named(folders, tmp_path):
         WhisperAudioEncoder(pretrained=folder)
 
 
+@pytest.mark.slow
 def test_weights_that_fit_nowhere_are_named(folders, tmp_path):
     folder = with_weights(
         copied(folders, "whisper", tmp_path),
@@ -252,6 +254,7 @@ def test_an_architecture_that_can_not_be_is_refused(architecture):
         WhisperAudioEncoder(architecture=architecture)
 
 
+@pytest.mark.slow
 def test_inputs_of_another_transform_name_the_right_one(folders):
     with pytest.raises(ValueError, match=r"takes input_features and attention_mask.*transform/audio=whisper"):
         WhisperAudioEncoder(pretrained=folders["whisper"])(torch.zeros(2, 16_000))

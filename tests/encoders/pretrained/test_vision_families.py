@@ -55,6 +55,7 @@ def test_vision_models(tmp_path, name):
         encoder(inputs[:, :1])
 
 
+@pytest.mark.slow
 def test_a_map_is_seen_as_a_grey_picture_of_its_values(tmp_path):
     """The picture that a photograph of the same grey levels gives, by the model's own processor."""
     folder = pretrained.write(pretrained.clip, tmp_path)

@@ -38,6 +38,7 @@ def test_features_are_those_of_the_original(folder):
     torch.testing.assert_close(encoder(inputs), original(folder).mean(dim=1), atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_neighbours_change_nothing(folder):
     encoder, transform = WhisperAudioEncoder(pretrained=folder).eval(), WhisperTransform(pretrained=folder)
@@ -63,12 +64,14 @@ def test_a_shorter_input_has_the_first_positions_and_the_first_frames(folder, se
     assert encoder.tokens(cut)[0].shape[1] == num_frames // 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.001, 1.1, 30.0])
 def test_what_it_has_no_positions_for_is_refused(folder, seconds):
     with pytest.raises(ValueError, match=r"max_seconds=.*: this Whisper has positions for 1 s"):
         WhisperAudioEncoder(pretrained=folder, max_seconds=seconds)
 
 
+@pytest.mark.slow
 def test_another_length_names_the_two_keys(folder):
     inputs = pretrained.collated(WhisperTransform(pretrained=folder, window_seconds=0.5), SOUNDS[:1])
     with pytest.raises(ValueError, match=r"window_seconds to the encoder's max_seconds"):

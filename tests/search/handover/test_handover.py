@@ -117,6 +117,7 @@ def test_vectors_are_there_once_and_found(index, tmp_path):
         hand_over(other.store, engine, uri)
 
 
+@pytest.mark.slow
 def test_objects_of_weaviate(index, weaviate):
     written = [hand_over(index.store, "weaviate", weaviate.uri, collection="sounds", token="a key") for _ in range(2)]
     assert written == [(7, 7), (7, 7)]
@@ -138,6 +139,7 @@ def test_objects_of_weaviate(index, weaviate):
         hand_over(index.store, "weaviate", weaviate.uri, collection="sounds", token="a key")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -157,6 +159,7 @@ def test_what_can_not_be_handed_over_says_why(index, options, message, tmp_path,
         index_command(OmegaConf.merge(config, {"out": str(index.store.folder)}, options))
 
 
+@pytest.mark.slow
 def test_the_command_says_how_many_are_there(index, tmp_path, capsys):
     config = OmegaConf.load(CONFIG_DIR / "index.yaml")
     del config["defaults"], config["hydra"]

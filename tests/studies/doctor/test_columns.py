@@ -87,6 +87,7 @@ def test_a_clock_that_another_row_contradicts_is_found(folder):
     assert found == findings_of_rows(manifest)
 
 
+@pytest.mark.slow
 def test_a_large_table_is_read_in_blocks(folder, monkeypatch):
     monkeypatch.setattr("bind.data.sources.arrow_rows.BATCH_ROWS", 7)
     rng = np.random.default_rng(0)

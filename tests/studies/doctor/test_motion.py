@@ -79,6 +79,7 @@ def test_what_contradicts_gravity_is_named(corpus, edit, units, kind):
     assert kinds(planted(corpus, edit, units)) == {"0.npy": [kind]}
 
 
+@pytest.mark.slow
 def test_axes_of_both_sensors_exchanged_alike_are_seen_by_the_other_files(corpus):
     upright = {n: SensorRecording(r.values[:250], RATE_HZ, CHANNELS, UNITS) for n, r in corpus.items()}
     assert kinds(upright) == {}
@@ -86,6 +87,7 @@ def test_axes_of_both_sensors_exchanged_alike_are_seen_by_the_other_files(corpus
     assert kinds(swapped) == {"0.npy": ["axes unlike the rest"]}
 
 
+@pytest.mark.slow
 def test_sensors_worn_in_any_way_are_not_compared_by_direction(corpus):
     rng = np.random.default_rng(0)
     turned = {}
@@ -113,6 +115,7 @@ def test_degrees_that_stay_below_what_radians_reach_are_a_question():
     assert kinds(recordings) == {"a": ["turn rate small for its unit"]}
 
 
+@pytest.mark.slow
 def test_units_that_are_not_known_are_not_judged(corpus):
     units = ("counts",) * 3 + UNITS[3:]
     files = {

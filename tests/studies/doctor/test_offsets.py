@@ -93,6 +93,7 @@ def test_unrelated_streams_give_no_verdict(seed):
     assert "rises above chance" in note
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_a_steady_beat_gives_no_offset_of_a_beat(seed):
     rng = np.random.default_rng(seed)
@@ -104,6 +105,7 @@ def test_a_steady_beat_gives_no_offset_of_a_beat(seed):
     assert measure_offsets(pairs, range(20))[1] == []
 
 
+@pytest.mark.slow
 def test_a_start_that_all_recordings_share_is_no_evidence():
     rng = np.random.default_rng(0)
     t = np.arange(500) / 50

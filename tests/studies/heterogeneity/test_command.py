@@ -267,6 +267,7 @@ def verdict(of_modalities, capsys, **pair):
     return "\n".join(write_advice(found)), capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_advice_names_the_override(capsys):
     words, shown = verdict(of_matrix(own=2.0, other=1.9), capsys)
     assert "audio and imu may share a trunk, at most 0.20 ± 0.00 bits (4.00 if unrelated) apart" in words

@@ -32,6 +32,7 @@ def test_more_examples_help_and_draws_repeat():
     assert len(found["1"]["draws"]) == 5
 
 
+@pytest.mark.slow
 def test_a_class_without_examples_is_never_right():
     train_, test = vectors(200, 0, noise=0.01), vectors(400, 1, noise=0.01)
     kept = train_.target != 2

@@ -84,12 +84,14 @@ def test_with_every_input_nothing_is_missing_and_denominators_are_equal(head):
     assert complete["chance_R@1"] == pytest.approx(1 / NUM_POOL)
 
 
+@pytest.mark.slow
 def test_a_lone_input_alone_is_its_own_curve():
     alone, single = FUSED.noisy({})["image"]["audio"], point(SPLIT, task(), "audio", SPLIT.z["audio"])
     for name, value in single.items():
         assert alone[name] == pytest.approx(value), name
 
 
+@pytest.mark.slow
 def test_late_sum_ranks_as_the_plain_sum_and_both_beat_their_inputs():
     found = FUSED.noisy({})["image"]
     assert found["late: sum"]["R@1"] == found[PLAIN_SUM]["R@1"]
@@ -126,6 +128,7 @@ def test_who_lacks_an_input_at_one_share_lacks_it_at_a_larger():
     assert shares == sorted(shares, reverse=True)
 
 
+@pytest.mark.slow
 def test_only_samples_with_all_inputs_are_queries():
     rows = {"audio": torch.arange(NUM_SAMPLES), "imu": torch.arange(0, NUM_SAMPLES, 2)}
     split = EmbeddedSplit(SPLIT.keys, GROUPS, {"audio": SPLIT.z["audio"], "imu": SPLIT.z["imu"][::2]}, rows)

@@ -78,6 +78,7 @@ def test_a_source_is_disturbed_in_one_modality_alone():
     assert half.samples("val") == toy.samples("val")
 
 
+@pytest.mark.slow
 def test_noise_is_of_the_same_shape_at_every_level():
     toy = ToySource()
     quiet, loud = (

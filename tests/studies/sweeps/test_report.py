@@ -80,6 +80,7 @@ def test_the_anchors_own_pair_counts_where_it_was_trained(tmp_path):
     assert (job.trained, job.emergent) == (0.5, None)
 
 
+@pytest.mark.slow
 def test_a_job_whose_process_is_gone_has_failed(tmp_path):
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
@@ -278,6 +279,7 @@ def write_swept(folder, key, scores):
     return read_jobs(folder)
 
 
+@pytest.mark.slow
 def test_values_of_a_grid_lie_a_step_apart_with_their_means(tmp_path):
     ax = panel(write_swept(tmp_path, "lr", [("1e-3", 0.2), ("1e-4", 0.1), ("1e-3", 0.4)]), "lr")
     assert tick_names(ax) == ["1e-4", "1e-3"]

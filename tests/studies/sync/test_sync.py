@@ -45,17 +45,20 @@ def test_planted_offsets_and_drifts_are_found_to_20_ms(seed, offset, drift):
         assert found.lag_seconds(time) == pytest.approx(offset + drift * time, abs=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_streams_without_anything_in_common_are_left_alone(seed):
     assert not estimate_alignment(*pair(seed, related=False), max_lag_seconds=3.0).is_known
 
 
+@pytest.mark.slow
 def test_a_steady_beat_is_left_alone():
     rng, beats = np.random.default_rng(0), np.arange(0, SECONDS, 0.8)
     a_T, b_T = (activity(rng, beats + late, np.ones(len(beats)), 10) for late in (0.0, 0.3))
     assert not estimate_alignment(a_T, b_T, max_lag_seconds=3.0).is_known
 
 
+@pytest.mark.slow
 def test_streams_that_are_still_or_too_short_are_left_alone():
     a_T, b_T = pair(0)
     assert not estimate_alignment(a_T, np.zeros_like(b_T), max_lag_seconds=3.0).is_known
@@ -118,6 +121,7 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_go_on(folder, tmp_pa
     assert "apart.npy" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("row", "arguments", "message"),
     [

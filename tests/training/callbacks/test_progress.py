@@ -51,6 +51,7 @@ def test_into_a_file_there_is_a_line_for_every_validation_and_no_bar(tmp_path, c
     assert "━" not in out
 
 
+@pytest.mark.slow
 def test_a_long_epoch_is_not_silent(tmp_path, capsys):
     fit(tmp_path, ProgressBar("val/mean_R@1", seconds_between_lines=0.0), limit_val_batches=0, max_steps=5)
     told = lines(capsys.readouterr().out)

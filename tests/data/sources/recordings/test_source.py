@@ -65,6 +65,7 @@ def tables(tmp_path: Path) -> Callable[..., tuple[Path, Path]]:
 TRANSFORM = ImuTransform(channels=["acc_x"], units=["V"], sample_rate_hz=50, window_seconds=2.0)
 
 
+@pytest.mark.slow
 def test_fixed_windows_have_what_their_annotation_says(tables: Any) -> None:
     source = RecordingSource(*tables(), **WINDOWS)
     assert source.splits == ("train", "val", "test")
@@ -134,6 +135,7 @@ def test_resumed_batches_are_equal_and_ranks_draw_disjoint_windows(tables: Any) 
     assert not first & second
 
 
+@pytest.mark.slow
 def test_windows_of_one_moment_come_into_one_batch(tables: Any) -> None:
     source = RecordingSource(*tables(), **WINDOWS, windows_per_moment=2)
     samples = source.samples("train")
@@ -229,6 +231,7 @@ def stretch(**more: Any) -> dict[str, Any]:
     return {"recording": "anna", "start_seconds": 1.0, "end_seconds": 4.0, "label": "walking"} | more
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("annotations", "message"),
     [
@@ -261,6 +264,7 @@ def test_kinds_may_overlap_and_be_chosen(tables: Any) -> None:
         RecordingSource(manifest, said, **WINDOWS, kinds=["pace"])
 
 
+@pytest.mark.slow
 def test_an_end_that_was_marked_just_behind_the_recording_is_fine(tables: Any) -> None:
     manifest, said = tables([stretch(start_seconds=17.0, end_seconds=20.4)])
     source = RecordingSource(manifest, said, **WINDOWS)
@@ -270,6 +274,7 @@ def test_an_end_that_was_marked_just_behind_the_recording_is_fine(tables: Any) -
     ]
 
 
+@pytest.mark.slow
 def test_manifests_that_are_none_of_recordings(tables: Any, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="can't have the column 'text'"):
         RecordingSource(*tables(text="a walk"), **WINDOWS)

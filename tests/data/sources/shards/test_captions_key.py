@@ -41,6 +41,7 @@ def test_one_caption_or_several_are_read_from_their_key(tmp_path):
     assert "text" not in IndexedShardSource(path).modalities()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -109,6 +109,7 @@ class TestStream:
     def needs_webdataset(self):
         pytest.importorskip("webdataset")
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("remote", [False, True], ids=["local", "remote"])
     def test_it_gives_what_an_index_gives(self, foreign, caplog, remote):
         with shard_cases.Server(foreign) as server:
@@ -171,6 +172,7 @@ class TestStream:
         assert len(StreamingShardSource(str(foreign), samples_per_shard=4).samples("val")) == 0
 
 
+@pytest.mark.slow
 def test_messages_of_loading_are_warnings(foreign, caplog):
     IndexedShardSource(str(foreign))
     assert {record.levelno for record in caplog.records} == {logging.WARNING}

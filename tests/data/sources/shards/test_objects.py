@@ -24,6 +24,7 @@ class TestOptions:
         read_range(url, 10, 20)
         assert server.headers[-1]["authorization"].startswith("AWS4-HMAC-SHA256 Credential=someone/")
 
+    @pytest.mark.slow
     def test_what_is_public_needs_none(self, server, url, monkeypatch):
         monkeypatch.delenv("AWS_ACCESS_KEY_ID")
         monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
@@ -74,6 +75,7 @@ class TestErrors:
         )
         assert "127.0.0.1" not in caplog.text
 
+    @pytest.mark.slow
     def test_a_slow_store_is_tried_again(self, server, url, monkeypatch, caplog):
         monkeypatch.setenv("AWS_TIMEOUT", "50ms")
         open_store.cache_clear()

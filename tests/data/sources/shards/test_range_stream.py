@@ -25,6 +25,7 @@ def read_all(stream, size):
     return b"".join(iter(lambda: stream.read(size), b""))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 7, 300, 512, -1])
 def test_a_remote_stream_gives_the_file(path, size, server):
     with open_stream(path) as stream:
@@ -52,6 +53,7 @@ def test_a_range_that_is_cut_off_is_read_again(path, server, short_pauses):
     assert short_pauses == [0.5, 1.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_bytes", [1000, 1001, 200])
 def test_a_file_that_is_written_again_meanwhile_is_named(path, bucket, num_bytes):
     with open_stream(path) as stream:

@@ -92,6 +92,7 @@ def test_it_is_tried_again(root, server, bucket, mishaps, short_pauses, caplog):
         assert f"/a.bin: HTTP {mishaps[0]}; try 2 of 6 in 0.5 s" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mishap", ["drop", 503])
 def test_what_never_goes_well_is_named(root, server, bucket, mishap, short_pauses):
     (bucket / "a.bin").write_bytes(CONTENT)
@@ -168,6 +169,7 @@ class TestShards:
         assert len(packed_server.requests) == len(shards)
         assert all(asked is not None for _, asked in packed_server.requests)
 
+    @pytest.mark.slow
     def test_one_of_another_size_is_named(self, packed_server, bucket, root):
         with (bucket / "val-000000.tar").open("ab") as file:
             file.write(bytes(512))
@@ -175,6 +177,7 @@ class TestShards:
         with pytest.raises(ValueError, match=r"val-000000\.tar: has \d+ bytes where its index says \d+"):
             values(source)
 
+    @pytest.mark.slow
     def test_one_with_other_bytes_is_named(self, packed_server, bucket, root):
         source = IndexedShardSource(f"{root}/val-000000.tar")
         content = (bucket / "val-000000.tar").read_bytes()

@@ -160,6 +160,7 @@ def test_a_shard_that_was_damaged_is_named(packed, tmp_path):
     source.fetch("train", [0], ["text"], None)
 
 
+@pytest.mark.slow
 def test_a_shard_of_another_size_is_named(packed, tmp_path):
     for path in packed.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
@@ -180,6 +181,7 @@ def test_a_shard_cut_off_while_training_is_named(packed, tmp_path):
         source.fetch("val", [0], ["text"], None)
 
 
+@pytest.mark.slow
 def test_a_key_in_two_shards_is_refused(packed, tmp_path):
     for number in (0, 1):
         (tmp_path / f"{number}.tar").write_bytes((packed / "val-000000.tar").read_bytes())
@@ -187,6 +189,7 @@ def test_a_key_in_two_shards_is_refused(packed, tmp_path):
         IndexedShardSource(str(tmp_path))
 
 
+@pytest.mark.slow
 def test_an_owner_in_two_splits_is_refused(tmp_path):
     for split in ("train", "val"):
         meta = f'{{"key": "{split}", "split": "{split}", "owners": ["anna"]}}'.encode()

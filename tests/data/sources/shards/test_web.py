@@ -121,6 +121,7 @@ class TestHttps:
     def test_a_server_that_is_trusted_serves(self, secure):
         assert read_range(f"{secure.url}/a.bin", 10, 20, 100) == CONTENT[10:20]
 
+    @pytest.mark.slow
     def test_another_is_refused_at_once(self, secure, monkeypatch, short_pauses):
         monkeypatch.delenv("SSL_CERT_FILE")
         web._certificates.cache_clear()
@@ -129,6 +130,7 @@ class TestHttps:
         assert secure.requests == []
         assert short_pauses == []
 
+    @pytest.mark.slow
     def test_a_redirect_to_http_is_not_followed(self, secure, server):
         secure.mishaps = [(302, {"Location": f"{server.url}/bucket/a.bin"})]
         with pytest.raises(ValueError, match="redirects to another server, http://"):

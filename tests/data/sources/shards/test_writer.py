@@ -76,6 +76,7 @@ def test_no_shard_is_larger_than_the_limit(world, packed):
     assert max(sizes) <= 40_000
 
 
+@pytest.mark.slow
 def test_a_sample_larger_than_a_shard_has_one_of_its_own(world):
     samples = ManifestSource(world).samples("val")
     assert [len(plan.samples) for plan in plan_shards(samples, "val", 1)] == [1] * len(samples)
@@ -94,6 +95,7 @@ def test_what_is_written_is_not_written_again_and_what_is_missing_is(world, pack
     assert tree(tmp_path) == tree(packed)
 
 
+@pytest.mark.slow
 def test_a_shard_that_fails_leaves_nothing(world, tmp_path):
     source = ManifestSource(world)
     folder = tmp_path / "out"

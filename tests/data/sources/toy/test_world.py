@@ -154,6 +154,7 @@ def test_damped_modes_equal_the_plain_formula() -> None:
     assert np.allclose(damped_modes(hz, decay, amplitude, phase), plain.sum(axis=1), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_modality_may_carry_fewer_factors_and_draws_the_others_by_chance() -> None:
     sizes = {"num_train": 415, "num_val_queries": 1, "num_test_queries": 1}
     world, whole = ToySource(**sizes, carries={"audio": ["motion"], "imu": []}), ToySource(**sizes)

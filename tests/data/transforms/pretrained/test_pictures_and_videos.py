@@ -59,6 +59,7 @@ def test_a_video_is_what_the_models_own_processor_makes_of_its_frames(written, c
     assert transform.collate([x_TCHW, x_TCHW]).shape == (2, 4, 3, 32, 32)
 
 
+@pytest.mark.slow
 def test_a_video_has_clips_in_evaluation_and_a_drawn_one_in_training(written, clip):
     transform = VideoFramesTransform(pretrained=written("clip"), num_frames=2, clip_seconds=1.0, num_clips=3)
     clips = transform(clip, None)
