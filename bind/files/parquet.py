@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import mmap
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,6 +61,8 @@ def _count_values(source: Path | io.BytesIO) -> int:
 
 def _require_fitting_texts(source: Path | io.BytesIO, file: pyarrow.parquet.ParquetFile, max_bytes: int) -> None:
     """Raise ValueError where decoded texts take over `max_bytes`; only heads are read where that says enough."""
+    import pyarrow
+
     columns = [file.schema.column(place) for place in range(file.metadata.num_columns)]
     places = [place for place, column in enumerate(columns) if column.physical_type in TEXT_TYPES]
     if not places or not file.metadata.num_rows:
@@ -69,6 +72,9 @@ def _require_fitting_texts(source: Path | io.BytesIO, file: pyarrow.parquet.Parq
     for place, text in zip(places, texts, strict=True):
         if columns[place].physical_type == "FIXED_LEN_BYTE_ARRAY":
             text.most = text.num_values * columns[place].length
+        elif text.most > max_bytes and not text.has_deltas and columns[place].path == columns[place].name:
+            longest = _longest_in_dictionaries(source, columns[place].path)
+            text.most = min(text.most, text.num_values * longest + text.stored)
     if sum(text.most for text in texts) <= max_bytes:
         return
     total = 0
@@ -79,13 +85,14 @@ def _require_fitting_texts(source: Path | io.BytesIO, file: pyarrow.parquet.Parq
             counts = iter([text.stored])
         else:
             counts = _decoded_bytes(source, columns[place].path, text)
-        for num_bytes in counts:
-            total += num_bytes
-            if total > max_bytes:
-                raise ValueError(
-                    f"its texts take more than {max_bytes} bytes when they are decoded: {columns[place].path!r} "
-                    "repeats long ones. Leave that column out, or split the table into smaller ones"
-                )
+        with contextlib.suppress(pyarrow.ArrowNotImplementedError):  # of lists whose dictionary ends within a group
+            for num_bytes in counts:
+                total += num_bytes
+                if total > max_bytes:
+                    raise ValueError(
+                        f"its texts take more than {max_bytes} bytes when they are decoded: {columns[place].path!r} "
+                        "repeats long ones. Leave that column out, or split the table into smaller ones"
+                    )
 
 
 @contextlib.contextmanager
@@ -98,6 +105,24 @@ def _content_of(source: Path | io.BytesIO) -> Iterator[Content]:
         yield mapped
 
 
+def _longest_in_dictionaries(source: Path | io.BytesIO, path: str) -> int:
+    """The bytes of the longest text in the dictionaries of a column without lists, of whose rows few are read."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet
+
+    file = pyarrow.parquet.ParquetFile(source, memory_map=isinstance(source, Path), read_dictionary=[path])
+    longest = 0
+    for group in range(file.num_row_groups):
+        for batch in itertools.islice(file.iter_batches(batch_size=1, row_groups=[group], columns=[path]), 1):
+            array = batch.column(0)
+            if pa.types.is_dictionary(array.type):
+                longest = max(longest, pc.max(pc.binary_length(array.dictionary)).as_py() or 0)
+            else:
+                longest = array.type.bit_width // 8  # decimals, which Parquet may store as texts
+    return longest
+
+
 def _decoded_bytes(source: Path | io.BytesIO, path: str, text: TextBytes) -> Iterator[int]:
     """What the texts of one column take, part by part, without one being repeated in memory."""
     import pyarrow.parquet
@@ -105,8 +130,10 @@ def _decoded_bytes(source: Path | io.BytesIO, path: str, text: TextBytes) -> Ite
     num_rows = max(1, min(COUNTED_ROWS, ALWAYS_READ_TEXT_BYTES // 8 // text.longest_page))
     dictionaries = [] if text.has_deltas else [path]  # which Arrow has not for deltas
     file = pyarrow.parquet.ParquetFile(source, memory_map=isinstance(source, Path), read_dictionary=dictionaries)
-    for batch in file.iter_batches(batch_size=num_rows if text.has_deltas else COUNTED_ROWS, columns=[path]):
-        yield sum(map(_array_text_bytes, batch.columns))
+    batch_size = num_rows if text.has_deltas else COUNTED_ROWS
+    for group in range(file.num_row_groups):  # each has dictionaries of its own, which Arrow joins in no list
+        for batch in file.iter_batches(batch_size=batch_size, row_groups=[group], columns=[path]):
+            yield sum(map(_array_text_bytes, batch.columns))
 
 
 def _array_text_bytes(array: Any) -> int:

@@ -69,6 +69,9 @@ def _first_tag_bytes(file: BinaryIO, begin: int) -> int:
 def _padding_bytes(file: BinaryIO, begin: int) -> int:
     """How many zeros lie at `begin`, in front of a frame of sound or a tag; 0 where something else follows on them."""
     file.seek(begin)
+    if file.read(1) != b"\0":
+        return 0
+    file.seek(begin)
     content = file.read(MAX_PADDING_BYTES)
     behind = content.lstrip(b"\0")
     is_sound = behind[:1] == b"\xff" or behind.startswith((ID3V2, APE))

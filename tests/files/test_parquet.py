@@ -1,4 +1,5 @@
 import contextlib
+import decimal
 import io
 import json
 import re
@@ -127,6 +128,8 @@ REPEATED = {
     "of another writer": ({"text": repeat([LONG])}, {"store_schema": False, "data_page_version": "2.0"}),
     "in row groups": ({"key": KEYS, "text": repeat(["a dog", LONG])}, {"row_group_size": 70}),
     "in lists": ({"key": KEYS[::2], "text": in_lists(repeat([LONG, "a"]))}, {}),
+    "behind nulls": ({"text": pa.array([None, *[LONG] * (NUM_ROWS - 1)])}, {}),
+    "behind an empty list": ({"text": pa.array([[], *[[LONG, "a"]] * (NUM_ROWS // 2)])}, {"row_group_size": 70}),
     "in structs": ({"text": pa.StructArray.from_arrays([repeat([LONG])], ["a"])}, {}),
     "bytes": ({"text": repeat([LONG.encode()])}, {"compression": "snappy"}),
     "of one length": ({"text": repeat([LONG.encode()], pa.binary(len(LONG)))}, {}),
@@ -149,6 +152,23 @@ def test_a_long_text_that_a_small_file_repeats_is_refused_before_it_is_read(tmp_
     for source in (path, io.BytesIO(path.read_bytes())):
         with pytest.raises(ValueError, match=r"more than \d+ bytes when .*'text.*Leave that column out"):
             open_parquet(source)
+
+
+DISTINCT = {
+    "texts": pa.array([f"caption {number} " * 4 for number in range(20_000)]),
+    "lists": pa.array([[f"caption {number + place} " * 4 for place in (0, 20_000)] for number in range(10_000)]),
+    "lists of few": pa.array([["a dog", f"cat {number % 50}"] for number in range(20_000)]),
+    "decimals": pa.array([decimal.Decimal(number) for number in range(20_000)], pa.decimal128(30, 0)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DISTINCT)
+@pytest.mark.parametrize("options", [{}, {"row_group_size": 900}, {"store_decimal_as_integer": True}])
+def test_columns_of_many_values_are_read_in_any_row_groups(tmp_path, low_limits, name, options):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": DISTINCT[name]}), path, compression="zstd", **options)
+    assert open_parquet(path).read().column("text").to_pylist() == DISTINCT[name].to_pylist()
 
 
 @pytest.mark.slow
