@@ -18,7 +18,7 @@ from typing import Any
 from bind.commands.overrides import flat, reset_used_keys, suggestions, unread
 from bind.files.reading import explain_os_error
 from bind.files.writing import remove_failed_start
-from bind.terminal import prepare_terminal
+from bind.terminal import ReaderGone, prepare_terminal
 
 PACKAGE = Path(__file__).resolve().parents[1]
 IS_CHECKOUT = not (PACKAGE / "configs").is_dir()
@@ -239,13 +239,22 @@ def run_train(cfg: Any) -> float | None:
         The best value of `cfg.monitor`; None in a sweep where there is none.
     """
     train = load("bind.runs.jobs:train")
-    if not in_sweep():
-        best: float | None = run_job(train, cfg)
-        return best
-    from bind.studies.sweeps.jobs import run_recorded
+    try:
+        if not in_sweep():
+            best: float | None = run_job(train, cfg)
+            return best
+        from bind.studies.sweeps.jobs import run_recorded
 
-    run_as_train_script()
-    return run_recorded(lambda: run_job(train, cfg), cfg.monitor)
+        run_as_train_script()
+        return run_recorded(lambda: run_job(train, cfg), cfg.monitor)
+    except ReaderGone:  # a table of figures may end without a word, hours of work may not
+        print(
+            "the training stopped: nobody reads its output now, as behind `| head`. Send it to a file, `> log.txt`. "
+            "run_dir=RUN ckpt=auto goes on from its last checkpoint",
+            file=sys.stderr,
+            flush=True,
+        )
+        raise
 
 
 def load(job: str) -> Callable[[Any], Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bind.evaluation.queries import describe_pool
 from bind.metrics import class_embeddings
 from bind.types import TextLookup, compose_name
 
@@ -74,8 +74,8 @@ class LabelSet:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of classes and prompts."""
-        return hashlib.blake2b(repr((list(self.classes), self.prompts)).encode(), digest_size=8).hexdigest()
+        """Hashes of classes and prompts, in their order."""
+        return describe_pool(classes=[repr(list(self.classes))], prompts=[repr(self.prompts)])
 
     def embed(self, embed_text: Callable[[list[str]], Tensor]) -> Tensor:
         """One unit vector per class (K, D) on the CPU; see `bind.metrics.class_embeddings`."""

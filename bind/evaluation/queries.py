@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +26,7 @@ class QueryResults:
         clusters_Q: int64 (Q,), queries with equal numbers are resampled together.
         per_query: figure → float64 (Q,), as in `Ranking.per_query`.
         resampled: what the clusters are: `owners`, `groups` or `samples`.
-        pool: how many items were ranked, and a hash of which and of what is relevant to what.
+        pool: how many items were ranked, and hashes of which and of what is relevant to what, see `describe_pool`.
     """
 
     title: str
@@ -45,12 +46,30 @@ class Items:
     values: np.ndarray
 
     def fingerprint(self, split: EmbeddedSplit) -> str:
-        """A hash of which items these are and of the groups that make them relevant, in any order."""
+        """Hashes of which items these are and of the groups that make them relevant, in any order."""
         groups = split.group_ids_N.tolist()
-        lines = [
-            f"{split.keys[r]}\t{v}\t{groups[r]}" for r, v in zip(self.rows.tolist(), self.values.tolist(), strict=True)
-        ]
-        return hashlib.blake2b("\n".join(sorted(lines)).encode(), digest_size=8).hexdigest()
+        rows = self.rows.tolist()
+        items = [f"{split.keys[row]}\t{value}" for row, value in zip(rows, self.values.tolist(), strict=True)]
+        return describe_pool(items=items, groups=[f"{split.keys[row]}\t{groups[row]}" for row in rows])
+
+
+def describe_pool(**parts: Sequence[str]) -> str:
+    """A hash of each part of what makes a pool, in any order of its lines.
+
+    Examples:
+        >>> describe_pool(items=["a", "b"], groups=["1"]) == describe_pool(items=["b", "a"], groups=["1"])
+        True
+        >>> differing_parts(describe_pool(items=["a"], groups=["1"]), describe_pool(items=["a"], groups=["2"]))
+        ['groups']
+    """
+    lines = {name: "\n".join(sorted(part)).encode() for name, part in parts.items()}
+    return " ".join(f"{name}:{hashlib.blake2b(text, digest_size=8).hexdigest()}" for name, text in lines.items())
+
+
+def differing_parts(pool: str, other: str) -> list[str]:
+    """The names of the parts in which two descriptions of pools differ, those first that the others follow from."""
+    parts, others = (dict(part.split(":") for part in text.split() if ":" in part) for text in (pool, other))
+    return [name for name, part in parts.items() if others.get(name) not in (None, part)]
 
 
 def items_at(split: EmbeddedSplit, modality: Modality, positions: Tensor) -> Items:

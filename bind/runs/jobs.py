@@ -32,6 +32,7 @@ from bind.runs.other_table import load_with_table, table_name
 from bind.runs.ownership import marked
 from bind.runs.parts import Parts
 from bind.runs.saved_binder import evaluate_binder
+from bind.runs.shared_values import warn_of_shared_values
 from bind.runs.stopwatch import Stopwatch
 from bind.training.checkpoints import find_checkpoint, init_weights, last_checkpoint
 from bind.training.lightning_private import silence_remarks
@@ -140,6 +141,7 @@ def prepare(config: dict[str, Any], run_dir: Path, callbacks: Sequence[L.Callbac
         begin_run_dir(training)
         print_mixture_table(training.trainer, parts)
         warn_of_cut_captions(parts.datamodule, dict.fromkeys((*splits, split)))
+        warn_of_shared_values(parts.datamodule)
     return training
 
 

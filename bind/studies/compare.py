@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from bind.evaluation import QueryResults
+from bind.evaluation.queries import differing_parts
 from bind.files.writing import write_text
 from bind.metrics.bootstrap import MIN_CLUSTERS, interval, resampled_means, resampled_medians, why_undecided
 from bind.report.cells import Cells
@@ -149,7 +150,8 @@ def why_not_paired(a: QueryResults, b: QueryResults) -> str:
     if a.pool[0] != b.pool[0]:
         return f"the pool has {a.pool[0]} items in A and {b.pool[0]} in B"
     if a.pool[1] != b.pool[1]:
-        return f"the pools, {a.pool[0]} items each, hold different items, groups or prompts"
+        differing = differing_parts(a.pool[1], b.pool[1])[:1] or ["items, groups or prompts"]
+        return f"the pools, {a.pool[0]} items each, have different {differing[0]}"
     if missing := set(query_ids(a)) ^ set(query_ids(b)):
         return f"{len(missing)} queries are only in one of the runs, such as {min(missing)[0]}"
     if set(a.per_query) != set(b.per_query):

@@ -213,3 +213,13 @@ def test_a_script_that_trains_where_its_own_processes_import_it_needs_a_guard(tm
     assert done.returncode == 1
     assert 'put the call under\nif __name__ == "__main__":' in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_training_whose_output_nobody_reads_says_that_it_stopped(tmp_path):
+    options = f"debug=tiny trainer.max_steps=2 run_dir={tmp_path}/run"
+    command = f"{sys.executable} train.py {options} | head -n 1 >/dev/null; exit ${{PIPESTATUS[0]}}"
+    ended = subprocess.run(["bash", "-c", command], cwd=CONFIG_DIR.parent, capture_output=True, text=True, check=False)
+    assert ended.returncode == 141
+    assert "the training stopped: nobody reads its output now, as behind `| head`" in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -137,11 +137,15 @@ def test_tasks_that_cannot_be_paired_are_named_with_the_reason(tmp_path):
     )
     a = {"same": results(0.5), "p": results(0.5), "q": results(0.5), "r": results(0.5), "only_a": results(0.5)}
     b = {"same": results(0.6), "p": results(0.5, pool=(9, "x")), "q": results(0.5, pool=(10, "x")), "r": fewer}
+    a |= {"g": results(0.5, pool=(10, "items:1 groups:1")), "i": results(0.5, pool=(10, "items:1 groups:1"))}
+    b |= {"g": results(0.5, pool=(10, "items:1 groups:2")), "i": results(0.5, pool=(10, "items:2 groups:2"))}
     comparison = compare_runs(run(tmp_path / "a", a), run(tmp_path / "b", b))
     assert {d.task for d in comparison.differences} == {"same"}
     left_out = comparison.left_out
     assert left_out["p"] == "the pool has 10 items in A and 9 in B"
-    assert "different items" in left_out["q"]
+    assert left_out["q"] == "the pools, 10 items each, have different items, groups or prompts"
+    assert left_out["g"] == "the pools, 10 items each, have different groups"
+    assert left_out["i"] == "the pools, 10 items each, have different items"
     assert left_out["r"] == "1 queries are only in one of the runs, such as sample 29"
     assert left_out["only_a"] == "only in A"
     with pytest.raises(ValueError, match="no task to compare on split 'test': p: the pool has 10"):

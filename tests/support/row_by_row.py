@@ -4,11 +4,13 @@ import itertools
 import os
 from collections import Counter, defaultdict
 
+from bind.data.shared_values import MAX_CLASHING_SHARE
 from bind.data.sources.arrow_rows import TableReader
 from bind.data.sources.cells import RowReader
 from bind.data.sources.rows import read_rows
 from bind.data.sources.splits import shared_owners, shared_spans
-from bind.studies.doctor.captions import BATCH_SIZE, MAX_CLASHING_SHARE, normalise_caption
+from bind.studies.doctor.captions import normalise_caption
+from bind.studies.doctor.shared import BATCH_SIZE
 from bind.types import Clip
 
 SPLITS = ("train", "val", "test")
@@ -31,7 +33,7 @@ def findings_of_rows(manifest, known=()):
     findings += [("split that is never loaded", "", split, f"{n} row(s)", ()) for split, n in others.items()]
     samples = [sample for sample in samples if sample.split in SPLITS]
     findings += [("row without any modality", "", s.key, s.split, (s.key,)) for s in samples if not s.values]
-    findings += [*_of_splits(samples, manifest.parent, known), *_of_captions(samples)]
+    findings += [*_of_splits(samples, manifest.parent, known), *_of_groups(samples, manifest.parent)]
     missing = defaultdict(list)
     for sample, (modality, values) in ((s, of_modality) for s in samples for of_modality in s.values.items()):
         for value in values:
@@ -67,22 +69,45 @@ def _keys_by_split(keys):
     return ", ".join(f"{split}: key {key!r}" for split, key in keys.items())
 
 
-def _of_captions(samples):
+def _of_groups(samples, folder):
     train = [sample for sample in samples if sample.split == "train"]
     if len(train) > 1 and len({sample.group_id for sample in train}) == 1:
         name = str(train[0].group)
         return [("all samples in one group", "", name, f"{len(train)} samples", (train[0].key,))]
+    names = {}  # a stretch that is used by several names has the one that the table uses first
+    for sample in samples:
+        for modality, values in sample.values.items():
+            for value in values:
+                if modality != "text":
+                    name = str(value.path).removeprefix(f"{folder}/")
+                    names.setdefault((modality, name, value.start_seconds, value.end_seconds), len(names))
+    findings = []
+    for modality in dict.fromkeys(m for sample in train for m in sample.values):
+        findings += _of_shared_values(train, modality, folder, names)
+    return findings
+
+
+def _of_shared_values(train, modality, folder, names):
     holders, wording, findings, clashes = defaultdict(lambda: defaultdict(list)), {}, [], 0
     for sample in train:
-        for caption, text in {normalise_caption(text): text for text in sample.values.get("text", ())}.items():
-            wording.setdefault(caption, text)
-            holders[caption][sample.group_id].append(sample.key)
-    for caption, groups in holders.items():
+        of_sample = defaultdict(list)
+        for value in sample.values.get(modality, ()):
+            if modality == "text":
+                of_sample[normalise_caption(value)].append((0, repr(value)))
+            else:
+                span = (value.start_seconds, value.end_seconds)
+                name = str(value.path).removeprefix(f"{folder}/")
+                of_sample[os.path.realpath(value.path), *span].append((names[modality, name, *span], name))
+        for identity, named in of_sample.items():
+            holders[identity][sample.group_id].append(sample.key)
+            wording.setdefault(identity, min(named, key=lambda rank_and_name: rank_and_name[0])[1])
+    for identity, groups in holders.items():
         if len(groups) > 1:
             sizes = [len(keys) for keys in groups.values()]
             clashes += sum(sizes) ** 2 - sum(size**2 for size in sizes)
             keys, detail = tuple(itertools.chain(*groups.values())), f"{sum(sizes)} samples, {len(groups)} groups"
-            findings.append(("caption shared without a group", "text", repr(wording[caption]), detail, keys))
+            kind = "caption shared without a group" if modality == "text" else "file shared without a group"
+            findings.append((kind, modality, wording[identity], detail, keys))
     if not findings:
         return []
     chance = min(1.0, clashes / (len(train) * (len(train) - 1)))

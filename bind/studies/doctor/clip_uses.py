@@ -165,6 +165,16 @@ class ClipUses:
             clips_N[self.rows_U[is_of]] = self.clips_U[is_of]
         return clips_N
 
+    def stretches(self, modality: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of every use (V,) by a modality: the number of its stretch of a file, its sample and its clip.
+
+        Names that lead to one file are one file.
+        """
+        is_of = (self.places_F[self.files_C] == self.modalities.index(modality))[self.clips_U]
+        clips_V, rows_V = self.clips_U[is_of], self.rows_U[is_of]
+        spans = (x[clips_V] for x in (self._starts_C, self._ends_C, self._clocks_C))
+        return number_rows(self.identities_F[self.files_C[clips_V]], *spans)[0], rows_V, clips_V
+
     def rows_by_identity(self, known: Collection[str]) -> tuple[np.ndarray, np.ndarray]:
         """Of every use by other modalities than `known`: its sample, and the identity of its file."""
         is_new_F = np.array([m not in known for m in self.modalities], bool)[self.places_F]

@@ -12,7 +12,7 @@ from rich.progress import track
 
 from bind.data.sources.sample_table import SampleTable
 from bind.studies.doctor.between_splits import check_splits
-from bind.studies.doctor.captions import check_captions, check_cut_captions
+from bind.studies.doctor.captions import check_cut_captions
 from bind.studies.doctor.clip_uses import ClipUses, Examined
 from bind.studies.doctor.doors import file_sort, training_transforms
 from bind.studies.doctor.duplicates import check_exact_duplicates, describe_span
@@ -21,6 +21,7 @@ from bind.studies.doctor.findings import Diagnosis, Fault, Finding, FindingKind
 from bind.studies.doctor.motion import compare_recordings
 from bind.studies.doctor.offsets import MAX_SAMPLES, OUT_OF_STEP, measure_offsets
 from bind.studies.doctor.overview import make_overview
+from bind.studies.doctor.shared import check_groups
 from bind.studies.doctor.table import read_samples
 from bind.terminal import PrintableConsole
 from bind.types import Anchor, Modality, TextLookup, Transform
@@ -84,7 +85,7 @@ def diagnose(
     _add_file_faults(diagnosis, uses, examined)
     _add_motion(diagnosis, uses, examined, transforms)
     diagnosis.findings += check_exact_duplicates(examined, uses, known)
-    _add_captions(diagnosis, samples)
+    _add_shared(diagnosis, samples, uses)
     diagnosis.findings += check_cut_captions(samples, anchor) if anchor is not None else []
     _add_offsets(diagnosis, in_step, uses, examined)
     if anchor is not None:
@@ -147,11 +148,12 @@ def _add_motion(
             }
 
 
-def _add_captions(diagnosis: Diagnosis, samples: SampleTable) -> None:
-    findings, share = check_captions(samples)
+def _add_shared(diagnosis: Diagnosis, samples: SampleTable, uses: ClipUses) -> None:
+    findings, shares = check_groups(samples, uses)
     diagnosis.findings += findings
-    if share:
-        diagnosis.measured["rows that meet their own caption as a negative in a batch of 64"] = share
+    for modality, share in shares.items():
+        own = "caption" if modality == "text" else modality
+        diagnosis.measured[f"rows that meet their own {own} as a negative in a batch of 64"] = share
 
 
 def _pair_timed_streams(

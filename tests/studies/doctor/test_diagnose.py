@@ -373,7 +373,7 @@ def test_a_table_need_not_have_every_split(split, world):
 @pytest.mark.slow
 def test_a_file_that_several_rows_use_is_no_duplicate_and_is_counted_once(world):
     world.edit_picture(FIRST, lambda x: np.full_like(x, 9))
-    world.edit_rows(lambda rows: rows[SECOND].update(image=rows[FIRST]["image"]))
+    world.edit_rows(lambda rows: [rows[row].update(image=rows[FIRST]["image"], group="one") for row in (FIRST, SECOND)])
     (problem,) = diagnose(world.manifest).problems()
     (finding,) = problem.findings
     assert (problem.kind.name, finding.keys) == ("constant picture", (world.key(FIRST), world.key(SECOND)))
