@@ -250,7 +250,11 @@ def test_a_finished_run_is_evaluated_on_another_table(recordings, recorded_run, 
     before = {path.name: path.read_bytes() for path in run_dir.iterdir() if path.is_file()}
     table = write_other_table(recordings, tmp_path / "kitchen", owner=lambda row: f"cook:{row['key']}")
     evaluate(runs.config(name="evaluate", run=str(run_dir), manifest=str(table)))
-    assert f"run directory: {run_dir}" in capsys.readouterr().out
+    printed = " ".join(capsys.readouterr().out.split())
+    assert printed.endswith(f"page: {run_dir}/report_kitchen_test.html run directory: {run_dir}")
+    assert "Retrieval, test split of kitchen/manifest.jsonl" in printed
+    with pytest.raises(ValueError, match=r"^/gone\.csv: no such manifest"):
+        evaluate(runs.config(name="evaluate", run=str(run_dir), manifest="/gone.csv"))
     now = {path.name: path.read_bytes() for path in run_dir.iterdir() if path.is_file()}
     assert {name: now[name] for name in before} == before
     names = {"metrics_kitchen_test.json", "queries_kitchen_test.parquet", "report_kitchen_test.html"}

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from bind.anchors.processors import ImageTransform
 from bind.media.pictures import open_image
 from bind.types import Anchor, Clip, PackedFile
 
@@ -32,6 +33,16 @@ def measure_thresholds(
         "cosine": float((z_KD * z_made_KD).sum(1).quantile(QUANTILE)),
         "thumbnail_correlation": float((thumbnails_KP * made_KP).sum(1).quantile(QUANTILE)),
     }
+
+
+def why_not_comparable(anchor: Anchor) -> str | None:
+    """Why pictures can't be compared in an anchor's space: it embeds none, or opens them in a way of its own."""
+    if "image" not in anchor.transforms:
+        return f"{anchor.name} embeds no pictures, {', '.join(anchor.modalities)} alone"
+    if not isinstance(anchor.transforms["image"], ImageTransform):
+        kind = type(anchor.transforms["image"]).__name__
+        return f"{anchor.name} reads pictures with {kind}, and only those that ImageTransform opens are compared"
+    return None
 
 
 def make_near_duplicate(picture: Image.Image) -> Image.Image:

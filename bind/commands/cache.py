@@ -40,7 +40,7 @@ def cache(cfg: DictConfig) -> None:
     if options.dir is None:
         raise ValueError("cache.dir=null keeps nothing: name a folder")
     sources = list(make_sources(config, ANY_CLASS).values())
-    anchor = build(config["anchor"], trust=ANY_CLASS)
+    anchor = build(config["anchor"], "anchor", trust=ANY_CLASS)
     splits = as_list(config["split"])
     for split in splits:
         require_split(sources, split, "Choose splits that a source has, such as split=[train]")

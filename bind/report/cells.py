@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 MISSING = "–"
 """The cell of a figure that there is not."""
+
+
+def describe_split(metrics: Mapping[str, Any]) -> str:
+    """The split of figures, with the table where that is not the run's own.
+
+    Examples:
+        >>> describe_split({"split": "val"}), describe_split({"split": "test", "manifest": "/data/rooms.csv"})
+        ('val split', 'test split of rooms.csv')
+        >>> describe_split({"split": "test", "manifest": "/data/kitchen/manifest.csv"})
+        'test split of kitchen/manifest.csv'
+    """
+    split = f"{metrics.get('split', 'unnamed')} split"
+    if "manifest" not in metrics:
+        return split
+    table = Path(metrics["manifest"])
+    return f"{split} of {table.parent.name + '/' if table.stem == 'manifest' else ''}{table.name}"
 
 
 @dataclass(frozen=True)

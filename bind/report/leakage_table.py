@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bind.report.cells import Cells, format_interval, format_score
+from bind.report.cells import Cells, describe_split, format_interval, format_score
 
 
 def leakage_note(leakage: Mapping[str, Any]) -> str:
@@ -26,13 +26,13 @@ def leakage_cells(metrics: Mapping[str, Any], titles: Mapping[str, str]) -> list
     leakage: Mapping[str, Any] = metrics.get("leakage") or {"leaked": 0}
     if not leakage["leaked"]:
         return []
-    split_name = metrics.get("split", "unnamed")
     rows: list[tuple[str, ...]] = [
         (kind, f"{leaks['samples']}", f"{leaks['share']:.0%}", ", ".join(first["key"] for first in leaks["first"]))
         for kind, leaks in leakage["kinds"].items()
     ]
     kinds = Cells(
-        title=f"LEAKAGE, {split_name} split: {leakage['leaked']} of {leakage['samples']} samples were partly seen",
+        title=f"LEAKAGE, {describe_split(metrics)}: "
+        f"{leakage['leaked']} of {leakage['samples']} samples were partly seen",
         caption="trained on: " + ", ".join(leakage["trained_on"]),
         headers=("shared with training", "samples", "share", "first keys"),
         sections={"": rows},
@@ -51,4 +51,4 @@ def leakage_cells(metrics: Mapping[str, Any], titles: Mapping[str, str]) -> list
         return [kinds]
     caption = "queries of leaked samples are left out, the pool is the same; top-1 where classes were ranked"
     headers = ("query → pool", "R@1\nwith", "R@1\nwithout", "95 % CI", "queries")
-    return [kinds, Cells(f"Without leaked queries, {split_name} split", caption, headers, {"": rows})]
+    return [kinds, Cells(f"Without leaked queries, {describe_split(metrics)}", caption, headers, {"": rows})]

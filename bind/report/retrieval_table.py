@@ -7,7 +7,7 @@ from typing import Any
 
 from bind.evaluation.fused import NO_FUSION, FusedModalities, pair_title
 from bind.metrics.bootstrap import MIN_CLUSTERS, why_undecided
-from bind.report.cells import Cells, format_interval, format_score
+from bind.report.cells import Cells, describe_split, format_interval, format_score
 from bind.report.leakage_table import leakage_note
 from bind.report.outcome import WORDS
 from bind.types import Modality
@@ -56,7 +56,7 @@ def retrieval_cells(metrics: Mapping[str, Any], fused: FusedModalities = NO_FUSI
     if "leakage" in metrics:
         notes.append(leakage_note(metrics["leakage"]))
     return Cells(
-        title=f"Retrieval, {metrics.get('split', 'unnamed')} split",
+        title=f"Retrieval, {describe_split(metrics)}",
         caption="; ".join(notes),
         headers=(*headers, "queries\n/pool"),
         sections=sections,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bind.report.cells import MISSING, Cells, format_interval, format_score, without_empty_columns
+from bind.report.cells import MISSING, Cells, describe_split, format_interval, format_score, without_empty_columns
 from bind.report.retrieval_table import SECTIONS, resampled_note, title_with_label
 
 
@@ -28,7 +28,7 @@ def zero_shot_cells(metrics: Mapping[str, Any]) -> Cells:
     prompts = f" ({', '.join(map(repr, templates))})" if templates else ""
     top5 = ("top-5", "95 % CI") if with_top5 else ()
     return Cells(
-        title=f"Zero-shot classification, {metrics.get('split', 'unnamed')} split",
+        title=f"Zero-shot classification, {describe_split(metrics)}",
         caption=f"nearest class by its text prompts{prompts}; a tie counts as wrong; chance: 1 / classes; "
         + resampled_note("95 % CI", entries.values()),
         headers=("modality / labels", "top-1", "95 % CI", *top5, "chance", "classes", "queries"),
@@ -52,7 +52,7 @@ def multi_label_cells(metrics: Mapping[str, Any]) -> Cells:
     ]
     left_out = sum(entry["classes_without_items"] for entry in entries.values())
     return Cells(
-        title=f"Zero-shot classification into several classes, {metrics.get('split', 'unnamed')} split",
+        title=f"Zero-shot classification into several classes, {describe_split(metrics)}",
         caption="mAP: mean over classes of the average precision of all samples ranked by the class's prompts; a tie "
         "counts as wrong; chance: of a random order; "
         + (f"{left_out} {'class' if left_out == 1 else 'classes'} without samples left out; " if left_out else "")
@@ -82,7 +82,7 @@ def class_cells(metrics: Mapping[str, Any], num_worst: int | None = None) -> Cel
         return None
     which = "Classes" if num_worst is None else f"The worst classes of each (at most {num_worst})"
     cells = Cells(
-        title=f"{which}, zero-shot, {metrics.get('split', 'unnamed')} split",
+        title=f"{which}, zero-shot, {describe_split(metrics)}",
         caption="recall: share of the class that was found; precision: share of what was taken for it that is of it; "
         "taken for: the most frequent wrong class, and how often",
         headers=("class", "recall", "precision", "average\nprecision", "samples", "taken for"),

@@ -74,8 +74,9 @@ def evaluate_run(
         suffix = "" if weights else suffix_of(split_name, parts.config, name)
     write_text(run_dir / f"metrics{suffix}.json", json.dumps(as_json(metrics), indent=2) + "\n")
     write_queries(run_dir / f"queries{suffix}.parquet", split_name, queries)
-    write_pictures(parts, run_dir, split, metrics, suffix=suffix)
+    page = write_pictures(parts, run_dir, split, metrics, suffix=suffix)
     print_tables(metrics, fused=fused_modalities(parts.binder))
+    print(f"page: {page}")
     print(f"run directory: {run_dir}")
     return as_json(metrics)
 
@@ -131,8 +132,8 @@ def trained_values(
 
 def write_pictures(
     parts: Parts, run_dir: Path, split: EmbeddedSplit, metrics: dict[str, Any], *, suffix: str = ""
-) -> None:
-    """The plots of a split and the page that shows them with its tables and samples."""
+) -> Path:
+    """The plots of a split and the page, which is returned, that shows them with its tables and samples."""
     config, binder = parts.config, parts.binder
     options, fused = config["evaluation"], fused_modalities(binder)
     shown = galleries(
@@ -159,8 +160,9 @@ def write_pictures(
     modalities = [m for m in dict.fromkeys((*binder.modalities, *split.z)) if m in split.z]
     counts = count_samples(parts.datamodule.sources, splits, parts.datamodule.weights)
     media = page_media(values, modalities, shown, options["num_scatter_samples"], fused=fused)
+    page = run_dir / f"report{suffix}.html"
     write_report(
-        run_dir / f"report{suffix}.html",
+        page,
         metrics,
         pngs,
         media,
@@ -172,6 +174,7 @@ def write_pictures(
         command=invocation(),
         versions=versions(),
     )
+    return page
 
 
 def versions() -> dict[str, str]:

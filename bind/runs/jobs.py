@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from bind.build import ANY_CLASS, build
 from bind.cache.build import CacheOptions
 from bind.data.mixture import pair_exposures, source_exposures
+from bind.data.sources.rows import require_table
 from bind.data.sources.splits import require_split
 from bind.evaluation.embed import best_device
 from bind.evaluation.figures import read_metrics
@@ -226,6 +227,8 @@ def evaluate(cfg: DictConfig) -> None:
     Raises:
         ValueError: where the run directory is incomplete, or the data has changed so that it can't be read.
     """
+    if cfg.manifest is not None:
+        require_table(Path(cfg.manifest).expanduser())
     if run_or_binder(cfg) == "binder":
         if cfg.manifest is None:
             raise ValueError("binder= has no data of its own: add manifest=FILE, the table that it is evaluated on")

@@ -15,8 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bind.anchors.near_duplicates import find_near_duplicates
-from bind.anchors.processors import ImageTransform
+from bind.anchors.near_duplicates import find_near_duplicates, why_not_comparable
 from bind.cache.build import CacheOptions, build_cache, cacheable_modalities
 from bind.cache.fill import Engine
 from bind.data.leakage.audit import exact_audit
@@ -232,8 +231,8 @@ def _compare_pictures(
     if not num_pairs:
         return
     what = "pictures that are nearly the same"
-    if not isinstance(anchor.transforms.get("image"), ImageTransform):
-        audit.not_checked.append(f"{what}: the anchor embeds no pictures, {', '.join(anchor.modalities)} alone")
+    if reason := why_not_comparable(anchor):
+        audit.not_checked.append(f"{what}: {reason}")
         return
     hint = "" if thorough else "; `bindspace leakage run=PATH` finds them"
     if not thorough and num_pairs > MAX_PAIRS:

@@ -225,7 +225,7 @@ def _add_near(
     if len(by_content) < 2 and isinstance(anchor, str):
         return
     from bind.anchors.dual_encoder import TOY
-    from bind.anchors.processors import ImageTransform
+    from bind.anchors.near_duplicates import why_not_comparable
     from bind.studies.doctor.anchor import check_anchor, load_anchor
     from bind.studies.doctor.near import NEAR_ACROSS, check_near_duplicates
 
@@ -238,9 +238,9 @@ def _add_near(
         uses.samples, lambda modality: is_readable_C[uses.first_clips(modality)], loaded, name
     )
     diagnosis.findings += unknown
-    if not isinstance(loaded.transforms.get("image"), ImageTransform):
+    if reason := why_not_comparable(loaded):
         if by_content:
-            diagnosis.notes.append(f"image: near duplicates were not looked for, {name} embeds no pictures")
+            diagnosis.notes.append(f"image: near duplicates were not looked for: {reason}")
         return
     if len(by_content) < 2:
         return

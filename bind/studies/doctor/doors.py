@@ -38,7 +38,9 @@ def training_transforms(overrides: Sequence[str] = (), config_dir: Path | None =
     """
     config = _compose(overrides, config_dir)
     options = resolved(config.transform)
-    transforms: dict[Modality, Transform] = {str(m): build(o, trust=ANY_CLASS) for m, o in options.items() if o}
+    transforms: dict[Modality, Transform] = {
+        str(m): build(o, "transform", trust=ANY_CLASS) for m, o in options.items() if o
+    }
     # Its processor belongs to an anchor; what it opens does not depend on that.
     return {"image": ImageTransform(None), **transforms}
 
@@ -60,7 +62,7 @@ def build_anchor(name: str, config_dir: Path | None = None) -> str | Anchor:
     if choice == TOY or not is_choice or Path(name).exists():
         return name
     options: Any = OmegaConf.to_container(_compose([f"anchor={choice}"], config_dir).anchor, resolve=not place)
-    anchor: Anchor = build({**options, **({"pretrained": place} if place else {})}, trust=ANY_CLASS)
+    anchor: Anchor = build({**options, **({"pretrained": place} if place else {})}, "anchor", trust=ANY_CLASS)
     return anchor
 
 

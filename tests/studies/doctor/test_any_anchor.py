@@ -7,6 +7,7 @@ from support import runs, tiny
 
 from bind.anchors.clap import ClapAnchor
 from bind.anchors.open_clip import OpenClipAnchor
+from bind.anchors.towers import TowersAnchor
 from bind.anchors.vectors import VectorsAnchor
 from bind.studies.doctor.diagnose import diagnose
 from bind.studies.doctor.doors import build_anchor
@@ -40,6 +41,20 @@ def test_names_are_left_to_be_loaded_and_choices_are_built(tmp_path):
     assert isinstance(build_anchor(f"open_clip:local-dir:{tiny.write_open_clip(tmp_path / 'clip')}"), OpenClipAnchor)
     with pytest.raises(ValueError, match="no such folder"):
         build_anchor("open_clip:local-dir:/nowhere")
+
+
+@pytest.mark.slow
+def test_towers_of_ones_own_are_built_as_a_training_builds_them(manifest, tmp_path):
+    vectors = "{_target_: bind.data.transforms.vectors.VectorTransform, width: 6}"
+    (tmp_path / "anchor").mkdir()
+    (tmp_path / "anchor" / "mine.yaml").write_text(
+        "_target_: bind.anchors.towers.TowersAnchor\ndim: 6\nname: my space\n"
+        f"towers: {{image: {{_target_: torch.nn.Identity}}}}\ntransforms: {{image: {vectors}}}\n"
+    )
+    anchor = build_anchor("mine", tmp_path)
+    assert isinstance(anchor, TowersAnchor)
+    (note,) = [note for note in diagnose(manifest, anchor).notes if "near duplicates" in note]
+    assert "my space reads pictures with VectorTransform" in note
 
 
 @pytest.mark.slow
