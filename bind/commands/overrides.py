@@ -133,6 +133,8 @@ def advice(refusal: str, config_dir: Path, config_name: str, arguments: Sequence
         meant = f"did you mean {group}={close[0]}? " if close else ""
         own = f"; one of your own is {group}/{name}.yaml in the folder that --config-dir FOLDER names"
         return [f"{group}={name}: {meant}There {'are' if len(names) > 1 else 'is'} {', '.join(names)}{own}"]
+    if "Config group override must be a string" in refusal:  # null, true and numbers are none
+        return nameless_choices(config_dir, arguments)
     if "missing EQUAL" in refusal:
         return without_value(config_dir, config_name, arguments)
     if failed := re.search(r"Error: \[Errno (\d+)\] (.+?): '(.+)'", refusal):  # where Hydra makes the folder of the run
@@ -153,6 +155,16 @@ def misspelt(config_dir: Path, config_name: str, arguments: Sequence[str]) -> di
         if known and key not in known and not key.startswith("hydra/"):
             found[key] = new_name(key, value, known) or meant(key, known)
     return found
+
+
+def nameless_choices(config_dir: Path, arguments: Sequence[str]) -> list[str]:
+    """One line for each choice of a group that is no name of a config, such as `logger=null`."""
+    lines = []
+    for group, _, value in (argument.lstrip("+").partition("=") for argument in arguments):
+        names = sorted(path.stem for path in (config_dir / group).glob("*.yaml")) if group else []
+        if names and value not in names:
+            lines.append(f"{group}={value}: a choice is a name, one of {', '.join(names)}")
+    return lines
 
 
 def without_value(config_dir: Path, config_name: str, arguments: Sequence[str]) -> list[str]:

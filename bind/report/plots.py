@@ -36,7 +36,8 @@ def draw_run(
     log = run_dir / "logs" / "metrics.csv"
     if log.is_file():
         pngs[TRAINING] = plot_curves(log, run_dir / "curves.png", log_titles(metrics["retrieval"], fused))
-    for key, entry in metrics["zero_shot"].items():
+    # The page has the first figures open: those of what was trained come before the anchor's own.
+    for key, entry in sorted(metrics["zero_shot"].items(), key=lambda item: item[1].get("kind") == "anchor"):
         if "top1" in entry:
             png = run_dir / f"confusion_{key.replace('/', '_')}{suffix}.png"
             pngs[f"What classes were taken for: {key}"] = plot_confusion(key, entry, metrics["split"], png, fused)

@@ -43,6 +43,13 @@ def test_what_was_meant_is_beside_it_or_of_its_name_or_like_it(key, said):
                 "error: optimizer.learning_rate: no such key; optim",
             ],
         ),
+        (
+            ["train", "logger=null", "encoder/audio=3"],
+            [
+                "error: logger=null: a choice is a name, one of csv, wandb",
+                "error: encoder/audio=3: a choice is a name, one of ",
+            ],
+        ),
         (["evaluate", "prompts=esc5", "run=here"], ["error: prompts=esc5: did you mean prompts=esc50? There are "]),
     ],
 )
