@@ -186,6 +186,16 @@ def test_without_a_validation_split_training_says_how_to_do_without(split_tables
 
 
 @pytest.mark.slow
+def test_the_page_counts_trained_pictures_that_the_evaluated_split_does_not_have(split_run):
+    page = (split_run[0] / "run" / "report.html").read_text()
+    data = page[page.index('<h2 id="data">') : page.index("<h2", page.index('<h2 id="data">') + 1)]
+    train, test = data[data.index(">train<") :].split(">test<")
+    assert "image" in train
+    assert "image" not in test
+    assert "text" in test
+
+
+@pytest.mark.slow
 def test_a_pair_of_nothing_but_evaluated_tables_is_refused(tables, tmp_path):
     with pytest.raises(ValueError, match=r"pairs\.imu-image: no sample in split 'train' of .*sounds\.jsonl has imu"):
         train(mixture(tables, tmp_path, **{"data.weights": {"motions": 0}}))
