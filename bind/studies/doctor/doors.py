@@ -17,11 +17,10 @@ from bind.build import ANY_CLASS, build
 from bind.data.transforms.audio import AudioTransform
 from bind.data.transforms.depth import DepthTransform
 from bind.data.transforms.imagebind import ImageBindAudioTransform
-from bind.data.transforms.imu import ImuTransform
 from bind.data.transforms.thermal import ThermalTransform
 from bind.runs.interpolations import resolved
 from bind.runs.vector_choices import choose_vectors
-from bind.types import Anchor, Clip, Modality, Transform
+from bind.types import Anchor, Clip, Modality, SensorTransform, Transform
 
 PACKAGE = Path(__file__).parents[2]
 
@@ -86,7 +85,7 @@ def file_sort(transform: Transform | None) -> str | None:
         "picture": ImageTransform,
         "map": (DepthTransform, ThermalTransform),
         "sound": (AudioTransform, ImageBindAudioTransform),
-        "sensor": ImuTransform,
+        "sensor": SensorTransform,
     }
     return next((sort for sort, kinds in sorts.items() if isinstance(transform, kinds)), None)
 

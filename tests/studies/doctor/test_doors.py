@@ -141,6 +141,13 @@ def test_a_map_of_zeros_is_an_error_only_where_training_refuses_it(tmp_path, col
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("choice", ["default", "channels", "imagebind"])
+def test_every_transform_of_sensors_reads_sensor_files(choice):
+    assert file_sort(training_transforms([f"transform/imu={choice}"])["imu"]) == "sensor"
+
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("column", ["depth", "thermal"])
 def test_maps_of_floats_are_no_sensor_recordings(tmp_path, column):
     for i in range(4):
