@@ -12,11 +12,11 @@ from omegaconf import DictConfig
 from bind.data.sources.sample_columns import keys_of
 from bind.data.sources.splits import require_split
 from bind.evaluation.embed import best_device
-from bind.explain.concepts import MIN_CAPTIONS, ConceptVocabulary, count_captions, frequent_words
 from bind.explain.explanation import ExplainedSide, Explanation, PairKind, PoolRank, explain_pair
 from bind.explain.known import KnownSamples
 from bind.explain.page import summarise, write_page
 from bind.explain.picture import draw_side
+from bind.explain.vocabulary import make_vocabulary
 from bind.files.writing import write_text
 from bind.model.binder import Binder
 from bind.report.cells import Cells
@@ -163,30 +163,6 @@ def find_meeting_modality(parts: Parts, a: Modality, b: Modality) -> Modality | 
         return None
     candidates = sorted(parts.binder.modalities, key=lambda m: m != "image")
     return next((m for m in candidates if all(pair_kind(parts, m, side) != "emergent" for side in (a, b))), None)
-
-
-def make_vocabulary(
-    binder: Binder, training: KnownSamples, words: Sequence[str] | None
-) -> tuple[ConceptVocabulary, str]:
-    """The concepts, each as the mean of training captions that have it, or by itself where these are too few; which.
-
-    Args:
-        words: None: those of the captions and labels of training samples.
-
-    Raises:
-        ValueError: where there are none.
-    """
-    captions = training.values("text", training.rows_with("text"))
-    if words is None:
-        words = frequent_words([*captions, *(sample.label for sample in training.samples if sample.label)])
-        if len(words) < 2:
-            raise ValueError("the training samples have no captions and labels to take concepts of: add concepts=FILE")
-        in_captions = [word for word in words if count_captions(word, captions) >= MIN_CAPTIONS]
-        words = in_captions if len(in_captions) > 1 else words
-    vocabulary = ConceptVocabulary.embed_in_captions(binder, words, captions)
-    if vocabulary is not None:
-        return vocabulary, f"{len(words)} words, each as the mean of the training captions that have it"
-    return ConceptVocabulary.embed(binder, words), f"{len(words)} words or phrases, each embedded by itself"
 
 
 def write_explanation(out: Path, explanation: Explanation, binder: Binder, facts: Sequence[str]) -> None:

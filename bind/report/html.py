@@ -64,7 +64,7 @@ def write_report(
     unfolded = [caption for caption in pngs if caption != TRAINING][:_MAX_OPEN_FIGURES]
     sections = {
         "Data": _table(data) if data else "",
-        "Gallery": _GALLERY if media["galleries"] else "",
+        "Gallery": _gallery(media["galleries"]) if media["galleries"] else "",
         "Tables": "\n".join(f"<h3>{escape(cells.title)}</h3>\n{_table(cells)}" for cells in tables(metrics, fused)),
         "Embeddings": _scatter(media["scatter"]) if media["scatter"] else "",
         "Figures": "".join(_figure(caption, png, unfolded=caption in unfolded) for caption, png in pngs.items()),
@@ -152,10 +152,15 @@ def _figure(caption: str, png: Path, *, unfolded: bool) -> str:
 
 
 _NO_SCRIPT = '<noscript><p class="note">This part is drawn by a script, and scripts are off.</p></noscript>'
-_GALLERY = (
-    f'<p class="note">Each query with its nearest items of the pool and their cosine; ✓ and a solid frame: of the '
-    f'query\'s group, ✗ and a dashed frame: of another.</p>\n{_NO_SCRIPT}<div id="galleries"></div>'
-)
+
+
+def _gallery(galleries: Sequence[Mapping[str, Any]]) -> str:
+    has_reasons = any("why" in hit for gallery in galleries for row in gallery["rows"] for hit in row["hits"])
+    why = " why: words that query and result have in common, and what each adds to their cosine." if has_reasons else ""
+    return (
+        '<p class="note">Each query with its nearest items of the pool and their cosine; ✓ and a solid frame: of the '
+        f'query\'s group, ✗ and a dashed frame: of another.{why}</p>\n{_NO_SCRIPT}<div id="galleries"></div>'
+    )
 
 
 def _scatter(scatter: Mapping[str, Any]) -> str:

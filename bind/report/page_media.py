@@ -14,6 +14,9 @@ from bind.report.scatter import projections, shown_samples
 from bind.report.values import SplitValues
 from bind.types import Modality
 
+HitConcepts = dict[tuple[Modality, int, Modality, int], list[tuple[str, float]]]
+"""Modality and position of a query, and of a hit → the words that both share, and what each adds to their cosine."""
+
 MAX_MEDIA_BYTES = 10_000_000
 SAMPLES_AT_A_TIME = 50
 
@@ -49,23 +52,24 @@ def page_media(
     num_samples: int,
     *,
     fused: FusedModalities = NO_FUSION,
+    concepts: HitConcepts | None = None,
 ) -> dict[str, Any]:
     """The galleries, and up to `num_samples` samples with all of their vectors as points; none where that is 0.
 
     `modalities` are those of the split whose vectors are shown, in the order of the legend. Samples are drawn with a
-    fixed seed, and fewer where their media take more than `MAX_MEDIA_BYTES`.
+    fixed seed, and fewer where their media take more than `MAX_MEDIA_BYTES`. `concepts` say why a hit was found.
     """
     media = Media(values)
     inputs = {modality: tuple(fused.get(modality, (modality,))) for modality in modalities}
     titles = {modality: modality_title(modality, fused) for modality in modalities}
     page = {
-        "galleries": [_gallery(gallery, values, media) for gallery in galleries],
+        "galleries": [_gallery(gallery, values, media, concepts or {}) for gallery in galleries],
         "scatter": _scatter(values, inputs, titles, media, num_samples) if num_samples else None,
     }
     return page | {"media": media.items}
 
 
-def _gallery(gallery: Gallery, values: SplitValues, media: Media) -> dict[str, Any]:
+def _gallery(gallery: Gallery, values: SplitValues, media: Media, concepts: HitConcepts) -> dict[str, Any]:
     def cell(modality: Modality, position: int) -> dict[str, Any]:
         row = int(values.split.rows[modality][position])
         return {
@@ -88,12 +92,18 @@ def _gallery(gallery: Gallery, values: SplitValues, media: Media) -> dict[str, A
             "hits": [
                 (word(hit.position) if gallery.words else cell(gallery.pool, hit.position))
                 | {"score": round(hit.score, 4), "relevant": hit.relevant}
+                | _why(concepts.get((gallery.query, query.position, gallery.pool, hit.position)))
                 for hit in query.hits
             ],
         }
         for query in gallery.rows
     ]
     return {"query": gallery.query, "pool": gallery.pool, "rows": rows}
+
+
+def _why(concepts: Sequence[tuple[str, float]] | None) -> dict[str, Any]:
+    """The words that say why a hit was found; nothing where none were looked for."""
+    return {} if concepts is None else {"why": [[word, round(value, 3)] for word, value in concepts]}
 
 
 def _scatter(

@@ -29,6 +29,7 @@ from bind.report.values import SplitValues
 from bind.report.words import word_galleries
 from bind.runs.directory import suffix_of
 from bind.runs.figures import robustness_figures
+from bind.runs.gallery_concepts import gallery_concepts
 from bind.runs.leakage import audit_run, parts_of_run, without_leaked
 from bind.runs.ownership import unmarked
 from bind.runs.parts import Parts
@@ -159,7 +160,8 @@ def write_pictures(
     splits = dict.fromkeys(("train", "val", options["split"], metrics["split"]))
     modalities = [m for m in dict.fromkeys((*binder.modalities, *split.z)) if m in split.z]
     counts = count_samples(parts.datamodule.sources, splits, parts.datamodule.weights)
-    media = page_media(values, modalities, shown, options["num_scatter_samples"], fused=fused)
+    concepts = gallery_concepts(parts, shown, split, metrics["split"])
+    media = page_media(values, modalities, shown, options["num_scatter_samples"], fused=fused, concepts=concepts)
     page = run_dir / f"report{suffix}.html"
     write_report(
         page,

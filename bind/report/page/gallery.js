@@ -3,7 +3,14 @@ function galleryCell(cell, modality, heading, kind) {
     element("p", { class: "rank" }, heading),
     mediaElement(page.media[cell.media], `${modality}: ${cell.caption}`),
     element("p", { class: "caption" }, cell.caption),
-    ...cell.facts.map((fact) => element("p", { class: "fact" }, fact)));
+    ...cell.facts.map((fact) => element("p", { class: "fact" }, fact)),
+    ...(cell.why ? [why(cell.why)] : []));
+}
+
+// The words that query and result share, and what each adds to their cosine.
+function why(concepts) {
+  const words = concepts.map(([word, value]) => `${word} +${value.toFixed(2)}`);
+  return element("p", { class: "fact why" }, words.length ? `why: ${words.join(", ")}` : "why: no word says it");
 }
 
 function galleryRow(row, gallery) {

@@ -146,7 +146,6 @@ def test_every_transform_of_sensors_reads_sensor_files(choice):
     assert file_sort(training_transforms([f"transform/imu={choice}"])["imu"]) == "sensor"
 
 
-
 @pytest.mark.slow
 @pytest.mark.parametrize("column", ["depth", "thermal"])
 def test_maps_of_floats_are_no_sensor_recordings(tmp_path, column):
