@@ -9,6 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from bind.commands.explain_classes import CLASSES_JSON, explain_labels
 from bind.data.sources.sample_columns import keys_of
 from bind.data.sources.splits import require_split
 from bind.evaluation.embed import best_device
@@ -35,16 +36,24 @@ MIN_SAMPLES = 10
 def explain(cfg: DictConfig) -> None:
     """Write why two things are close: `bindspace explain run=PATH a=audio:x.wav b=image:y.jpg`.
 
+    Without sides, what the classes of a split are made of, and its confusions: `bindspace explain run=PATH split=val`.
+
     Raises:
         ValueError: for a run, a side, an index, concepts or a folder that can't be used.
     """
     out = Path(cfg.out).expanduser()
-    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / JSON).is_file()):
+    if out.is_file() or (
+        out.is_dir() and any(out.iterdir()) and not any((out / n).is_file() for n in (JSON, CLASSES_JSON))
+    ):
         raise ValueError(f"out={out}: holds something else; name a new folder")
     for name, least in (("num_samples", MIN_SAMPLES), ("l1", 0)):
         if isinstance(cfg[name], bool) or not isinstance(cfg[name], int | float) or not least <= cfg[name] < 1e6:
             raise ValueError(f"{name}={cfg[name]}: give a number of {least} or more")
-    if cfg["in"] is None and cfg.b is None:
+    if cfg.a is None and (cfg.b is not None or cfg["in"] is not None):
+        raise ValueError(
+            "name the first side too, a=MODALITY:VALUE; without any side the classes of split= are explained"
+        )
+    if cfg.a is not None and cfg["in"] is None and cfg.b is None:
         raise ValueError("name the other side, b=MODALITY:VALUE, or an index, in=INDEX, whose nearest it is to be")
     words = None if cfg.concepts is None else read_phrases(_existing(cfg.concepts, "concepts"))
     run_dir, config = open_run(cfg.run)
@@ -54,6 +63,10 @@ def explain(cfg: DictConfig) -> None:
     require_split(sources, split, "Name another with split=")
     require_split(sources, "train", "An explanation compares with what was trained on")
     binder = parts.binder.eval()
+    if cfg.a is None:
+        num_samples, l1 = int(cfg.num_samples), float(cfg.l1)
+        explain_labels(parts, split, words, out, num_samples=num_samples, l1=l1, run=run_dir.name)
+        return
     a = read_side(binder, sources, split, "a", str(cfg.a))
     if cfg["in"] is None:
         b, rank = read_side(binder, sources, split, "b", str(cfg.b)), None

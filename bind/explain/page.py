@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from bind.explain.document import table, write_document
 from bind.explain.explanation import ExplainedSide, Explanation
 from bind.explain.known import Neighbour
 from bind.explain.occlusion import OcclusionMap
-from bind.files.writing import write_text
 
 KINDS = {
     "trained": "The loss saw pairs of these two modalities.",
@@ -28,9 +27,6 @@ def write_page(path: Path, explanation: Explanation, pictures: Sequence[Path], f
         facts: sentences below the title.
     """
     a, b = explanation.sides
-    style = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
-    policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     sides = "".join(f"<section>{_side(explanation, number, png)}</section>" for number, png in enumerate(pictures))
     parts = [
         f"<h1>Why {escape(a.modality)} and {escape(b.modality)} are close</h1>",
@@ -39,19 +35,11 @@ def write_page(path: Path, explanation: Explanation, pictures: Sequence[Path], f
         "".join(f"<p>{escape(sentence)}</p>" for sentence in summarise(explanation)),
         _limits(explanation),
         "<h2>Concepts that both share</h2>",
-        _table(("concept", "adds to the cosine without means"), _shared_rows(explanation)),
+        table(("concept", "adds to the cosine without means"), _shared_rows(explanation)),
         f'<div class="sides">{sides}</div>',
         _meeting(explanation),
     ]
-    write_text(
-        path,
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        f"<title>{escape(a.title)} and {escape(b.title)} · bind</title>\n<style>{style}</style>\n</head>\n<body>\n"
-        + "\n".join(part for part in parts if part)
-        + "\n</body>\n</html>\n",
-    )
+    write_document(path, f"{a.title} and {b.title}", parts)
 
 
 def summarise(explanation: Explanation) -> list[str]:
@@ -96,7 +84,7 @@ def _side(explanation: Explanation, number: int, png: Path) -> str:
         f"<h2>{'ab'[number]}: {escape(side.modality)}</h2>"
         f'<img alt="{escape(side.modality)} and its map; the text below says the same" '
         f'src="data:image/png;base64,{picture}">{_map_note(explanation.maps[number])}'
-        + _table(("concept", "weight"), concepts)
+        + table(("concept", "weight"), concepts)
         + f'<p class="note">Cosine of the vector with this mixture: {mixture.reconstruction_cosine:.2f}</p>'
         + f"<h2>{escape(near)}</h2>"
         + _neighbours(explanation.nearest[number], "cosine")
@@ -126,10 +114,4 @@ def _meeting(explanation: Explanation) -> str:
 
 
 def _neighbours(neighbours: Sequence[Neighbour], score: str) -> str:
-    return _table(("key", "what it is", score), [(n.key, n.caption, f"{n.score:.3f}") for n in neighbours])
-
-
-def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in headers)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>\n" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table></div>'
+    return table(("key", "what it is", score), [(n.key, n.caption, f"{n.score:.3f}") for n in neighbours])

@@ -31,6 +31,7 @@ def ten_lines(output: str) -> list[str]:
 def cleaned(output: str) -> str:
     """The output without trailing spaces, and with no folder of the machine it ran on."""
     output = re.sub(r"^run directory: .*$", "run directory: runs/…", output, flags=re.MULTILINE)
+    output = re.sub(r"^page: .*$", "page: runs/…/report.html", output, flags=re.MULTILINE)
     output = output.replace(str(Path.home()), "~")
     return "\n".join(line.rstrip() for line in output.strip("\n").splitlines())
 

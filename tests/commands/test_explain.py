@@ -118,3 +118,18 @@ def test_a_side_that_is_none_is_refused_by_name(side, message, binder):
     with pytest.raises(ValueError, match=message) as error:
         read_side(binder, [ToySource(num_train=8)], "test", "b", side)
     assert f"b={side}" in str(error.value)
+
+
+@pytest.mark.slow
+def test_without_sides_classes_and_confusions_of_a_split_are_explained(toy_run, tmp_path, capsys):
+    explain(config(toy_run, None, split="test", out=str(tmp_path / "out")))
+    plain = json.loads((tmp_path / "out" / "classes.json").read_text())
+    of_images = {each["label"]: each for each in plain["classes"] if each["modality"] == "image"}
+    assert set(of_images) == {"resting", "sliding", "spinning", "bouncing"}
+    assert all(label in each["concepts"] for label, each in of_images.items()), "the anchor knows the toy world"
+    assert all(each["taken_for"] != each["label"] and each["num_samples"] >= 3 for each in plain["confusions"])
+    page = (tmp_path / "out" / "classes.html").read_text()
+    assert "What classes are made of" in page
+    assert str(tmp_path / "out" / "classes.html") in capsys.readouterr().out
+    with pytest.raises(ValueError, match="name the first side too"):
+        explain(config(toy_run, None, "text:a", out=str(tmp_path / "new")))
