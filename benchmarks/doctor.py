@@ -13,11 +13,10 @@ import io
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from pathlib import Path
 
-from open_data import WORDS, private_mb
+from cost import measured
+from open_data import WORDS
 
 NUM_FILES = 400
 
@@ -78,23 +77,10 @@ def run_task(path: Path, anchor: str) -> None:
     from bind.studies.doctor.doors import training_transforms
 
     transforms = training_transforms()
-    peak, is_done = [before := private_mb()], threading.Event()
-
-    def watch() -> None:
-        while not is_done.wait(0.05):
-            peak.append(private_mb())
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    start, start_cpu = time.perf_counter(), time.process_time()
-    with contextlib.redirect_stderr(io.StringIO()):
+    with measured() as cost, contextlib.redirect_stderr(io.StringIO()):
         diagnosis = diagnose(path, None if anchor == "none" else anchor, transforms=transforms)
-    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - start_cpu
-    problems = ", ".join(f"{p.kind.name} {len(p.findings)}" for p in diagnosis.problems()) or "none"
-    peak.append(private_mb())
-    is_done.set()
-    watcher.join()
-    print(f"{seconds:.1f} s, CPU {cpu_seconds:.1f} s, {max(peak) - before:.0f} MB | {problems}")
+        problems = ", ".join(f"{p.kind.name} {len(p.findings)}" for p in diagnosis.problems()) or "none"
+    print(f"{cost.seconds:.1f} s, CPU {cost.cpu_seconds:.1f} s, {cost.memory_mb:.0f} MB | {problems}")
 
 
 if __name__ == "__main__":

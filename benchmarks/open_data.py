@@ -17,11 +17,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from cost import measured
 
 NUM_FILES = 200_000
 SHARD_SAMPLES = 10_000
@@ -159,12 +159,6 @@ def touch_files(folder: Path, num_files: int, ending: str) -> None:
             (folder / name).touch()
 
 
-def private_mb() -> float:
-    """Private memory of this process that is not a copy of a file."""
-    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_Dirty")) / 1024
-
-
 def run_task(what: str, path: Path) -> None:
     """Do one task and print its seconds and the private memory that it took at most."""
     import numpy as np
@@ -237,23 +231,10 @@ def run_task(what: str, path: Path) -> None:
         tasks["fill"] = lambda: open_cache(source, build=True)
         tasks["batch"] = lambda: first_batch(source, with_cache=False)
         tasks["cached"] = lambda: first_batch(source, with_cache=True)
-    peak, is_done = [before := private_mb()], threading.Event()
-
-    def watch() -> None:
-        while not is_done.wait(0.05):
-            peak.append(private_mb())
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    start, start_cpu = time.perf_counter(), time.process_time()
-    result = tasks[what]()
-    seconds = time.perf_counter() - start
-    cpu_seconds = time.process_time() - start_cpu
-    peak.append(private_mb())
-    is_done.set()
-    watcher.join()
+    with measured() as cost:
+        result = tasks[what]()
     del result
-    print(f"{seconds:.2f} s, CPU {cpu_seconds:.2f} s, {max(peak) - before:.0f} MB")
+    print(f"{cost.seconds:.2f} s, CPU {cost.cpu_seconds:.2f} s, {cost.memory_mb:.0f} MB")
 
 
 if __name__ == "__main__":
