@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
+import sysconfig
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -108,19 +109,35 @@ def _is_allowed(path: str, slot: str | None, trust: Sequence[str]) -> bool:
 def _refusal(path: str, slot: str | None) -> str:
     """Why a class may not stand in a slot. What to trust is said of packages of the user only, never of libraries."""
     place = f"give {slot} a public class of {SLOTS[slot]}" if slot else "name a public class of bind"
-    text = f"is outside the trusted packages: {place}"
     package = path.split(".")[0]
-    if not package.isidentifier() or package == "bind" or _is_library(package):
-        return text
-    return f"{text}; where you know what {package} does, pass trust=[{package!r}]"
+    if not package.isidentifier() or package == "bind":
+        return f"is outside the trusted packages: {place}"
+    file = _file_of(package)
+    if file is None and package not in sys.stdlib_module_names:
+        return (
+            f"is outside the trusted packages, and no module {package} is found here: {place}, or, where {package} is "
+            "yours, make it importable (PYTHONPATH=FOLDER, or pip install -e .)"
+        )
+    if file is None or is_library(file):
+        return f"is outside the trusted packages: {place}"
+    return (
+        f"is code outside the trusted packages, in {file}: where you know what it does, pass trust=[{package!r}] "
+        f"(on the command line trust=[{package}]), and it may run"
+    )
 
 
-def _is_library(package: str) -> bool:
-    """Whether a package comes with Python, was installed from elsewhere, or is not there."""
-    if package in sys.stdlib_module_names:
-        return True
+def _file_of(package: str) -> Path | None:
+    """The file of a package, not imported, or the folder of one without a file; None where it is not there."""
     try:
         spec = importlib.util.find_spec(package)
     except (ImportError, ValueError):
-        return True
-    return spec is None or bool({"site-packages", "dist-packages"} & set(Path(spec.origin or "").parts))
+        return None
+    places = [spec.origin, *(spec.submodule_search_locations or [])] if spec else []
+    return next((Path(place) for place in places if place and place not in ("built-in", "frozen")), None)
+
+
+def is_library(file: Path) -> bool:
+    """Whether a module comes with Python, or was installed: its file is not the user's own."""
+    folders = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")}
+    is_installed = bool({"site-packages", "dist-packages"} & set(file.parts))
+    return is_installed or any(file.is_relative_to(folder) for folder in folders)

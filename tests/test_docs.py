@@ -11,9 +11,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 from support import documents, runs
 
 from bind.commands.cli import COMMANDS, CONFIG_DIR
+from bind.types import Clip
 
 DOCS = documents.ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
@@ -89,14 +91,19 @@ def test_the_code_of_the_page_on_using_a_binder_runs(recorded_run, tmp_path, mon
 def test_the_code_of_the_page_on_anchors_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    of_vectors, module, of_binder = documents.blocks((DOCS / "anchors.md").read_text(), "python")
+    of_vectors, of_towers, module, of_binder = documents.blocks((DOCS / "anchors.md").read_text(), "python")
     assert module.startswith("# my_space.py")
-    (tmp_path / "my_space.py").write_text(module)
+    assert of_towers.startswith("# my_space.py")
+    (tmp_path / "my_space.py").write_text(f"{of_towers}\n{module}")
     for block in (of_vectors, of_binder):
         exec(compile(block, "anchors.md", "exec"), {})
     shown = capsys.readouterr().out
     assert "1.0000" in shown, "the looked-up vector of a text is its own"
-    sys.modules.pop("my_space")
+    own = sys.modules.pop("my_space")
+    Image.new("L", (64, 48)).save(tmp_path / "grey.png")
+    pixels, picture = own.Pixels(), np.zeros((48, 64, 3), np.uint8)
+    inputs = pixels.collate([pixels(Clip(tmp_path / "grey.png")), pixels(picture), pixels(Image.fromarray(picture))])
+    assert own.ImageTower()(inputs).shape == (3, 48)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

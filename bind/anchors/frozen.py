@@ -72,21 +72,32 @@ class FrozenAnchor(nn.Module):
         Args:
             modality: one of `modalities`.
             inputs: what its transform collates; of `video` that of `image` with an axis of frames more, (B_m, T, …).
+
+        Raises:
+            ValueError: where the features have another width than `dim`.
         """
         frozen = modality not in self.trainable
         with torch.no_grad() if frozen else contextlib.nullcontext():
             if modality == "video":
                 return self._embed_frames(inputs)
-            return nn.functional.normalize(self.compute_features(modality, inputs).float(), dim=-1)
+            return self._unit_vectors(modality, inputs)
+
+    def _unit_vectors(self, modality: Modality, inputs: Inputs) -> Tensor:
+        features = self.compute_features(modality, inputs)
+        if features.ndim != 2 or features.shape[1] != self.dim:
+            raise ValueError(
+                f"anchor {self.name}: {type(self).__name__}.compute_features gives {modality} the shape "
+                f"{tuple(features.shape)}, which has to be (B, {self.dim}): its dim is {self.dim}. Give it the dim of "
+                "its towers, or project their features"
+            )
+        return nn.functional.normalize(features.float(), dim=-1)
 
     def _embed_frames(self, inputs: Inputs) -> Tensor:
         """The mean of the unit embeddings of `{"pixel_values": (B, T, 3, H, W)}`, normalised once."""
         assert isinstance(inputs, dict)
         num_frames = inputs["pixel_values"].shape[1]
         frames = ({name: x[:, t] for name, x in inputs.items()} for t in range(num_frames))
-        z_TBD = torch.stack(
-            [nn.functional.normalize(self.compute_features("image", x).float(), dim=-1) for x in frames]
-        )
+        z_TBD = torch.stack([self._unit_vectors("image", x) for x in frames])
         return nn.functional.normalize(z_TBD.mean(dim=0), dim=-1)
 
     def towers(self) -> Sequence[nn.Module]:

@@ -61,7 +61,7 @@ def make_thumbnail(picture: Image.Image) -> torch.Tensor:
 
 def embed_with_thumbnails(pictures: Iterable[Image.Image], anchor: Anchor) -> tuple[torch.Tensor, torch.Tensor]:
     """Unit embeddings (N, D) of RGB pictures and their thumbnails (N, 32·32·3), both on the CPU."""
-    device = next(anchor.parameters()).device
+    device = next(anchor.parameters(), torch.empty(0)).device  # the CPU where it has no weights
     z: list[torch.Tensor] = []
     thumbnails: list[torch.Tensor] = []
     waiting: list[Image.Image] = []

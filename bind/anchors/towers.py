@@ -91,14 +91,25 @@ class TowersAnchor(FrozenAnchor):
         """The tower's features, projected."""
         tower = self.tower_of[modality]
         features: Tensor = tower(**inputs) if isinstance(inputs, dict) else tower(inputs)
+        projection = dict(self.projections).get(modality)
+        assert projection is None or isinstance(projection, nn.Linear)
+        width = self.dim if projection is None else projection.in_features
+        if not isinstance(features, Tensor) or features.ndim != 2 or features.shape[1] != width:
+            raise ValueError(self._describe_other_width(modality, features, width))
+        return features if projection is None else projection(features)
+
+    def _describe_other_width(self, modality: Modality, features: Any, width: int) -> str:
+        tower = f"anchor.towers.{modality} ({type(self.tower_of[modality]).__name__})"
+        if not isinstance(features, Tensor) or features.ndim != 2:
+            given = f"shape {tuple(features.shape)}" if isinstance(features, Tensor) else type(features).__name__
+            return f"{tower} gives {given} where a tower gives a tensor (B, F), one vector for each value: pool in it"
+        gives, name = f"{tower} gives {features.shape[1]} features", f"projections.{modality}.weight"
         if modality in self.projections:
-            features = self.projections[modality](features)
-        if features.shape[1:] != (self.dim,):
-            raise ValueError(
-                f"anchor.towers.{modality} gives features of shape {tuple(features.shape[1:])} for a space of "
-                f"anchor.dim={self.dim}: give it a projection, projections.{modality}.weight in anchor.weights"
-            )
-        return features
+            return f"{gives}, and {name} of anchor.weights takes {width}: give the projection trained for this tower"
+        return (
+            f"{gives}, and the space has anchor.dim={width}: set anchor.dim={features.shape[1]}, or put its "
+            f"projection, {name} of shape ({width}, {features.shape[1]}), into the file of anchor.weights"
+        )
 
     def embed(self, modality: Modality, inputs: Inputs) -> Tensor:
         """Unit embeddings (B_m, D) in fp32; a tower of video takes what its own transform collates."""

@@ -25,6 +25,7 @@ from rich.progress import (
 
 from bind.cache.fill import EmbeddingJob, Engine
 from bind.cache.lookup import AnchorCache, CachedEmbeddings, Place, RowsInMemory, hash_keys, index_keys
+from bind.cache.own_code import hash_own_code
 from bind.cache.store import PART_SIZE, CacheFolder, Origin
 from bind.files.plain_data import read_json, require_kinds
 from bind.media.readers import describe_readers
@@ -137,6 +138,7 @@ def build_cache(
                 part_size=options.part_size,
                 readers=describe_readers(modality),
                 dtype=job.dtype.str,
+                code=hash_own_code(anchor, modality),
             )
             folder = CacheFolder(options.dir, origin)
             if folder.is_finished:

@@ -78,7 +78,7 @@ class EmbeddingJob:
         """Vectors (R, K, D) of what `load` gave."""
         if inputs is None:
             return np.zeros((0, self.num_views, tower.dim), self.dtype)
-        device = next(tower.parameters()).device
+        device = next(tower.parameters(), torch.empty(0)).device  # the CPU where it has no weights
         moved = {name: x.to(device) for name, x in inputs.items()} if isinstance(inputs, dict) else inputs.to(device)
         z: Tensor = tower.embed(self.modality, moved)
         array: np.ndarray = (z.float() if self.features else z.half()).cpu().numpy()

@@ -51,9 +51,13 @@ MISMATCH_MESSAGES = {
     "anchor_fingerprint": "another anchor, or other preprocessing",
     "content": "another state of the data",
     "num_views": "other views",
+    "dim": "towers of another width",
     "readers": "files as another version of this package reads them",
+    "code": "other code of your own classes",
     "format": "another version's files",
 }
+UNSAID = {"dtype": UNIT_VECTORS, "code": ""}
+"""What the files of a folder do not say, as those of earlier versions did not."""
 IMPLIED_BY = {"num_samples": "content", "views": "num_views"}
 
 
@@ -75,26 +79,28 @@ class Origin:
     format: int = FORMAT
     readers: str = ""
     dtype: str = UNIT_VECTORS
+    code: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """What `about.json` holds; folders from before there were features do not say that theirs are unit vectors."""
-        return {name: x for name, x in asdict(self).items() if (name, x) != ("dtype", UNIT_VECTORS)}
+        """What `about.json` holds, without what earlier versions of this package did not write."""
+        return {name: x for name, x in asdict(self).items() if UNSAID.get(name) != x}
 
     @property
     def folder_name(self) -> Path:
         anchor = re.sub(r"[^A-Za-z0-9.]+", "-", self.anchor).strip("-")[-60:]
         views = f"-{self.num_views}views" if self.num_views > 1 else ""
-        content = hashlib.blake2b(f"{self.content} {self.readers}".encode(), digest_size=8).hexdigest()
+        made_of = f"{self.content} {self.readers}" + (f" {self.code}" if self.code else "")
+        content = hashlib.blake2b(made_of.encode(), digest_size=8).hexdigest()
         return Path(f"{anchor}-{self.anchor_fingerprint[:12]}", f"{self.split}-{self.modality}-{content}{views}")
 
     def differences(self, other: dict[str, Any]) -> list[str]:
         """What `other`, as a file describes it, was made from instead, as parts of a message."""
         mine = {name: value for name, value in asdict(self).items() if name not in ("anchor", "source")}
-        other = {"dtype": UNIT_VECTORS, **other}
+        other = {**UNSAID, **other}
         differ = [name for name, value in mine.items() if other.get(name) != value]
         return [
             f"{MISMATCH_MESSAGES.get(name, f'another {name}')} "
-            f"({name} {str(other.get(name))[:12]}, here {str(mine[name])[:12]})"
+            f"({name} {str(other.get(name))[:12] or 'none'}, here {str(mine[name])[:12] or 'none'})"
             for name in differ
             if IMPLIED_BY.get(name) not in differ
         ]
@@ -132,7 +138,7 @@ class CacheFolder:
             differences = self.origin.differences(read_json(self._about))
         except (OSError, ValueError, AttributeError) as error:
             raise ValueError(f"{self._about} is damaged ({error}): delete {self.path}, it is made again") from error
-        if differences:
+        if differences and self._is_begun:
             raise ValueError(
                 f"{self.path} was made from {' and '.join(differences)}: its vectors can't be used here. "
                 "Delete the folder, or set cache.dir to another place"
@@ -155,6 +161,11 @@ class CacheFolder:
         return self.part(number).exists() and self._counts_of(number).exists()
 
     @property
+    def _is_begun(self) -> bool:
+        """Whether there is anything to lose: a part, or an index."""
+        return any(name.endswith(".npy") for name in os.listdir(self.path))
+
+    @property
     def is_finished(self) -> bool:
         return all((self.path / name).is_file() for name in INDEX) and not self.missing_parts()
 
@@ -167,7 +178,7 @@ class CacheFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             if (free := shutil.disk_usage(self.path).free) < num_bytes:
                 raise OSError(errno.ENOSPC, f"{num_bytes / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free")
-            if not self._about.exists():
+            if not self._about.exists() or not self._is_begun:  # what a run that failed has left says nothing
                 write_text(self._about, json.dumps(self.origin.as_dict(), indent=2) + "\n")
             self._refuse_another_origin()
             self._claims = os.open(self.path / "claims", os.O_RDWR | os.O_CREAT, 0o666)

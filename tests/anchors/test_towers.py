@@ -7,6 +7,7 @@ from safetensors.torch import load_file, save_file
 from support import tiny
 from torch import nn
 
+from bind.anchors.frozen import FrozenAnchor
 from bind.anchors.towers import TowersAnchor, describe_transform
 from bind.data.transforms.vectors import VectorTransform
 from bind.model.binder import Binder
@@ -167,7 +168,15 @@ def test_a_tower_that_names_a_place_is_told_to_the_user(tower_file, weights, tmp
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"projections.text.weight": None}, "features of shape"),
+        (
+            {"projections.text.weight": None},
+            r"text \(WordTower\) gives 7 features, and the space has anchor.dim=5: set anchor.dim=7, or put its "
+            r"projection, projections.text.weight of shape \(5, 7\)",
+        ),
+        (
+            {"projections.text.weight": torch.ones(5, 8)},
+            r"text \(WordTower\) gives 7 features, and projections.text.weight of anchor.weights takes 8: give the",
+        ),
         ({"projections.text.weight": torch.ones(4, 7)}, r"has to be \(anchor.dim=5, F\)"),
         ({"projections.audio.weight": torch.ones(5, 7)}, r"unknown \['projections.audio.weight'\]"),
         ({"towers.text.layer.weight": torch.ones(7, 8)}, r"missing \['towers.text.layer.bias'"),
@@ -196,3 +205,41 @@ def test_parts_that_do_not_belong_together_are_refused(tmp_path):
             transforms={"image": transform},
             weights=str(tmp_path / "weights.pt"),
         )
+
+
+class Tokens(nn.Module):
+    """A tower that forgets to pool."""
+
+    def forward(self, x):
+        return x[:, None].expand(-1, 4, -1)
+
+
+class Outputs(nn.Module):
+    """A tower that gives several things."""
+
+    def forward(self, x):
+        return {"pooled": x}
+
+
+@pytest.mark.parametrize(
+    ("tower", "message"),
+    [
+        (Tokens(), r"\(Tokens\) gives shape \(2, 4, 3\) where a tower gives a tensor \(B, F\)"),
+        (Outputs(), "gives dict where"),
+    ],
+)
+def test_a_tower_that_gives_no_vector_for_each_value_is_refused(tower, message):
+    transforms = {"image": VectorTransform(width=3, unit_length=False)}
+    anchor = TowersAnchor(dim=3, towers={"image": tower}, transforms=transforms)
+    with pytest.raises(ValueError, match=message):
+        embed(anchor, "image", list(np.eye(2, 3)))
+
+
+def test_an_anchor_of_one_s_own_with_another_width_than_it_says_is_refused():
+    class Mine(FrozenAnchor):
+        def compute_features(self, modality, inputs):
+            return inputs
+
+    anchor = Mine("mine", 4, {"image": VectorTransform(width=3, unit_length=False)})
+    with pytest.raises(ValueError, match=r"Mine.compute_features gives image the shape \(2, 3\), .* its dim is 4"):
+        embed(anchor, "image", list(np.eye(2, 3)))
