@@ -32,6 +32,7 @@ from bind.types.samples import (
     StoredVector,
     Waveform,
     compose_name,
+    group_id_of,
     stable_id,
 )
 from bind.types.sources import (
@@ -85,5 +86,6 @@ __all__ = [
     "UnforkableSource",
     "Waveform",
     "compose_name",
+    "group_id_of",
     "stable_id",
 ]

@@ -149,7 +149,12 @@ class Sample:
     @property
     def group_id(self) -> int:
         """The group as a 63-bit integer, equal on every machine; a sample without a group is its own group."""
-        return stable_id("group:" + self.group) if self.group is not None else stable_id("key:" + self.key)
+        return group_id_of(self.key, self.group)
+
+
+def group_id_of(key: str, group: str | None) -> int:
+    """See `Sample.group_id`."""
+    return stable_id(f"key:{key}" if group is None else f"group:{group}")
 
 
 def compose_name(name: str) -> str:

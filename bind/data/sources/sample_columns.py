@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from bind.data.hashes import hash_strings
 from bind.data.sources.file_identities import FileIdentities
 from bind.data.sources.sample_table import SPLITS, SampleTable, join_arrays
-from bind.types import Clip, Modality, Sample
+from bind.types import Clip, Modality, Sample, group_id_of
 
 
 def has_modality(samples: Sequence[Sample], modality: Modality) -> np.ndarray:
@@ -67,7 +67,8 @@ def join_samples(parts: Sequence[Sequence[Sample]]) -> Sequence[Sample]:
 def keys_and_group_ids(samples: Sequence[Sample], indices: Sequence[int]) -> tuple[list[str], list[int]]:
     """The keys and the group ids of some samples."""
     if isinstance(samples, SampleTable):
-        return [samples.key(i) for i in indices], [samples.group_id(i) for i in indices]
+        keys, groups = samples.keys_and_groups(indices)
+        return keys, list(map(group_id_of, keys, groups))
     chosen = [samples[i] for i in indices]
     return [sample.key for sample in chosen], [sample.group_id for sample in chosen]
 

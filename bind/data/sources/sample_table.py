@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from bind.data.hashes import hash_strings
-from bind.types import Clip, Modality, Sample, StoredVector, stable_id
+from bind.types import Clip, Modality, Sample, StoredVector, group_id_of, stable_id
 
 SPLITS = ("train", "val", "test")
 OTHER_SPLIT = len(SPLITS)
@@ -223,9 +223,24 @@ class SampleTable(Sequence[Sample]):
 
     def group_id(self, index: int) -> int:
         """See `Sample.group_id`."""
-        batch, row = self._place(index)
-        group = batch.column(2)[row].as_py()
-        return stable_id("group:" + group) if group is not None else stable_id("key:" + self.key(index))
+        [key], [group] = self.keys_and_groups([index])
+        return group_id_of(key, group)
+
+    def keys_and_groups(self, indices: Sequence[int]) -> tuple[list[str], list[str | None]]:
+        """The keys and the groups of some samples, in the order of `indices`."""
+        columns: dict[int, tuple[Any, Any]] = {}  # making one takes longer than reading a cell
+        keys, groups = [], []
+        for index in indices:
+            row = int(self.rows[index])
+            number = bisect_right(self.columns.starts, row) - 1
+            if number not in columns:
+                batch = self.columns.batch(number)
+                columns[number] = batch.column(0), batch.column(2)
+            of_keys, of_groups = columns[number]
+            row -= self.columns.starts[number]
+            keys.append(of_keys[row].as_py())
+            groups.append(of_groups[row].as_py())
+        return keys, groups
 
     def parts(self, columns: Sequence[str] | None = None, *, verify: bool = True) -> Iterator[pa.RecordBatch]:
         """The samples in their order, as record batches of these columns, all by default."""

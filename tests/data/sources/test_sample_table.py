@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bind.data.sources.sample_columns import distinct_cells
+from bind.data.sources.sample_columns import distinct_cells, keys_and_group_ids
 from bind.data.sources.sample_table import ColumnsInMemory, SampleTable, batch_of_samples, sample_schema
 from bind.evaluation.label_sets import LabelSet
 from bind.runs.other_table import label_sets_of
@@ -41,6 +41,17 @@ def test_distinct_cells_of_a_table_are_those_of_its_samples(drawn):
     for name in ("label", "group"):
         assert distinct_cells(table, name) == distinct_cells(samples, name)
         assert distinct_cells(samples, name) == list(dict.fromkeys(getattr(sample, name) for sample in samples))
+
+
+@pytest.mark.slow
+@given(tables(), st.randoms())
+def test_keys_and_groups_of_a_batch_are_those_of_its_samples(drawn, random):
+    samples, table = drawn
+    indices = [random.randrange(len(samples)) for _ in range(2 * len(samples))]
+    chosen = [samples[index] for index in indices]
+    assert table.keys_and_groups(indices) == ([s.key for s in chosen], [s.group for s in chosen])
+    assert keys_and_group_ids(table, indices) == keys_and_group_ids(samples, indices)
+    assert [table.group_id(index) for index in indices] == [sample.group_id for sample in chosen]
 
 
 @pytest.mark.slow
