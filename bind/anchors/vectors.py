@@ -23,7 +23,10 @@ from bind.types import Clip, Inputs, Modality, Transform
 
 TEXTS_NAME = "texts.safetensors"
 """In the folder of a saved binder: `vectors` (K, D), and in the metadata `texts`, a JSON list."""
-REMEDY = "Give a Parquet table with the columns text (strings) and vector (lists of numbers)"
+REMEDY = (
+    "Give a Parquet table with the columns text (strings) and vector (lists of numbers). A pickle (.pt, .pkl, .npy of "
+    "objects) can hold commands and is never read"
+)
 
 
 class VectorsAnchor(FrozenAnchor):

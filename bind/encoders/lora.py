@@ -61,7 +61,7 @@ def add_adapter(encoder: nn.Module, options: Mapping[str, Any], key: str) -> lis
         raise ValueError(f"{key}.lora: unknown {', '.join(unknown)}; it takes {', '.join(OPTIONS)}")
     folder = options.get("adapter")
     chosen = {**options, **_read_config(Path(folder), key)} if folder else dict(options)
-    config = _make_config(encoder, chosen, key)
+    config = _make_config(encoder, chosen, key, folder)
     peft = _import_peft(key)
     try:
         peft.inject_adapter_in_model(config, encoder)
@@ -170,7 +170,7 @@ def _import_peft(key: str) -> Any:
     return peft
 
 
-def _make_config(encoder: nn.Module, options: Mapping[str, Any], key: str) -> Any:
+def _make_config(encoder: nn.Module, options: Mapping[str, Any], key: str, folder: str | None) -> Any:
     peft = _import_peft(key)
     r, alpha, dropout = options.get("r", 16), options.get("alpha", 16), options.get("dropout", 0.0)
     if not isinstance(r, int) or isinstance(r, bool) or r < 1:
@@ -180,7 +180,7 @@ def _make_config(encoder: nn.Module, options: Mapping[str, Any], key: str) -> An
     if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
         raise ValueError(f"{key}.lora.dropout={dropout}: give a share from 0 to below 1")
     targets = options.get("targets")
-    names = default_targets(encoder, key) if targets is None else _named_targets(encoder, targets, key)
+    names = default_targets(encoder, key) if targets is None else _named_targets(encoder, targets, key, folder)
     return peft.LoraConfig(r=r, lora_alpha=alpha, lora_dropout=dropout, target_modules=names, bias="none")
 
 
@@ -205,19 +205,25 @@ def default_targets(encoder: nn.Module, key: str) -> list[str]:
     return names
 
 
-def _named_targets(encoder: nn.Module, targets: Any, key: str) -> list[str]:
+def _named_targets(encoder: nn.Module, targets: Any, key: str, folder: str | None) -> list[str]:
+    """The targets, all of which have to be there; `folder` is that of the adapter that they come from, if any."""
     if not isinstance(targets, list | tuple) or not targets or not all(isinstance(name, str) for name in targets):
         raise ValueError(f"{key}.lora.targets={targets}: give names of layers, such as [qkv,out]")
     there = [name for name, _ in encoder.named_modules() if name]
     for target in targets:
-        if not any(name == target or name.endswith(f".{target}") for name in there):
-            kinds = dict.fromkeys(
-                name.rpartition(".")[2] for name, m in encoder.named_modules() if isinstance(m, nn.Linear)
-            )
+        if any(name == target or name.endswith(f".{target}") for name in there):
+            continue
+        linear = (name.rpartition(".")[2] for name, m in encoder.named_modules() if isinstance(m, nn.Linear))
+        lacks = (
+            f"{type(encoder).__name__} has no layer {target!r}; its linear layers end in "
+            f"{', '.join(dict.fromkeys(linear)) or 'none'}"
+        )
+        if folder:
             raise ValueError(
-                f"{key}.lora.targets: {type(encoder).__name__} has no layer {target!r}; its linear layers end in "
-                f"{', '.join(kinds) or 'none'}"
+                f"{key}.lora.adapter: {folder} is of another encoder: {lacks}. Take the adapter that was trained with "
+                "this one"
             )
+        raise ValueError(f"{key}.lora.targets: {lacks}")
     return list(targets)
 
 

@@ -1,4 +1,5 @@
 import json
+import pickle
 
 import numpy as np
 import pyarrow as pa
@@ -75,6 +76,18 @@ def test_a_file_that_is_no_such_table_names_itself(tmp_path):
     for name in ("texts.parquet", "other.parquet", "absent.parquet"):
         with pytest.raises(ValueError, match=rf"{name}: "):
             read_texts(tmp_path / name, 6)
+
+
+def test_a_pickle_of_texts_is_not_read(tmp_path):
+    torch.save({"text": ["a"], "vector": torch.ones(1, 6)}, tmp_path / "texts.pt")
+    (tmp_path / "texts.pkl").write_bytes(pickle.dumps({"text": ["a"], "vector": [[1.0] * 6]}))
+    np.save(tmp_path / "texts.npy", np.array([{"a": 1}]), allow_pickle=True)
+    for name in ("texts.pt", "texts.pkl", "texts.npy"):
+        with pytest.raises(
+            ValueError, match=rf"{name}: not readable as a Parquet table of texts .* is never read"
+        ) as refused:
+            VectorsAnchor(dim=6, texts=str(tmp_path / name))
+        assert "allow_pickle" not in str(refused.value)
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,12 @@
+import pickle
+
 import numpy as np
 import pytest
+import torch
 
 from bind.data.transforms.vectors import VectorTransform
 from bind.media.vectors import read_vector
-from bind.types import Clip, StoredVector
+from bind.types import Clip, PackedFile, StoredVector
 
 
 @pytest.mark.parametrize("kind", ["<f4", "<f2", ">f8", "int16"])
@@ -50,6 +53,22 @@ def test_a_file_that_is_no_array_names_itself(tmp_path, content):
         read_vector(Clip(path))
     with pytest.raises(ValueError, match=r"b\.npy: no such file"):
         read_vector(Clip(tmp_path / "b.npy"))
+
+
+def test_pickles_are_not_read_whatever_they_are_called(tmp_path):
+    objects, torchs, plain = tmp_path / "objects.npy", tmp_path / "vector.pt", tmp_path / "vector.pkl"
+    np.save(objects, np.array([{"a": 1}, None]), allow_pickle=True)
+    torch.save(torch.ones(2), torchs)
+    plain.write_bytes(pickle.dumps([1.0, 2.0]))
+    for path, reason in (
+        (objects, "it holds Python objects, a pickle, which can hold commands and is not read"),
+        (torchs, r"it is of torch\.save, a pickle, .* save tensor\.numpy\(\)"),
+        (plain, "it is a Python pickle"),
+    ):
+        with pytest.raises(ValueError, match=rf"{path}: not readable as \.npy \({reason}.*Write it with numpy\.save"):
+            read_vector(Clip(path))
+    with pytest.raises(ValueError, match=r"not readable as \.npy \(it holds Python objects"):
+        read_vector(Clip(PackedFile("shard: objects.npy", objects.read_bytes())))
 
 
 def test_vectors_of_two_models_are_no_batch():
