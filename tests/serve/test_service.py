@@ -373,6 +373,7 @@ def test_ten_minutes_of_32_clients_do_not_grow_the_memory(running):
         sizes.append(resident_bytes(process))
     for thread in threads:
         thread.join()
+    print(f"{statuses.count(200)} answers; resident MB:", *(round(size / 1e6) for size in sizes))
     assert set(statuses) <= {200, 429}
     assert statuses.count(200) > 1000
     assert max(sizes[-6:]) - max(sizes[6:12]) < 30e6

@@ -1,1 +1,1 @@
-"""Hand-over of an index to an engine that is there: LanceDB or Weaviate."""
+"""Hand-over of an index to an engine that is there: LanceDB, Milvus, Qdrant or Weaviate."""

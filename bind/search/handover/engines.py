@@ -15,9 +15,11 @@ from bind.types import Modality
 
 ENGINES = {
     "lancedb": "bind.search.handover.lancedb_table",
+    "milvus": "bind.search.handover.milvus",
+    "qdrant": "bind.search.handover.qdrant_points",
     "weaviate": "bind.search.handover.weaviate_objects",
 }
-"""Name → module; LanceDB is an extra of the same name, Weaviate needs none."""
+"""Name → module; what an engine needs is an extra of its name, Weaviate and the files of Milvus need none."""
 COLLECTION = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,59}", re.ASCII)
 
 
@@ -61,7 +63,8 @@ def hand_over(
 
     Args:
         to: a name of `ENGINES`.
-        uri: where it is; of LanceDB also a folder on this machine.
+        uri: where it is; of LanceDB and Qdrant also a folder on this machine, of Milvus a file of Milvus Lite, or a
+            folder for the files of its bulk import.
         collection: the name of the table, collection or class.
         token: that the engine asks for.
         modalities: None: all.
