@@ -18,6 +18,8 @@ from bind.serve.limits import Limits, RefusedError
 
 M = TypeVar("M", bound=BaseModel)
 MAX_FORM_FIELDS = 256
+SMALL_BYTES = 2**14
+"""Of a body that is read without a thread of its own."""
 
 
 class Strict(BaseModel):
@@ -87,7 +89,10 @@ class SearchResponse(BaseModel):
 
 async def read_json_body(request: Request) -> Any:
     """The JSON of a body; ValueError where it is none."""
-    return await run_in_threadpool(parse_json, await request.body(), "the body")
+    body = await request.body()
+    if len(body) <= SMALL_BYTES:  # to wait for a thread takes longer than to read it
+        return parse_json(body, "the body")
+    return await run_in_threadpool(parse_json, body, "the body")
 
 
 async def read_body(request: Request, model: type[M]) -> M:

@@ -46,7 +46,11 @@ async def embed_items(batcher: Batcher, items: Sequence[RequestItem]) -> list[Ou
         except ValueError as error:
             return error
 
-    values = await run_in_threadpool(lambda: [read(number, item) for number, item in enumerate(items, start=1)])
+    def read_all() -> list[Any]:
+        return [read(number, item) for number, item in enumerate(items, start=1)]
+
+    are_texts = all(item.file is None for item in items)
+    values = read_all() if are_texts else await run_in_threadpool(read_all)
     outcomes: list[Outcome] = [v if isinstance(v, ValueError) else ValueError("not embedded") for v in values]
     of_modality: dict[Modality, list[int]] = {}
     for place, (item, value) in enumerate(zip(items, values, strict=True)):
