@@ -1,7 +1,8 @@
 """Requests per second of a service, of one client and of many at once. python benchmarks/serve.py BINDER [--clients 32]
 
 BINDER is a run directory or a saved binder. A request embeds a sound of a second, or a text; clients keep their
-connections. Rounds of one and of many clients take turns, so that both see the same machine; medians.
+connections. Rounds of one and of many clients take turns, so that both see the same machine; medians. Where other
+work takes the cores, the processor time of the service for a request says more than the rates.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import base64
 import http.client
 import io
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -18,6 +20,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import soundfile
@@ -37,23 +40,33 @@ def main() -> None:
         "audio": {"items": [{"modality": "audio", "file": {"data": sound()}}]},
         "text": {"items": [{"text": "a red circle that spins"}]},
     }
-    with served(args.binder) as port:
-        print("modality  clients  requests per second  ratio")
+    with served(args.binder) as (port, pid):
+        print("modality  clients  requests per second  ratio  processor ms of a request")
         for modality, body in bodies.items():
             measure(port, json.dumps(body), 2, 1.0)  # so that nothing is loaded within the rounds
             rates: dict[int, list[float]] = {1: [], args.clients: []}
+            costs: dict[int, list[float]] = {1: [], args.clients: []}
             for _ in range(args.rounds):
                 for num_clients, of_rounds in rates.items():
+                    before, began = processor_seconds(pid), time.monotonic()
                     of_rounds.append(measure(port, json.dumps(body), num_clients, args.seconds))
+                    num_requests = of_rounds[-1] * (time.monotonic() - began)
+                    costs[num_clients].append((processor_seconds(pid) - before) / num_requests)
             alone = statistics.median(rates[1])
             for num_clients, of_rounds in rates.items():
-                rate = statistics.median(of_rounds)
-                print(f"{modality:<8}  {num_clients:>7}  {rate:>19.1f}  {rate / alone:>5.2f}")
+                rate, cost = statistics.median(of_rounds), statistics.median(costs[num_clients])
+                print(f"{modality:<8}  {num_clients:>7}  {rate:>19.1f}  {rate / alone:>5.2f}  {1000 * cost:>25.2f}")
+
+
+def processor_seconds(pid: int) -> float:
+    """What a process has taken of the processors, on Linux."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
-def served(binder: str) -> Iterator[int]:
-    """The port of a service in a process of its own, which ends with the block."""
+def served(binder: str) -> Iterator[tuple[int, int]]:
+    """The port of a service in a process of its own, which ends with the block, and the number of that process."""
     command = [sys.executable, "-m", "bind", "serve", f"binder={binder}", "port=0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service:
         try:
@@ -61,7 +74,7 @@ def served(binder: str) -> Iterator[int]:
             address = next((line for line in service.stdout if line.startswith("serving on ")), None)
             if address is None:
                 raise SystemExit("the service has not started")
-            yield int(address.split()[2].strip("/").rpartition(":")[2])
+            yield int(address.split()[2].strip("/").rpartition(":")[2]), service.pid
         finally:
             service.terminate()
 

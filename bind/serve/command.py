@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from bind.search.index import Index
 from bind.serve.limits import Limits
 
 DRAIN_SECONDS = 30
+SWITCH_SECONDS = 0.0005
 LOCAL_ADDRESSES = ("127.0.0.1", "::1", "localhost")
 
 
@@ -78,6 +80,8 @@ def serve(cfg: DictConfig) -> None:
             print(f"warning: whoever reaches {host}:{cfg.port} may use this service; token=… asks for a token")
         for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises it again at its end, which is no error
             signal.signal(number, lambda *_: None)
+        # The model's thread asks for the interpreter at each operation; by itself it waits 5 ms for one that answers.
+        sys.setswitchinterval(SWITCH_SECONDS)
         server.run([opened])
     print("all requests are answered", flush=True)
 

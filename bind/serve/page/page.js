@@ -41,12 +41,25 @@ function showChosen() {
       onchange: (event) => { part.modality = event.target.value; } },
       ...meta.modalities.filter((m) => m !== "text").map((m) => element("option", { value: m, selected: m === part.modality }, m)));
     const remove = element("button", { type: "button", class: "small", "aria-label": `remove ${part.file.name}`,
-      onclick: () => { query.splice(place, 1); showChosen(); } }, "×");
+      onclick: () => { silence(); query.splice(place, 1); showChosen(); } }, "×");
     part.url ||= URL.createObjectURL(part.file);
     const shown = part.file.type.startsWith("image/") ? [element("img", { src: part.url, alt: part.file.name })]
-      : part.file.type.startsWith("audio/") ? [element("audio", { src: part.url, controls: true, title: part.file.name })] : [];
+      : part.file.type.startsWith("audio/") ? [soundButton({ src: part.url }), lengthOf(part)] : [];
     return element("li", {}, ...shown, part.file.name, select, remove);
   }));
+}
+
+// Players of browsers show whole seconds, so that a word would be 0:00 long.
+function lengthOf(part) {
+  const place = element("span", { class: "length" });
+  const show = () => { place.textContent = Number.isFinite(part.seconds) ? `${part.seconds.toFixed(1)} s` : ""; };
+  const sound = new Audio();
+  sound.preload = "metadata";
+  sound.addEventListener("loadedmetadata", () => { part.seconds = sound.duration; show(); });
+  sound.addEventListener("error", () => { place.textContent = "can't be played here"; });
+  show();
+  if (part.seconds === undefined) sound.src = part.url;
+  return place;
 }
 
 async function search(event) {
