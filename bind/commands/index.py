@@ -11,6 +11,8 @@ from omegaconf import DictConfig
 from rich.progress import Progress
 
 from bind.commands.embed import match_files, modality_of
+from bind.commands.index_on_ray import embed_on_ray
+from bind.commands.on_ray import connected
 from bind.data.sources.manifest import ManifestSource
 from bind.evaluation import fusion_inputs
 from bind.evaluation.embed import best_device
@@ -18,7 +20,7 @@ from bind.files.reading import read_bytes, reading
 from bind.model.binder import Binder
 from bind.runs.directory import as_list, open_run, run_or_binder
 from bind.search.binder_folder import save_binder
-from bind.search.embedding import FileList, embed_source
+from bind.search.embedding import EmbeddingTask, FileList, embed_source
 from bind.search.handover.engines import hand_over
 from bind.search.index import Index
 from bind.search.listing import LISTING, SCANS
@@ -134,33 +136,35 @@ def grow_index(out: Path, cfg: DictConfig) -> None:
         modalities: Sequence[Modality] = source.modalities()
     else:
         modalities = modalities_to_index(binder, source, chosen, str(place))
-    if (out / LISTING).is_file():
-        opened = Index.open(out)
-        opened.use_binder(binder)
-        save_binder(out, binder)  # which a call that was killed may have left out
-    else:
-        opened = Index.create(out, binder, scan=cfg.scan)
     splits = [FileList.split] if files else source.splits
-    binder.to(best_device())
-    with opened.store.writing() as store:
-        for split in splits:
-            for modality in modalities:
-                embed_source(
-                    store,
-                    binder,
-                    source,
-                    split,
-                    modality,
-                    batch_size=cfg.batch_size,
-                    num_workers=cfg.num_workers,
-                    columns_of=(lambda sample: {}) if files else split_of,
-                )
-        store.compact()
+    with connected(cfg.engine, cfg.ray_address):
+        if (out / LISTING).is_file():
+            opened = Index.open(out)
+            opened.use_binder(binder)
+            save_binder(out, binder)  # which a call that was killed may have left out
+        else:
+            opened = Index.create(out, binder, scan=cfg.scan)
+        embed = embed_on_ray
+        if cfg.engine == "local":
+            binder.to(best_device())
+            embed = embed_source
+        columns_of = no_columns if files else split_of
+        with opened.store.writing() as store:
+            for split in splits:
+                for modality in modalities:
+                    task = EmbeddingTask(binder, source, split, modality, cfg.batch_size, cfg.num_workers, columns_of)
+                    embed(store, task)
+            store.compact()
 
 
 def split_of(sample: Sample) -> dict[str, str]:
     """What a table says of a sample and files don't."""
     return {"split": sample.split}
+
+
+def no_columns(sample: Sample) -> dict[str, str]:
+    """What files say of a sample besides their values."""
+    return {}
 
 
 def modalities_to_index(

@@ -3,9 +3,11 @@ one before was stopped."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -74,59 +76,75 @@ def missing_rows(
     return rows
 
 
-def embed_source(
-    store: IndexStore,
-    binder: Binder,
-    source: Source,
-    split: str,
-    modality: Modality,
-    *,
-    batch_size: int,
-    num_workers: int,
-    columns_of: Callable[[Sample], Mapping[str, Any]],
-) -> int:
-    """Embed what an index lacks of a split's modality, in the block of `store.writing()`; returns how many vectors.
+@dataclass(frozen=True, slots=True)
+class EmbeddingTask:
+    """What is embedded of a source, and by what.
 
-    Where it ends early, by an error or by a signal, what was embedded before is committed, and the next call goes on.
-
-    Args:
+    Attributes:
+        modality: of the vectors; a fused one needs several of a sample.
+        batch_size: rows that are embedded at a time.
+        num_workers: processes that read and decode; 0: this one.
         columns_of: a sample's cells in the table of the index, besides those of its value.
+    """
+
+    binder: Binder
+    source: Source
+    split: str
+    modality: Modality
+    batch_size: int
+    num_workers: int
+    columns_of: Callable[[Sample], Mapping[str, Any]]
+
+    def missing_rows(self, store: IndexStore) -> np.ndarray:
+        """Numbers of the samples that an index lacks."""
+        inputs = fusion_inputs(self.modality, self.binder)
+        return missing_rows(store, self.source.samples(self.split), self.modality, inputs)
+
+
+def embed_rows(task: EmbeddingTask, rows: np.ndarray) -> Iterator[tuple[Tensor, list[dict[str, Any]]]]:
+    """Unit vectors (N, D) of some samples, batch by batch, and the cells of each in the table of an index.
 
     Raises:
         ValueError: naming the file that can't be read.
     """
-    inputs = fusion_inputs(modality, binder)
-    samples = source.samples(split)
-    rows = missing_rows(store, samples, modality, inputs)
-    requests = [
-        BatchRequest(0, tuple(rows[start : start + batch_size].tolist())) for start in range(0, len(rows), batch_size)
-    ]
+    binder, samples = task.binder, task.source.samples(task.split)
+    starts = range(0, len(rows), task.batch_size)
+    requests = [BatchRequest(0, tuple(rows[start : start + task.batch_size].tolist())) for start in starts]
     loader = PrefetchLoader(
-        BatchDataset([source], split, inputs, binder.transforms),
+        BatchDataset([task.source], task.split, fusion_inputs(task.modality, binder), binder.transforms),
         requests,
-        sources=[source],
-        num_workers=min(num_workers, max(0, len(requests) - 1)),
+        sources=[task.source],
+        num_workers=min(task.num_workers, max(0, len(requests) - 1)),
     )
-    pending = _Pending(store, modality)
     device = next(binder.parameters()).device
     binder.eval()
+    for request, batch in zip(requests, loader, strict=True):
+        with torch.inference_mode():
+            embeddings = binder(batch.to(device, non_blocking=True))
+            z_ND = embeddings.z[task.modality].float().cpu().clone()
+        of_batch = [samples[i] for i in request.indices]
+        yield z_ND, _cells(of_batch, task.modality, embeddings.rows[task.modality].tolist(), task.columns_of)
+
+
+def embed_source(store: IndexStore, task: EmbeddingTask) -> int:
+    """Embed what an index lacks of a split's modality, in the block of `store.writing()`; returns how many vectors.
+
+    Where it ends early, by an error or by a signal, what was embedded before is committed, and the next call goes on.
+
+    Raises:
+        ValueError: naming the file that can't be read.
+    """
+    rows = task.missing_rows(store)
     shown = track(
-        zip(requests, loader, strict=True),
-        f"index {split} {modality}",
-        len(requests),
+        embed_rows(task, rows),
+        f"index {task.split} {task.modality}",
+        -(-len(rows) // task.batch_size),
         transient=True,
         disable=not sys.stdout.isatty(),
     )
-    try:
-        with torch.inference_mode():
-            for request, batch in shown:
-                embeddings = binder(batch.to(device, non_blocking=True))
-                z_ND = embeddings.z[modality].float().cpu().clone()
-                of_batch = [samples[i] for i in request.indices]
-                cells = _cells(of_batch, modality, embeddings.rows[modality].tolist(), columns_of)
-                pending.add(z_ND, cells)
-    finally:
-        pending.commit()
+    with committing(store, task.modality) as pending:
+        for z_ND, cells in shown:
+            pending.add(z_ND, cells)
     return pending.num_vectors
 
 
@@ -155,23 +173,39 @@ def _cells(
     return cells
 
 
-class _Pending:
-    """Vectors that are not committed yet."""
+@contextlib.contextmanager
+def committing(store: IndexStore, modality: Modality) -> Iterator[PendingVectors]:
+    """What is added in the block becomes part of the index every minute, and when the block ends, however it does."""
+    pending = PendingVectors(store, modality)
+    try:
+        yield pending
+    finally:
+        pending.commit()
+
+
+class PendingVectors:
+    """Vectors that are not committed yet.
+
+    Attributes:
+        num_vectors: how many are committed.
+    """
 
     def __init__(self, store: IndexStore, modality: Modality) -> None:
         self.store, self.modality = store, modality
         self.vectors: list[Tensor] = []
-        self.cells: list[dict[str, Any]] = []
+        self.cells: list[Mapping[str, Any]] = []
         self.num_vectors = 0
         self.since = time.monotonic()
 
-    def add(self, z_ND: Tensor, cells: list[dict[str, Any]]) -> None:
+    def add(self, z_ND: Tensor, cells: Sequence[Mapping[str, Any]]) -> None:
+        """Take vectors (N, D) of norm 1 and the cells of each; `key` is among them."""
         self.vectors.append(z_ND)
         self.cells += cells
         if len(self.cells) >= PART_VECTORS or time.monotonic() - self.since > COMMIT_SECONDS:
             self.commit()
 
     def commit(self) -> None:
+        """Make them part of the index."""
         if self.cells:
             columns = {
                 name: [cells.get(name) for cells in self.cells]

@@ -4,6 +4,7 @@ INDEX/
   index.json    the listing; whatever it does not name is no part of the index
   parts/        vectors and tables, see `bind.search.parts`
   deleted/      which rows are deleted
+  pieces/       what other processes have embedded for the one that writes, see `bind.search.pieces`
   binder/       the binder that made the vectors, and embeds queries
 
 A change writes new files, and then another listing in the place of the old: a writer that is killed leaves the index as
@@ -32,6 +33,7 @@ from bind.search.deletions import FOLDER as DELETED
 from bind.search.deletions import NONE, join_deletions, read_deletions, write_deletions
 from bind.search.listing import LISTING, MAX_DIM, IndexPart, Listing, read_listing, write_listing
 from bind.search.parts import OpenPart, files_of, write_part
+from bind.search.pieces import FOLDER as PIECES
 from bind.search.rounding import default_scan
 from bind.search.rows import KNOWN, table_of_rows
 from bind.types import Modality
@@ -159,7 +161,7 @@ class IndexStore:
         named = {path.name for part in self.listing.parts for path in files_of(self.folder, part.name)}
         named |= {self.listing.deleted.name}
         remove_partial_files(self.folder)
-        for name in (part_files.FOLDER, DELETED):
+        for name in (part_files.FOLDER, DELETED, PIECES):
             if (self.folder / name).is_dir():
                 remove_partial_files(self.folder / name)
                 for path in (self.folder / name).iterdir():
