@@ -12,29 +12,73 @@ from bind.data.counts import count_samples
 from bind.data.mixture import source_weights
 from bind.evaluation.figures import read_metrics
 from bind.model.binder import ADAPTERS_FOLDER, Binder
-from bind.model.description import HUB_ID
-from bind.model.hub import push_folder, require_repository_name
+from bind.model.description import CONFIG_NAME, HUB_ID
+from bind.model.hub import describe_binder, push_folder, require_repository_name
 from bind.model.saved_files import locate
-from bind.runs.directory import open_run
+from bind.runs.directory import open_run, run_or_binder
 from bind.runs.ownership import confined, is_own, is_trusted_place
 from bind.runs.parts import active_pairs, make_sources
-from bind.share.folder import require_publishable, write_shared_folder
+from bind.share.folder import require_publishable, write_folder_without_run, write_shared_folder
 from bind.share.run_facts import Licences, RunFacts, licence_of_anchor, licence_texts
 
 
 def share(cfg: DictConfig) -> None:
     """Write a run's binder as a folder for others: `bindspace share run=PATH out=FOLDER [repo=ORG/NAME push=true]`.
 
+    A saved binder without its run, `binder=PATH`, gets a short card without figures.
+
     Raises:
         ValueError: for a run that is not finished, leaked or can't be read, a folder that is not new, and where the hub
             refuses.
     """
-    run_dir, config = open_run(cfg.run)
-    out, trust = Path(cfg.out), list(cfg.trust)
+    out = Path(cfg.out)
     if cfg.push and cfg.repo is None:
         raise ValueError("push=true needs repo=ORG/NAME, the repository on the hub")
     if cfg.repo is not None:
         require_repository_name(cfg.repo)
+    if run_or_binder(cfg) == "binder":
+        share_binder(cfg, out)
+    else:
+        share_run(cfg, out)
+    if cfg.push:
+        print(f"repository: {push_folder(out, cfg.repo, private=cfg.private, message=cfg.message)}")
+    print(f"folder: {out}")
+
+
+def share_binder(cfg: DictConfig, out: Path) -> None:
+    """Write a saved binder, with what can be said of it without its run."""
+    if given := [name for name in ("dataset", "anchor_licence", "data_licence") if cfg[name] is not None]:
+        raise ValueError(f"{given[0]}= stands in the card of a run, with its figures: pass run=PATH, or leave it out")
+    licences = Licences(cfg.licence)
+    binder = Binder.load(cfg.binder, trust=list(cfg.trust))
+    card = describe_binder(
+        cfg.repo or out.resolve().name,
+        binder.anchor.name,
+        list(binder.encoders),
+        place=cfg.repo or "PATH/TO/THIS/FOLDER",
+        licence=licences.weights,
+        about=cfg.about,
+    )
+    saved = locate(cfg.binder)
+    write_folder_without_run(
+        binder,
+        out,
+        card,
+        adapters=saved / ADAPTERS_FOLDER,
+        licence_texts=licence_texts({"the binder": str(saved)}),
+        trust=foreign_packages(binder.config or {}),
+    )
+    print(f"card, without figures, which only a run has: {out / 'README.md'}")
+    if licences.weights is None:
+        print("the card says no licence; where you know it, add licence=")
+
+
+def share_run(cfg: DictConfig, out: Path) -> None:
+    """Write a run's binder, with all that its run says of it."""
+    if not (Path(cfg.run) / "config.yaml").is_file() and (Path(cfg.run) / CONFIG_NAME).is_file():
+        raise ValueError(f"run={cfg.run}: a saved binder without its run; binder={cfg.run} shares it, without figures")
+    run_dir, config = open_run(cfg.run)
+    trust = list(cfg.trust)
     if cfg.dataset is not None and not HUB_ID.fullmatch(cfg.dataset):
         raise ValueError(f"dataset={cfg.dataset}: give the data's name on the hub, ORG/NAME, or leave it out")
     file = run_dir / "metrics.json"
@@ -75,9 +119,6 @@ def share(cfg: DictConfig) -> None:
     print(f"card: {out / 'README.md'}")
     if licences.unknown:
         print(f"the card says that these licences are unknown; where you know them, add {' '.join(licences.unknown)}")
-    if cfg.push:
-        print(f"repository: {push_folder(out, cfg.repo, private=cfg.private, message=cfg.message)}")
-    print(f"folder: {out}")
 
 
 def starting_weights(run_dir: Path, config: Mapping[str, Any], trust: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -65,25 +65,42 @@ def require_repository_name(repo: str) -> None:
         raise ValueError(f"repo={repo}: a repository on the hub is called ORG/NAME, of letters, digits, ., _ and -")
 
 
-def describe_binder(repo: str, anchor_name: str, modalities: Sequence[Modality]) -> str:
-    """The card of a binder without its run: what it embeds and how it is loaded; no figures, no licence."""
+def describe_binder(
+    name: str,
+    anchor_name: str,
+    modalities: Sequence[Modality],
+    *,
+    place: str | None = None,
+    licence: str | None = None,
+    about: str | None = None,
+) -> str:
+    """The card of a binder without its run: what it embeds and how it is loaded; no figures.
+
+    Args:
+        name: of the model, or ORG/NAME of its repository.
+        place: that it is loaded from; None: `name`.
+        licence: of the weights, as model cards have it; None: nobody has said which.
+        about: what it is for.
+    """
     tags = "\n".join(f"- {tag}" for tag in (*TAGS, *modalities))
+    licence_line = f"license: {licence}\n" if licence else ""
+    left_out = "Figures are" if licence else "Figures and licences are"
     return f"""---
 library_name: bindspace
 pipeline_tag: feature-extraction
-tags:
+{licence_line}tags:
 {tags}
 ---
 
-# {repo.split("/")[-1]}
+# {name.split("/")[-1]}
 
-Encoders of {", ".join(modalities)} in the space of {anchor_name}.
+{about + chr(10) * 2 if about else ""}Encoders of {", ".join(modalities)} in the space of {anchor_name}.
 
 ```python
 from bind import Binder
 
-binder = Binder.load("{repo}")
+binder = Binder.load("{place or name}")
 ```
 
-Figures and licences are not said here: `bindspace share` writes them from a run.
+{left_out} not said here: `bindspace share` writes them from a run.
 """

@@ -141,7 +141,8 @@ def create_app(
             for item, outcome in zip(wanted.items, outcomes, strict=True)
         ]
         answer = EmbedResponse(dim=binder.dim, items=items)
-        return Response(answer.model_dump_json(), media_type="application/json")  # FastAPI would copy every number twice
+        # FastAPI would copy every number twice.
+        return Response(answer.model_dump_json(), media_type="application/json")
 
     @app.post("/search", tags=["index"], openapi_extra=body_of(SearchRequest, SEARCH_FORM))
     async def search(request: Request) -> SearchResponse:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,22 +45,61 @@ def write_shared_folder(facts: RunFacts, folder: Path, *, adapters: Path | None 
     Raises:
         ValueError: where `folder` is not empty, or what was written can't be loaded.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"out={folder} is not empty: choose a new folder")
-    with remove_failed_start(folder), open_folder_atomically(folder) as partial:
-        facts.binder.write_into(partial)
-        if adapters is not None and adapters.is_dir():
-            shutil.copytree(adapters, partial / ADAPTERS_FOLDER, dirs_exist_ok=True)
-        Binder.load(partial, trust=facts.packages)
-        write_text(partial / CARD_FILE, write_card(facts))
-        if facts.licences.texts:
-            parts = [f"{name}\n\n{text}\n" for name, text in facts.licences.texts.items()]
-            write_text(partial / LICENCE_FILE, "\n".join(parts))
+    with _new_folder(folder) as partial:
+        _write_binder(facts.binder, partial, adapters, facts.packages)
         if text := eval_results_yaml(facts):
             (partial / EVAL_RESULTS_FILE).parent.mkdir()
             write_text(partial / EVAL_RESULTS_FILE, text)
-        for name, value in sentence_transformers_files().items():
-            write_text(partial / name, json.dumps(value, indent=2) + "\n")
+        _write_texts(partial, write_card(facts), facts.licences.texts)
+
+
+def write_folder_without_run(
+    binder: Binder,
+    folder: Path,
+    card: str,
+    *,
+    adapters: Path,
+    licence_texts: Mapping[str, str],
+    trust: Sequence[str],
+) -> None:
+    """Write a binder of which no run is known into a new folder, and load it as somebody else would.
+
+    Args:
+        card: its text.
+        adapters: where there may be adapters as peft reads them, beside the binder.
+        licence_texts: name of a part → text that came with its weights.
+        trust: packages besides bind that the binder's config names classes of.
+
+    Raises:
+        ValueError: where `folder` is not empty, or what was written can't be loaded.
+    """
+    with _new_folder(folder) as partial:
+        _write_binder(binder, partial, adapters, trust)
+        _write_texts(partial, card, licence_texts)
+
+
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[Path]:
+    if folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"out={folder} is not empty: choose a new folder")
+    with remove_failed_start(folder), open_folder_atomically(folder) as partial:
+        yield partial
+
+
+def _write_binder(binder: Binder, folder: Path, adapters: Path | None, trust: Sequence[str]) -> None:
+    binder.write_into(folder)
+    if adapters is not None and adapters.is_dir():
+        shutil.copytree(adapters, folder / ADAPTERS_FOLDER, dirs_exist_ok=True)
+    Binder.load(folder, trust=trust)
+
+
+def _write_texts(folder: Path, card: str, licence_texts: Mapping[str, str]) -> None:
+    write_text(folder / CARD_FILE, card)
+    if licence_texts:
+        parts = [f"{name}\n\n{text}\n" for name, text in licence_texts.items()]
+        write_text(folder / LICENCE_FILE, "\n".join(parts))
+    for name, value in sentence_transformers_files().items():
+        write_text(folder / name, json.dumps(value, indent=2) + "\n")
 
 
 def sentence_transformers_files() -> dict[str, dict[str, Any] | Sequence[dict[str, Any]]]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 from huggingface_hub import ModelCard
-from support import documents, hub, runs
+from support import documents, hub, runs, served
 from support.finished import metrics_of
 
 from bind.commands.share import foreign_packages, share
@@ -23,7 +23,7 @@ NAMED = {"licence": "apache-2.0", "data_licence": "cc-by-4.0", "dataset": "lab/r
 
 
 def share_run(run, out, **keys):
-    share(runs.config(name="share", run=str(run), out=str(out), **keys))
+    share(runs.config(name="share", run=None if run is None else str(run), out=str(out), **keys))
     return (out / CARD_FILE).read_text()
 
 
@@ -208,3 +208,32 @@ def test_packages_of_others_are_found_wherever_a_config_names_them():
 
 def test_licences_are_identifiers():
     assert Licences("cc-by-nc-4.0").unknown == ["anchor_licence=", "data_licence="]
+
+
+def test_a_binder_without_its_run_is_shared_without_figures(tmp_path, capsys):
+    served.binder().save(tmp_path / "saved")
+    card = share_run(None, tmp_path / "shared", binder=str(tmp_path / "saved"), licence="mit", about="For tests.")
+    assert ModelCard(card).data.license == "mit"
+    assert "For tests.\n\nEncoders of audio, imu, depth in the space of" in card
+    assert "without figures, which only a run has" in capsys.readouterr().out
+    words = ["a red circle"]
+    loaded = Binder.load(tmp_path / "shared")
+    assert torch.equal(loaded.embed("text", words), served.binder().embed("text", words))
+    assert (tmp_path / "shared" / "modules.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({}, "pass either run=PATH"),
+        ({"binder": "saved", "dataset": "lab/recordings"}, "dataset= stands in the card of a run"),
+        ({"run": "saved"}, "run=saved: a saved binder without its run; binder=saved shares it"),
+        ({"binder": "nothing"}, "nothing: no such folder"),
+    ],
+)
+def test_what_can_not_be_shared_without_a_run_says_what_is_needed(keys, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    served.binder().save(tmp_path / "saved")
+    with pytest.raises(ValueError, match=message):
+        share(runs.config(name="share", out="shared", **keys))
+    assert not (tmp_path / "shared").exists()
