@@ -25,6 +25,7 @@ SLOTS = {
     "fusion": "bind.fusion",
     "loss": "bind.losses",
     "source": "bind.data.sources",
+    "mapper": "bind.bridge.mappers",
 }
 """The parts of a config, and the package of bind whose classes may stand there."""
 

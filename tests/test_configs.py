@@ -23,7 +23,7 @@ EXPERIMENTS = sorted(path.stem for path in (CONFIG_DIR / "experiment").glob("*.y
 CHOICES = sorted(
     f"{path.parent.relative_to(CONFIG_DIR)}={path.stem}"
     for path in CONFIG_DIR.rglob("*/*.yaml")
-    if path.parent.name not in ("experiment", "sweep")  # sweeps: tests/test_sweeps.py
+    if path.parent.name not in ("experiment", "sweep", "mapper")  # tests/test_sweeps.py, tests/commands/test_bridge.py
     if "${encoder." not in path.read_text()  # transforms that their encoders choose
     and path.stem != "vectors"  # encoder and transform are chosen together: tests/anchors/test_vectors.py
 )

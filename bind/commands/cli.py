@@ -96,6 +96,23 @@ COMMANDS = {
         "run=PATH a=audio:FILE b=image:FILE",
         "say why two things are close: concepts, maps, evidence",
     ),
+    "bridge": Command(
+        "bind.commands.bridge:bridge",
+        "run=PATH lm=toy texts=FILE out=FOLDER",
+        "train a bridge to a language model, on texts alone",
+    ),
+    "caption": Command(
+        "bind.commands.caption:main",
+        "run=PATH bridge=FOLDER audio=FILE",
+        "say in words what a sound, a motion, a picture is",
+        is_hydra=False,
+    ),
+    "ask": Command(
+        "bind.commands.ask:main",
+        'run=PATH bridge=FOLDER image=FILE "QUESTION"',
+        "answer a question about files",
+        is_hydra=False,
+    ),
     "timeline": Command(
         "bind.studies.timeline.command:timeline",
         "run=PATH imu=FILE labels=NAME out=FILE",

@@ -34,6 +34,7 @@ TITLES = {
     "encoder": "what is trained for each modality",
     "transform": "from a file to a tensor",
     "fusion": "one vector from several modalities",
+    "mapper": "from a vector to soft tokens, for `bindspace bridge`",
     "loss": "what is minimised",
     "trainer": "devices, precision, length",
     "callbacks": "what happens beside the training",

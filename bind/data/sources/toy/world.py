@@ -70,6 +70,11 @@ def partial_caption(combination: Sequence[int], rng: np.random.Generator) -> str
     kept = rng.random(len(FACTORS)) < 0.5
     kept[rng.integers(len(FACTORS))] = True
     words = {name: word for (name, word), keep in zip(factor_words(combination).items(), kept, strict=True) if keep}
+    return short_caption(words, rng)
+
+
+def short_caption(words: Mapping[str, str], rng: np.random.Generator) -> str:
+    """A caption of these factors alone (factor → word), such as "a metal thing bouncing" or "a metal thing"."""
     adjectives = [words[name] for name in ("size", "colour", "material") if name in words]
     phrase = " ".join(["a", *adjectives, words.get("shape", "thing")])
     if "motion" not in words:

@@ -1,0 +1,265 @@
+"""The Bridge: from vectors of a binder's space to words of a frozen language model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bind.bridge.conversations import Conversation, make_question
+from bind.bridge.dialogues import Dialogue, ReadyDialogue, assemble, tokenise
+from bind.bridge.gap import Gap
+from bind.bridge.language_model import LanguageModel
+from bind.bridge.saved import ADAPTER_FOLDER, AboutBridge, read_about, read_bridge_weights, write_about
+from bind.build import build
+from bind.encoders.lora import load_adapter, save_adapter
+from bind.files.reading import require_regular_file
+from bind.files.size import SizeLimit, read_shapes
+from bind.files.writing import open_folder_atomically
+from bind.model.binder import Binder
+from bind.terminal import printable_errors
+from bind.types import Modality
+
+BATCH_SIZE = 64
+MAX_TOKENS = 40
+"""Of a caption or an answer."""
+MLP = {"_target_": "bind.bridge.mappers.MLPMapper", "num_tokens": 6}
+NOT_IN_FILE = ("dim", "hidden_size", "scale")
+"""Arguments of a mapper that space and language model decide."""
+
+
+class Bridge:
+    """Captions and answers about whatever a binder embeds.
+
+    Args:
+        binder: of the space.
+        lm: stays frozen, but for an adapter.
+        mapper: class and options of the mapper, see `bind.bridge.mappers`.
+        gap: between modalities, and what is done about it.
+        lora: rank of an adapter of the language model, None without one.
+
+    Raises:
+        ValueError: for a mapper that can't be built, or an adapter that can't be put in.
+
+    Examples:
+        >>> import tempfile
+        >>> binder = Binder.from_config({
+        ...     "anchor": {"_target_": "bind.anchors.dual_encoder.PretrainedAnchor", "pretrained": "toy"},
+        ...     "modalities": [], "encoder": {}, "head": {}, "transform": {},
+        ... })
+        >>> bridge = Bridge(binder, LanguageModel.load("toy"))
+        >>> [isinstance(caption, str) for caption in bridge.caption("text", ["a red star"])]
+        [True]
+        >>> loaded = Bridge.load(bridge.save(tempfile.mkdtemp()), binder)
+        >>> loaded.ask("What shape is it?", text="a red star") == bridge.ask("What shape is it?", text="a red star")
+        True
+    """
+
+    def __init__(
+        self,
+        binder: Binder,
+        lm: LanguageModel,
+        *,
+        mapper: Mapping[str, Any] | None = None,
+        gap: Gap | None = None,
+        lora: int | None = None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.binder, self.lm, self.lora = binder, lm, lora
+        self.mapper_config = dict(mapper or MLP)
+        self.gap = gap or Gap()
+        self.facts = dict(facts or {})
+        """How it was trained and what came of it, plain values."""
+        if lora is not None:
+            lm.add_adapter(lora)
+        options: dict[str, Any] = {"dim": binder.dim, "hidden_size": lm.hidden_size, "scale": lm.embedding_scale}
+        self.mapper: nn.Module = build(self.mapper_config, "mapper", **options)
+        self.mapper.to(lm.device).eval()
+
+    @property
+    def num_soft_tokens(self) -> int:
+        """K, soft tokens of a vector."""
+        num_tokens: Any = self.mapper.num_tokens
+        return int(num_tokens)
+
+    def ready(self, dialogues: Sequence[Dialogue], max_answer_tokens: int | None = None) -> list[ReadyDialogue]:
+        """Dialogues in tokens, see `tokenise`."""
+        return [tokenise(self.lm, dialogue, self.num_soft_tokens, max_answer_tokens) for dialogue in dialogues]
+
+    def caption(
+        self,
+        modality: Modality,
+        values: Sequence[Any],
+        *,
+        gap: str | None = None,
+        max_tokens: int = MAX_TOKENS,
+        num_beams: int = 1,
+    ) -> list[str]:
+        """A caption of each of these files or values of one modality, deterministic.
+
+        Args:
+            gap: `noise`, `mean` or `memory` in place of the bridge's own remedy, see `bind.bridge.gap`.
+            max_tokens: a caption that does not end is cut there.
+            num_beams: captions that are followed at a time; 1: the likeliest word at each place.
+
+        Raises:
+            ValueError: for a modality that the binder does not embed, a file that can't be read, or no such remedy.
+        """
+        z_ND = self.binder.embed(modality, values, BATCH_SIZE)
+        return self.caption_vectors(modality, z_ND, gap=gap, max_tokens=max_tokens, num_beams=num_beams)
+
+    def caption_vectors(
+        self,
+        modality: Modality,
+        z_ND: Tensor,
+        *,
+        gap: str | None = None,
+        max_tokens: int = MAX_TOKENS,
+        num_beams: int = 1,
+    ) -> list[str]:
+        """As `caption`, of unit vectors (N, D) that the binder gave."""
+        z_ND = self.gap.bring_near(modality, z_ND, gap)
+        ready = self.ready([Dialogue((row,), (("", None),)) for row in range(len(z_ND))])
+        return self._write(z_ND, ready, max_tokens, num_beams)
+
+    def ask(
+        self, question: str, *, gap: str | None = None, max_tokens: int = MAX_TOKENS, num_beams: int = 1, **values: Any
+    ) -> str:
+        """The answer to a question about files or values, `image="a.png"`; of several of one modality a list.
+
+        They are read in the order in which they are given, or in that of placeholders: "<image> <audio> Is this …?".
+
+        Raises:
+            ValueError: as `caption`, and for an empty question or one about nothing.
+        """
+        conversation = make_question(question, values, self.binder.modalities)
+        return self.answer([conversation], gap=gap, max_tokens=max_tokens, num_beams=num_beams)[0]
+
+    def answer(
+        self,
+        conversations: Sequence[Conversation],
+        *,
+        gap: str | None = None,
+        max_tokens: int = MAX_TOKENS,
+        num_beams: int = 1,
+    ) -> list[str]:
+        """The answer to the last question of each conversation."""
+        z_ND, dialogues = self.embed_conversations(conversations, gap=gap)
+        dialogues = [Dialogue(d.rows, (*d.turns[:-1], (d.turns[-1][0], None))) for d in dialogues]
+        return self._write(z_ND, self.ready(dialogues), max_tokens, num_beams)
+
+    def embed_conversations(
+        self, conversations: Sequence[Conversation], *, gap: str | None = None
+    ) -> tuple[Tensor, list[Dialogue]]:
+        """The vectors (N, D) of all inputs, each value once and near to texts, and the dialogues about them."""
+        places: dict[Modality, dict[str, tuple[int, Any]]] = {}
+        for conversation in conversations:
+            for modality, value in conversation.inputs:
+                of_modality = places.setdefault(modality, {})
+                of_modality.setdefault(_name_value(value), (len(of_modality), value))
+        starts, parts, num = {}, [], 0
+        for modality, of_modality in places.items():
+            z_MD = self.binder.embed(modality, [value for _, value in of_modality.values()], BATCH_SIZE)
+            parts.append(self.gap.bring_near(modality, z_MD, gap))
+            starts[modality], num = num, num + len(z_MD)
+        dialogues = [
+            Dialogue(tuple(starts[m] + places[m][_name_value(value)][0] for m, value in one.inputs), one.turns)
+            for one in conversations
+        ]
+        return torch.cat(parts), dialogues
+
+    @torch.no_grad()
+    def _write(self, z_ND: Tensor, ready: Sequence[ReadyDialogue], max_tokens: int, num_beams: int) -> list[str]:
+        """What the language model writes after dialogues; those of one length together, which need no padding."""
+        longest = self.lm.max_tokens - max_tokens
+        if too_long := [one for one in ready if len(one.ids) > longest]:
+            raise ValueError(
+                f"a question and its inputs have {len(too_long[0].ids)} tokens, and with {max_tokens} to write "
+                f"lm={self.lm.name} reads {longest}: ask about less at a time"
+            )
+        z_ND = z_ND.to(self.lm.device)
+        order = sorted(range(len(ready)), key=lambda n: len(ready[n].ids))
+        texts: dict[int, str] = {}
+        for start in range(0, len(order), BATCH_SIZE):
+            numbers = order[start : start + BATCH_SIZE]
+            batch = [ready[n] for n in numbers]
+            embeds_BLH, mask_BL, _ = assemble(self.lm, self.mapper, z_ND, batch, is_left_padded=True)
+            written = self.lm.write(embeds_BLH, mask_BL, max_tokens=max_tokens, num_beams=num_beams)
+            texts |= dict(zip(numbers, written, strict=True))
+        return [texts[n] for n in range(len(ready))]
+
+    def save(self, folder: Path | str) -> Path:
+        """Write weights (safetensors) and description for `Bridge.load`, and an adapter in peft's layout.
+
+        The language model goes by name and fingerprint; one that was loaded from a local folder is copied.
+        """
+        weights = {f"mapper.{name}": x for name, x in self.mapper.state_dict().items()}
+        weights |= {f"means.{modality}": mean_D for modality, mean_D in self.gap.means.items()}
+        if self.gap.memory_ND is not None:
+            weights["memory"] = self.gap.memory_ND
+        about = AboutBridge(
+            anchor_name=Path(self.binder.anchor.name).name
+            if self.binder.anchor.name.startswith("/")
+            else self.binder.anchor.name,
+            anchor_fingerprint=self.binder.anchor.fingerprint,
+            dim=self.binder.dim,
+            lm=self.lm.name,
+            lm_fingerprint=self.lm.fingerprint,
+            hidden_size=self.lm.hidden_size,
+            mapper={name: value for name, value in self.mapper_config.items() if name not in NOT_IN_FILE},
+            lora=self.lora,
+            gap=self.gap.remedy,
+            facts=self.facts,
+        )
+        with open_folder_atomically(Path(folder)) as partial:
+            if self.lora is not None:
+                save_adapter(self.lm.model, partial / ADAPTER_FOLDER)
+            write_about(partial, about, weights)
+        return Path(folder)
+
+    @classmethod
+    @printable_errors()
+    def load(cls, folder: Path | str, binder: Binder) -> Bridge:
+        """Load what `save` wrote, over a binder of the same space.
+
+        Raises:
+            ValueError: where there is nothing to load, a file is damaged, the binder is of another space, or the
+                language model here is not the one that it was trained with.
+        """
+        folder = Path(folder).expanduser()
+        about = read_about(folder)
+        if about.anchor_fingerprint != binder.anchor.fingerprint:
+            raise ValueError(
+                f"bridge={folder} was made for the space of {about.anchor_name} ({about.dim} dimensions, fingerprint "
+                f"{about.anchor_fingerprint[:12]}), and this binder's is that of {binder.anchor.name} ({binder.dim}, "
+                f"{binder.anchor.fingerprint[:12]}): make a bridge for it with bindspace bridge"
+            )
+        lm = LanguageModel.load(about.lm)
+        if lm.hidden_size != about.hidden_size or lm.fingerprint != about.lm_fingerprint:
+            raise ValueError(
+                f"bridge={folder} was trained with another {about.lm}: width {about.hidden_size} and fingerprint "
+                f"{about.lm_fingerprint[:12]}, here {lm.hidden_size} and {lm.fingerprint[:12]}; get the same weights "
+                "and tokenizer, or make the bridge again"
+            )
+        weights = read_bridge_weights(folder)
+        means = {name.removeprefix("means."): x for name, x in weights.items() if name.startswith("means.")}
+        gap = Gap(about.gap, means, weights.get("memory"))
+        require_regular_file(folder / "bridge.safetensors")
+        try:
+            with SizeLimit(read_shapes(folder / "bridge.safetensors")):
+                bridge = cls(binder, lm, mapper=about.mapper, gap=gap, lora=about.lora, facts=about.facts)
+            of_mapper = {n.removeprefix("mapper."): x for n, x in weights.items() if n.startswith("mapper.")}
+            bridge.mapper.load_state_dict(of_mapper)
+        except RuntimeError as error:
+            raise ValueError(f"{folder}: its weights and its description don't belong together: {error}") from error
+        if about.lora is not None:
+            load_adapter(lm.model, folder / ADAPTER_FOLDER, "lm")
+        return bridge
+
+
+def _name_value(value: Any) -> str:
+    """What tells values apart: texts and paths by what they say, others by being the same object."""
+    return str(value) if isinstance(value, str | Path) else f"{type(value).__name__} {id(value)}"

@@ -1,0 +1,55 @@
+"""The remedies for the gap between modalities."""
+
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from bind.bridge.gap import MAX_MEMORY, Gap, choose_memory
+
+
+def unit(num, dim=16, seed=0):
+    return normalize(torch.randn(num, dim, generator=torch.Generator().manual_seed(seed)), dim=1)
+
+
+def test_a_shifted_modality_is_moved_back_by_its_mean():
+    texts = normalize(unit(400) + 0.3, dim=1)
+    shift = torch.zeros(16)
+    shift[3] = 0.8
+    sounds = normalize(texts + shift, dim=1)
+    gap = Gap("mean", {"text": texts.mean(0), "audio": sounds.mean(0)})
+    moved = gap.bring_near("audio", sounds)
+    assert torch.allclose(moved.norm(dim=1), torch.ones(400), atol=1e-5)
+    assert (moved * texts).sum(1).mean() > (sounds * texts).sum(1).mean() + 0.1
+    assert torch.equal(gap.bring_near("text", texts), texts)
+    assert torch.equal(gap.bring_near("audio", sounds, "noise"), sounds)
+
+
+def test_a_memory_makes_mixtures_of_texts():
+    texts = torch.eye(16)[:4]
+    gap = Gap("memory", {}, texts.half())
+    query = normalize(texts[2] + 0.7 * torch.eye(16)[9], dim=0)[None]
+    near = gap.bring_near("imu", query)
+    assert near[0, 9] == 0
+    assert float(near[0] @ texts[2]) > 0.999
+    assert torch.equal(gap.bring_near("text", query), query)
+
+
+def test_a_memory_is_bounded():
+    assert choose_memory(unit(7)).shape == (7, 16)
+    many = torch.arange(2 * MAX_MEMORY, dtype=torch.float32)[:, None]
+    kept = choose_memory(many)
+    assert kept.shape == (MAX_MEMORY, 1)
+    assert kept.dtype == torch.float16
+
+
+@pytest.mark.parametrize(
+    ("remedy", "message"),
+    [
+        ("men", "gap=men: choose noise, mean, memory"),
+        ("memory", "keeps no vectors of texts"),
+        ("mean", "knows no mean of imu"),
+    ],
+)
+def test_what_a_bridge_lacks_is_said(remedy, message):
+    with pytest.raises(ValueError, match=message):
+        Gap("noise", {"text": torch.zeros(16)}).bring_near("imu", unit(1), remedy)

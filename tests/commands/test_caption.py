@@ -1,0 +1,123 @@
+"""`bindspace caption` and `bindspace ask` on files, texts and splits."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from support import runs
+from support.bridges import anchor_binder
+
+from bind.bridge.bridge import Bridge
+from bind.bridge.language_model import LanguageModel
+from bind.commands.ask import main as ask
+from bind.commands.caption import main as caption
+from bind.model.binder import Binder
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    """A saved binder and an untrained bridge over it."""
+    folder = tmp_path_factory.mktemp("places")
+    binder = anchor_binder()
+    binder.save(folder / "binder")
+    Bridge(binder, LanguageModel.load("toy")).save(folder / "bridge")
+    return [f"binder={folder / 'binder'}", f"bridge={folder / 'bridge'}"]
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    for name, colour in (("a", "red"), ("b", "blue")):
+        Image.new("RGB", (64, 64), colour).save(tmp_path / f"{name}.png")
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_files_and_texts_are_captioned_in_their_order(places, pictures, capsys):
+    out = pictures / "captions.jsonl"
+    caption([*places, f"image={pictures}/*.png", "text=a red star", f"out={out}", "max_tokens=6", "json=true"])
+    shown = capsys.readouterr().out
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert json.loads(shown.rpartition("]")[0] + "]") == rows
+    assert [(row["modality"], row["key"][-5:]) for row in rows] == [
+        ("image", "a.png"), ("image", "b.png"), ("text", " star"),
+    ]  # fmt: skip
+    caption([*places, "text=a red star", "max_tokens=6"])
+    assert "by lm=toy" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_samples_of_a_table_and_of_a_run_are_captioned(places, pictures, toy_run, tmp_path, capsys):
+    rows = [{"key": f"k{n}", "split": "test", "image": f"{n}.png", "text": f"thing {n}"} for n in "ab"]
+    table = runs.write_manifest(pictures / "table.jsonl", rows)
+    caption([*places, f"manifest={table}", "split=test", "json=true", "max_tokens=4"])
+    assert [(row["key"], row["modality"]) for row in json.loads(capsys.readouterr().out)] == [
+        ("ka", "image"), ("kb", "image"),
+    ]  # fmt: skip
+    Bridge(Binder.load(toy_run), LanguageModel.load("toy")).save(tmp_path / "bridge")
+    out = tmp_path / "out.jsonl"
+    of_run = [f"run={toy_run}", f"bridge={tmp_path / 'bridge'}", "split=val", f"out={out}", "max_tokens=2"]
+    caption([*of_run, "modalities=[audio,imu]"])
+    shown = capsys.readouterr().out
+    modalities = [json.loads(line)["modality"] for line in out.read_text().splitlines()]
+    assert set(modalities) == {"audio", "imu"}
+    assert f"{len(modalities) - 40:,} more: out=FILE.jsonl" in shown
+    with pytest.raises(ValueError, match="modalities=smell: not in these samples"):
+        caption([*of_run, "modalities=smell"])
+
+
+@pytest.mark.slow
+def test_a_question_is_answered(places, pictures, capsys):
+    ask([*places, f"image={pictures / 'a.png'}", "text=a red star", "Do these belong together?", "max_tokens=3"])
+    assert capsys.readouterr().out.strip()
+    turns = [{"from": "human", "value": "What shape is it?"}, {"from": "gpt", "value": "star"}]
+    (pictures / "talk.json").write_text(json.dumps([{"id": "q1", "image": "b.png", "conversations": turns}]))
+    ask([*places, f"questions={pictures / 'talk.json'}", "max_tokens=3"])
+    ((row),) = json.loads(capsys.readouterr().out)
+    assert (row["id"], row["question"]) == ("q1", "What shape is it?")
+    ask([*places, f"questions={pictures / 'talk.json'}", "max_tokens=3", f"out={pictures / 'answers.jsonl'}"])
+    assert json.loads((pictures / "answers.jsonl").read_text()) == row
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run=x", "text=a", "bridge=b", "a dog"], "a dog: write KEY=VALUE; a text is text='a dog'"),
+        (["run=x", "bridge=b"], "name what to caption"),
+        (["run=x", "text=a", "split=val"], "not both"),
+        (["text=a", "bridge=b"], "pass either run=PATH"),
+        (["run=x", "binder=y", "text=a"], "pass either run=PATH"),
+        (["run=x", "text=a", "out=a.csv"], r"out=a\.csv: choose a name that ends in \.jsonl"),
+        (["run=x", "text=a", "beams=0"], "beams=0: give a whole number above 0"),
+        (["run=nowhere", "text=a"], r"run=nowhere: no config\.yaml there"),
+        (["binder=nowhere", "split=val"], "binder= has no data of its own: add manifest=FILE"),
+    ],
+)
+def test_what_can_not_be_captioned_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        caption(arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run=x", "bridge=b", "text=a"], "ask one question, in quotes"),
+        (["run=x", "bridge=b", "text=a", "What?", "Why?"], "ask one question, in quotes"),
+        (["run=x", "bridge=b", "questions=q.json", "What?"], "ask one question, in quotes"),
+        (["binder=x", "bridge=b", "image=nowhere.png", "What?"], r"image=nowhere\.png: no such file"),
+    ],
+)
+def test_what_can_not_be_answered_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        ask(arguments)
+
+
+@pytest.mark.slow
+def test_a_question_about_nothing_or_of_an_unknown_modality_is_refused(places, tmp_path):
+    with pytest.raises(ValueError, match="'What is it\\?': a question needs something that it is about"):
+        ask([*places, "What is it?"])
+    runs.write_sound(tmp_path / "a.wav", 440, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="this run embeds no audio but image, text"):
+        ask([*places, f"audio={tmp_path / 'a.wav'}", "What is it?"])
+    with pytest.raises(ValueError, match="not set: bridge; pass bridge=FOLDER"):
+        caption([places[0], "text=a"])
