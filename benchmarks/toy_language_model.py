@@ -62,11 +62,13 @@ def make_model(tokenizer: PreTrainedTokenizerFast, width: int, num_layers: int) 
 
 
 def make_batch(
-    tokenizer: PreTrainedTokenizerFast, combinations: np.ndarray, rng: np.random.Generator, batch_size: int
+    tokenizer: PreTrainedTokenizerFast, combinations: np.ndarray, step: int, options: argparse.Namespace
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids (B, L) and labels (B, L): -100 on the facts and padding, of which nothing is learned."""
+    rng = np.random.default_rng([options.seed, step])
+    shares = options.share_captions, options.share_questions
     ids, labels = [], []
-    for first, second in (draw_text(combinations, rng) for _ in range(batch_size)):
+    for first, second in (draw_text(combinations, rng, *shares) for _ in range(options.batch_size)):
         a, b = tokenizer(first).input_ids, tokenizer(second).input_ids
         b = [*b, tokenizer.eos_token_id]
         if rng.random() < 0.05:
@@ -76,16 +78,17 @@ def make_batch(
     return pad_sequence(ids, True, tokenizer.pad_token_id), pad_sequence(labels, True, -100)
 
 
-def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, steps: int, batch_size: int, lr: float) -> None:
+def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, options: argparse.Namespace) -> None:
+    steps = options.steps
     combinations = np.unique(ToySource(num_train=415).factor_table("train"), axis=0)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.05, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=options.lr, weight_decay=0.05, betas=(0.9, 0.98))
     warmup = 100
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda n: min((n + 1) / warmup, 0.5 + 0.5 * np.cos(np.pi * n / steps))
     )
     started = time.perf_counter()
     for step in range(steps):
-        ids_BL, labels_BL = make_batch(tokenizer, combinations, np.random.default_rng([1, step]), batch_size)
+        ids_BL, labels_BL = make_batch(tokenizer, combinations, step, options)
         logits_BLV = model(ids_BL).logits
         loss = cross_entropy(logits_BLV[:, :-1].flatten(0, 1), labels_BL[:, 1:].flatten(), ignore_index=-100)
         optimizer.zero_grad()
@@ -124,17 +127,25 @@ def mark(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, num_texts:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--start", type=Path, help="a folder that this script wrote, to go on from")
+    parser.add_argument("--seed", type=int, default=1, help="of the texts")
     parser.add_argument("--steps", type=int, default=700)
+    parser.add_argument("--share-captions", type=float, default=0.5, help="of the texts")
+    parser.add_argument("--share-questions", type=float, default=0.3, help="about one thing; the rest is about two")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--num-layers", type=int, default=4)
     parser.add_argument("--lr", type=float, default=3e-3)
     options = parser.parse_args()
-    combinations = np.unique(ToySource(num_train=415).factor_table("train"), axis=0)
-    tokenizer = train_tokenizer(list(all_words(combinations)))
-    model = make_model(tokenizer, options.width, options.num_layers)
+    if options.start:
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(options.start)
+        model = LlamaForCausalLM.from_pretrained(options.start, dtype=torch.float32)
+    else:
+        combinations = np.unique(ToySource(num_train=415).factor_table("train"), axis=0)
+        tokenizer = train_tokenizer(list(all_words(combinations)))
+        model = make_model(tokenizer, options.width, options.num_layers)
     print(f"{model.num_parameters():,} parameters, {len(tokenizer)} tokens")
-    train(model, tokenizer, options.steps, options.batch_size, options.lr)
+    train(model, tokenizer, options)
     model.eval().half().save_pretrained(options.out)
     tokenizer.save_pretrained(options.out)
     for kind, share in mark(model.float(), tokenizer).items():

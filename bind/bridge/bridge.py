@@ -123,7 +123,7 @@ class Bridge:
         """As `caption`, of unit vectors (N, D) that the binder gave."""
         z_ND = self.gap.bring_near(modality, z_ND, gap)
         ready = self.ready([Dialogue((row,), (("", None),)) for row in range(len(z_ND))])
-        return self._write(z_ND, ready, max_tokens, num_beams)
+        return self.write_after(z_ND, ready, max_tokens, num_beams)
 
     def ask(
         self, question: str, *, gap: str | None = None, max_tokens: int = MAX_TOKENS, num_beams: int = 1, **values: Any
@@ -138,6 +138,24 @@ class Bridge:
         conversation = make_question(question, values, self.binder.modalities)
         return self.answer([conversation], gap=gap, max_tokens=max_tokens, num_beams=num_beams)[0]
 
+    def ask_vectors(
+        self,
+        question: str,
+        modalities: Sequence[Modality],
+        z_ND: Tensor,
+        *,
+        gap: str | None = None,
+        max_tokens: int = MAX_TOKENS,
+        num_beams: int = 1,
+    ) -> str:
+        """As `ask`, about unit vectors (N, D) that the binder gave of values of these modalities."""
+        if not question.strip() or not len(z_ND):
+            raise ValueError("a question needs words, and something that it is about")
+        z_ND = torch.cat([self.gap.bring_near(m, z_ND[n : n + 1], gap) for n, m in enumerate(modalities)])
+        words = " ".join(question.split())
+        ready = self.ready([Dialogue(tuple(range(len(z_ND))), ((words, None),))])
+        return self.write_after(z_ND, ready, max_tokens, num_beams)[0]
+
     def answer(
         self,
         conversations: Sequence[Conversation],
@@ -149,7 +167,7 @@ class Bridge:
         """The answer to the last question of each conversation."""
         z_ND, dialogues = self.embed_conversations(conversations, gap=gap)
         dialogues = [Dialogue(d.rows, (*d.turns[:-1], (d.turns[-1][0], None))) for d in dialogues]
-        return self._write(z_ND, self.ready(dialogues), max_tokens, num_beams)
+        return self.write_after(z_ND, self.ready(dialogues), max_tokens, num_beams)
 
     def embed_conversations(
         self, conversations: Sequence[Conversation], *, gap: str | None = None
@@ -172,7 +190,9 @@ class Bridge:
         return torch.cat(parts), dialogues
 
     @torch.no_grad()
-    def _write(self, z_ND: Tensor, ready: Sequence[ReadyDialogue], max_tokens: int, num_beams: int) -> list[str]:
+    def write_after(
+        self, z_ND: Tensor, ready: Sequence[ReadyDialogue], max_tokens: int = MAX_TOKENS, num_beams: int = 1
+    ) -> list[str]:
         """What the language model writes after dialogues; those of one length together, which need no padding."""
         longest = self.lm.max_tokens - max_tokens
         if too_long := [one for one in ready if len(one.ids) > longest]:

@@ -123,14 +123,22 @@ def contradict(a: Thing, b: Thing) -> bool:
     return any(a[aspect] != b[aspect] for aspect in a.keys() & b.keys())
 
 
-def draw_text(combinations: np.ndarray, rng: np.random.Generator) -> tuple[str, str]:
-    """A text to learn from: what comes first, facts with perhaps a question, and the caption or answer behind them."""
+def draw_text(
+    combinations: np.ndarray, rng: np.random.Generator, share_captions: float = 0.5, share_questions: float = 0.3
+) -> tuple[str, str]:
+    """A text to learn from: what comes first, facts with perhaps a question, and the caption or answer behind them.
+
+    Args:
+        combinations: (N, 5) of the toy world.
+        share_captions: of the texts; the others have questions.
+        share_questions: about one thing; the rest is about two.
+    """
     thing = draw_thing(combinations, rng)
     facts = leave_facts_out(thing, rng)
     kind = rng.random()
-    if kind < 0.4:
+    if kind < share_captions:
         return list_facts(facts, rng), describe(facts, rng)
-    if kind < 0.7:
+    if kind < share_captions + share_questions:
         question, answer = draw_question(facts, rng)
         return list_facts(facts, rng) + ask_prompt(question), f" {answer}"
     other = leave_facts_out(thing if rng.random() < 0.5 else _near(thing, combinations, rng), rng)

@@ -15,15 +15,21 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
 from bind import __version__, report
+from bind.bridge.bridge import Bridge
 from bind.model.binder import Binder
 from bind.search.index import Index
 from bind.serve.batching import Batcher
 from bind.serve.bodies import (
+    AskRequest,
+    AskResponse,
+    CaptionedItem,
+    CaptionResponse,
     EmbeddedItem,
     EmbedRequest,
     EmbedResponse,
     SearchRequest,
     SearchResponse,
+    ask_request_of_form,
     body_of,
     definitions_of,
     embed_request_of_form,
@@ -39,6 +45,7 @@ from bind.serve.live import LiveRun, live_routes
 from bind.serve.metrics import Metrics
 from bind.serve.searching import Searcher, public_hit
 from bind.serve.weaviate import weaviate_routes
+from bind.serve.words import Words
 
 PAGE = Path(__file__).parent / "page"
 REPORT_PAGE = Path(report.__file__).parent / "page"
@@ -73,6 +80,7 @@ def create_app(
     only_local: bool = True,
     run_dir: Path | None = None,
     label_sets: Mapping[str, Mapping[str, Any]] | None = None,
+    bridge: Bridge | None = None,
 ) -> Gate:
     """The service as an ASGI application.
 
@@ -84,6 +92,7 @@ def create_app(
         only_local: answer to names of this machine alone.
         run_dir: of the run whose binder it is, which may hold fits of time lines.
         label_sets: of that run, `data.zero_shot` of its config, for live time lines.
+        bridge: over this binder; None: it says nothing in words.
 
     Raises:
         ValueError: for an index of another binder.
@@ -91,7 +100,7 @@ def create_app(
     limits, metrics = limits or Limits(), Metrics()
     if index is not None:
         index.use_binder(binder)
-    batcher, searcher = Batcher(binder, limits, metrics), Searcher(index, limits)
+    batcher, searcher, words = Batcher(binder, limits, metrics), Searcher(index, limits), Words(bridge)
     metrics.watch_waiting(lambda: batcher.num_waiting)
 
     @contextlib.asynccontextmanager
@@ -100,6 +109,7 @@ def create_app(
         yield
         await batcher.stop()
         searcher.stop()
+        words.stop()
 
     app = FastAPI(
         title="bind",
@@ -111,7 +121,9 @@ def create_app(
     )
     about = {"version": __version__, "modalities": list(binder.modalities), "dim": binder.dim}
     about |= {"anchor": binder.anchor.name, "limits": asdict(limits)}
-    app.include_router(weaviate_routes(batcher, lambda: {**about, "index": searcher.describe()}))
+    app.include_router(
+        weaviate_routes(batcher, lambda: {**about, "index": searcher.describe(), "bridge": words.describe()})
+    )
     app.include_router(live_routes(LiveRun(binder, run_dir, label_sets or {}, batcher.text_lock), limits, token))
     _add_error_handlers(app)
     _add_page(app)
@@ -144,6 +156,30 @@ def create_app(
         # FastAPI would copy every number twice.
         return Response(answer.model_dump_json(), media_type="application/json")
 
+    @app.post("/caption", tags=["bridge"], openapi_extra=body_of(EmbedRequest, EMBED_FORM))
+    async def caption(request: Request) -> CaptionResponse:
+        """What texts and files are, in words; an item that can't be embedded has an error, and spoils no other."""
+        if is_form(request):
+            wanted = embed_request_of_form(await read_form(request, limits))
+        else:
+            wanted = await read_body(request, EmbedRequest)
+        items = [
+            CaptionedItem(modality=item.modality[:60], error=str(text))
+            if isinstance(text, ValueError)
+            else CaptionedItem(modality=item.modality, caption=text)
+            for item, text in zip(wanted.items, await words.caption(batcher, wanted), strict=True)
+        ]
+        return CaptionResponse(items=items)
+
+    @app.post("/ask", tags=["bridge"], openapi_extra=body_of(AskRequest, ASK_FORM))
+    async def ask(request: Request) -> AskResponse:
+        """The answer to a question about texts and files."""
+        if is_form(request):
+            wanted = ask_request_of_form(await read_form(request, limits))
+        else:
+            wanted = await read_body(request, AskRequest)
+        return AskResponse(answer=await words.answer(batcher, wanted))
+
     @app.post("/search", tags=["index"], openapi_extra=body_of(SearchRequest, SEARCH_FORM))
     async def search(request: Request) -> SearchResponse:
         """What is nearest to words, files, or several of them, in the index."""
@@ -164,6 +200,7 @@ def create_app(
 
 
 EMBED_FORM = {"description": "a field per item, called after its modality: a text, or a file"}
+ASK_FORM = {"description": "the question, and a field per item, called after its modality: a text, or a file"}
 SEARCH_FORM = {"description": "a field per modality of the query, and the options by their names, lists as JSON"}
 
 
@@ -194,7 +231,7 @@ def _add_definitions(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         schema = describe()
-        for model in (EmbedRequest, SearchRequest):
+        for model in (EmbedRequest, AskRequest, SearchRequest):
             schema["components"]["schemas"].update(definitions_of(model))
         return schema
 

@@ -67,6 +67,32 @@ class EmbedResponse(BaseModel):
     items: list[EmbeddedItem]
 
 
+class AskRequest(EmbedRequest):
+    """A question about things, which are read in their order."""
+
+    question: str = Field(min_length=1, max_length=2000)
+
+
+class CaptionedItem(BaseModel):
+    """A caption, or why there is none."""
+
+    modality: str
+    caption: str | None = None
+    error: str | None = None
+
+
+class CaptionResponse(BaseModel):
+    """One for each item, in their order."""
+
+    items: list[CaptionedItem]
+
+
+class AskResponse(BaseModel):
+    """The answer to a question."""
+
+    answer: str
+
+
 class SearchRequest(Strict):
     """A search as `bindspace search` makes it."""
 
@@ -141,6 +167,15 @@ def embed_request_of_form(fields: list[tuple[str, str | File]]) -> EmbedRequest:
         for name, value in fields
     ]
     return validated(EmbedRequest, {"items": items})
+
+
+def ask_request_of_form(fields: list[tuple[str, str | File]]) -> AskRequest:
+    """A field per item, whose name is its modality, and one called `question`."""
+    questions = [value for name, value in fields if name == "question"]
+    if len(questions) != 1 or not isinstance(questions[0], str):
+        raise ValueError("question: give one, as text")
+    items = embed_request_of_form([(name, value) for name, value in fields if name != "question"]).items
+    return validated(AskRequest, {"items": items, "question": questions[0]})
 
 
 def search_request_of_form(fields: list[tuple[str, str | File]]) -> SearchRequest:

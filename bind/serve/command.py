@@ -9,6 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from bind.bridge.bridge import Bridge
 from bind.evaluation.embed import best_device
 from bind.model.binder import Binder
 from bind.runs.directory import as_list, open_run, run_or_binder
@@ -54,6 +55,7 @@ def serve(cfg: DictConfig) -> None:
             label_sets = run_config["data"].get("zero_shot") or {}
             binder = Binder.load(run_dir, trust=as_list(cfg.trust))
         binder.to(best_device())
+        bridge = None if cfg.bridge is None else Bridge.load(Path(cfg.bridge), binder)
         is_local = host in LOCAL_ADDRESSES
         app = create_app(
             binder,
@@ -63,6 +65,7 @@ def serve(cfg: DictConfig) -> None:
             only_local=is_local,
             run_dir=run_dir,
             label_sets=label_sets,
+            bridge=bridge,
         )
         config = uvicorn.Config(
             app,

@@ -22,6 +22,8 @@ pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
 import uvicorn
 
+from bind.bridge.bridge import Bridge
+from bind.bridge.language_model import LanguageModel
 from bind.search.index import Index
 from bind.serve.app import create_app
 from bind.serve.server import Server, open_socket
@@ -260,6 +262,32 @@ def test_the_page_fits_a_phone_and_the_dark(address, chromium):
             "return [of(document.querySelector('.fact'), 'color'), of(document.body, 'backgroundColor')]"
         )
         assert browsers.contrast(*map(tuple, colours)) > 4.5
+
+
+@pytest.mark.browser
+def test_the_page_says_what_things_are_and_answers_where_a_bridge_is_loaded(address, folder, chromium):
+    from selenium.webdriver.common.by import By
+
+    browsers.look_at(chromium, address)
+    wait_for(chromium, "document.querySelectorAll('#modalities input').length === 4")
+    assert not chromium.find_element(By.ID, "caption").is_displayed()
+    bridge = Bridge(served.binder(), LanguageModel.load("toy"))
+    with served_here(None, bridge=bridge) as with_bridge:
+        browsers.look_at(chromium, with_bridge)
+        wait_for(chromium, "!document.getElementById('caption').hidden")
+        chromium.find_element(By.ID, "words").send_keys("What shape is it?")
+        chromium.find_element(By.ID, "answer").click()
+        wait_for(chromium, "document.querySelector('#state.wrong')?.textContent.includes('choose what it is about')")
+        chromium.find_element(By.ID, "file").send_keys(str(folder / "audio2.wav"))
+        chromium.find_element(By.ID, "answer").click()
+        answer = bridge.ask("What shape is it?", audio=folder / "audio2.wav") or "(nothing)"
+        assert wait_for(chromium, "document.querySelector('#said li')?.textContent") == f"What shape is it? {answer}"
+        chromium.find_element(By.ID, "words").clear()
+        chromium.find_element(By.ID, "caption").click()
+        wait_for(chromium, "document.querySelector('#said li')?.textContent.startsWith('audio2.wav: ')")
+        browsers.look_at(chromium, with_bridge, width=360)
+        wait_for(chromium, "!document.getElementById('caption').hidden")
+        assert chromium.execute_script("return document.documentElement.scrollWidth <= innerWidth")
 
 
 @pytest.mark.browser

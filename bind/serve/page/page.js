@@ -91,6 +91,31 @@ async function search(event) {
   }
 }
 
+// Captions of the words and files of the query, or the answer to the words about the files.
+async function inWords(path) {
+  const words = $("words").value.trim();
+  const form = new FormData();
+  if (words) form.append(path === "/ask" ? "question" : "text", words);
+  query.forEach(({ file, modality }) => form.append(modality, file, file.name));
+  if (path === "/ask" && !(words && query.length)) return say("Write a question into the words, and choose what it is about.", true);
+  if (!words && !query.length) return say("Give words, a file or a sound to say something about.", true);
+  const mine = ++latest;
+  say("Writing …");
+  $("said").replaceChildren();
+  silence();
+  try {
+    const answer = await ask(path, { method: "POST", body: form });
+    if (mine !== latest) return;
+    const names = [...(words && path !== "/ask" ? [words] : []), ...query.map((part) => part.file.name)];
+    const lines = path === "/ask" ? [`${words} ${answer.answer || "(nothing)"}`]
+      : answer.items.map((item, place) => `${names[place]}: ${item.error || item.caption || "(nothing)"}`);
+    say("");
+    $("said").replaceChildren(...lines.map((line) => element("li", {}, line)));
+  } catch (error) {
+    if (mine === latest) say(error.message, true);
+  }
+}
+
 function show({ hits, num_vectors }) {
   say(hits.length ? `The best ${hits.length} of ${num_vectors.toLocaleString("en")} vectors.` : "Nothing meets the condition.");
   $("hits").replaceChildren(...hits.map(hitCard));
@@ -183,6 +208,9 @@ async function begin() {
   const files = meta.modalities.some((modality) => modality !== "text");
   $("choose").hidden = !files;
   $("go").disabled = !meta.index;
+  $("caption").hidden = $("answer").hidden = !meta.bridge;
+  $("caption").addEventListener("click", () => inWords("/caption"));
+  $("answer").addEventListener("click", () => inWords("/ask"));
   $("ask").addEventListener("submit", search);
   $("choose").addEventListener("click", () => $("file").click());
   $("file").addEventListener("change", () => { [...$("file").files].forEach(addFile); $("file").value = ""; });

@@ -1,0 +1,91 @@
+"""Captions and answers of a service: the bridge's own, errors that stay with their item, and none without a bridge."""
+
+import pytest
+from support import served
+
+pytest.importorskip("fastapi")
+from starlette.testclient import TestClient
+
+from bind.bridge.bridge import Bridge
+from bind.bridge.language_model import LanguageModel
+from bind.serve.app import create_app
+from bind.serve.limits import Limits
+
+pytestmark = pytest.mark.slow
+QUESTION = "What shape is it?"
+
+
+@pytest.fixture(scope="module")
+def bridge():
+    return Bridge(served.binder(), LanguageModel.load("toy"))
+
+
+@pytest.fixture(scope="module")
+def client(bridge):
+    app = create_app(served.binder(), limits=Limits(max_items=4), bridge=bridge)
+    with TestClient(app, base_url="http://localhost:8080") as client:
+        yield client
+
+
+def file_item(modality, content):
+    return {"modality": modality, "file": {"data": served.b64(content)}}
+
+
+def test_captions_are_those_of_the_bridge_and_errors_stay_with_their_item(client, bridge):
+    items = [
+        {"text": "a red circle"},
+        file_item("audio", served.wav(1)),
+        file_item("image", b"none"),
+        {"text": "a dog"},
+    ]
+    captions = client.post("/caption", json={"items": items}).json()["items"]
+    expected = bridge.caption("text", ["a red circle", "a dog"])
+    assert [captions[0]["caption"], captions[3]["caption"]] == expected
+    assert captions[1]["modality"] == "audio"
+    assert isinstance(captions[1]["caption"], str)
+    assert captions[2]["caption"] is None
+    assert "image 3" in captions[2]["error"]
+    form = [("text", (None, "a red circle")), ("audio", ("a.wav", served.wav(1)))]
+    assert client.post("/caption", files=form).json()["items"] == captions[:2]
+
+
+def test_answers_are_those_of_the_bridge(client, bridge):
+    items = [{"text": "a red circle"}, {"text": "a dog"}]
+    answer = client.post("/ask", json={"question": QUESTION, "items": items[:1]}).json()
+    assert answer == {"answer": bridge.ask(QUESTION, text="a red circle")}
+    answer = client.post("/ask", json={"question": "The same?", "items": items}).json()
+    assert answer == {"answer": bridge.ask("The same?", text=["a red circle", "a dog"])}
+    form = [("question", (None, QUESTION)), ("text", (None, "a red circle"))]
+    assert client.post("/ask", files=form).json() == {"answer": bridge.ask(QUESTION, text="a red circle")}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "message"),
+    [
+        ({"question": QUESTION, "items": []}, 422, "items: List should have at least 1 item"),
+        ({"question": "", "items": [{"text": "a"}]}, 422, "question: String should have at least 1 character"),
+        ({"question": QUESTION, "items": [file_item("image", b"none")]}, 422, "image 1"),
+        ({"question": QUESTION, "items": [file_item("smell", b"none")]}, 422, "smell"),
+        ({"question": "What " * 350, "items": [{"text": "a"}]}, 422, "lm=toy reads"),
+        ({"question": QUESTION, "items": [{"text": "a"}] * 5}, 413, "5 items, up to 4"),
+    ],
+)
+def test_what_can_not_be_answered_is_refused_in_words(client, body, status, message):
+    answer = client.post("/ask", json=body)
+    assert answer.status_code == status
+    assert message in answer.json()["error"]
+
+
+def test_a_form_without_its_question_is_refused(client):
+    answer = client.post("/ask", files=[("text", (None, "a"))])
+    assert (answer.status_code, answer.json()["error"]) == (422, "question: give one, as text")
+
+
+def test_the_page_knows_whether_there_is_a_bridge(client):
+    assert client.get("/meta").json()["bridge"] == {"gap": "noise"}
+    assert {"/caption", "/ask"} <= set(client.get("/openapi.json").json()["paths"])
+    with TestClient(create_app(served.binder()), base_url="http://localhost:8080") as without:
+        assert without.get("/meta").json()["bridge"] is None
+        for path, more in (("/caption", {}), ("/ask", {"question": QUESTION})):
+            answer = without.post(path, json={"items": [{"text": "a"}], **more})
+            assert (answer.status_code, answer.json()["error"][:30]) == (404, "this service has no bridge: st")
