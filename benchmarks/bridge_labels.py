@@ -18,7 +18,6 @@ from bind.bridge.gap import REMEDIES
 from bind.data.datamodule import BindDataModule
 from bind.evaluation.embed import embed_split
 from bind.evaluation.label_sets import LabelSet
-from bind.metrics import zero_shot
 from bind.runs.directory import open_run
 from bind.runs.parts import Parts
 
