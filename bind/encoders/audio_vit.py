@@ -56,7 +56,7 @@ class AudioViT(nn.Module):
         stem_norm_eps: float = 1e-6,
     ) -> None:
         super().__init__()
-        self.num_features = width
+        self.num_features = self.num_token_features = width
         self.fbank = KaldiFbank(sample_rate_hz, num_mels=num_mels, mean=mean, std=std)
         if num_frames is None:
             num_frames = self.fbank.num_frames(round(sample_rate_hz * window_seconds))

@@ -60,7 +60,7 @@ class ChannelsTransformer(nn.Module):
         super().__init__()
         self.num_patches = round(window_seconds / patch_seconds)
         self.num_coefficients = num_coefficients
-        self.num_features = 2 * width
+        self.num_features, self.num_token_features = 2 * width, width
         self.stem = ChannelPatches(num_coefficients, self.num_patches, width)
         self.trunk = TransformerTrunk(
             width, num_layers=num_layers, num_heads=num_heads, mlp_ratio=mlp_ratio, drop_path=drop_path

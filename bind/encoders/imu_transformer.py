@@ -57,7 +57,7 @@ class ImuTransformer(nn.Module):
         self.num_channels = num_channels
         self.num_steps = num_steps
         self.kernel = kernel
-        self.num_features = width
+        self.num_features = self.num_token_features = width
         self.stem = ImuPieces(num_channels, num_steps, kernel, width, stem_norm_eps)
         self.trunk = TransformerTrunk(
             width,

@@ -42,7 +42,7 @@ class MapViT(nn.Module):
         if size_px % patch:
             raise ValueError(f"patch={patch} does not fill size_px={size_px}: change one of them")
         self.size_px = size_px
-        self.num_features = width
+        self.num_features = self.num_token_features = width
         self.stem = MapPatches(size_px, patch, width, stem_norm_eps)
         self.trunk = TransformerTrunk(
             width,

@@ -34,11 +34,15 @@ class LearnedFusion(nn.Module):
         self.modality_dropout = modality_dropout
 
     def forward(self, z: Mapping[Modality, Tensor], present: Mapping[Modality, Tensor]) -> Tensor:
+        return unit(self.fuse(*self.stack(z, present)))
+
+    def stack(self, z: Mapping[Modality, Tensor], present: Mapping[Modality, Tensor]) -> tuple[Tensor, Tensor]:
+        """Embeddings (B, M, D), zero where missing, and the mask (B, M) of those that are there and not dropped."""
         z_BMD, present_BM = stack_present(self.inputs, z, present)
         if self.training and self.modality_dropout > 0.0:
             present_BM = drop_modalities(present_BM, self.modality_dropout)
             z_BMD = torch.where(present_BM[..., None], z_BMD, torch.zeros((), device=z_BMD.device))
-        return unit(self.fuse(z_BMD, present_BM))
+        return z_BMD, present_BM
 
     def fuse(self, z_BMD: Tensor, present_BM: Tensor) -> Tensor:
         """One vector (B, D) of any norm; `z_BMD` is zero where `present_BM` is False."""

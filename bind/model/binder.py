@@ -42,13 +42,13 @@ from bind.model.description import (
     enclosed_shapes,
     read_description,
 )
-from bind.model.encoder_and_head import build_encoder_and_head
+from bind.model.encoder_and_head import build_encoder_and_head, token_widths
 from bind.model.hub import describe_binder, push_folder
 from bind.model.saved_files import locate, read_weights
 from bind.model.summary import summarise
 from bind.model.trunks import share_trunks
 from bind.terminal import printable_errors
-from bind.types import Batch, Clip, Embeddings, Inputs, LoadedPart, Modality, Transform
+from bind.types import Batch, Clip, Embeddings, Inputs, LoadedPart, Modality, TokenFusion, Transform
 
 ADAPTERS_FOLDER = "adapters"
 
@@ -152,8 +152,10 @@ class Binder(nn.Module):
         if fusion_config.get("_target_"):
             if len(fusion_config.get("inputs") or []) < 2:
                 raise ValueError("fusion.inputs needs at least two modalities, for example fusion.inputs=[audio,imu]")
-            takes_dim = "dim" in inspect.signature(locate_class(fusion_config["_target_"], "fusion", trust)).parameters
-            fusion = build(fusion_config, "fusion", trust=trust, **({"dim": anchor.dim} if takes_dim else {}))
+            taken = inspect.signature(locate_class(fusion_config["_target_"], "fusion", trust)).parameters
+            known = {"dim": anchor.dim, "token_widths": token_widths(fusion_config["inputs"], encoders, train)}
+            extra = {name: value for name, value in known.items() if name in taken}
+            fusion = build(fusion_config, "fusion", trust=trust, **extra)
         of_chosen = {part: {m: config[part][m] for m in chosen} for part in ("encoder", "transform")}
         kept = {**config, **of_chosen, "version": CONFIG_VERSION}
         return cls(anchor, encoders, heads, transforms, fusion=fusion, config=kept, share=share, train=train, lora=lora)
@@ -227,7 +229,7 @@ class Binder(nn.Module):
             rows[modality] = batch.rows.get(modality, torch.zeros(0, dtype=torch.long))
         embeddings = Embeddings(z, rows, len(batch))
         if isinstance(self.fusion, nn.Module):  # late fusion combines scores and has no embedding
-            self._fuse(embeddings)
+            self._fuse(embeddings, batch)
         return embeddings
 
     def _embed_cached(self, modality: Modality, batch: Batch) -> Tensor:
@@ -238,7 +240,7 @@ class Binder(nn.Module):
         z = average_clips(self.heads[modality](vectors), batch.num_clips.get(modality))
         return z[: len(batch.rows.get(modality, ()))]  # without a row that was borrowed
 
-    def _fuse(self, embeddings: Embeddings) -> None:
+    def _fuse(self, embeddings: Embeddings, batch: Batch) -> None:
         inputs = [m for m in self.fusion_inputs if m in embeddings.z]
         if len(inputs) < len(self.fusion_inputs):
             return
@@ -254,11 +256,33 @@ class Binder(nn.Module):
             present[modality][rows_R] = True
         rows = torch.stack(list(present.values())).any(dim=0).nonzero().flatten()
         any_R = rows.to(device, non_blocking=True)
-        embeddings.z[self.fused_modality] = self.fusion(
+        arguments = [
             {m: z[any_R] for m, z in z_full.items()},
             {m: p[rows].to(device, non_blocking=True) for m, p in present.items()},
-        )
+        ]
+        if isinstance(self.fusion, TokenFusion):
+            tokens = {m: self._tokens(m, batch, embeddings) for m in self.fusion.token_widths}
+            arguments.append({m: (x_BLF[any_R], mask_BL[any_R]) for m, (x_BLF, mask_BL) in tokens.items()})
+        embeddings.z[self.fused_modality] = self.fusion(*arguments)
         embeddings.rows[self.fused_modality] = rows
+
+    def _tokens(self, modality: Modality, batch: Batch, embeddings: Embeddings) -> tuple[Tensor, Tensor]:
+        """Tokens (B, L, F) of a modality for every row of the batch, and which are there; of a row without it none."""
+        if modality in batch.num_clips:
+            raise ValueError(f"fusion=qformer takes one window of a sample: set transform.{modality}.num_clips=1")
+        assert isinstance(self.fusion, TokenFusion)
+        device, num_rows = batch.group_ids_B.device, embeddings.num_rows
+        if modality not in batch.inputs:  # other ranks may have rows: its weights are met here too
+            x_B1F = torch.zeros(num_rows, 1, self.fusion.token_widths[modality], device=device)
+            return x_B1F, torch.zeros(num_rows, 1, dtype=torch.bool, device=device)
+        x_RLF, mask_RL = self.encoders[modality].tokens(batch.inputs[modality])
+        num_values = len(batch.rows.get(modality, ()))  # without a row that was borrowed
+        rows = {modality: embeddings.rows[modality]}
+        (x_RLF,), places = Embeddings({modality: x_RLF[:num_values]}, rows, num_rows).aligned([modality])
+        (mask_RL,), _ = Embeddings({modality: mask_RL[:num_values]}, rows, num_rows).aligned([modality])
+        places = places.to(device, non_blocking=True)
+        tokens = x_RLF.new_zeros(num_rows, *x_RLF.shape[1:]).index_copy(0, places, x_RLF)
+        return tokens, mask_RL.new_zeros(num_rows, mask_RL.shape[1]).index_copy(0, places, mask_RL)
 
     @torch.no_grad()
     @printable_errors()

@@ -9,7 +9,8 @@ from typing import Any
 from torch import nn
 
 from bind.build import build, locate_class
-from bind.types import Anchor, HeadStarter, TowerOwner
+from bind.encoders.trainable import HEAD
+from bind.types import Anchor, HeadStarter, Modality, TokenEncoder, TowerOwner
 
 
 def build_encoder(options: Mapping[str, Any], anchor: Anchor, *, trust: Sequence[str] = ()) -> nn.Module:
@@ -51,3 +52,17 @@ def build_encoder_and_head(
     if isinstance(encoder, HeadStarter):
         encoder.start_head(built_head)
     return encoder, built_head
+
+
+def token_widths(
+    inputs: Sequence[Modality], encoders: Mapping[Modality, nn.Module], train: Mapping[Modality, str]
+) -> dict[Modality, int]:
+    """The inputs of a fusion whose encoders give tokens, and the width of these.
+
+    A frozen encoder gives none: what it computes may come from the cache, which holds features only.
+    """
+    return {
+        m: encoder.num_token_features
+        for m, encoder in encoders.items()
+        if m in inputs and isinstance(encoder, TokenEncoder) and train.get(m) != HEAD
+    }

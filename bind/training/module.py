@@ -27,7 +27,7 @@ from bind.training.callbacks.best import forget_foreign_paths
 from bind.training.lightning_private import forget_logged_values, set_batches_done
 from bind.training.schedule import Schedule
 from bind.training.sharding import shard
-from bind.types import Batch, Embeddings, Modality, Pair
+from bind.types import Batch, Embeddings, Modality, Pair, TokenFusion
 
 log = logging.getLogger("bind")
 
@@ -83,6 +83,8 @@ class BindingModule(L.LightningModule):
         if chunk_size is not None:
             if not isinstance(chunk_size, int) or chunk_size < 1:
                 raise ValueError(f"data.chunk_size={chunk_size}: give a number of rows, or null for the whole batch")
+            if isinstance(binder.fusion, TokenFusion):
+                raise ValueError("data.chunk_size: fusion=qformer reads the tokens of a whole batch; set it to null")
             refuse_batch_statistics(nn.ModuleDict({"encoder": binder.encoders, "head": binder.heads}))
         refuse_wrong_numbers(lr, weight_decay, betas, warmup_fraction, lr_end_fraction)
         self.binder = binder

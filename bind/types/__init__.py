@@ -20,6 +20,7 @@ from bind.types.parts import (
     SensorTransform,
     TextLookup,
     TokenEncoder,
+    TokenFusion,
     TowerOwner,
     Transform,
 )
@@ -81,6 +82,7 @@ __all__ = [
     "StoredVector",
     "TextLookup",
     "TokenEncoder",
+    "TokenFusion",
     "TowerOwner",
     "Transform",
     "UnforkableSource",

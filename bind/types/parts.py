@@ -5,7 +5,7 @@ Shapes: B_m items of a modality, L tokens, F features, D embedding, V values of 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -46,8 +46,24 @@ class Encoder(Protocol):
 class TokenEncoder(Protocol):
     """An encoder that also gives the tokens behind its features, for fusions that attend to them."""
 
+    num_token_features: int
+
     def tokens(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens (B_m, L, F) and which of them are there, bool (B_m, L)."""
+
+
+@runtime_checkable
+class TokenFusion(Protocol):
+    """A fusion that attends to the tokens of those inputs whose encoders give them."""
+
+    token_widths: dict[Modality, int]
+
+    def __call__(
+        self,
+        z: Mapping[Modality, Tensor],
+        present: Mapping[Modality, Tensor],
+        tokens: Mapping[Modality, tuple[Tensor, Tensor]],
+    ) -> Tensor: ...
 
 
 @runtime_checkable

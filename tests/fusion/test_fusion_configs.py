@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 CONFIGS = Path(__file__).parents[2] / "configs" / "fusion"
 
 
-@pytest.mark.parametrize("name", ["early", "late", "attention", "gated", "mlp", "low_rank_tensor"])
+@pytest.mark.parametrize("name", ["early", "late", "attention", "gated", "mlp", "low_rank_tensor", "qformer"])
 def test_the_config_makes_a_fusion_once_inputs_are_named(name):
     config = OmegaConf.load(CONFIGS / f"{name}.yaml")
     dim = {"dim": 8} if name not in ("early", "late") else {}

@@ -12,8 +12,9 @@ from bind.fusion.gated import GatedFusion
 from bind.fusion.learned import drop_modalities
 from bind.fusion.low_rank_tensor import LowRankTensorFusion
 from bind.fusion.mlp import MLPFusion
+from bind.fusion.qformer import QFormerFusion
 
-HEADS = [AttentionFusion, GatedFusion, MLPFusion, LowRankTensorFusion]
+HEADS = [AttentionFusion, GatedFusion, MLPFusion, LowRankTensorFusion, QFormerFusion]
 INPUTS = ("audio", "imu", "depth")
 DIM = 8
 

@@ -104,6 +104,32 @@ def test_a_fusion_makes_a_modality_of_the_rows_that_have_any_input(config, fusio
 
 
 @pytest.mark.slow
+def test_a_fusion_of_tokens_is_given_those_of_encoders_that_have_them(config, tmp_path):
+    transformer = {"_target_": "bind.encoders.imu_transformer.ImuTransformer", "num_channels": 6, "num_steps": 100}
+    transformer |= {"width": 16, "num_layers": 1, "num_heads": 2, "kernel": 10}
+    option = {"_target_": "bind.fusion.qformer.QFormerFusion", "inputs": ["imu", "depth"], "width": 8}
+    encoders = {**config["encoder"], "imu": transformer}
+    binder = Binder.from_config({**config, "encoder": encoders, "fusion": option}).eval()
+    assert binder.fusion.token_widths == {"imu": 16}
+    with torch.no_grad():
+        binder.fusion.out.weight.normal_()
+    batch = make_batch(binder)
+    embeddings = binder(batch)
+    fused = embeddings.z["imu_and_depth"]
+    assert embeddings.rows["imu_and_depth"].tolist() == [0, 1, 2, 3]
+    torch.testing.assert_close(fused.norm(dim=-1), torch.ones(4))
+    fused[1].sum().backward()  # that row has no imu
+    assert not any(weight.grad is not None and weight.grad.any() for weight in binder.encoders["imu"].parameters())
+    loaded = Binder.load(binder.save(tmp_path / "saved")).eval()
+    torch.testing.assert_close(loaded(batch).z["imu_and_depth"], fused)
+    nothing = binder(make_batch(binder, imu=(), depth=()))
+    assert nothing.z["imu_and_depth"].shape == (0, tiny.DIM)
+    frozen = {**encoders, "imu": {**transformer, "train": "head"}}
+    binder = Binder.from_config({**config, "encoder": frozen, "fusion": option})
+    assert binder.fusion.token_widths == {}, "features of a frozen encoder may come from the cache, without tokens"
+
+
+@pytest.mark.slow
 def test_late_fusion_has_no_vector(config):
     late = {"_target_": "bind.fusion.late.LateFusion", "inputs": ["imu", "depth"]}
     binder = Binder.from_config({**config, "fusion": late})

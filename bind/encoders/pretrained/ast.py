@@ -32,6 +32,7 @@ class AstAudioEncoder(PretrainedEncoder):
             pretrained, architecture, parts={"audio-spectrogram-transformer": None}, trunk_class=ASTModel
         )
         super().__init__(trunk, trunk.config.hidden_size)
+        self.num_token_features: int = trunk.config.hidden_size
 
     def forward(self, inputs: Inputs) -> Tensor:
         features_BF: Tensor = self._outputs(inputs).pooler_output

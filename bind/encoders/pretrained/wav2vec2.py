@@ -54,6 +54,7 @@ class Wav2Vec2AudioEncoder(PretrainedEncoder):
             del trunk.encoder.layer_norm
             trunk.encoder.layer_norm = norm
         super().__init__(trunk, trunk.config.hidden_size)
+        self.num_token_features: int = trunk.config.hidden_size
         self.takes_mask = getattr(trunk.config, "feat_extract_norm", "layer") == "layer"
 
     def forward(self, inputs: Inputs) -> Tensor:

@@ -56,6 +56,7 @@ class WhisperAudioEncoder(PretrainedEncoder):
             key_mapping={r"^(model\.)?encoder\.": ""},
         )
         super().__init__(trunk, trunk.config.d_model)
+        self.num_token_features: int = trunk.config.d_model
         self.pool = pool
         if max_seconds is not None:
             self._cut_positions(max_seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,9 @@ from bind.fusion.learned import LearnedFusion
 from bind.metrics import COSINE_TIE_TOLERANCE, rank_by_cosine, rank_by_scores
 from bind.studies.robustness.show import PLAIN_SUM
 from bind.studies.robustness.tasks import RankingTask
-from bind.types import Modality
+from bind.types import Modality, TokenFusion
+
+log = logging.getLogger("bind")
 
 Vectors = Mapping[Modality, Tensor]
 """Input → (Q, D) unit vectors of the same Q queries."""
@@ -37,7 +40,9 @@ def make_heads(inputs: Sequence[Modality], fusion: Any) -> dict[str, Head]:
         late[fusion.method] = fusion  # with its weights and constants
     heads |= {f"late: {method}": scored(of) for method, of in late.items()}
     weighs = isinstance(fusion, EarlyFusion) and len(set(fusion.weights.values())) > 1
-    if is_of_these and isinstance(fusion, nn.Module) and (weighs or not isinstance(fusion, EarlyFusion)):
+    if is_of_these and isinstance(fusion, TokenFusion) and fusion.token_widths:
+        log.warning("fusion: %s reads tokens, of which this study has none: it is left out", head_name(fusion))
+    elif is_of_these and isinstance(fusion, nn.Module) and (weighs or not isinstance(fusion, EarlyFusion)):
         heads[head_name(fusion)] = embedded(copy.deepcopy(fusion).cpu().eval())
     return heads
 
