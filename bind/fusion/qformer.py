@@ -87,7 +87,7 @@ class QFormerFusion(LearnedFusion):
             one = {m: x.new_ones(1, *x.shape[1:]) for m, x in z.items()}
             is_there = {m: x.new_ones(1) for m, x in present.items()}
             one_token = {m: (x.new_ones(1, 1, x.shape[2]), mask.new_ones(1, 1)) for m, (x, mask) in tokens.items()}
-            return self(one, is_there, one_token)[:0]
+            return self.forward(one, is_there, one_token)[:0]
         z_BMD, present_BM = self.stack(z, present)
         parts, masks = [self.project_vector(z_BMD) + self.modality_MW], [present_BM]
         for modality, (x_BLF, is_token_BL) in tokens.items():

@@ -48,7 +48,7 @@ from bind.model.saved_files import locate, read_weights
 from bind.model.summary import summarise
 from bind.model.trunks import share_trunks
 from bind.terminal import printable_errors
-from bind.types import Batch, Clip, Embeddings, Inputs, LoadedPart, Modality, TokenFusion, Transform
+from bind.types import Batch, Clip, Embeddings, Inputs, LoadedPart, Modality, TokenEncoder, TokenFusion, Transform
 
 ADAPTERS_FOLDER = "adapters"
 
@@ -153,9 +153,9 @@ class Binder(nn.Module):
             if len(fusion_config.get("inputs") or []) < 2:
                 raise ValueError("fusion.inputs needs at least two modalities, for example fusion.inputs=[audio,imu]")
             taken = inspect.signature(locate_class(fusion_config["_target_"], "fusion", trust)).parameters
-            known = {"dim": anchor.dim, "token_widths": token_widths(fusion_config["inputs"], encoders, train)}
-            extra = {name: value for name, value in known.items() if name in taken}
-            fusion = build(fusion_config, "fusion", trust=trust, **extra)
+            extra = {"dim": anchor.dim, "token_widths": token_widths(fusion_config["inputs"], encoders, train)}
+            arguments = {name: value for name, value in extra.items() if name in taken}
+            fusion = build(fusion_config, "fusion", trust=trust, **arguments)
         of_chosen = {part: {m: config[part][m] for m in chosen} for part in ("encoder", "transform")}
         kept = {**config, **of_chosen, "version": CONFIG_VERSION}
         return cls(anchor, encoders, heads, transforms, fusion=fusion, config=kept, share=share, train=train, lora=lora)
@@ -256,14 +256,14 @@ class Binder(nn.Module):
             present[modality][rows_R] = True
         rows = torch.stack(list(present.values())).any(dim=0).nonzero().flatten()
         any_R = rows.to(device, non_blocking=True)
-        arguments = [
-            {m: z[any_R] for m, z in z_full.items()},
-            {m: p[rows].to(device, non_blocking=True) for m, p in present.items()},
-        ]
+        z_R = {m: z[any_R] for m, z in z_full.items()}
+        present_R = {m: p[rows].to(device, non_blocking=True) for m, p in present.items()}
         if isinstance(self.fusion, TokenFusion):
             tokens = {m: self._tokens(m, batch, embeddings) for m in self.fusion.token_widths}
-            arguments.append({m: (x_BLF[any_R], mask_BL[any_R]) for m, (x_BLF, mask_BL) in tokens.items()})
-        embeddings.z[self.fused_modality] = self.fusion(*arguments)
+            tokens_R = {m: (x_BLF[any_R], mask_BL[any_R]) for m, (x_BLF, mask_BL) in tokens.items()}
+            embeddings.z[self.fused_modality] = self.fusion(z_R, present_R, tokens_R)
+        else:
+            embeddings.z[self.fused_modality] = self.fusion(z_R, present_R)
         embeddings.rows[self.fused_modality] = rows
 
     def _tokens(self, modality: Modality, batch: Batch, embeddings: Embeddings) -> tuple[Tensor, Tensor]:
@@ -275,7 +275,9 @@ class Binder(nn.Module):
         if modality not in batch.inputs:  # other ranks may have rows: its weights are met here too
             x_B1F = torch.zeros(num_rows, 1, self.fusion.token_widths[modality], device=device)
             return x_B1F, torch.zeros(num_rows, 1, dtype=torch.bool, device=device)
-        x_RLF, mask_RL = self.encoders[modality].tokens(batch.inputs[modality])
+        encoder = self.encoders[modality]
+        assert isinstance(encoder, TokenEncoder)
+        x_RLF, mask_RL = encoder.tokens(batch.inputs[modality])
         num_values = len(batch.rows.get(modality, ()))  # without a row that was borrowed
         rows = {modality: embeddings.rows[modality]}
         (x_RLF,), places = Embeddings({modality: x_RLF[:num_values]}, rows, num_rows).aligned([modality])

@@ -48,7 +48,7 @@ class TokenEncoder(Protocol):
 
     num_token_features: int
 
-    def tokens(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def tokens(self, x: Any) -> tuple[Tensor, Tensor]:
         """Tokens (B_m, L, F) and which of them are there, bool (B_m, L)."""
 
 

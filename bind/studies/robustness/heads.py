@@ -41,7 +41,7 @@ def make_heads(inputs: Sequence[Modality], fusion: Any) -> dict[str, Head]:
     heads |= {f"late: {method}": scored(of) for method, of in late.items()}
     weighs = isinstance(fusion, EarlyFusion) and len(set(fusion.weights.values())) > 1
     if is_of_these and isinstance(fusion, TokenFusion) and fusion.token_widths:
-        log.warning("fusion: %s reads tokens, of which this study has none: it is left out", head_name(fusion))
+        log.warning("fusion: %s reads tokens, of which this study has none: it is left out", type(fusion).__name__)
     elif is_of_these and isinstance(fusion, nn.Module) and (weighs or not isinstance(fusion, EarlyFusion)):
         heads[head_name(fusion)] = embedded(copy.deepcopy(fusion).cpu().eval())
     return heads
