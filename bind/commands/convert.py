@@ -83,7 +83,10 @@ def convert_languagebind_folder(source: Path, out: Path, options: Mapping[str, s
     """The command `bindspace convert languagebind`."""
     require_known(options, ["anchor"])
     parts = published_parts("languagebind", tuple(MODEL_TYPES.values()))
-    binder, notes = convert_languagebind(source, out, parts, anchor=options.get("anchor", LANGUAGEBIND_ANCHOR))
+    try:
+        binder, notes = convert_languagebind(source, out, parts, anchor=options.get("anchor", LANGUAGEBIND_ANCHOR))
+    except ValueError as error:  # which calls the option by the key that it has in a config
+        raise ValueError(str(error).replace("anchor.pretrained=", "anchor=")) from error
     print(f"anchor {binder.anchor.fingerprint}, {binder.dim} dimensions; encoders: {', '.join(binder.encoders)}")
     print("\n".join(notes))
     print(f"licence of {LANGUAGEBIND.summary()}")

@@ -238,6 +238,9 @@ def test_other_folders_are_refused(folder, anchor, tmp_path):
         main(["languagebind", str(tmp_path / "text"), out])
     with pytest.raises(ValueError, match="half: no such option; there are anchor"):
         main(["languagebind", str(folder), out, "half=true"])
+    with pytest.raises(ValueError, match=r"^anchor=.*empty could not be loaded") as refused:
+        main(["languagebind", str(folder), out, f"anchor={tmp_path / 'empty'}"])
+    assert "anchor.pretrained" not in str(refused.value)
     with pytest.raises(ValueError, match="is there already"):
         main(["languagebind", str(folder), str(folder), f"anchor={anchor}"])
 
