@@ -15,6 +15,7 @@ from bind.anchors.dual_encoder import PretrainedAnchor
 from bind.anchors.towers import TowersAnchor
 from bind.cache.build import build_cache
 from bind.cache.own_code import hash_own_code
+from bind.model.frozen import FrozenEncoder
 
 CODE = """
 import torch
@@ -84,6 +85,18 @@ def test_what_a_transform_keeps_and_inherits_counts(write):
     inheriting = type("Mine", (own.Pixels, other.Base), {"__module__": "my_space"})()
     assert len({hashed(plain), hashed(keeping)}) == 2
     assert hashed(keeping) == hashed(inheriting), "both are made of the same two modules"
+
+
+def test_a_frozen_encoder_of_one_s_own_counts_too(write):
+    write("my_helpers", "BRIGHTER = 1")
+
+    def hashed(code):
+        own = write("my_space", code)
+        encoder = own.Tower()
+        encoder.num_features = 3
+        return hash_own_code(FrozenEncoder("smell", encoder, own.Pixels(), {}), "smell")
+
+    assert len({hashed(CODE), hashed(CODE.replace("2 * x", "3 * x")), ""}) == 3
 
 
 def test_classes_of_packages_have_no_code_of_one_s_own():
