@@ -21,7 +21,7 @@ from bind.files.reading import reading, require_regular_file
 from bind.files.writing import write_text
 from bind.types import LayeredEncoder
 
-CONFIG_NAME, WEIGHTS_NAME = "adapter_config.json", "adapter_model.safetensors"
+CONFIG_NAME, WEIGHTS_NAME, PICKLE_NAME = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
 PREFIX = "base_model.model."
 """Of names in peft's files."""
 ADAPTER_WEIGHT = re.compile(r"\.lora_(A|B|embedding_A|embedding_B)\.default(\.|$)")
@@ -106,6 +106,11 @@ def load_adapter(encoder: nn.Module, folder: Path, key: str) -> None:
     from safetensors.torch import load_file
 
     path = folder / WEIGHTS_NAME
+    if not path.exists() and (folder / PICKLE_NAME).exists():
+        raise ValueError(
+            f"{key}.lora.adapter: {folder} has its weights as a pickle ({PICKLE_NAME}), which can hold commands and is "
+            f"not read. Get it with {WEIGHTS_NAME}, or save one that you trust again by save_pretrained of peft"
+        )
     require_regular_file(path)
     with reading(path, "not readable as safetensors", "Copy the adapter's folder again"):
         state = load_file(path)

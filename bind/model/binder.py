@@ -42,7 +42,7 @@ from bind.model.description import (
     enclosed_shapes,
     read_description,
 )
-from bind.model.encoder_and_head import build_encoder_and_head, token_widths
+from bind.model.encoder_and_head import build_encoder_and_head, named_by, token_widths
 from bind.model.hub import describe_binder, push_folder
 from bind.model.saved_files import locate, read_weights
 from bind.model.summary import summarise
@@ -145,8 +145,12 @@ class Binder(nn.Module):
             if owner := options.pop("share", None):
                 share[modality] = owner
             train[modality], lora[modality] = options_of_training(options)
-            encoders[modality], heads[modality] = build_encoder_and_head(options, config["head"], anchor, trust=trust)
-            transforms[modality] = build(config["transform"][modality], "transform", trust=trust)
+            with named_by(f"encoder.{modality}"):
+                encoders[modality], heads[modality] = build_encoder_and_head(
+                    options, config["head"], anchor, trust=trust
+                )
+            with named_by(f"transform.{modality}"):
+                transforms[modality] = build(config["transform"][modality], "transform", trust=trust)
         fusion = None
         fusion_config = config.get("fusion") or {}
         if fusion_config.get("_target_"):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -11,6 +13,24 @@ from torch import nn
 from bind.build import build, locate_class
 from bind.encoders.trainable import HEAD
 from bind.types import Anchor, HeadStarter, Modality, TokenEncoder, TowerOwner
+
+
+@contextlib.contextmanager
+def named_by(key: str) -> Iterator[None]:
+    """Call `pretrained` in an error by its whole name in the config, `key` in front: a part does not know its own.
+
+    Examples:
+        >>> with named_by("encoder.audio"):
+        ...     raise ValueError("pretrained=/models/a: there is no such folder")
+        Traceback (most recent call last):
+        ValueError: encoder.audio.pretrained=/models/a: there is no such folder
+    """
+    try:
+        yield
+    except ValueError as error:
+        if not str(error).startswith("pretrained="):
+            raise
+        raise ValueError(re.sub(r"(?<![\w.])pretrained=", f"{key}.pretrained=", str(error))) from error
 
 
 def build_encoder(options: Mapping[str, Any], anchor: Anchor, *, trust: Sequence[str] = ()) -> nn.Module:

@@ -17,7 +17,7 @@ from bind.build import ANY_CLASS, build
 from bind.encoders.lora import without_adapter
 from bind.encoders.trainable import HEAD, is_frozen, set_trained_part
 from bind.model.binder import Binder
-from bind.model.encoder_and_head import build_encoder
+from bind.model.encoder_and_head import build_encoder, named_by
 from bind.types import Anchor, Inputs, LoadedPart, Modality, Transform
 
 OF_TRAINING = ("head", "share", "train", "lora")
@@ -128,7 +128,8 @@ def frozen_encoder_of(
     """
     of_encoder, of_transform = config["encoder"][modality], config["transform"][modality]
     own = {name: x for name, x in of_encoder.items() if name not in OF_TRAINING}
-    encoder = build_encoder(own, anchor, trust=trust)
+    with named_by(f"encoder.{modality}"):
+        encoder = build_encoder(own, anchor, trust=trust)
     if not isinstance(encoder, LoadedPart) or own.get("architecture") is not None:
         raise ValueError(
             f"encoder.{modality}.train=head: {type(encoder).__name__} has no weights of its own, so its features "
@@ -136,7 +137,8 @@ def frozen_encoder_of(
             "pretrained encoder (docs/pretrained.md)"
         )
     set_trained_part(encoder, HEAD, f"encoder.{modality}")
-    transform = build(of_transform, "transform", trust=trust)
+    with named_by(f"transform.{modality}"):
+        transform = build(of_transform, "transform", trust=trust)
     options = {"encoder": _options(of_encoder, encoder), "transform": _options(of_transform, transform)}
     return FrozenEncoder(modality, encoder, transform, options)
 

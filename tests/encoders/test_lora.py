@@ -200,6 +200,11 @@ def change_weights(change):
         (change_weights(lambda x: {n: t * (".lora_A" in n) for n, t in x.items()}), vit, "so it changes nothing"),
         (change_weights(lambda x: {n: t * float("nan") for n, t in x.items()}), vit, "holds NaN"),
         (lambda folder: (folder / WEIGHTS_NAME).write_bytes(b"\x80\x04K\x01."), vit, "not readable as safetensors"),
+        (
+            lambda folder: (folder / WEIGHTS_NAME).rename(folder / "adapter_model.bin"),
+            vit,
+            r"adapter has its weights as a pickle \(adapter_model\.bin\), which can hold commands and is not read",
+        ),
         (lambda folder: (folder / CONFIG_NAME).write_text("{"), vit, r"adapter_config\.json"),
         (change_config(use_dora=True), vit, "use_dora=True is more than plain LoRA"),
         (change_config(peft_type="IA3"), vit, "IA3 is more than plain LoRA"),

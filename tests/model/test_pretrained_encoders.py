@@ -8,7 +8,9 @@ import torch
 from omegaconf import OmegaConf
 from support import pretrained, runs, videos
 
+from bind.anchors.dual_encoder import PretrainedAnchor
 from bind.model.binder import Binder
+from bind.model.frozen import frozen_encoder_of
 from bind.runs.jobs import train
 from bind.runs.parts import binder_config
 
@@ -57,6 +59,17 @@ def test_a_saved_binder_loads_where_the_files_are_not(folder, tmp_path, name):
     assert torch.equal(loaded.embed(case.modality, values), z_BD)
     again = loaded.save(tmp_path / "again")
     assert json.loads((again / "binder.json").read_text()) == json.loads((saved / "binder.json").read_text())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["encoder", "transform"])
+def test_a_place_that_is_not_there_is_named_by_its_whole_key(folder, part):
+    values = {f"{part}.audio.pretrained": "/models/none"}
+    config = OmegaConf.to_container(composed("whisper", folder("whisper"), **values), resolve=True)
+    with pytest.raises(ValueError, match=rf"^{part}\.audio\.pretrained=/models/none: there is no such folder"):
+        Binder.from_config(binder_config(config))
+    with pytest.raises(ValueError, match=rf"^{part}\.audio\.pretrained=/models/none: there is no such folder"):
+        frozen_encoder_of(config, "audio", PretrainedAnchor("toy"))
 
 
 @pytest.mark.slow

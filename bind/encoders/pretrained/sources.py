@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from transformers.utils.hub import cached_file
 
 LOADING_ERRORS = (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError)
 """What transformers raises for files that it can't load."""
+HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 OPTIONAL_FILE = {
     "_raise_exceptions_for_gated_repo": False,
     "_raise_exceptions_for_missing_entries": False,
@@ -94,6 +96,8 @@ def _explanation(key: str, pretrained: str, error: Exception, files: str, loader
             f"{key}={pretrained} could not be loaded: {reason}\nThe folder needs {files}, as save_pretrained writes "
             "them."
         )
+    if not HUB_ID.fullmatch(pretrained):
+        return f"{key}={pretrained}: there is no such folder, and a hub id is ORG/NAME. Check the path"
     return (
         f"{key}={pretrained} could not be loaded: it is neither a local folder nor reachable on the hub "
         f"({reason})\nWithout network, copy the model folder here and pass it: {key}=/path/to/folder "

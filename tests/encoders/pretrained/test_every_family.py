@@ -234,6 +234,12 @@ def test_a_hub_id_without_network_says_how_to_pass_a_folder(monkeypatch):
     assert requests == ["no-one/nothing"]
 
 
+def test_a_path_that_is_not_there_is_not_taken_for_a_hub_id():
+    for place in ("/models/none", "./none", "models/of/none"):
+        with pytest.raises(ValueError, match=rf"^pretrained={place}: there is no such folder, and a hub id"):
+            WhisperAudioEncoder(pretrained=place)
+
+
 def test_neither_weights_nor_architecture_or_both(folders):
     for arguments in ({}, {"pretrained": folders["whisper"], "architecture": {"model_type": "whisper"}}):
         with pytest.raises(ValueError, match="set pretrained to a hub id or local folder; or pretrained=null and arch"):
