@@ -1,10 +1,12 @@
 """An exported encoder gives the binder's vectors by its own runtime, or is not written."""
 
 import json
+import shutil
 import sys
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from support import documents
 
@@ -15,6 +17,7 @@ from bind.share import as_onnx, export
 from bind.share.card import describe_transform
 from bind.share.export import Examples, export_encoders
 from bind.share.graph import EncoderGraph, takes_any_length
+from bind.types import Clip, SensorRecording
 
 CONFIG = {
     "anchor": {"_target_": "bind.anchors.dual_encoder.PretrainedAnchor", "pretrained": "toy"},
@@ -130,6 +133,30 @@ def test_classes_are_those_of_the_binder_with_onnxruntime_alone(written, binder,
     right = card["encoders"]["imu"]["check"]["zero_shot"]["tops"]
     share = np.mean([names[i] == examples["imu"].labels[i] for i in (0, 1, 3, 4, 5)])
     assert right["file"] == right["binder"] == pytest.approx(share)
+
+
+@pytest.mark.slow
+def test_windows_that_the_page_cuts_are_those_of_the_transform(written, binder, tmp_path, monkeypatch):
+    folder, _ = written
+    shutil.copytree(folder, tmp_path / "phone")
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    names, units = ("acc_x", "acc_y", "acc_z", "gyro_x", "gyro_y", "gyro_z"), ("g",) * 3 + ("rad/s",) * 3
+    values_TC = rng.normal(0, 0.2, (700, 6)) + np.array([0, 0, 1, 0, 0, 0])
+    table = np.column_stack([np.arange(700) / 100, values_TC])
+    np.savetxt("walk.csv", table, delimiter=",", header=",".join(("time_seconds", *names)), comments="")
+    soundfile.write("street.wav", rng.uniform(-0.5, 0.5, 13_000), 8000, subtype="PCM_16")
+    of_imu, of_sound = documents.blocks((documents.ROOT / "docs" / "export.md").read_text(), "python")
+    exec(of_imu, {})
+    windows = np.load("windows.npy")
+    assert windows.shape == (6, 6, 200)
+    recording = SensorRecording(values_TC[100:300].astype(np.float32), 100.0, names, units)
+    np.testing.assert_allclose(windows[1], binder.transforms["imu"](recording, None).numpy(), atol=1e-5)
+    exec(of_sound, {})
+    windows = np.load("windows.npy")
+    assert windows.shape == (5, 4000)
+    second = binder.transforms["audio"](Clip(tmp_path / "street.wav", 0.25, 0.75), None)
+    np.testing.assert_allclose(windows[1], second.numpy(), atol=1e-6)
 
 
 @pytest.mark.slow
