@@ -1,6 +1,8 @@
 """The commands `bindspace index` and `bindspace search`: what they write, print, and refuse."""
 
+import errno
 import json
+import os
 import re
 
 import pytest
@@ -10,6 +12,7 @@ from support import served
 from bind.commands import search as search_command
 from bind.commands.cli import CONFIG_DIR
 from bind.commands.index import index
+from bind.search import embedding
 from bind.search.index import Index
 
 CONFIG = OmegaConf.load(CONFIG_DIR / "index.yaml")
@@ -180,6 +183,40 @@ def test_what_can_not_be_changed_is_refused(options, message, indexed, world, mo
     with pytest.raises(ValueError, match=re.escape(message)):
         indexing(indexed, **options)
     assert (indexed / "index.json").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_named_what_was_made_stays_and_the_next_call_goes_on(world, tmp_path, monkeypatch):
+    options = {"binder": str(world / "binder"), "manifest": str(world / "all.jsonl"), "batch_size": 2}
+    options["modalities"] = ["audio"]
+    monkeypatch.setattr(embedding, "COMMIT_SECONDS", -1.0)  # a part for each batch
+    fsync = os.fsync
+
+    def fail(descriptor):
+        if "00000003.vectors" in os.readlink(f"/proc/self/fd/{descriptor}"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match=r"00000003\.vectors"):
+        indexing(tmp_path / "index", **options)
+    monkeypatch.setattr(os, "fsync", fsync)
+    made = Index.open(tmp_path / "index").store
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "index" / "parts").iterdir()}
+    assert (made.num_vectors("audio"), len(kept)) == (4, 4 + 2 * (made.listing.scan != "fp16"))
+    indexing(tmp_path / "index", **options)
+    assert Index.open(tmp_path / "index").store.num_vectors("audio") == 7
+    assert all(path.stat().st_mtime_ns == at for path, at in kept.items())
+
+
+@pytest.mark.slow
+def test_a_second_writer_is_refused(indexed, world):
+    options = {"binder": str(world / "binder"), "manifest": str(world / "all.jsonl")}
+    with (
+        Index.open(indexed).store.writing(),
+        pytest.raises(ValueError, match=r"in use by this process.*searching goes on meanwhile"),
+    ):
+        indexing(indexed, **options)
 
 
 @pytest.mark.slow

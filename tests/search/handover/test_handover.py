@@ -1,7 +1,9 @@
 """Hand-over to other engines: every vector is there with what is known of it, once, and found by its own vector."""
 
 import contextlib
+import errno
 import json
+import os
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +23,7 @@ from bind.search.handover.batches import column_types, id_of, read_batches
 from bind.search.handover.engines import hand_over
 from bind.search.handover.milvus import fields_of
 from bind.search.index import Index
+from bind.search.store import IndexStore
 
 DIM = 8
 
@@ -321,3 +324,33 @@ def test_bulk_files_are_those_of_the_bulk_writer_of_milvus(index, tmp_path):
     [path] = (tmp_path / "theirs").glob("*/*.parquet")
     theirs, ours = pq.read_table(path), pq.read_table(tmp_path / "bind" / "1.parquet")
     assert theirs.replace_schema_metadata().equals(ours.replace_schema_metadata())
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_named_and_leaves_no_request_to_import_half(index, tmp_path, monkeypatch):
+    hand_over(index.store, "milvus", str(tmp_path))
+    written, fsync = [], os.fsync
+
+    def fail(descriptor):
+        written.append(descriptor)
+        if len(written) == 3:  # the first file and its folder are there
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match=r"2\.parquet"):
+        hand_over(index.store, "milvus", str(tmp_path))
+    monkeypatch.undo()
+    assert sorted(path.name for path in (tmp_path / "bind").iterdir()) == ["1.parquet", "collection.json"]
+    assert hand_over(index.store, "milvus", str(tmp_path)) == (7, 7)
+
+
+@pytest.mark.slow
+def test_a_damaged_part_is_named_and_not_handed_over(index, tmp_path):
+    path = next((index.store.folder / "parts").glob("*.vectors"))
+    content = bytearray(path.read_bytes())
+    content[0] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{path.name}: is not as it was written; .*repair=true"):
+        hand_over(IndexStore(index.store.folder), "milvus", str(tmp_path))
+    assert not list((tmp_path / "bind").glob("import_*.json"))
