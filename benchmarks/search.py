@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from bind.search.approximate.built import read_about
 from bind.search.index import Index
 from bind.search.pools import Pool
 from bind.search.rounding import default_scan, has_bf16_products
@@ -43,7 +44,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--approximate", nargs="*", default=[], choices=["faiss", "lancedb"])
     parser.add_argument("--skip-flat", action="store_true", help="without IndexFlatIP, which takes 2 GB per million")
-    parser.add_argument("--folder", type=Path, help="keeps the index there, and takes it from there the next time")
+    parser.add_argument("--folder", type=Path, help="keeps the index and its approximations there for the next time")
     args = parser.parse_args()
     kind = "bf16 products" if has_bf16_products() else "no bf16 products, so fp16 is cast to fp32 tile by tile"
     print(f"{args.vectors:,} x {DIM}, {torch.get_num_threads()} threads, scan={default_scan()} ({kind})")
@@ -127,10 +128,13 @@ def flat_index_of(pool: Pool) -> faiss.IndexFlatIP:
 
 
 def built(index: Index, engine: str, queries_QD: Tensor) -> Search:
-    """Build an approximation, print its recall, and give a search by it."""
+    """Build an approximation, or take the one that is there, print its recall, and give a search by it."""
     began = time.perf_counter()
-    [about] = index.build_approximations(engine, queries=queries_QD)
-    print(f"{about}, built in {time.perf_counter() - began:.0f} s")
+    if about := read_about(index.store.folder, engine, MODALITY):
+        print(f"{about}, built before")
+    else:
+        [about] = index.build_approximations(engine, queries=queries_QD)
+        print(f"{about}, built in {time.perf_counter() - began:.0f} s")
     [pool] = Index.open(index.store.folder, verify=False, approximate=engine).pools([MODALITY])
     return lambda z: pool.search(z, TOP)
 

@@ -19,6 +19,11 @@ def has_bf16_products() -> bool:
     return any(bool(getattr(cpu, name, lambda: False)()) for name in checks)
 
 
+def is_multiplied_as_stored(scan: str) -> bool:
+    """Whether what is scanned needs no cast to fp32 on this processor."""
+    return scan == "bf16" and has_bf16_products()
+
+
 def default_scan() -> str:
     """`bf16` where the processor multiplies it, else `fp16`: the vectors themselves."""
     return "bf16" if has_bf16_products() else "fp16"
@@ -65,7 +70,7 @@ def scan_errors(queries_QD: Tensor, scan: str, max_norm: float, residual: float)
     dim = queries_QD.shape[1]
     norms_Q = queries_QD.double().norm(dim=1)
     error_Q: Tensor = norms_Q * (max_norm + residual) * product_error(dim) + norms_Q * residual
-    if scan == "bf16" and has_bf16_products():
+    if is_multiplied_as_stored(scan):
         rounded_QD = queries_QD.bfloat16()
         error_Q += (queries_QD.double() - rounded_QD.double()).norm(dim=1) * (max_norm + residual)
         error_Q += 2.0**-8 * rounded_QD.double().norm(dim=1) * (max_norm + residual)  # of the products, which are bf16

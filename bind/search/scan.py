@@ -8,7 +8,8 @@ its best k is scored.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,13 +20,15 @@ import torch
 from torch import Tensor
 
 from bind.search.parts import OpenPart
-from bind.search.rounding import scan_errors, tile_scores
+from bind.search.rounding import is_multiplied_as_stored, scan_errors, tile_scores
 
 MAX_QUERIES = 256
 """At a time."""
 FEW_QUERIES = 16
 TILE_ROWS, TILE_ROWS_OF_FEW = 1024, 4096
-"""Tiles stay in a core's cache; for a single query the calls of tiles cost more than that."""
+"""Tiles that are cast stay in a core's cache; for a single query the calls of tiles cost more than that."""
+UNCAST_TILE_ROWS, UNCAST_TILE_ROWS_OF_FEW = 4096, 16384
+"""Of what the processor multiplies as it is stored, which is read once."""
 ROWS_PER_THREAD = 2**16
 SPARE_CANDIDATES = 32
 
@@ -192,7 +195,7 @@ class _Candidates:
 def _scan(pool: Sequence[Stretch], queries_QD: Tensor, num_candidates: int) -> tuple[Tensor, Tensor]:
     """The best candidates by the scores of the scan, (Q, C) each, the best first."""
 
-    def scan(tiles: Sequence[_Tile]) -> _Candidates:
+    def scan(tiles: Iterable[_Tile]) -> _Candidates:
         candidates = _Candidates(len(queries_QD), num_candidates)
         for tile, scores_QR in _scored(tiles, queries_QD):
             candidates.add(scores_QR, tile.first_row)
@@ -211,7 +214,7 @@ def _scan_above(
     # Rounded down, so that no comparison in fp32 leaves a row out.
     floors_A1 = torch.nextafter(floors_A.float(), torch.tensor(-torch.inf))[:, None]
 
-    def scan(tiles: Sequence[_Tile]) -> list[tuple[Tensor, Tensor]]:
+    def scan(tiles: Iterable[_Tile]) -> list[tuple[Tensor, Tensor]]:
         best = [(torch.zeros(0), torch.zeros(0, dtype=torch.long))] * len(queries_AD)
         for tile, scores_AR in _scored(tiles, queries_AD):
             hits_AR = scores_AR >= floors_A1
@@ -240,45 +243,59 @@ class _Tile:
 
 
 def _tiles(pool: Sequence[Stretch], num_queries: int) -> list[_Tile]:
-    size = TILE_ROWS_OF_FEW if num_queries <= FEW_QUERIES else TILE_ROWS
+    is_few = num_queries <= FEW_QUERIES
     tiles, first_row = [], 0
     for stretch in pool:
+        if is_multiplied_as_stored(stretch.part.part.scan):
+            size = UNCAST_TILE_ROWS_OF_FEW if is_few else UNCAST_TILE_ROWS
+        else:
+            size = TILE_ROWS_OF_FEW if is_few else TILE_ROWS
         for start in range(0, len(stretch), size):
             tiles.append(_Tile(stretch, start, min(start + size, len(stretch)), first_row + start))
         first_row += len(stretch)
     return tiles
 
 
-def _scored(tiles: Sequence[_Tile], queries_QD: Tensor) -> Iterator[tuple[_Tile, Tensor]]:
+def _scored(tiles: Iterable[_Tile], queries_QD: Tensor) -> Iterator[tuple[_Tile, Tensor]]:
     """Every tile with its scores (Q, R)."""
-    size = max(tile.stop - tile.start for tile in tiles)
-    buffer_RD = torch.empty(size, queries_QD.shape[1])
+    buffer_RD = torch.empty(0, queries_QD.shape[1])
     for tile in tiles:
+        is_stored = is_multiplied_as_stored(tile.stretch.part.part.scan)
+        if not is_stored and len(buffer_RD) < tile.stop - tile.start:
+            buffer_RD = torch.empty(tile.stop - tile.start, queries_QD.shape[1])
         part = tile.stretch.part
         tile_RD = tile.stretch.take(part.scanned, tile.start, tile.stop)
         scales_R = None if part.scales is None else tile.stretch.take(part.scales, tile.start, tile.stop)
         yield tile, tile_scores(queries_QD, tile_RD, scales_R, buffer_RD)
 
 
-def _in_threads(scan: Callable[[Sequence[_Tile]], T], pool: Sequence[Stretch], num_queries: int) -> list[T]:
-    """What `scan` returns for consecutive shares of the tiles, each in a thread of its own on one core.
+def _in_threads(scan: Callable[[Iterable[_Tile]], T], pool: Sequence[Stretch], num_queries: int) -> list[T]:
+    """What `scan` returns in each of several threads, each on one core, which take one tile after the other.
 
     Threads that share every product would wait for one another at each tile, which on a machine with other work takes
-    many times longer than the product.
+    many times longer than the product; of threads with equal shares the one on the slower core would be waited for.
     """
     tiles = _tiles(pool, num_queries)
     num_threads = max(1, min(torch.get_num_threads(), sum(map(len, pool)) // ROWS_PER_THREAD, len(tiles)))
     if num_threads == 1:
         return [scan(tiles)]
-    bounds = [len(tiles) * i // num_threads for i in range(num_threads + 1)]
+    waiting = deque(tiles)
     num_before = torch.get_num_threads()
 
-    def begin(share: Sequence[_Tile]) -> T:
+    def take() -> Iterator[_Tile]:
+        while True:
+            try:
+                tile = waiting.popleft()
+            except IndexError:
+                return
+            yield tile
+
+    def begin(_: int) -> T:
         torch.set_num_threads(1)
-        return scan(share)
+        return scan(take())
 
     try:
         with ThreadPoolExecutor(num_threads, thread_name_prefix="scan") as threads:
-            return list(threads.map(begin, [tiles[start:stop] for start, stop in pairwise(bounds)]))
+            return list(threads.map(begin, range(num_threads)))
     finally:
         torch.set_num_threads(num_before)  # that of the mathematics library is one for all threads
