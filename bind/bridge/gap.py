@@ -20,7 +20,7 @@ from bind.types import Modality
 REMEDIES = ("noise", "mean", "memory")
 MAX_MEMORY = 10_000
 """Texts that are kept, evenly spaced among those of the training."""
-TEMPERATURE = 0.02
+TEMPERATURE = 0.05
 """Of the softmax over the memory."""
 TEXT = "text"
 

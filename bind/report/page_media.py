@@ -53,23 +53,31 @@ def page_media(
     *,
     fused: FusedModalities = NO_FUSION,
     concepts: HitConcepts | None = None,
+    captions: Mapping[tuple[Modality, int], str] | None = None,
 ) -> dict[str, Any]:
     """The galleries, and up to `num_samples` samples with all of their vectors as points; none where that is 0.
 
     `modalities` are those of the split whose vectors are shown, in the order of the legend. Samples are drawn with a
-    fixed seed, and fewer where their media take more than `MAX_MEDIA_BYTES`. `concepts` say why a hit was found.
+    fixed seed, and fewer where their media take more than `MAX_MEDIA_BYTES`. `concepts` say why a hit was found,
+    `captions` are what a language model says of queries: modality and place among its vectors → words.
     """
     media = Media(values)
     inputs = {modality: tuple(fused.get(modality, (modality,))) for modality in modalities}
     titles = {modality: modality_title(modality, fused) for modality in modalities}
     page = {
-        "galleries": [_gallery(gallery, values, media, concepts or {}) for gallery in galleries],
+        "galleries": [_gallery(gallery, values, media, concepts or {}, captions or {}) for gallery in galleries],
         "scatter": _scatter(values, inputs, titles, media, num_samples) if num_samples else None,
     }
     return page | {"media": media.items}
 
 
-def _gallery(gallery: Gallery, values: SplitValues, media: Media, concepts: HitConcepts) -> dict[str, Any]:
+def _gallery(
+    gallery: Gallery,
+    values: SplitValues,
+    media: Media,
+    concepts: HitConcepts,
+    captions: Mapping[tuple[Modality, int], str],
+) -> dict[str, Any]:
     def cell(modality: Modality, position: int) -> dict[str, Any]:
         row = int(values.split.rows[modality][position])
         return {
@@ -83,12 +91,17 @@ def _gallery(gallery: Gallery, values: SplitValues, media: Media, concepts: HitC
         text = gallery.words[position]
         return {"key": text, "caption": "", "facts": [], "media": media.add_text(text)}
 
+    def query_cell(position: int) -> dict[str, Any]:
+        shown = cell(gallery.query, position)
+        said = captions.get((gallery.query, position))
+        return shown if said is None else shown | {"facts": [f"in words: {said or '(nothing)'}", *shown["facts"]]}
+
     media.numbers(gallery.query, [query.position for query in gallery.rows])
     if not gallery.words:
         media.numbers(gallery.pool, [hit.position for query in gallery.rows for hit in query.hits])
     rows = [
         {
-            "query": cell(gallery.query, query.position),
+            "query": query_cell(query.position),
             "hits": [
                 (word(hit.position) if gallery.words else cell(gallery.pool, hit.position))
                 | {"score": round(hit.score, 4), "relevant": hit.relevant}

@@ -9,7 +9,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bind.data.counts import count_samples
 from bind.data.same_values import values_in_both
@@ -29,6 +29,7 @@ from bind.report.values import SplitValues
 from bind.report.words import word_galleries
 from bind.runs.directory import suffix_of
 from bind.runs.figures import robustness_figures
+from bind.runs.gallery_captions import caption_queries
 from bind.runs.gallery_concepts import gallery_concepts
 from bind.runs.leakage import audit_run, parts_of_run, without_leaked
 from bind.runs.ownership import unmarked
@@ -36,6 +37,9 @@ from bind.runs.parts import Parts
 from bind.runs.stopwatch import Stopwatch
 from bind.training.resume import invocation
 from bind.types import Modality
+
+if TYPE_CHECKING:
+    from bind.bridge.bridge import Bridge
 
 
 def evaluate_run(
@@ -47,6 +51,7 @@ def evaluate_run(
     trust: Sequence[str] = (),
     weights: Path | None = None,
     hardware: Mapping[str, Any] | None = None,
+    bridge: Bridge | None = None,
 ) -> dict[str, Any]:
     """Figures of a split into `metrics.json`, plots and `report.html`; the tables and the directory to the terminal.
 
@@ -55,6 +60,7 @@ def evaluate_run(
         trust: packages besides bind whose classes the configs of earlier runs may name.
         weights: where the binder lies whose run this folder is not; None: it was trained in `run_dir`.
         hardware: what the training ran on, where that is known; stands in `metrics.json`.
+        bridge: over the binder of `parts`; what it says of the gallery's queries stands in the page.
 
     Returns:
         What `metrics.json` holds.
@@ -75,7 +81,7 @@ def evaluate_run(
         suffix = "" if weights else suffix_of(split_name, parts.config, name)
     write_text(run_dir / f"metrics{suffix}.json", json.dumps(as_json(metrics), indent=2) + "\n")
     write_queries(run_dir / f"queries{suffix}.parquet", split_name, queries)
-    page = write_pictures(parts, run_dir, split, metrics, suffix=suffix)
+    page = write_pictures(parts, run_dir, split, metrics, suffix=suffix, bridge=bridge)
     print_tables(metrics, fused=fused_modalities(parts.binder))
     print(f"page: {page}")
     print(f"run directory: {run_dir}")
@@ -132,7 +138,13 @@ def trained_values(
 
 
 def write_pictures(
-    parts: Parts, run_dir: Path, split: EmbeddedSplit, metrics: dict[str, Any], *, suffix: str = ""
+    parts: Parts,
+    run_dir: Path,
+    split: EmbeddedSplit,
+    metrics: dict[str, Any],
+    *,
+    suffix: str = "",
+    bridge: Bridge | None = None,
 ) -> Path:
     """The plots of a split and the page, which is returned, that shows them with its tables and samples."""
     config, binder = parts.config, parts.binder
@@ -161,7 +173,16 @@ def write_pictures(
     modalities = [m for m in dict.fromkeys((*binder.modalities, *split.z)) if m in split.z]
     counts = count_samples(parts.datamodule.sources, splits, parts.datamodule.weights)
     concepts = gallery_concepts(parts, shown, split, metrics["split"])
-    media = page_media(values, modalities, shown, options["num_scatter_samples"], fused=fused, concepts=concepts)
+    captions = None if bridge is None else caption_queries(bridge, split, shown)
+    media = page_media(
+        values,
+        modalities,
+        shown,
+        options["num_scatter_samples"],
+        fused=fused,
+        concepts=concepts,
+        captions=captions,
+    )
     page = run_dir / f"report{suffix}.html"
     write_report(
         page,

@@ -28,6 +28,7 @@ from bind.report.terminal_table import print_cells
 from bind.runs.captions import warn_of_cut_captions
 from bind.runs.directory import open_run, owned_results, owned_run_dir, prepare_run_dir, run_or_binder, suffix_of
 from bind.runs.evaluation import evaluate_run
+from bind.runs.gallery_captions import load_bridge
 from bind.runs.hardware import describe_hardware
 from bind.runs.other_table import load_with_table, table_name
 from bind.runs.ownership import marked
@@ -229,6 +230,7 @@ def evaluate(cfg: DictConfig) -> None:
     """
     if cfg.manifest is not None:
         require_table(Path(cfg.manifest).expanduser())
+    bridge = None if cfg.bridge is None else Path(cfg.bridge)
     if run_or_binder(cfg) == "binder":
         if cfg.manifest is None:
             raise ValueError("binder= has no data of its own: add manifest=FILE, the table that it is evaluated on")
@@ -240,6 +242,7 @@ def evaluate(cfg: DictConfig) -> None:
             out=None if cfg.out is None else Path(cfg.out),
             label_sets=label_sets,  # type: ignore[arg-type]
             trust=list(cfg.trust),
+            bridge=bridge,
         )
         return
     if cfg.out is not None:
@@ -248,13 +251,21 @@ def evaluate(cfg: DictConfig) -> None:
     if cfg.data.zero_shot:
         config["data"]["zero_shot"] = OmegaConf.to_container(cfg.data.zero_shot, resolve=True)
     manifest = None if cfg.manifest is None else Path(cfg.manifest)
-    evaluate_again(run_dir, config, cfg.split, trust=list(cfg.trust), manifest=manifest)
+    evaluate_again(run_dir, config, cfg.split, trust=list(cfg.trust), manifest=manifest, bridge=bridge)
 
 
 def evaluate_again(
-    run_dir: Path, config: Mapping[str, Any], split_name: str, *, trust: Sequence[str], manifest: Path | None = None
+    run_dir: Path,
+    config: Mapping[str, Any],
+    split_name: str,
+    *,
+    trust: Sequence[str],
+    manifest: Path | None = None,
+    bridge: Path | None = None,
 ) -> dict[str, Any]:
     """Evaluate the Binder of a finished run, on the table `manifest` if given; what `metrics.json` holds then.
+
+    What a `bridge` says of the gallery's queries stands in the page.
 
     Raises:
         ValueError: also where another process trains in the run's folder, or evaluates the same split of it.
@@ -274,4 +285,6 @@ def evaluate_again(
             metrics = read_metrics(main_file)
             seconds, hardware = metrics.get("seconds", {}), metrics.get("hardware")
             earlier = {name: took for name, took in seconds.items() if name not in ("evaluate", "total")}
-        return evaluate_run(parts, run_dir, split_name, Stopwatch(earlier), trust=trust, hardware=hardware)
+        loaded = load_bridge(bridge, parts.binder)
+        watch = Stopwatch(earlier)
+        return evaluate_run(parts, run_dir, split_name, watch, trust=trust, hardware=hardware, bridge=loaded)

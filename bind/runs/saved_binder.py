@@ -16,6 +16,7 @@ from bind.model.binder import Binder
 from bind.runs.captions import warn_of_cut_captions
 from bind.runs.directory import CONFIG_VERSION, owned_results
 from bind.runs.evaluation import evaluate_run
+from bind.runs.gallery_captions import load_bridge
 from bind.runs.other_table import label_sets_of, table_name
 from bind.runs.ownership import marked
 from bind.runs.parts import Parts
@@ -30,6 +31,7 @@ def evaluate_binder(
     out: Path | None = None,
     label_sets: Mapping[str, Mapping[str, Any]] | None = None,
     trust: Sequence[str] = (),
+    bridge: Path | None = None,
 ) -> dict[str, Any]:
     """Evaluate a saved binder on a table and write figures, plots and page into a folder; what `metrics.json` holds.
 
@@ -38,6 +40,7 @@ def evaluate_binder(
     Args:
         place: what `Binder.load` takes.
         out: the folder; None: `runs/BINDER_TABLE`.
+        bridge: over this binder; what it says of the gallery's queries stands in the page.
 
     Raises:
         ValueError: for a binder or a table that can't be read, a split that it has not, or nothing that both have.
@@ -51,6 +54,7 @@ def evaluate_binder(
         )
     watch = Stopwatch()
     binder = Binder.load(place, trust=trust).to(best_device())
+    loaded = load_bridge(bridge, binder)
     parts = Parts.build(table_config(binder, manifest, split_name), binder, trust=[*trust, str(manifest)])
     [source] = parts.datamodule.sources
     require_split([source], split_name, "Name another with split=")
@@ -70,7 +74,7 @@ def evaluate_binder(
     with owned_results(out, "metrics"):
         described = {**parts.config, "init_from": str(place), "data": {**data, "manifests": {}}}
         write_text(out / "config.yaml", marked(OmegaConf.to_yaml(OmegaConf.create(described))))
-        return evaluate_run(parts, out, split_name, watch, trust=trust, weights=Path(place))
+        return evaluate_run(parts, out, split_name, watch, trust=trust, weights=Path(place), bridge=loaded)
 
 
 def table_config(binder: Binder, manifest: Path, split_name: str) -> dict[str, Any]:

@@ -99,3 +99,15 @@ def test_an_item_of_a_gallery_is_known_by_key_file_and_owner(source):
     assert row["query"]["facts"] == [f"key {sample.key}", str(file), f"owner {sample.owners[0]}"]
     assert all(cell["facts"][0] == f"key {cell['key']}" for cell in row["hits"])
     assert not any(str(source.path.parent) in fact for cell in row["hits"] for fact in cell["facts"])
+
+
+@pytest.mark.slow
+def test_what_a_language_model_says_of_a_query_stands_first_among_its_facts(source):
+    values = pages.values_of(source)
+    gallery = pages.one_gallery(values.split, "audio", "text")
+    place = ("audio", gallery.rows[0].position)
+    for said, shown_fact in (("a dog barks", "in words: a dog barks"), ("", "in words: (nothing)")):
+        page = page_media(values, source.modalities(), [gallery], 0, captions={place: said})
+        row = page["galleries"][0]["rows"][0]
+        assert row["query"]["facts"][0] == shown_fact
+        assert not any(fact.startswith("in words") for cell in row["hits"] for fact in cell["facts"])
