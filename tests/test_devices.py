@@ -138,8 +138,20 @@ def test_fsdp_cuts_all_that_is_trained_and_nothing_else(folder):
 
 
 @pytest.mark.ranks
+def test_two_processes_find_the_same_batch_and_a_forecast_changes_nothing(folder):
+    ranks = [seen(folder / "ddp_auto", rank) for rank in (0, 1)]
+    assert [rank["batch_size"] for rank in ranks] == [two_trainers.GLOBAL_BATCH // two_trainers.WORLD_SIZE] * 2
+    assert [rank["forecast"] for rank in ranks] == [two_trainers.STEPS] * 2
+    assert apart(folder / "ddp_auto", folder / "ddp") == 0.0
+    assert column(folder / "ddp_auto", "train/loss") == column(folder / "ddp", "train/loss")
+    resolved = OmegaConf.load(folder / "ddp_auto" / "config.yaml").data
+    assert (resolved.batch_size, resolved.chunk_size) == (ranks[0]["batch_size"], None)
+
+
+@pytest.mark.ranks
 def test_fsdp_resumes_bit_for_bit_and_across_strategies(folder):
     assert apart(folder / "fsdp_twice", folder / "fsdp") == 0.0
+    assert seen(folder / "fsdp_twice")["forecast"] == two_trainers.STEPS // 2, "those that were left"
     assert apart(folder / "ddp_then_fsdp", folder / "one") < 1e-5
     assert apart(folder / "fsdp_then_one", folder / "one") < 1e-5
 

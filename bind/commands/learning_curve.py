@@ -21,6 +21,7 @@ from bind.report.terminal_table import print_cells
 from bind.runs.parts import make_sources
 from bind.studies.learning_curve.cells import Cell, Curve, curve_cells, describe_checks, make_curves
 from bind.studies.learning_curve.plot import plot_curves
+from bind.training.callbacks.auto_batch import AUTO
 
 USAGE = """usage: bindspace learning-curve [shares=[0.5,1]] [seeds=[0]] [run_dir=FOLDER] [overrides as for train]
 
@@ -74,10 +75,15 @@ def plan_cells(overrides: Sequence[str], shares: Sequence[float], seeds: Sequenc
     """The trainings of a curve, those on the fewest owners first.
 
     Raises:
-        ValueError: where samples have no owner, and where two shares are the same number of owners.
+        ValueError: where samples have no owner, where two shares are the same number of owners, and for
+            `data.batch_size=auto`.
     """
     config = OmegaConf.to_container(compose_training([*overrides, f"run_dir={folder}"]), resolve=True)
     assert isinstance(config, dict)
+    if config["data"]["batch_size"] == AUTO:
+        raise ValueError(
+            "data.batch_size=auto: fewer owners would get smaller batches, and the curve would show both; give a number"
+        )
     sources = make_sources(config, ANY_CLASS)  # type: ignore[arg-type]
     weights = source_weights(sources, config["data"]["weights"])
     drawn = [source for source, weight in zip(sources.values(), weights, strict=True) if weight]

@@ -92,7 +92,8 @@ class BindDataModule(L.LightningDataModule):
             raise ValueError(f"data.owner_share={owner_share}: give a share of the training's owners, up to 1")
         for name, count in (("batch_size", batch_size), ("evaluation_batch_size", evaluation_batch_size)):
             if count is not None and (not isinstance(count, int) or count < 1):
-                raise ValueError(f"data.{name}={count}: give a number of rows, at least 1")
+                auto = ", or auto: as many as the memory holds" if name == "batch_size" else ""
+                raise ValueError(f"data.{name}={count}: give a number of rows, at least 1{auto}")
         if not isinstance(num_workers, int) or num_workers < 0:
             raise ValueError(f"data.num_workers={num_workers}: give a number of processes, 0 to load without any")
         self.sources = list(sources.values())

@@ -25,6 +25,7 @@ from bind.evaluation.figures import read_metrics
 from bind.files.writing import write_text
 from bind.report.mixture import mixture_cells
 from bind.report.terminal_table import print_cells
+from bind.runs.auto_sizes import auto_keys, describe_sizes, fixed, make_auto_batch
 from bind.runs.captions import warn_of_cut_captions
 from bind.runs.directory import open_run, owned_results, owned_run_dir, prepare_run_dir, run_or_binder, suffix_of
 from bind.runs.evaluation import evaluate_run
@@ -36,6 +37,7 @@ from bind.runs.parts import Parts
 from bind.runs.saved_binder import evaluate_binder
 from bind.runs.shared_values import warn_of_shared_values
 from bind.runs.stopwatch import Stopwatch
+from bind.training.callbacks.forecast import ForecastCosts
 from bind.training.checkpoints import find_checkpoint, init_weights, last_checkpoint
 from bind.training.lightning_private import silence_remarks
 from bind.training.module import BindingModule
@@ -111,6 +113,18 @@ class Training:
             for encoder in binder.encoders.values():
                 encoder.compile()  # in place: names of weights stay what they are
 
+    def settle_sizes(self, batch_size: int, chunk_size: int | None) -> None:
+        """Have the config of the run hold the sizes that were found for `auto`, as if they had been given."""
+        config = self.parts.config
+        names = auto_keys(config["data"])
+        config["data"].update(batch_size=batch_size, chunk_size=chunk_size)
+        if self.trainer.is_global_zero:
+            print(describe_sizes(names, batch_size, chunk_size))
+            write_config(self.run_dir, config)
+            for logger in self.trainer.loggers:
+                logger.log_hyperparams(dict(config))
+            print_mixture_table(self.trainer, self.parts)
+
     def take_whole_weights(self) -> None:
         """Bring together what a strategy has sharded; Lightning leaves the weights on the CPU."""
         self.module.binder = unshard(self.module.binder).to(self.device)
@@ -128,6 +142,7 @@ def prepare(config: dict[str, Any], run_dir: Path, callbacks: Sequence[L.Callbac
     torch.set_float32_matmul_precision("high")
     checkpoint = find_checkpoint(config["ckpt"], run_dir)
     CacheOptions.from_config(config["cache"])
+    auto_batch = make_auto_batch(config, checkpoint)
     parts = Parts.build(config, trust=ANY_CLASS)
     module = make_module(parts)
     splits = ("train",) if config["trainer"]["limit_val_batches"] == 0 else ("train", "val")
@@ -138,10 +153,14 @@ def prepare(config: dict[str, Any], run_dir: Path, callbacks: Sequence[L.Callbac
         refuse_changed_data(checkpoint, parts.datamodule, allow=config["allow_changed_data"])
     if start := checkpoint or config["init_from"]:  # of a checkpoint, the rest is the trainer's to restore
         init_weights(module, Path(start), exact=checkpoint is not None)
+    callbacks = [*callbacks, *([auto_batch] if auto_batch else [])]
     training = Training(parts, run_dir, make_trainer(config, run_dir, callbacks), module, splits, checkpoint)
+    if auto_batch:
+        auto_batch.on_fit = training.settle_sizes
     if training.trainer.is_global_zero:
         begin_run_dir(training)
-        print_mixture_table(training.trainer, parts)
+        if not auto_keys(config["data"]):
+            print_mixture_table(training.trainer, parts)
         warn_of_cut_captions(parts.datamodule, dict.fromkeys((*splits, split)))
         warn_of_shared_values(parts.datamodule)
     return training
@@ -156,7 +175,7 @@ def make_module(parts: Parts) -> BindingModule:
             parts.pairs,
             seed=config["seed"],
             loss=functools.partial(build, config["loss"], trust=ANY_CLASS),
-            chunk_size=config["data"]["chunk_size"],
+            chunk_size=fixed(config["data"], "chunk_size"),
             one_per_group=config["data"]["one_per_group"],
             equal_values=functools.partial(parts.datamodule.equal_values, "val"),
             **config["optimizer"],
@@ -171,7 +190,7 @@ def begin_run_dir(training: Training) -> None:
     if training.checkpoint and (run_dir / "config.yaml").is_file():
         for change in changes(open_run(str(run_dir))[1], config):
             log.warning("going on with another setting than before: %s", change)
-    write_text(run_dir / "config.yaml", marked(OmegaConf.to_yaml(OmegaConf.create(dict(config)))))
+    write_config(run_dir, config)
     if training.checkpoint is None:
         (run_dir / "logs" / "metrics.csv").unlink(missing_ok=True)
         if (earlier := last_checkpoint(run_dir)).is_file():  # ckpt=last would go on with another run
@@ -179,6 +198,10 @@ def begin_run_dir(training: Training) -> None:
         for name in ("metrics.json", "report.html"):  # or a run that is killed would seem to have finished
             (run_dir / name).unlink(missing_ok=True)
         shutil.rmtree(run_dir / "binder", ignore_errors=True)
+
+
+def write_config(run_dir: Path, config: Mapping[str, Any]) -> None:
+    write_text(run_dir / "config.yaml", marked(OmegaConf.to_yaml(OmegaConf.create(dict(config)))))
 
 
 def finish(training: Training, watch: Stopwatch) -> float:
@@ -190,12 +213,21 @@ def finish(training: Training, watch: Stopwatch) -> float:
         module.binder.merge_adapters()  # what is evaluated is what was saved
         if module.binder.anchor.trainable:
             module.binder.anchor.save(run_dir / "anchor")
+        print_costs(training.trainer)
         split = parts.config["evaluation"]["split"]
         trained = replace(parts, binder=module.binder)
         with evaluation_failure_hint(run_dir, split):
             hardware = describe_hardware(training.device, training.trainer.world_size)
             evaluate_run(trained, run_dir, split, watch, hardware=hardware)
     return score
+
+
+def print_costs(trainer: L.Trainer) -> None:
+    """Print what the training took beside what was expected of it, where there was a forecast."""
+    callbacks: Sequence[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    for callback in callbacks:
+        if isinstance(callback, ForecastCosts):
+            callback.compare()
 
 
 def print_mixture_table(trainer: L.Trainer, parts: Parts) -> None:

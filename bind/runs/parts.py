@@ -25,7 +25,9 @@ from bind.data.sources.splits import require_split
 from bind.evaluation.queries import retrieval_key
 from bind.model.binder import Binder
 from bind.model.frozen import frozen_encoders
+from bind.runs.auto_sizes import fixed
 from bind.runs.ownership import confined
+from bind.training.callbacks.auto_batch import AUTO
 from bind.types import FrozenTower, Modality, Pair, Source
 
 log = logging.getLogger("bind")
@@ -264,8 +266,8 @@ def make_datamodule(
         binder.transforms,
         needed,
         wanted or binder.modalities,
-        batch_size=data["batch_size"],
-        evaluation_batch_size=data["evaluation_batch_size"],
+        batch_size=fixed(data, "batch_size"),
+        evaluation_batch_size=data["evaluation_batch_size"] or (64 if data["batch_size"] == AUTO else None),
         num_workers=data["num_workers"],
         timeout_seconds=timeout_of(config),
         alpha=data["alpha"],

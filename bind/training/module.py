@@ -82,7 +82,9 @@ class BindingModule(L.LightningModule):
                 raise ValueError(f"pairs.{pair.name}: both sides are frozen, nothing could be learned from it")
         if chunk_size is not None:
             if not isinstance(chunk_size, int) or chunk_size < 1:
-                raise ValueError(f"data.chunk_size={chunk_size}: give a number of rows, or null for the whole batch")
+                raise ValueError(
+                    f"data.chunk_size={chunk_size}: give a number of rows, null for the whole batch, or auto"
+                )
             if isinstance(binder.fusion, TokenFusion):
                 raise ValueError("data.chunk_size: fusion=qformer reads the tokens of a whole batch; set it to null")
             refuse_batch_statistics(nn.ModuleDict({"encoder": binder.encoders, "head": binder.heads}))
@@ -176,30 +178,42 @@ class BindingModule(L.LightningModule):
         for pair_loss in self.pair_losses.values():
             pair_loss.clamp_()
 
+    def forget_steps(self) -> None:
+        """Forget what steps and validations so far have left, but for what they have learned."""
+        self.last_losses, self.last_logged, self._since_step, self.last_figures = {}, {}, {}, {}
+        self.validation.clear()
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         # Without the inputs: a split's pictures and sounds need not stay in memory until its figures are made.
         self.validation.append((replace(batch, inputs={}, cached={}), self(batch)))
 
-    def on_validation_epoch_end(self) -> None:
+    def validation_figures(self) -> dict[str, dict[Any, dict[str, Any]]]:
+        """Retrieval by (query, pool) and the space of what was embedded for validation on all ranks, which it forgets.
+
+        A direction counts once, also where `pairs` holds `a-b` and `b-a`.
+        """
         split = EmbeddedSplit.gather(self.validation, self.device)
         self.validation.clear()
         if self.equal_values is not None:
             split.mark_equal_values(self.equal_values())
-        recalls = []
-        self.last_figures = {
-            "retrieval": {},
+        ways = dict.fromkeys(way for pair in self.pairs for way in ((pair.a, pair.b), (pair.b, pair.a)))
+        return {
+            # Without intervals: no log has them, and they took longer than all else in here.
+            "retrieval": {
+                (query, pool): split.retrieval(query, pool, one_per_group=self.one_per_group, num_resamples=0)
+                for query, pool in ways
+                if query in split.z and pool in split.z
+            },
             "space": space(Embeddings(split.z, split.rows, len(split.keys)), self.pairs),
         }
-        for pair in self.pairs:
-            for query, pool in ((pair.a, pair.b), (pair.b, pair.a)):
-                if query not in split.z or pool not in split.z:
-                    continue
-                # Without intervals: no log has them, and they took longer than all else in here.
-                figures = split.retrieval(query, pool, one_per_group=self.one_per_group, num_resamples=0)
-                for name in ("R@1", "R@5", "median_rank"):
-                    self.log(f"val/{query}_to_{pool}/{name}", float(figures[name]), rank_zero_only=False)
-                recalls.append(figures["R@1"])
-                self.last_figures["retrieval"][query, pool] = figures
+
+    def on_validation_epoch_end(self) -> None:
+        self.last_figures = self.validation_figures()
+        retrieval = self.last_figures["retrieval"]
+        for (query, pool), figures in retrieval.items():
+            for name in ("R@1", "R@5", "median_rank"):
+                self.log(f"val/{query}_to_{pool}/{name}", float(figures[name]), rank_zero_only=False)
+        recalls = [figures["R@1"] for figures in retrieval.values()]
         for place, of_place in self.last_figures["space"].items():
             for name, value in of_place.items():
                 self.log(f"val/space/{place}/{name}", value, rank_zero_only=False)

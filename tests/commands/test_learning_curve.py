@@ -19,6 +19,7 @@ from bind.commands.learning_curve import main, plan_cells, refuse_other_study
         (["shares=[half]"], r"shares=\[half\]: give numbers"),
         (["shares=[0.99999,1]", "debug=tiny"], "choose shares of different numbers"),
         (["data.batchsize=3"], "batch_size"),
+        (["debug=tiny", "data.batch_size=auto"], r"data\.batch_size=auto: fewer owners would get smaller batches"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_trains(tmp_path: Path, arguments: list[str], message: str) -> None:

@@ -145,3 +145,10 @@ class PullPlug(L.Callback):
 
 def assigned(values):
     return [f"{key}={json.dumps(value)}" for key, value in values.items()]
+
+
+def plain_precision():
+    """Lightning's precision plugin of full precision."""
+    from lightning.pytorch.plugins.precision import Precision
+
+    return Precision()

@@ -19,6 +19,7 @@ import bind.runs.jobs
 from bind.data.sources.content import hash_generated
 from bind.data.sources.toy.world import ToySource
 from bind.distributed import rank
+from bind.training.callbacks.forecast import ForecastCosts
 from bind.types import Sample, stable_id
 from support import runs
 
@@ -117,6 +118,7 @@ KINDS: dict[str, tuple[tuple[str, ...], dict[str, Any], int]] = {
     "parts": (TRANSFORMERS, PARTS_VALUES, ONE_TRUNK_PULLED_AT),
 }
 """Choices and values of a config, and the step at which the plug is pulled."""
+FORECAST = {"callbacks.forecast.min_steps": 1}
 STRATEGIES: dict[str, tuple[str, dict[str, Any]]] = {
     "ddp": ("trainer=slurm", {"trainer.accelerator": "cpu"}),
     "fsdp": ("trainer=fsdp", {"trainer.num_nodes": WORLD_SIZE, "trainer.devices": 1}),
@@ -150,6 +152,8 @@ class Witness(L.Callback):
             "sources": self.sources,
             "steps_without_sound": self.steps_without_sound,
             "steps_clipped": self.steps_clipped,
+            "batch_size": trainer.datamodule.batch_size,
+            "forecast": (forecast := trainer_forecast(trainer)) and forecast.num_steps,
             "scales": {n: x.item() for n, x in trainer.callback_metrics.items() if n.startswith("train/scale/")},
             "trainable": sorted(trainable),
             "sharded": sorted(name for name, p in module.named_parameters() if isinstance(p, DTensor)),
@@ -157,6 +161,10 @@ class Witness(L.Callback):
             "moments_here": sum((x.to_local() if isinstance(x, DTensor) else x).numel() for x in moments),
         }
         (self.folder / f"seen{trainer.global_rank}.json").write_text(json.dumps(seen))
+
+
+def trainer_forecast(trainer):
+    return next(c.forecast for c in trainer.callbacks if isinstance(c, ForecastCosts))
 
 
 def _whole(x: torch.Tensor) -> torch.Tensor:
@@ -192,7 +200,8 @@ def main(folder: Path) -> None:
     train(folder / "fsdp_twice", "fsdp", pulled=True)
     if rank() == 0:
         shutil.copytree(folder / "fsdp_twice", folder / "fsdp_then_one")
-    train(folder / "fsdp_twice", "fsdp", ckpt="last")
+    train(folder / "fsdp_twice", "fsdp", ckpt="last", **FORECAST)
+    train(folder / "ddp_auto", "ddp", **FORECAST, **{"data.batch_size": "auto", "data.chunk_size": "auto"})
     train(folder / "one_trunk_ddp", "ddp", kind="one_trunk")
     train(folder / "one_trunk_fsdp", "fsdp", kind="one_trunk")
     train(folder / "one_trunk_fsdp_twice", "fsdp", kind="one_trunk", pulled=True)

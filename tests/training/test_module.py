@@ -125,6 +125,22 @@ def test_validation_keeps_vectors_but_not_the_data(binder):
 
 
 @pytest.mark.slow
+def test_a_direction_counts_once_whatever_pairs_name_it(binder):
+    imu_twice = Pair("image", "imu", temperature=0.1)
+    module = BindingModule(binder.eval(), [IMU_IMAGE, imu_twice, DEPTH_IMAGE])
+    figures = []
+    module.log = lambda name, value, **_: figures.append((name, value))
+    with torch.no_grad():
+        module.validation_step(make_batch(binder), 0)
+    module.on_validation_epoch_end()
+    names = [name for name, _ in figures]
+    assert len(names) == len(set(names))
+    recalls = [value for name, value in figures if name.endswith("/R@1")]
+    assert len(recalls) == 4
+    assert dict(figures)["val/mean_R@1"] == pytest.approx(sum(recalls) / 4)
+
+
+@pytest.mark.slow
 def test_a_checkpoint_leaves_the_frozen_anchor_out_and_refuses_another(binder, tmp_path):
     module = BindingModule(binder, [IMU_IMAGE])
     checkpoint = {"state_dict": module.state_dict()}

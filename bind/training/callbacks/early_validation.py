@@ -35,6 +35,11 @@ class EarlyValidation(L.Callback):
         self.is_due = False  # after the batch that is being worked on
         self._usual: float | None = None
 
+    @property
+    def is_on(self) -> bool:
+        """Whether the validation split of the training that has begun is small enough."""
+        return self._usual is not None
+
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         is_small = 0 < sum(trainer.num_val_batches) <= self.max_batches
         # Processes have different numbers of batches, and all have to validate or none.

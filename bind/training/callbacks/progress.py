@@ -9,6 +9,8 @@ import lightning as L
 from lightning.pytorch.callbacks import RichProgressBar, Timer
 from rich.console import Console
 
+from bind.training.forecast import format_seconds
+
 
 class ProgressBar(RichProgressBar):
     """A bar with the loss and the monitored metric; where no bar can be drawn, a line for every validation.
@@ -71,12 +73,5 @@ class ProgressBar(RichProgressBar):
         if self._first_step < step < total < float("inf"):
             left.append((total - step) * seconds / (step - self._first_step))
         if known_left := [x for x in left if x is not None]:
-            parts.append(f"{_duration(min(known_left))} left")
+            parts.append(f"{format_seconds(min(known_left))} left")
         print(", ".join(parts), flush=True)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from bind.training.callbacks.progress import ProgressBar, _duration
+from bind.training.callbacks.progress import ProgressBar
+from bind.training.forecast import format_seconds
 
 NUM_BATCHES, BATCH_SIZE, NUM_EPOCHS = 4, 8, 2
 
@@ -83,4 +84,4 @@ def test_on_a_terminal_there_is_a_bar_and_no_version_number(tmp_path, capsys, mo
     [(0.4, "0 s"), (59.6, "1 min 0 s"), (200, "3 min 20 s"), (7300, "2 h 1 min"), (1e6, "277 h 46 min")],
 )
 def test_durations_are_readable(seconds, said):
-    assert _duration(seconds) == said
+    assert format_seconds(seconds) == said
