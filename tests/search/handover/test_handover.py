@@ -354,3 +354,76 @@ def test_a_damaged_part_is_named_and_not_handed_over(index, tmp_path):
     with pytest.raises(ValueError, match=rf"{path.name}: is not as it was written; .*repair=true"):
         hand_over(IndexStore(index.store.folder), "milvus", str(tmp_path))
     assert not list((tmp_path / "bind").glob("import_*.json"))
+
+
+class Qdrant(ThreadingHTTPServer):
+    """A stand-in for a server of Qdrant: the part of its HTTP API that a hand-over needs."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), QdrantHandler)
+        self.collections, self.indexed, self.points, self.keys = {}, {}, {}, set()
+
+    @property
+    def uri(self):
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class QdrantHandler(WeaviateHandler):
+    def do_GET(self):
+        name, _, rest = self.path.removeprefix("/collections/").partition("/")
+        if rest == "exists":
+            return self.give({"exists": name in self.server.collections})
+        options = {"m": 16, "ef_construct": 100, "full_scan_threshold": 10_000}
+        optimizer = {"deleted_threshold": 0.2, "vacuum_min_vector_number": 1000, "default_segment_number": 0}
+        config = {
+            "params": {"vectors": self.server.collections[name]["vectors"]},
+            "hnsw_config": options,
+            "optimizer_config": {**optimizer, "flush_interval_sec": 5},
+        }
+        about = {"status": "green", "optimizer_status": "ok", "segments_count": 1, "payload_schema": {}}
+        return self.give({**about, "config": config})
+
+    def do_PUT(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.keys.add(self.headers.get("api-key"))
+        [name, *rest] = self.path.partition("?")[0].removeprefix("/collections/").split("/")
+        if rest == ["index"]:
+            self.server.indexed[body["field_name"]] = body["field_schema"]
+        elif rest == ["points"]:
+            batch = body["batch"]
+            self.server.points.update(
+                zip(batch["ids"], zip(batch["vectors"], batch["payloads"], strict=True), strict=True)
+            )
+        else:
+            self.server.collections[name] = body
+            return self.give(True)
+        return self.give({"operation_id": 0, "status": "completed"})
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.give({"count": len(self.server.points)})
+
+    def give(self, value):
+        self.answer(200, {"result": value, "status": "ok", "time": 0.0})
+
+
+@pytest.mark.slow
+def test_points_of_a_server_of_qdrant_have_an_index_for_what_is_filtered_by(index, tmp_path):
+    pytest.importorskip("qdrant_client")
+    other = Index.create(tmp_path / "other", dim=4)
+    other.add("audio", torch.eye(4), {"key": list("abcd")})
+    with Qdrant() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        written = [hand_over(index.store, "qdrant", server.uri, token="a key") for _ in range(2)]
+        with pytest.raises(ValueError, match="holds Cosine vectors of length 8, the index Cosine vectors of length 4"):
+            hand_over(other.store, "qdrant", server.uri, token="a key")
+        server.shutdown()
+    assert written == [(7, 7), (7, 7)]
+    assert server.keys == {"a key"}
+    assert (server.indexed["modality"], server.indexed["stars"]) == ("keyword", "integer")
+    assert "caption" not in server.indexed
+    vector, payload = server.points[id_of("image", "c", 0)]
+    assert payload == {"modality": "image", "key": "c", "number": 0, "stars": 5, "start_seconds": 2.0}
+    assert np.allclose(vector, vectors(3, 1)[2], atol=1e-3)
