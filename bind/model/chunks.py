@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from bind.types import Inputs
+from bind.types import Inputs, TokenFusion
 
 
 def encode_in_chunks(encode: Callable[[Inputs], Tensor], inputs: Inputs, chunk_size: int | None) -> Tensor:
@@ -30,6 +31,13 @@ def encode_in_chunks(encode: Callable[[Inputs], Tensor], inputs: Inputs, chunk_s
     else:
         chunks = list(inputs.split(chunk_size))
     return torch.cat([checkpoint(encode, chunk, use_reentrant=False) for chunk in chunks])
+
+
+def refuse_chunks(encoders: torch.nn.Module, heads: torch.nn.Module, fusion: Any) -> None:
+    """Raise ValueError where a batch can't be embedded in chunks: see `refuse_batch_statistics`, or for its tokens."""
+    if isinstance(fusion, TokenFusion):
+        raise ValueError("data.chunk_size: fusion=qformer reads the tokens of a whole batch; leave it null")
+    refuse_batch_statistics(torch.nn.ModuleDict({"encoder": encoders, "head": heads}))
 
 
 def refuse_batch_statistics(module: torch.nn.Module) -> None:

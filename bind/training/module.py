@@ -21,13 +21,13 @@ from bind.losses import InfoNCE
 from bind.losses.temperature import read_scales
 from bind.metrics.geometry import space
 from bind.model.binder import Binder
-from bind.model.chunks import refuse_batch_statistics
+from bind.model.chunks import refuse_chunks
 from bind.model.frozen import fingerprints_of_files
 from bind.training.callbacks.best import forget_foreign_paths
 from bind.training.lightning_private import forget_logged_values, set_batches_done
 from bind.training.schedule import Schedule
 from bind.training.sharding import shard
-from bind.types import Batch, Embeddings, Modality, Pair, TokenFusion
+from bind.types import Batch, Embeddings, Modality, Pair
 
 log = logging.getLogger("bind")
 
@@ -85,9 +85,7 @@ class BindingModule(L.LightningModule):
                 raise ValueError(
                     f"data.chunk_size={chunk_size}: give a number of rows, null for the whole batch, or auto"
                 )
-            if isinstance(binder.fusion, TokenFusion):
-                raise ValueError("data.chunk_size: fusion=qformer reads the tokens of a whole batch; set it to null")
-            refuse_batch_statistics(nn.ModuleDict({"encoder": binder.encoders, "head": binder.heads}))
+            refuse_chunks(binder.encoders, binder.heads, binder.fusion)
         refuse_wrong_numbers(lr, weight_decay, betas, warmup_fraction, lr_end_fraction)
         self.binder = binder
         self.pairs = tuple(pairs)

@@ -211,6 +211,14 @@ def test_every_trainable_parameter_of_a_module_is_in_one_group(anchor_folder):
 
 
 @pytest.mark.slow
+def test_a_fusion_of_tokens_takes_no_chunks(anchor_folder):
+    fusion = {"_target_": "bind.fusion.qformer.QFormerFusion", "inputs": ["imu", "depth"], "width": 8}
+    binder = Binder.from_config(tiny.binder_config(anchor_folder, fusion=fusion))
+    with pytest.raises(ValueError, match="reads the tokens of a whole batch"):
+        BindingModule(binder, [Pair("imu_and_depth", "image")], chunk_size=2)
+
+
+@pytest.mark.slow
 def test_a_fused_pair_trains_the_fusion(anchor_folder):
     binder = Binder.from_config(tiny.binder_config(anchor_folder, fusion=attention("imu", "depth")))
     binder.fusion.modality_dropout = 0.0  # a row that keeps one input only says nothing about their weights

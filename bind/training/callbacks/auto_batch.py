@@ -9,7 +9,7 @@ import lightning as L
 import torch
 
 from bind.distributed import gather_integers
-from bind.model.chunks import refuse_batch_statistics
+from bind.model.chunks import refuse_chunks
 from bind.training.fitting import measure_room, most_rows
 from bind.training.module import BindingModule
 from bind.training.sharding import ShardedStrategy
@@ -73,9 +73,7 @@ class AutoBatch(L.Callback):
                 f"{room.budget / 1e6:,.0f} MB: choose a smaller encoder or window, or a machine with more memory"
             )
         if self.chunk_size is not None:
-            refuse_batch_statistics(
-                torch.nn.ModuleDict({"encoder": module.binder.encoders, "head": module.binder.heads})
-            )
+            refuse_chunks(module.binder.encoders, module.binder.heads, module.binder.fusion)
         datamodule.batch_size, module.chunk_size = self.batch_size, self.chunk_size
         if self.on_fit is not None:
             self.on_fit(self.batch_size, self.chunk_size)
