@@ -51,16 +51,21 @@ class SplitValues:
         return sample.group or sample.label or sample.key
 
     def facts(self, modality: Modality, position: int) -> list[str]:
-        """What a value is known by: the key of its sample, its file as the table names it, and its owners."""
+        """What a value is known by: the key of its sample, its file as the table names it, and its owners.
+
+        Of a value that several samples share, the key and the number of the others: no owner has it alone.
+        """
         row = int(self.split.rows[modality][position])
         sample, source = self.sample(row), self.places[row][0]
         values = sample.values.get(modality, ())
         number = position - int(torch.searchsorted(self.split.rows[modality], row))
-        facts = [f"key {sample.key}"]
+        ids = self.split.value_ids.get(modality)
+        num_others = 0 if ids is None else int((ids == ids[position]).sum()) - 1
+        facts = [f"key {sample.key}" + (f" and {num_others} more" if num_others else "")]
         if number < len(values) and isinstance(clip := values[number], Clip):
             folder = source.path.parent if isinstance(source, FileSource) and isinstance(source.path, Path) else None
             facts.append(str(clip).removeprefix(f"{folder}{os.sep}"))
-        if sample.owners:
+        if sample.owners and not num_others:
             facts.append(f"owner{'s' * (len(sample.owners) > 1)} {', '.join(sample.owners)}")
         return facts
 

@@ -44,6 +44,17 @@ def test_recordings_are_read_as_the_encoder_gets_them(source):
     assert (picture.dtype, picture.shape) == (np.uint8, (64, 64, 3))
 
 
+def test_a_value_that_samples_share_has_the_owner_of_none(source):
+    values = pages.values_of(source)
+    alone = values.facts("image", 0)
+    assert any(fact.startswith("owner") for fact in alone)
+    ids = torch.arange(len(values.split.rows["image"]))
+    ids[:3] = 0
+    values.split.value_ids["image"] = ids
+    shared = values.facts("image", 0)
+    assert shared == [f"{alone[0]} and 2 more", *(fact for fact in alone[1:] if not fact.startswith("owner"))]
+
+
 def test_of_several_clips_the_first_is_drawn(source):
     clip = next(s for s in source.samples("test") if "audio" in s.values).values["audio"][0]
     transform = AudioTransform(window_seconds=0.1, num_clips=3)
