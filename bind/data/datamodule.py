@@ -47,6 +47,7 @@ class BindDataModule(L.LightningDataModule):
             as is a source without a training split.
         steps_per_epoch: None counts every sample once.
         seed: of the batch plan and of every sample's augmentation.
+        views_of: modalities that training and validation have in two views, see `BatchDataset`.
         owner_share: share of the owners that train, drawn by `seed`; an epoch is as long as with all of them.
         known: modalities of which splits may share files: what is evaluated of them was trained on.
 
@@ -86,6 +87,7 @@ class BindDataModule(L.LightningDataModule):
         seed: int = 0,
         known: Sequence[Modality] = (),
         owner_share: float = 1.0,
+        views_of: Sequence[Modality] = (),
     ) -> None:
         super().__init__()
         if not isinstance(owner_share, int | float) or not 0 < owner_share <= 1:
@@ -118,6 +120,7 @@ class BindDataModule(L.LightningDataModule):
         self.steps_per_epoch = steps_per_epoch
         self.seed = seed
         self.owner_share = owner_share
+        self.views_of = tuple(views_of)
         self.cache: EmbeddingCache | None = None
         self._equal_values: dict[str, Mapping[Modality, ValueIds]] = {}
         self.start = (0, 0)
@@ -125,9 +128,15 @@ class BindDataModule(L.LightningDataModule):
         self._resumed: dict[str, Any] | None = None
         self._steps_per_epoch = 0
 
-    def dataset(self, split: str, modalities: Sequence[Modality], cache: EmbeddingCache | None = None) -> BatchDataset:
+    def dataset(
+        self,
+        split: str,
+        modalities: Sequence[Modality],
+        cache: EmbeddingCache | None = None,
+        views_of: Sequence[Modality] = (),
+    ) -> BatchDataset:
         """The batches of a split by request, with these modalities; `cache` stands in for what it holds."""
-        return BatchDataset(self.sources, split, modalities, self.transforms, cache)
+        return BatchDataset(self.sources, split, modalities, self.transforms, cache, views_of=views_of)
 
     @cached_property
     def identity(self) -> dict[str, dict[str, Any]]:
@@ -216,7 +225,7 @@ class BindDataModule(L.LightningDataModule):
         self._steps_per_epoch = len(plan)
         self.start = self._place_in_plan(len(plan))
         plan.start_step = plan.step = self.start[0] * len(plan) + self.start[1]
-        dataset = self.dataset("train", self.train_modalities, self.cache)
+        dataset = self.dataset("train", self.train_modalities, self.cache, self.views_of)
         return self._loader(dataset, plan, self.num_workers, stays=True)
 
     def _loader(
@@ -256,7 +265,7 @@ class BindDataModule(L.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Batch]:
         assert self.trainer is not None
-        dataset = self.dataset("val", self.evaluation_modalities, self.cache)
+        dataset = self.dataset("val", self.evaluation_modalities, self.cache, self.views_of)
         return self._evaluation_loader(dataset, self.trainer.global_rank, self.trainer.world_size, stays=True)
 
     def evaluation_dataloader(self, split: str) -> DataLoader[Batch]:

@@ -15,7 +15,10 @@ from bind.data.plan import BatchRequest
 from bind.data.sources.sample_columns import key_hashes, keys_and_group_ids, keys_of
 from bind.data.sources.sample_table import SampleTable
 from bind.terminal import printable_errors
-from bind.types import Batch, CachedVectors, EmbeddingCache, Modality, Source, Transform
+from bind.types import Batch, CachedVectors, EmbeddingCache, Modality, Source, Transform, second_view
+
+OF_EVALUATION, OF_SECOND_VIEW = 3, 1
+"""In seeds: what a sample draws where nothing else is random, and a second time."""
 
 
 class BatchDataset(torch.utils.data.Dataset[Batch]):
@@ -30,6 +33,9 @@ class BatchDataset(torch.utils.data.Dataset[Batch]):
         modalities: what to load.
         transforms: one per modality that is loaded.
         cache: embeddings and features that replace loading where it has them.
+        views_of: modalities that a batch has twice, the second time drawn anew: what a source draws for a sample in
+            training (a window, one of several values) and the transform's augmentation, in evaluation too, where they
+            are the same at every call. Nothing else changes by it.
 
     Raises:
         ValueError: where two samples of the split share a key.
@@ -42,8 +48,11 @@ class BatchDataset(torch.utils.data.Dataset[Batch]):
         modalities: Sequence[Modality],
         transforms: Mapping[Modality, Transform],
         cache: EmbeddingCache | None = None,
+        *,
+        views_of: Sequence[Modality] = (),
     ) -> None:
         self.sources = list(sources)
+        self.views_of = tuple(views_of)
         self.split = split
         self.modalities = tuple(modalities)
         self.transforms = dict(transforms)
@@ -99,18 +108,41 @@ class BatchDataset(torch.utils.data.Dataset[Batch]):
                     batch.rows[modality] = torch.from_numpy(rows_of_batch)
                     batch.cached[modality] = vectors_ND
             else:
-                rows, items = _choose_values([row.get(modality, ()) for row in fetched], rngs)
-                if not items:
-                    continue
-                batch.rows[modality] = torch.tensor(rows, dtype=torch.long)
-                transform = self.transforms[modality]
-                tensors = [
-                    transform(item, None if rngs is None else rngs[row]) for row, item in zip(rows, items, strict=True)
-                ]
-                batch.inputs[modality], num_clips = collate_clips(transform, tensors)
+                num_clips = self._add_inputs(batch, modality, modality, fetched, rngs)
             if num_clips is not None:
                 batch.num_clips[modality] = num_clips
+        self._add_views(batch, request)
         return batch
+
+    def _add_views(self, batch: Batch, request: BatchRequest) -> None:
+        modalities = [m for m in self.views_of if m in batch.modalities]
+        if not modalities:
+            return
+        seeds = request.seeds or [(OF_EVALUATION, request.source, index) for index in request.indices]
+        rngs = _Generators([(*seed, OF_SECOND_VIEW) for seed in seeds])
+        source = self.sources[request.source]
+        fetched = source.fetch(self.split, request.indices, modalities, rngs)
+        batch.modalities = (*batch.modalities, *(second_view(m) for m in modalities))
+        for modality in modalities:
+            self._add_inputs(batch, modality, second_view(modality), fetched, rngs)
+
+    def _add_inputs(
+        self,
+        batch: Batch,
+        modality: Modality,
+        name: Modality,
+        fetched: Sequence[Mapping[Modality, Sequence[Any]]],
+        rngs: Sequence[np.random.Generator] | None,
+    ) -> Tensor | None:
+        """Put what was fetched of a modality into `batch` under `name`; the clips per item where there are several."""
+        rows, items = _choose_values([row.get(modality, ()) for row in fetched], rngs)
+        if not items:
+            return None
+        batch.rows[name] = torch.tensor(rows, dtype=torch.long)
+        transform = self.transforms[modality]
+        tensors = [transform(item, None if rngs is None else rngs[row]) for row, item in zip(rows, items, strict=True)]
+        batch.inputs[name], num_clips = collate_clips(transform, tensors)
+        return num_clips
 
     def _take(
         self, modality: Modality, keys: list[str], source: int, rngs: Sequence[np.random.Generator] | None

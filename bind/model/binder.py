@@ -48,7 +48,18 @@ from bind.model.saved_files import locate, read_weights
 from bind.model.summary import summarise
 from bind.model.trunks import share_trunks
 from bind.terminal import printable_errors
-from bind.types import Batch, Clip, Embeddings, Inputs, LoadedPart, Modality, TokenEncoder, TokenFusion, Transform
+from bind.types import (
+    Batch,
+    Clip,
+    Embeddings,
+    Inputs,
+    LoadedPart,
+    Modality,
+    TokenEncoder,
+    TokenFusion,
+    Transform,
+    without_view,
+)
 
 ADAPTERS_FOLDER = "adapters"
 
@@ -190,6 +201,7 @@ class Binder(nn.Module):
 
     def is_trainable(self, modality: Modality) -> bool:
         """Whether training changes the vectors of `modality`."""
+        modality = without_view(modality)
         return modality in self.encoders or modality in self.anchor.trainable
 
     def encode(self, modality: Modality, inputs: Inputs) -> Tensor:
@@ -203,6 +215,7 @@ class Binder(nn.Module):
 
     def encode_batch(self, modality: Modality, inputs: Inputs, chunk_size: int | None) -> Tensor:
         """As `encode`, with the activations of `chunk_size` rows in memory; a frozen encoder keeps none at all."""
+        modality = without_view(modality)
         if modality not in self.encoders or not is_frozen(self.encoders[modality]):
             return encode_in_chunks(functools.partial(self.encode, modality), inputs, chunk_size)
         with torch.no_grad():

@@ -74,7 +74,7 @@ def telling_pairs(
     Where no group has both there is nothing to be found, as between a table of sounds and another of sentences.
     """
     shown = [m for m in split.z if m not in fused]
-    trained = [(p.a, p.b) for p in pairs if p.a in shown and p.b in shown]
+    trained = [(p.a, p.b) for p in pairs if p.a in shown and p.b in shown and not p.has_views]
     new = [m for m in encoded if m in shown]
     emergent = [(a, b) for a in new for b in new if a != b] + [(m, "text") for m in new if "text" in shown]
     chosen = [*trained, *(pair for pair in emergent if pair not in trained)]

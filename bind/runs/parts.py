@@ -22,6 +22,7 @@ from bind.data.datamodule import BindDataModule
 from bind.data.sources.manifest import ManifestSource
 from bind.data.sources.shards.remote import limit_waiting
 from bind.data.sources.splits import require_split
+from bind.encoders.trainable import is_frozen
 from bind.evaluation.queries import retrieval_key
 from bind.model.binder import Binder
 from bind.model.frozen import frozen_encoders
@@ -65,6 +66,7 @@ class Parts:
             binder = Binder.from_config(binder_config(config), trust=trust)
         refuse_equal_keys([*binder.modalities, *([binder.fused_modality] if binder.fused_modality else [])])
         pairs = active_pairs(config, binder)
+        refuse_cached_views(pairs, binder, config)
         return cls(config, binder, pairs, make_datamodule(config, binder, pairs, trust=trust))
 
     @classmethod
@@ -207,6 +209,17 @@ def active_pairs(config: Mapping[str, Any], binder: Binder) -> list[Pair]:
     return pairs
 
 
+def refuse_cached_views(pairs: Sequence[Pair], binder: Binder, config: Mapping[str, Any]) -> None:
+    """Raise ValueError for a pair of two views of what a frozen encoder computes once."""
+    for pair in pairs:
+        is_of_frozen = pair.has_views and pair.a in binder.encoders and is_frozen(binder.encoders[pair.a])
+        if is_of_frozen and config.get("cache", {}).get("features"):
+            raise ValueError(
+                f"pairs.{pair.name}: the features of the frozen encoder are kept, one view of each sample; set "
+                f"cache.features=false, or encoder.{pair.a}.train=full"
+            )
+
+
 def make_sources(config: Mapping[str, Any], trust: Sequence[str]) -> dict[str, Source]:
     """Name → dataset: those of `data.sources`, and a manifest each of `data.manifests`.
 
@@ -276,6 +289,7 @@ def make_datamodule(
         seed=config["seed"],
         known=known,
         owner_share=data.get("owner_share", 1.0),
+        views_of=[pair.a for pair in pairs if pair.has_views],
     )
 
 

@@ -114,7 +114,8 @@ def _bound(facts: RunFacts) -> str:
             "random weights" if start is None else f"`{start}`" if start in facts.base_models else "weights of a file"
         )
         trained = options.get("train") or "full"
-        partners = [b if a == modality else a for a, b in ((p.a, p.b) for p in facts.pairs) if modality in (a, b)]
+        of_two = [(pair.a, pair.b) for pair in facts.pairs if not pair.has_views]
+        partners = [b if a == modality else a for a, b in of_two if modality in (a, b)]
         name = type(encoder).__name__
         rows.append((modality, _and(partners) or "nothing", name, f"{num_weights:,}", began, str(trained)))
     headers = ("modality", "bound to", "encoder", "parameters", "began with", "trained part")

@@ -142,7 +142,7 @@ def measure_room(
 def first_batches(datamodule: BindDataModule) -> Iterator[Batch]:
     """Some rows of each source that trains, as its first step would order them."""
     plan = datamodule.train_plan()
-    dataset = datamodule.dataset("train", datamodule.train_modalities, datamodule.cache)
+    dataset = datamodule.dataset("train", datamodule.train_modalities, datamodule.cache, datamodule.views_of)
     for source, size in enumerate(plan.sizes):
         if plan.probabilities[source] > 0:
             order = plan.orders[source](np.random.default_rng([plan.seed, 1, source, 0]), size)

@@ -27,7 +27,7 @@ from bind.training.callbacks.best import forget_foreign_paths
 from bind.training.lightning_private import forget_logged_values, set_batches_done
 from bind.training.schedule import Schedule
 from bind.training.sharding import shard
-from bind.types import Batch, Embeddings, Modality, Pair
+from bind.types import Batch, Embeddings, Modality, Pair, without_view
 
 log = logging.getLogger("bind")
 
@@ -75,6 +75,8 @@ class BindingModule(L.LightningModule):
         if not pairs:
             raise ValueError("no pair to train on: set pairs.<a>-<b>.weight above 0 for modalities that are chosen")
         for pair in pairs:
+            if pair.has_views and pair.a == binder.fused_modality:
+                raise ValueError(f"pairs.{pair.name}: a fusion is seen once; pair one of its inputs with itself")
             for modality in (pair.a, pair.b):
                 if modality not in known:
                     raise ValueError(f"pairs.{pair.name}: {modality} is not among the modalities {known}")
@@ -124,10 +126,10 @@ class BindingModule(L.LightningModule):
     def losses(self, batch: Batch, embeddings: Embeddings) -> dict[str, Tensor]:
         """Unweighted loss of every pair that the batch's source carries."""
         losses = {}
-        pairs = [pair for pair in self.pairs if pair.a in embeddings.z and pair.b in embeddings.z]
+        pairs = [pair for pair in self.pairs if set(pair.sides) <= embeddings.z.keys()]
         read_scales(self.pair_losses[pair.name] for pair in pairs)  # all that a step waits for a GPU
         for pair in pairs:
-            (z_a, z_b), rows = embeddings.aligned([pair.a, pair.b])
+            (z_a, z_b), rows = embeddings.aligned(pair.sides)
             groups = batch.group_ids_B[rows.to(batch.group_ids_B.device, non_blocking=True)]
             losses[pair.name] = self.pair_losses[pair.name](z_a, z_b, groups)
         return losses
@@ -194,7 +196,12 @@ class BindingModule(L.LightningModule):
         self.validation.clear()
         if self.equal_values is not None:
             split.mark_equal_values(self.equal_values())
-        ways = dict.fromkeys(way for pair in self.pairs for way in ((pair.a, pair.b), (pair.b, pair.a)))
+        # Of two views the other way round says the same.
+        ways = dict.fromkeys(
+            way for pair in self.pairs for way in ([pair.sides] if pair.has_views else [pair.sides, pair.sides[::-1]])
+        )
+        between = [pair for pair in self.pairs if not pair.has_views]
+        first_views = {m: z for m, z in split.z.items() if m == without_view(m)}
         return {
             # Without intervals: no log has them, and they took longer than all else in here.
             "retrieval": {
@@ -202,7 +209,7 @@ class BindingModule(L.LightningModule):
                 for query, pool in ways
                 if query in split.z and pool in split.z
             },
-            "space": space(Embeddings(split.z, split.rows, len(split.keys)), self.pairs),
+            "space": space(Embeddings(first_views, split.rows, len(split.keys)), between),
         }
 
     def on_validation_epoch_end(self) -> None:
@@ -210,8 +217,10 @@ class BindingModule(L.LightningModule):
         retrieval = self.last_figures["retrieval"]
         for (query, pool), figures in retrieval.items():
             for name in ("R@1", "R@5", "median_rank"):
-                self.log(f"val/{query}_to_{pool}/{name}", float(figures[name]), rank_zero_only=False)
-        recalls = [figures["R@1"] for figures in retrieval.values()]
+                self.log(f"val/{query}_to_{without_view(pool)}/{name}", float(figures[name]), rank_zero_only=False)
+        between = [figures["R@1"] for way, figures in retrieval.items() if way == tuple(map(without_view, way))]
+        # How well a sample finds itself says little of how two modalities meet: it counts where nothing else does.
+        recalls = between or [figures["R@1"] for figures in retrieval.values()]
         for place, of_place in self.last_figures["space"].items():
             for name, value in of_place.items():
                 self.log(f"val/space/{place}/{name}", value, rank_zero_only=False)

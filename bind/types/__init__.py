@@ -6,6 +6,8 @@ from bind.types.batches import (
     Embeddings,
     Inputs,
     Pair,
+    second_view,
+    without_view,
 )
 from bind.types.parts import (
     Anchor,
@@ -89,5 +91,7 @@ __all__ = [
     "Waveform",
     "compose_name",
     "group_id_of",
+    "second_view",
     "stable_id",
+    "without_view",
 ]

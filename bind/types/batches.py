@@ -20,6 +20,25 @@ Inputs = Tensor | dict[str, Tensor]
 """Input of an encoder: one tensor, or several by name (`input_ids`, `attention_mask`), first axis B_m."""
 
 
+SECOND_VIEW = "@2"
+"""What the name of a modality ends in where a batch has its samples a second time, drawn anew."""
+
+
+def second_view(modality: Modality) -> Modality:
+    """The name of the second views of a modality in a batch: other windows, other augmentations of the same samples.
+
+    Examples:
+        >>> second_view("imu"), without_view(second_view("imu")), without_view("imu")
+        ('imu@2', 'imu', 'imu')
+    """
+    return modality + SECOND_VIEW
+
+
+def without_view(name: Modality) -> Modality:
+    """The modality whose encoder embeds what stands under `name` in a batch."""
+    return name.removesuffix(SECOND_VIEW)
+
+
 @dataclass
 class Batch:
     """Collated samples of one source; `inputs` and `cached` hold only the rows that have the modality.
@@ -33,7 +52,8 @@ class Batch:
         rows: modality → int64 (B_m,) on the CPU, the row of the batch that each item belongs to. A row may be absent
             (missing modality) or, in evaluation, occur several times (five captions). This is the presence mask.
         source: name of the dataset inside the mixture.
-        modalities: what the source carries: the same on every rank, also when no row of this batch has it.
+        modalities: what the source carries: the same on every rank, also when no row of this batch has it. A modality
+            that is paired with itself is there twice, the second time as `second_view` names it.
         num_clips: modality → int64 (B_m,), where items are several clips of one recording: `inputs` or `cached`
             then holds the clips of all items in a row (first axis its sum), and an item's embedding is made of all
             of its clips.
@@ -148,9 +168,13 @@ class Embeddings:
 class Pair:
     """Two modalities that are pulled together; `name` is `audio-image` in configs, logs and messages.
 
+    Both may be one: then two views of each sample are pulled together, which needs nothing else beside it.
+
     Examples:
         >>> Pair("audio", "image", weight=2.0).name
         'audio-image'
+        >>> Pair("imu", "imu").sides
+        ('imu', 'imu@2')
     """
 
     a: Modality
@@ -162,3 +186,13 @@ class Pair:
     @property
     def name(self) -> str:
         return f"{self.a}-{self.b}"
+
+    @property
+    def has_views(self) -> bool:
+        """Whether its sides are two views of one modality."""
+        return self.a == self.b
+
+    @property
+    def sides(self) -> tuple[Modality, Modality]:
+        """What its two sides are called in a batch."""
+        return self.a, second_view(self.b) if self.has_views else self.b

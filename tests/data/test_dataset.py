@@ -146,3 +146,29 @@ def test_two_sources_may_not_share_a_key():
 def test_generators_are_the_samples_own():
     drawn = np.random.default_rng((0, 2, 0, 0, 1)).random()
     assert dataset()[seeded(1)].inputs["imu"].item() == pytest.approx(2 + drawn)
+
+
+def viewed(views_of=("imu",)):
+    return BatchDataset(
+        [Numbers(VALUES)], "train", ["text", "imu"], {"text": Noisy(), "imu": Noisy()}, views_of=views_of
+    )
+
+
+def test_a_second_view_is_drawn_anew_and_changes_nothing_else():
+    twice, once = viewed()[seeded(0, 1, 2, 3)], viewed(())[seeded(0, 1, 2, 3)]
+    assert twice.modalities == ("text", "imu", "imu@2")
+    assert "imu@2" not in once.inputs
+    for modality in ("text", "imu"):
+        assert torch.equal(twice.inputs[modality], once.inputs[modality])
+    assert twice.rows["imu@2"].tolist() == twice.rows["imu"].tolist() == [0, 1, 3]
+    assert (twice.inputs["imu@2"] - twice.inputs["imu"]).abs().min() > 0
+    again, later = viewed()[seeded(0, 1, 2, 3)], viewed()[seeded(0, 1, 2, 3, step=1)]
+    assert torch.equal(again.inputs["imu@2"], twice.inputs["imu@2"])
+    assert not torch.equal(later.inputs["imu@2"], twice.inputs["imu@2"])
+
+
+def test_in_evaluation_a_second_view_is_always_the_same():
+    first, second = (viewed()[BatchRequest(0, (0, 1, 3))] for _ in range(2))
+    assert torch.equal(first.inputs["imu@2"], second.inputs["imu@2"])
+    noise = first.inputs["imu@2"] - first.inputs["imu"]
+    assert len(noise.unique()) == 3, "each sample draws its own"

@@ -110,6 +110,8 @@ PARTS_VALUES: dict[str, Any] = ONE_TRUNK_VALUES | {
     "encoder.audio.train": "head",
     "encoder.imu.train": "lora",
     "encoder.imu.lora.r": 4,
+    "pairs.imu-imu": {"weight": 0.5, "temperature": 0.07, "learn_temperature": True},
+    "transform.imu.noise_std": 0.1,
     "trainer.max_epochs": 1,
 }
 KINDS: dict[str, tuple[tuple[str, ...], dict[str, Any], int]] = {
