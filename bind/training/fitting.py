@@ -157,7 +157,7 @@ def _row_bytes(
     peaks: dict[int, int] = {}
     for num_rows in (TRIAL_ROWS[0], *TRIAL_ROWS):  # the first once more: it finds nothing in memory yet
         before = time.perf_counter()
-        peaks[num_rows] = _peak_of_step(module, repeat_rows(batch, num_rows), precision, device)
+        peaks[num_rows] = peak_of_step(module, repeat_rows(batch, num_rows), precision, device)
         seconds = time.perf_counter() - before
         if len(peaks) < 2:
             continue
@@ -172,7 +172,7 @@ def _step_of(peaks: dict[int, int]) -> float:
     return (high - low) / (many - few)
 
 
-def _peak_of_step(module: BindingModule, batch: Batch, precision: Any, device: torch.device) -> int:
+def peak_of_step(module: BindingModule, batch: Batch, precision: Any, device: torch.device) -> int:
     """The most memory while the gradients of a batch are computed; the loss stands aside, it asks other processes."""
     for parameter in module.parameters():
         parameter.grad = None
