@@ -201,7 +201,7 @@ def test_pairs_that_never_meet_in_a_row(own_recordings, tmp_path, refused):
         ({"trainer.max_epoch": 3}, ["trainer: ", "'max_epoch'"]),
         ({"trainer.accelerator": "abacus"}, ["abacus"]),
         ({"monitor": "val/mean_R@2"}, ["val/mean_R@2", "val/mean_R@1"]),
-        ({"anchor.pretrained": "./nowhere"}, ["anchor.pretrained=./nowhere could not be loaded", "local folder"]),
+        ({"anchor.pretrained": "./nowhere"}, ["anchor.pretrained=./nowhere: there is no such folder", "ORG/NAME"]),
         ({"anchor.train": ["sound"]}, ["anchor.train=['sound']", "image", "text"]),
         ({"ckpt": "last"}, ["ckpt=last: ", "last.ckpt does not exist", "set run_dir="]),
         ({"ckpt": "gone.ckpt"}, ["ckpt=gone.ckpt: gone.ckpt does not exist"]),
