@@ -50,7 +50,7 @@ class BridgeTraining:
 
     num_steps: int = 1500
     batch_size: int = 64
-    lr: float = 1e-3
+    lr: float = 5e-3
     weight_decay: float = 0.01
     noise: float = 0.5
     seed: int = 0

@@ -36,7 +36,7 @@ def bridge(binder, texts):
     z = binder.embed("text", texts)
     bridge = Bridge(binder, LanguageModel.load("toy"), gap=Gap("noise", {"text": z.mean(0)}, choose_memory(z)))
     ready = bridge.ready([Dialogue((row,), (("", text),)) for row, text in enumerate(texts)])
-    train_bridge(bridge.lm, bridge.mapper, z, ready, BridgeTraining(num_steps=60, batch_size=32, lr=3e-3, noise=0.2))
+    train_bridge(bridge.lm, bridge.mapper, z, ready, BridgeTraining(num_steps=120, batch_size=32, lr=5e-3, noise=0.2))
     return bridge
 
 
