@@ -93,7 +93,7 @@ def _open_binder(cfg: DictConfig, *, needs_captions: bool) -> tuple[Binder, Sequ
 
 
 def _training_captions(sources: Sequence[Source]) -> list[str]:
-    """The captions of training samples, all of each."""
+    """The first caption of each training sample."""
     captions = KnownSamples.draw(sources, "train", MAX_CAPTIONS)
     texts = captions.values(TEXT, captions.rows_with(TEXT))
     if not texts:
