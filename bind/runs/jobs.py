@@ -260,8 +260,6 @@ def evaluate(cfg: DictConfig) -> None:
     Raises:
         ValueError: where the run directory is incomplete, or the data has changed so that it can't be read.
     """
-    if cfg.manifest is not None:
-        require_table(Path(cfg.manifest).expanduser())
     bridge = None if cfg.bridge is None else Path(cfg.bridge)
     if run_or_binder(cfg) == "binder":
         if cfg.manifest is None:
@@ -283,6 +281,8 @@ def evaluate(cfg: DictConfig) -> None:
     if cfg.data.zero_shot:
         config["data"]["zero_shot"] = OmegaConf.to_container(cfg.data.zero_shot, resolve=True)
     manifest = None if cfg.manifest is None else Path(cfg.manifest)
+    if manifest is not None:
+        require_table(manifest.expanduser())
     evaluate_again(run_dir, config, cfg.split, trust=list(cfg.trust), manifest=manifest, bridge=bridge)
 
 

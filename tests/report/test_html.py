@@ -79,7 +79,7 @@ def test_holds_tables_figures_config_command_and_versions(tmp_path):
 
 
 def test_opens_with_what_came_out_then_data_gallery_and_tables(tmp_path):
-    page = Page(report(tmp_path, data=DATA, media=NOTHING | {"galleries": [{}]}, title="Kitchen <sounds>"))
+    page = Page(report(tmp_path, data=DATA, media=NOTHING | {"galleries": [{"rows": []}]}, title="Kitchen <sounds>"))
     places = [
         page.text.index(text)
         for text in (
