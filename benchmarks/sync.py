@@ -1,13 +1,14 @@
 """Planted offsets and drifts, and what `bindspace sync` says of them: python benchmarks/sync.py [--recordings 40]
 
 A recording is what a body does that is bumped now and then: a sensor inside rings as the toy world's do, a microphone
-hears decaying noise, and a camera sees it shake. Each stream also has events of its own, and noise. Offsets are 0.05 to
-2 s to either side, drifts up to 200 parts in a million.
+hears decaying noise, and a camera of 30 or of 15 frames a second sees it shake. Each stream also has events of its own,
+and noise. Offsets are 0.05 to 2 s to either side, drifts up to 200 parts in a million.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import tempfile
 from pathlib import Path
@@ -20,7 +21,7 @@ from bind.studies.sync.recordings import synchronise
 from bind.types import Clip
 
 EVENTS_PER_SECOND = 0.4
-SOUND_HZ, SENSOR_HZ, FRAMES_PER_SECOND = 8000, 100, 15
+SOUND_HZ, SENSOR_HZ = 8000, 100
 
 
 class Events:
@@ -78,13 +79,13 @@ def write_sound(path: Path, events: Events, offset: float, drift: float) -> Path
     return path
 
 
-def write_video(path: Path, events: Events, offset: float, drift: float) -> Path:
-    """A bright square that shakes, 64 by 48 at 15 frames a second."""
+def write_video(path: Path, events: Events, offset: float, drift: float, frames_per_second: int = 30) -> Path:
+    """A bright square that shakes, 64 by 48."""
     import av
 
-    shake_T = render(events, FRAMES_PER_SECOND, events.seen(offset, drift), 4.0, 6.0)
+    shake_T = render(events, frames_per_second, events.seen(offset, drift), 4.0, 6.0)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=FRAMES_PER_SECOND)
+        stream = container.add_stream("mpeg4", rate=frames_per_second)
         stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 64, 48, "yuv420p", 1_000_000
         for shake in shake_T:
             pixels = np.full((48, 64, 3), 40, np.uint8)
@@ -100,7 +101,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recordings", type=int, default=40)
     args = parser.parse_args()
-    for reference, stream in (("audio", "imu"), ("video", "imu"), ("video", "audio"), ("audio", "unrelated")):
+    slow_video = functools.partial(write_video, frames_per_second=15)
+    for reference, stream, film in (
+        ("audio", "imu", write_video),
+        ("video", "imu", write_video),
+        ("video", "audio", write_video),
+        ("video", "imu", slow_video),
+        ("video", "audio", slow_video),
+        ("audio", "unrelated", write_video),
+    ):
         errors, num_known = [], 0
         for seed in range(args.recordings):
             rng = np.random.default_rng([seed, 7])
@@ -109,7 +118,7 @@ def main() -> None:
             drift = float(rng.uniform(-200e-6, 200e-6)) if seconds > 100 else 0.0
             events = Events(rng, seconds)
             with tempfile.TemporaryDirectory() as name:
-                writers = {"imu": write_sensor, "audio": write_sound, "video": write_video}
+                writers = {"imu": write_sensor, "audio": write_sound, "video": film}
                 suffixes = {"imu": ".npy", "audio": ".wav", "video": ".mp4"}
                 first = writers[reference](Path(name, f"a{suffixes[reference]}"), events, 0.0, 0.0)
                 kind = "imu" if stream == "unrelated" else stream
@@ -125,7 +134,8 @@ def main() -> None:
             print(f"unrelated {reference} and imu: {num_known} of {args.recordings} believed")
         else:
             middle, largest = np.median(errors) * 1000, max(errors) * 1000
-            print(f"{reference}-{stream}: {num_known} of {args.recordings} believed, {right} right to 20 ms", end=", ")
+            name = f"{reference}-{stream}{' at 15 frames a second' if film is slow_video else ''}"
+            print(f"{name}: {num_known} of {args.recordings} believed, {right} right to 20 ms", end=", ")
             print(f"median error {middle:.1f} ms, largest {largest:.1f} ms", flush=True)
 
 

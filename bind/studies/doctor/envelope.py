@@ -25,10 +25,11 @@ def motion_envelope(
     deviation_TC = x_TC - moving_mean(x_TC, max(1, round(BASELINE_SECONDS * rate_hz)))
     spread_C = np.maximum(deviation_TC.std(axis=0), 1e-12)
     energy_T = np.square(deviation_TC / spread_C).mean(axis=1)
-    # The integral of the energy, read at the edges of the bins: right for any rate, above 50 Hz or below.
+    # The integral of the energy, read at the edges of the bins: right for any rate, above 50 Hz or below. A sample
+    # stands for the time around it.
     total_T = np.concatenate([[0.0], np.cumsum(energy_T)]) / rate_hz
     edges = np.arange(int(len(x_TC) / rate_hz * envelope_hz) + 1) / envelope_hz
-    in_bins = np.diff(np.interp(edges, np.arange(len(total_T)) / rate_hz, total_T))
+    in_bins = np.diff(np.interp(edges, (np.arange(len(total_T)) - 0.5) / rate_hz, total_T))
     envelope: np.ndarray = np.sqrt(np.maximum(in_bins, 0.0) * envelope_hz).astype(np.float32)
     return envelope
 

@@ -18,7 +18,7 @@ from bind.types import Clip, Modality
 
 BLOCK_SECONDS = 10
 FRAMES_PER_SECOND = 30.0
-"""At which a video is looked at, whatever its own rate."""
+"""At which a video is looked at, unless it has fewer: then each frame is, once."""
 FRAME_PX = 32
 FRAMES_AT_ONCE = 300
 
@@ -78,9 +78,13 @@ def _sound_activity(clip: Clip) -> np.ndarray:
 
 
 def _video_activity(clip: Clip) -> np.ndarray:
-    """How much each small frame differs from the one before, in the middle between the two."""
+    """How much each small frame differs from the one before, in the middle between the times that both were taken."""
     with open_video(clip) as video:
-        times = np.arange(0.0, video.seconds, 1 / FRAMES_PER_SECOND)
+        step_seconds = max(video.frame_seconds, 1 / FRAMES_PER_SECOND)
+        # In the middle of what a frame is shown, so that rounding never hits its neighbour: half of that after it was
+        # taken.
+        times = np.arange(step_seconds / 2, video.seconds, step_seconds)
+        taken = times - video.frame_seconds / 2
         change: list[float] = [0.0]
         before: np.ndarray | None = None
         for first in range(0, len(times), FRAMES_AT_ONCE):
@@ -90,5 +94,5 @@ def _video_activity(clip: Clip) -> np.ndarray:
                     change.append(float(np.abs(grey_HW - before).mean()))
                 before = grey_HW
         steps = (np.arange(int(video.seconds * ACTIVITY_HZ)) + 0.5) / ACTIVITY_HZ
-        change_T: np.ndarray = np.interp(steps, times - 0.5 / FRAMES_PER_SECOND, np.array(change)).astype(np.float32)
+        change_T: np.ndarray = np.interp(steps, taken - step_seconds / 2, np.array(change)).astype(np.float32)
         return change_T
