@@ -78,6 +78,13 @@ class AttentionPool(nn.Module):
         return (weights_BT1 * x_BTC).sum(dim=1)
 
 
+def hide_tokens(tokens_BLW: Tensor, is_masked_BL: Tensor | None, mask_token_W: Tensor | None) -> Tensor:
+    """`tokens_BLW` with `mask_token_W` where `is_masked_BL` says so; None: as they are."""
+    if is_masked_BL is None or mask_token_W is None:
+        return tokens_BLW
+    return torch.where(is_masked_BL[..., None], mask_token_W.to(tokens_BLW.dtype), tokens_BLW)
+
+
 Pooling = Literal["mean_max", "attention"]
 
 

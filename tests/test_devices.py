@@ -182,7 +182,11 @@ def test_an_adapter_and_the_head_of_a_frozen_encoder_train_as_in_one_process(fol
     of_encoders = [name for name in seen(one)["trainable"] if ".encoders." in name]
     assert all(".imu." in name and ".lora_" in name for name in of_encoders)
     assert of_encoders
-    for name in ("train/loss", "train/loss/imu-imu", "val/imu_to_imu/R@1"):
+    of_views, of_masks = (
+        ("train/loss/imu-imu", "val/imu_to_imu/R@1"),
+        ("train/loss/masked/imu", "val/masked/imu/explained"),
+    )
+    for name in ("train/loss", *of_views, *of_masks):
         assert column(run_dir, name) == pytest.approx(column(one, name), abs=1e-5, rel=0), name
     assert apart(run_dir, one) < 1e-5
     adapter = torch.cat([x.flatten() for name, x in weights(run_dir).items() if ".lora_B." in name])

@@ -16,7 +16,7 @@ from bind.runs.vector_choices import choose_vectors
 OF_FIXED_KEYS = ("data", "cache", "evaluation")
 """Groups that are read key by key; what others get too much of is refused where they are built."""
 
-OF_FREE_NAMES = ("pairs", "data.manifests", "data.sources", "data.weights", "data.zero_shot")
+OF_FREE_NAMES = ("pairs", "objective.masked", "data.manifests", "data.sources", "data.weights", "data.zero_shot")
 """Keys whose children the user names: a new one is written with +."""
 
 FLAGS_WITH_VALUE = frozenset(

@@ -49,3 +49,17 @@ def require_pairs(sources: Sequence[Source], split: str, pairs: Mapping[str, tup
                 f"pairs.{name}: no sample in {where} has both {' and '.join(' or '.join(side) for side in sides)}; "
                 f"put what belongs together in one row, or set pairs.{name}.weight=0"
             )
+
+
+def require_modalities(sources: Sequence[Source], split: str, needed: Mapping[str, Modality]) -> None:
+    """Raise ValueError, naming key, split and modality, unless some sample of `split` has each one.
+
+    Args:
+        sources: the datasets; one of them has to have it.
+        split: which samples count.
+        needed: key of the config that needs it → modality.
+    """
+    for key, modality in needed.items():
+        if not any(has_sides(source.samples(split), [[modality]]).any() for source in sources):
+            where = f"split {split!r} of " + ", ".join(map(name_source, sources))
+            raise ValueError(f"{key}: no sample in {where} has {modality}; add it to the data, or set {key}.weight=0")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from bind.layers import TransformerTrunk
+from bind.layers import TransformerTrunk, hide_tokens
 
 SIZES = {"quantity": 64, "axis": 8, "side": 4, "part": 64, "number": 8}
 """Rows of the tables of meanings, in the order of `ChannelMeaning.ids`; more than there are now, for those to come."""
@@ -61,6 +61,7 @@ class ChannelsTransformer(nn.Module):
         self.num_patches = round(window_seconds / patch_seconds)
         self.num_coefficients = num_coefficients
         self.num_features, self.num_token_features = 2 * width, width
+        self.num_patch_values = num_coefficients
         self.stem = ChannelPatches(num_coefficients, self.num_patches, width)
         self.trunk = TransformerTrunk(
             width, num_layers=num_layers, num_heads=num_heads, mlp_ratio=mlp_ratio, drop_path=drop_path
@@ -79,12 +80,37 @@ class ChannelsTransformer(nn.Module):
         """See `TokenEncoder.tokens`: one token per channel and patch, a channel after the other."""
         return self.trunk.tokens(*self._patches(inputs))
 
+    def patches(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """See `MaskedEncoder.patches`: the coefficients of a channel's patch, as the stem scales them."""
+        coefficients_BCPK = self._checked(inputs)["coefficients"]
+        # Unscaled, that of gravity would be all that a patch has.
+        return scale_coefficients(coefficients_BCPK.float()).flatten(1, 2), self._is_there(inputs)
+
+    def masked_tokens(
+        self, inputs: dict[str, Tensor], is_masked_BL: Tensor, mask_token_W: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """See `MaskedEncoder.masked_tokens`."""
+        return self.trunk.tokens(*self._patches(inputs, is_masked_BL, mask_token_W))
+
     def layers(self) -> Sequence[nn.Module]:
         """See `LayeredEncoder.layers`: the transformer's."""
         return list(self.trunk.layers)
 
-    def _patches(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def _patches(
+        self, inputs: dict[str, Tensor], is_masked_BL: Tensor | None = None, mask_token_W: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Tokens (B, C · P, width) and which of them are there."""
+        x = self._checked(inputs)
+        if is_masked_BL is not None:
+            is_masked_BL = is_masked_BL.unflatten(1, x["coefficients"].shape[1:3])
+        tokens_BCPW = self.stem(x["coefficients"], x["channels"], x["num_held"], is_masked_BL, mask_token_W)
+        return tokens_BCPW.flatten(1, 2), self._is_there(x)
+
+    def _is_there(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Bool (B, C · P)."""
+        return inputs["is_present"].repeat_interleave(inputs["coefficients"].shape[2], dim=1)
+
+    def _checked(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         if not isinstance(inputs, dict) or "coefficients" not in inputs:
             raise ValueError("encoder/imu=channels takes what transform/imu=channels gives: choose both")
         num_patches, num_coefficients = inputs["coefficients"].shape[2:]
@@ -93,8 +119,11 @@ class ChannelsTransformer(nn.Module):
                 f"expected up to {self.num_patches} patches of {self.num_coefficients} coefficients, got {num_patches} "
                 f"of {num_coefficients}: give transform.imu and encoder.imu the same sizes"
             )
-        tokens_BCPW = self.stem(inputs["coefficients"], inputs["channels"], inputs["num_held"])
-        return tokens_BCPW.flatten(1, 2), inputs["is_present"].repeat_interleave(num_patches, dim=1)
+        return inputs
+
+
+def scale_coefficients(x_BCPK: Tensor) -> Tensor:
+    return torch.asinh(GAIN * x_BCPK)
 
 
 class ChannelPatches(nn.Module):
@@ -112,16 +141,24 @@ class ChannelPatches(nn.Module):
         nn.init.trunc_normal_(self.positions_PW, std=0.02)
         self.mlp = nn.Sequential(nn.GELU(), nn.Linear(width, width))
 
-    def forward(self, coefficients_BCPK: Tensor, channels_BC5: Tensor, num_held_BC: Tensor) -> Tensor:
+    def forward(
+        self,
+        coefficients_BCPK: Tensor,
+        channels_BC5: Tensor,
+        num_held_BC: Tensor,
+        is_masked_BCP: Tensor | None = None,
+        mask_token_W: Tensor | None = None,
+    ) -> Tensor:
         x_BCPK = coefficients_BCPK.float()
         # Rates differ in how many coefficients they hold, so the power is of what most hold.
         power_BCP1 = x_BCPK[..., 1:].square().sum(dim=-1, keepdim=True).add(1e-8).log() / 4
         held_BCP1 = (num_held_BC / self.num_coefficients)[..., None, None].expand_as(power_BCP1)
-        x_BCPF = torch.cat([torch.asinh(GAIN * x_BCPK), power_BCP1, held_BCP1], dim=-1)
+        x_BCPF = torch.cat([scale_coefficients(x_BCPK), power_BCP1, held_BCP1], dim=-1)
         meaning_BCF = sum(table(channels_BC5[..., i]) for i, table in enumerate(self.meanings.values()))
         # A meaning scales what it describes too: gravity along x and along z say different things of a body.
         scale_BC1W, shift_BC1W = (MEANING_GAIN * meaning_BCF)[:, :, None].chunk(2, dim=-1)
         place_BCPW = shift_BC1W + self.positions_PW[: x_BCPF.shape[2]]
-        x_BCPW = self.embed(x_BCPF.to(self.embed.weight.dtype)) * (1 + scale_BC1W)
+        x_BCPW = hide_tokens(self.embed(x_BCPF.to(self.embed.weight.dtype)), is_masked_BCP, mask_token_W)
+        x_BCPW = x_BCPW * (1 + scale_BC1W)
         tokens_BCPW: Tensor = self.mlp(x_BCPW + place_BCPW) + place_BCPW
         return tokens_BCPW

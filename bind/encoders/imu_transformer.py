@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from bind.layers import TransformerTrunk
+from bind.layers import TransformerTrunk, hide_tokens
 
 
 class ImuTransformer(nn.Module):
@@ -58,6 +58,7 @@ class ImuTransformer(nn.Module):
         self.num_steps = num_steps
         self.kernel = kernel
         self.num_features = self.num_token_features = width
+        self.num_patch_values = num_channels * kernel
         self.stem = ImuPieces(num_channels, num_steps, kernel, width, stem_norm_eps)
         self.trunk = TransformerTrunk(
             width,
@@ -77,19 +78,31 @@ class ImuTransformer(nn.Module):
         """See `TokenEncoder.tokens`: one token per piece of `kernel` steps, in order of time."""
         return self.trunk.tokens(self._pieces(x_BCT))
 
+    def patches(self, x_BCT: Tensor) -> tuple[Tensor, Tensor]:
+        """See `MaskedEncoder.patches`: of a piece, `kernel` steps of all channels; all are there."""
+        pieces_BLP = self.stem.cut(self._checked(x_BCT))
+        return pieces_BLP, pieces_BLP.new_ones(pieces_BLP.shape[:2], dtype=torch.bool)
+
+    def masked_tokens(self, x_BCT: Tensor, is_masked_BL: Tensor, mask_token_W: Tensor) -> tuple[Tensor, Tensor]:
+        """See `MaskedEncoder.masked_tokens`."""
+        return self.trunk.tokens(self.stem(self._checked(x_BCT), is_masked_BL, mask_token_W))
+
     def layers(self) -> Sequence[nn.Module]:
         """See `LayeredEncoder.layers`: the transformer's."""
         return list(self.trunk.layers)
 
     def _pieces(self, x_BCT: Tensor) -> Tensor:
+        pieces_BLW: Tensor = self.stem(self._checked(x_BCT))
+        return pieces_BLW
+
+    def _checked(self, x_BCT: Tensor) -> Tensor:
         num_channels, num_steps = x_BCT.shape[1:]
         if num_channels != self.num_channels or num_steps % self.kernel or not 0 < num_steps <= self.num_steps:
             raise ValueError(
                 f"expected sensor windows (B, {self.num_channels}, T) with T a multiple of {self.kernel} up to "
                 f"{self.num_steps}, got {tuple(x_BCT.shape)}: cut other windows, or give it another window_seconds"
             )
-        pieces_BLW: Tensor = self.stem(x_BCT)
-        return pieces_BLW
+        return x_BCT
 
 
 class ImuPieces(nn.Module):
@@ -103,7 +116,11 @@ class ImuPieces(nn.Module):
         self.positions_LW = nn.Parameter(torch.zeros(num_steps // kernel, width))
         nn.init.trunc_normal_(self.positions_LW, std=0.02)
 
-    def forward(self, x_BCT: Tensor) -> Tensor:
-        pieces_BLF = x_BCT.unflatten(2, (-1, self.kernel)).transpose(1, 2).flatten(2)
-        tokens_BLW: Tensor = self.norm(self.embed(pieces_BLF.to(self.embed.weight.dtype)))
-        return tokens_BLW + self.positions_LW[: tokens_BLW.shape[1]]
+    def forward(self, x_BCT: Tensor, is_masked_BL: Tensor | None = None, mask_token_W: Tensor | None = None) -> Tensor:
+        tokens_BLW: Tensor = self.norm(self.embed(self.cut(x_BCT).to(self.embed.weight.dtype)))
+        return hide_tokens(tokens_BLW, is_masked_BL, mask_token_W) + self.positions_LW[: tokens_BLW.shape[1]]
+
+    def cut(self, x_BCT: Tensor) -> Tensor:
+        """The values of each piece (B, L, num_channels · kernel)."""
+        pieces_BLF: Tensor = x_BCT.unflatten(2, (-1, self.kernel)).transpose(1, 2).flatten(2)
+        return pieces_BLF

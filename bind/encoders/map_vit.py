@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from bind.layers import TransformerTrunk
+from bind.layers import TransformerTrunk, hide_tokens
 
 
 class MapViT(nn.Module):
@@ -41,8 +41,9 @@ class MapViT(nn.Module):
         super().__init__()
         if size_px % patch:
             raise ValueError(f"patch={patch} does not fill size_px={size_px}: change one of them")
-        self.size_px = size_px
+        self.size_px, self.patch = size_px, patch
         self.num_features = self.num_token_features = width
+        self.num_patch_values = patch**2
         self.stem = MapPatches(size_px, patch, width, stem_norm_eps)
         self.trunk = TransformerTrunk(
             width,
@@ -62,18 +63,31 @@ class MapViT(nn.Module):
         """See `TokenEncoder.tokens`: one token per patch, row by row."""
         return self.trunk.tokens(self._patches(x_B1HW))
 
+    def patches(self, x_B1HW: Tensor) -> tuple[Tensor, Tensor]:
+        """See `MaskedEncoder.patches`: the pixels of a patch, row by row; all are there."""
+        x_BHPWP = self._checked(x_B1HW)[:, 0].unflatten(2, (-1, self.patch)).unflatten(1, (-1, self.patch))
+        patches_BLP = x_BHPWP.transpose(2, 3).flatten(3).flatten(1, 2)
+        return patches_BLP, patches_BLP.new_ones(patches_BLP.shape[:2], dtype=torch.bool)
+
+    def masked_tokens(self, x_B1HW: Tensor, is_masked_BL: Tensor, mask_token_W: Tensor) -> tuple[Tensor, Tensor]:
+        """See `MaskedEncoder.masked_tokens`."""
+        return self.trunk.tokens(self.stem(self._checked(x_B1HW), is_masked_BL, mask_token_W))
+
     def layers(self) -> Sequence[nn.Module]:
         """See `LayeredEncoder.layers`: the transformer's."""
         return list(self.trunk.layers)
 
     def _patches(self, x_B1HW: Tensor) -> Tensor:
+        patches_BLW: Tensor = self.stem(self._checked(x_B1HW))
+        return patches_BLW
+
+    def _checked(self, x_B1HW: Tensor) -> Tensor:
         if x_B1HW.shape[1:] != (1, self.size_px, self.size_px):
             raise ValueError(
                 f"expected maps (B, 1, {self.size_px}, {self.size_px}), got {tuple(x_B1HW.shape)}: give the transform "
                 "the same size_px"
             )
-        patches_BLW: Tensor = self.stem(x_B1HW)
-        return patches_BLW
+        return x_B1HW
 
 
 class MapPatches(nn.Module):
@@ -86,7 +100,6 @@ class MapPatches(nn.Module):
         self.positions_LW = nn.Parameter(torch.zeros((size_px // patch) ** 2, width))
         nn.init.trunc_normal_(self.positions_LW, std=0.02)
 
-    def forward(self, x_B1HW: Tensor) -> Tensor:
+    def forward(self, x_B1HW: Tensor, is_masked_BL: Tensor | None = None, mask_token_W: Tensor | None = None) -> Tensor:
         x_BLW = self.patches(x_B1HW.to(self.patches.weight.dtype)).flatten(2).transpose(1, 2)
-        tokens_BLW: Tensor = self.norm(x_BLW) + self.positions_LW
-        return tokens_BLW
+        return hide_tokens(self.norm(x_BLW), is_masked_BL, mask_token_W) + self.positions_LW

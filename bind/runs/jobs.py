@@ -145,6 +145,7 @@ def prepare(config: dict[str, Any], run_dir: Path, callbacks: Sequence[L.Callbac
     auto_batch = make_auto_batch(config, checkpoint)
     parts = Parts.build(config, trust=ANY_CLASS)
     module = make_module(parts)
+    refuse_unseen_monitor(parts)
     splits = ("train",) if config["trainer"]["limit_val_batches"] == 0 else ("train", "val")
     parts.require_data(splits)
     split = config["evaluation"]["split"]
@@ -173,6 +174,7 @@ def make_module(parts: Parts) -> BindingModule:
         return BindingModule(
             parts.binder,
             parts.pairs,
+            masked=parts.masked,
             seed=config["seed"],
             loss=functools.partial(build, config["loss"], trust=ANY_CLASS),
             chunk_size=fixed(config["data"], "chunk_size"),
@@ -182,6 +184,16 @@ def make_module(parts: Parts) -> BindingModule:
         )
     except TypeError as error:
         raise ValueError(f"optimizer: {error}; configs/train.yaml shows what can be set") from error
+
+
+def refuse_unseen_monitor(parts: Parts) -> None:
+    """Raise ValueError where retrieval would choose the best checkpoint of a training that has no pairs."""
+    validates = parts.config["trainer"]["limit_val_batches"] != 0
+    if validates and not parts.pairs and "R@" in str(parts.config["monitor"]):
+        raise ValueError(
+            f"monitor={parts.config['monitor']}: there is no pair, so nothing is searched for; set "
+            f"monitor=val/{parts.masked[0].name}/explained, or give a pair a weight"
+        )
 
 
 def begin_run_dir(training: Training) -> None:

@@ -17,7 +17,7 @@ from bind.build import build
 from bind.cache.build import CacheOptions, build_cache, cacheable_modalities
 from bind.cache.fill import Engine
 from bind.cache.lookup import AnchorCache, CachedEmbeddings, Place
-from bind.data.coverage import Side, require_pairs
+from bind.data.coverage import Side, require_modalities, require_pairs
 from bind.data.datamodule import BindDataModule
 from bind.data.sources.manifest import ManifestSource
 from bind.data.sources.shards.remote import limit_waiting
@@ -29,7 +29,8 @@ from bind.model.frozen import frozen_encoders
 from bind.runs.auto_sizes import fixed
 from bind.runs.ownership import confined
 from bind.training.callbacks.auto_batch import AUTO
-from bind.types import FrozenTower, Modality, Pair, Source
+from bind.training.masked import active_objectives
+from bind.types import FrozenTower, MaskedPatches, Modality, Pair, Source
 
 log = logging.getLogger("bind")
 
@@ -42,6 +43,7 @@ class Parts:
         config: the resolved config, plain values only.
         binder: anchor, encoders, heads and fusion.
         pairs: what the loss pulls together.
+        masked: whose patches are hidden and predicted.
         datamodule: the sources, and batches of them for training and evaluation.
         is_own_data: whether the run trains on these data; False for a table that a finished run is evaluated on.
     """
@@ -51,6 +53,7 @@ class Parts:
     pairs: Sequence[Pair]
     datamodule: BindDataModule
     is_own_data: bool = True
+    masked: Sequence[MaskedPatches] = ()
 
     @classmethod
     def build(cls, config: Mapping[str, Any], binder: Binder | None = None, *, trust: Sequence[str]) -> Self:
@@ -67,7 +70,8 @@ class Parts:
         refuse_equal_keys([*binder.modalities, *([binder.fused_modality] if binder.fused_modality else [])])
         pairs = active_pairs(config, binder)
         refuse_cached_views(pairs, binder, config)
-        return cls(config, binder, pairs, make_datamodule(config, binder, pairs, trust=trust))
+        masked = active_objectives(config)
+        return cls(config, binder, pairs, make_datamodule(config, binder, pairs, masked, trust=trust), masked=masked)
 
     @classmethod
     def load(
@@ -106,7 +110,9 @@ class Parts:
         for split in splits:
             if split != "train":
                 require_split(data.sources, split, "Set trainer.limit_val_batches=0 to train without it")
-            require_pairs(data.drawn_sources if split == "train" else data.sources, split, self.sides)
+            sources = data.drawn_sources if split == "train" else data.sources
+            require_pairs(sources, split, self.sides)
+            require_modalities(sources, split, {f"objective.masked.{x.modality}": x.modality for x in self.masked})
         data.train_plan()
 
     def fill_cache(self, splits: Sequence[str], options: CacheOptions, *, show: bool = True) -> AnchorCache:
@@ -247,7 +253,12 @@ def timeout_of(config: Mapping[str, Any]) -> float:
 
 
 def make_datamodule(
-    config: Mapping[str, Any], binder: Binder, pairs: Sequence[Pair], *, trust: Sequence[str]
+    config: Mapping[str, Any],
+    binder: Binder,
+    pairs: Sequence[Pair],
+    masked: Sequence[MaskedPatches] = (),
+    *,
+    trust: Sequence[str],
 ) -> BindDataModule:
     """The data of a run.
 
@@ -257,7 +268,8 @@ def make_datamodule(
     data = config["data"]
     sources = make_sources(config, trust)
     sides = list(sides_of(pairs, binder).values())
-    needed = list(dict.fromkeys(m for pair in sides for side in pair for m in side))
+    of_pairs = [m for pair in sides for side in pair for m in side]
+    needed = list(dict.fromkeys([*of_pairs, *(objective.modality for objective in masked)]))
     wanted = config["evaluation"]["modalities"]
     if wanted:
         carried = {m for source in sources.values() for m in source.modalities()}

@@ -178,6 +178,7 @@ def peak_of_step(module: BindingModule, batch: Batch, precision: Any, device: to
         parameter.grad = None
     with _watched(device) as peak, precision.train_step_context():
         sums = [x.float().sum() for x in module.binder(batch, None).z.values() if x.requires_grad]
+        sums += [errors_B2.sum() for errors_B2 in module.masked.errors(module.binder, batch, seed=0, step=0).values()]
         if sums:
             torch.stack(sums).sum().backward()
     return peak[0]

@@ -25,19 +25,21 @@ from bind.model.chunks import refuse_chunks
 from bind.model.frozen import fingerprints_of_files
 from bind.training.callbacks.best import forget_foreign_paths
 from bind.training.lightning_private import forget_logged_values, set_batches_done
+from bind.training.masked import MaskedObjectives
 from bind.training.schedule import Schedule
 from bind.training.sharding import shard
-from bind.types import Batch, Embeddings, Modality, Pair, without_view
+from bind.types import Batch, Embeddings, MaskedPatches, Modality, Pair, without_view
 
 log = logging.getLogger("bind")
 
 
 class BindingModule(L.LightningModule):
-    """Pulls the pairs of a Binder together with a temperature and a weight each.
+    """Pulls the pairs of a Binder together with a temperature and a weight each, and may predict hidden patches.
 
     Args:
         binder: what is trained.
-        pairs: the pairs of the loss.
+        pairs: the pairs of the loss; none where hidden patches alone are learned from.
+        masked: of which modalities a share of the patches is hidden and predicted.
         loss: makes the loss of a pair from its `temperature` and `learn_temperature`.
         lr: peak learning rate of AdamW.
         weight_decay: of matrices and kernels; norms, biases, embeddings and temperatures have none.
@@ -50,8 +52,8 @@ class BindingModule(L.LightningModule):
         seed: of dropout and masking, which are reseeded at every step so that a resumed run repeats them.
 
     Raises:
-        ValueError: where there is no pair, a pair names a modality the Binder lacks, a number of the optimizer can't
-            be, or chunks would not be exact.
+        ValueError: where there is nothing to train on, a pair names a modality the Binder lacks, a number of the
+            optimizer can't be, or chunks would not be exact.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class BindingModule(L.LightningModule):
         binder: Binder,
         pairs: Sequence[Pair],
         *,
+        masked: Sequence[MaskedPatches] = (),
         loss: Callable[..., nn.Module] = InfoNCE,
         lr: float = 1e-3,
         weight_decay: float = 0.05,
@@ -72,7 +75,7 @@ class BindingModule(L.LightningModule):
     ) -> None:
         super().__init__()
         known = (*binder.modalities, *([binder.fused_modality] if binder.fused_modality else []))
-        if not pairs:
+        if not pairs and not masked:
             raise ValueError("no pair to train on: set pairs.<a>-<b>.weight above 0 for modalities that are chosen")
         for pair in pairs:
             if pair.has_views and pair.a == binder.fused_modality:
@@ -94,6 +97,7 @@ class BindingModule(L.LightningModule):
         self.pair_losses = nn.ModuleDict(
             {p.name: loss(temperature=p.temperature, learn_temperature=p.learn_temperature) for p in pairs}
         )
+        self.masked = MaskedObjectives(masked, binder)
         self.lr, self.weight_decay, self.betas = lr, weight_decay, tuple(betas)
         self.warmup_fraction, self.lr_end_fraction = warmup_fraction, lr_end_fraction
         self.chunk_size = chunk_size
@@ -105,6 +109,7 @@ class BindingModule(L.LightningModule):
         self._since_step: dict[str, list[Tensor]] = {}  # name in the log → losses of the batches of one step
         self.schedule: Schedule | None = None  # once the optimizer is made
         self._checkpoint: dict[str, Any] | None = None  # which this training goes on from
+        self._batch_number = 0  # of this training: it decides which patches are hidden
         self.validation: list[tuple[Batch, Embeddings]] = []
         # Of the last validation; retrieval stands under (query, pool).
         self.last_figures: dict[str, dict[Any, dict[str, Any]]] = {}
@@ -117,6 +122,8 @@ class BindingModule(L.LightningModule):
         if self.device_mesh is not None:  # trainer=fsdp
             if self.chunk_size is not None:
                 raise ValueError("data.chunk_size does not go with trainer=fsdp: choose trainer=ddp, or more processes")
+            if self.masked.objectives:
+                raise ValueError("objective.masked does not go with trainer=fsdp: choose trainer=ddp")
             shard(self.binder, self.pair_losses, self.device_mesh["data_parallel"])
 
     def forward(self, batch: Batch) -> Embeddings:
@@ -134,8 +141,16 @@ class BindingModule(L.LightningModule):
             losses[pair.name] = self.pair_losses[pair.name](z_a, z_b, groups)
         return losses
 
+    def _has_pair(self, batch: Batch) -> bool:
+        there = {*batch.modalities, self.binder.fused_modality}
+        return any(set(pair.sides) <= there for pair in self.pairs)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        losses = self.losses(batch, self.binder(batch, self.chunk_size))
+        of_pairs = self.losses(batch, self.binder(batch, self.chunk_size)) if self._has_pair(batch) else {}
+        masked = self.masked.losses(
+            self.binder, batch, seed=self.seed, step=self._batch_number, chunk_size=self.chunk_size
+        )
+        losses = of_pairs | masked
         if not losses:
             raise ValueError(
                 f"source {batch.source!r} carries {list(batch.modalities)}, both sides of none of the pairs "
@@ -143,8 +158,8 @@ class BindingModule(L.LightningModule):
             )
         self.last_losses = {name: loss.detach() for name, loss in losses.items()}
         # Now: after the backward pass sharded parameters are in pieces again.
-        self.last_logged = {name: self.pair_losses[name].logged() for name in losses}  # type: ignore[operator]
-        weights = {pair.name: pair.weight for pair in self.pairs}
+        self.last_logged = {name: self.pair_losses[name].logged() for name in of_pairs}  # type: ignore[operator]
+        weights = {pair.name: pair.weight for pair in self.pairs} | self.masked.weights
         total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
         for name, loss in {
             "train/loss": total,
@@ -163,12 +178,12 @@ class BindingModule(L.LightningModule):
         for name, losses in of_step.items():
             mean = torch.stack(losses).mean() if len(losses) > 1 else losses[0]
             self.log(name, mean, prog_bar=name == "train/loss", sync_dist=True)
-        for name in self.last_losses:
-            for kind, value in self.last_logged[name].items():
+        for name, logged in self.last_logged.items():
+            for kind, value in logged.items():
                 self.log(f"train/{kind}/{name}", value)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        step = (
+        self._batch_number = step = (
             self.global_step * self.trainer.accumulate_grad_batches + batch_idx % self.trainer.accumulate_grad_batches
         )
         reseed((self.seed * 1_000_003 + step) * 4096 + self.global_rank, self.device)
@@ -182,10 +197,12 @@ class BindingModule(L.LightningModule):
         """Forget what steps and validations so far have left, but for what they have learned."""
         self.last_losses, self.last_logged, self._since_step, self.last_figures = {}, {}, {}, {}
         self.validation.clear()
+        self.masked.forget()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         # Without the inputs: a split's pictures and sounds need not stay in memory until its figures are made.
         self.validation.append((replace(batch, inputs={}, cached={}), self(batch)))
+        self.masked.validate(self.binder, batch, seed=self.seed)
 
     def validation_figures(self) -> dict[str, dict[Any, dict[str, Any]]]:
         """Retrieval by (query, pool) and the space of what was embedded for validation on all ranks, which it forgets.
@@ -224,7 +241,11 @@ class BindingModule(L.LightningModule):
         for place, of_place in self.last_figures["space"].items():
             for name, value in of_place.items():
                 self.log(f"val/space/{place}/{name}", value, rank_zero_only=False)
-        self.log("val/mean_R@1", sum(recalls) / len(recalls) if recalls else 0.0, prog_bar=True)
+        for name, share in self.masked.explained(self.device).items():
+            self.log(f"val/{name}/explained", share, rank_zero_only=False)
+        if self.pairs:  # else nothing is to be found, and the best checkpoint would be the first
+            mean_recall = sum(recalls) / len(recalls) if recalls else 0.0
+            self.log("val/mean_R@1", mean_recall, prog_bar=True)
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.AdamW(

@@ -165,6 +165,24 @@ class Embeddings:
 
 
 @dataclass(frozen=True, slots=True)
+class MaskedPatches:
+    """A share of a modality's patches that its encoder does not see, and that are predicted from those it does.
+
+    Examples:
+        >>> MaskedPatches("imu").name
+        'masked/imu'
+    """
+
+    modality: Modality
+    weight: float = 1.0
+    share: float = 0.5
+
+    @property
+    def name(self) -> str:
+        return f"masked/{self.modality}"
+
+
+@dataclass(frozen=True, slots=True)
 class Pair:
     """Two modalities that are pulled together; `name` is `audio-image` in configs, logs and messages.
 

@@ -53,6 +53,22 @@ class TokenEncoder(Protocol):
 
 
 @runtime_checkable
+class MaskedEncoder(TokenEncoder, Protocol):
+    """An encoder with a token per patch of its input, some of which can be hidden from it, for `objective.masked`.
+
+    No patch may hold what another one holds too: it could be read there.
+    """
+
+    num_patch_values: int
+
+    def patches(self, x: Any) -> tuple[Tensor, Tensor]:
+        """Values of each patch (B_m, L, `num_patch_values`), and which patches are there, bool (B_m, L)."""
+
+    def masked_tokens(self, x: Any, is_masked_BL: Tensor, mask_token_F: Tensor, /) -> tuple[Tensor, Tensor]:
+        """As `tokens`, where nothing but the place of a masked patch is seen: `mask_token_F` stands for its values."""
+
+
+@runtime_checkable
 class TokenFusion(Protocol):
     """A fusion that attends to the tokens of those inputs whose encoders give them."""
 

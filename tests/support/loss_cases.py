@@ -9,6 +9,7 @@ from torch import Tensor
 
 import bind.losses
 import bind.losses.grid
+from bind.losses.masked import masked_errors, mean_masked_error, standardise_patches
 from support import naive_losses
 
 DIM = 5
@@ -101,6 +102,30 @@ def run(name: str, case: LossCase, rows: slice, naive: bool = False) -> dict[str
     return {"loss": loss.detach(), **{side: leaf.grad for side, leaf in leaves.items()}}
 
 
+MASKED_CASES = ("some patches", "nothing is hidden")
+MASKED_COUNTS = (5, 0, 2, 1)
+
+
+def masked_batch(seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Predictions and patches (8, 6, 4), and which patches are hidden: of the first rows most, of the last few."""
+    generator = torch.Generator().manual_seed(seed)
+    predicted, patches = (torch.randn(8, 6, 4, generator=generator) for _ in range(2))
+    is_masked = torch.rand(8, 6, generator=generator) < torch.linspace(0.9, 0.1, 8)[:, None]
+    return predicted.requires_grad_(), 1 + 3 * patches, is_masked
+
+
+def run_masked(name: str, rank: int, world_size: int) -> tuple[Tensor, Tensor]:
+    """The loss of hidden patches of this process's rows, and the gradient of its predictions."""
+    rows = LossCase(MASKED_COUNTS).rows(rank, world_size)
+    predicted, patches, is_masked = (x.detach()[rows] for x in masked_batch(3))
+    if name == "nothing is hidden":
+        is_masked = torch.zeros_like(is_masked)
+    predicted.requires_grad_()
+    loss = mean_masked_error(masked_errors(predicted, standardise_patches(patches), is_masked))
+    loss.backward()
+    return loss.detach(), predicted.grad
+
+
 @contextlib.contextmanager
 def small_tiles(num_rows: int = 2):
     """Tiles so small that every case needs several, and none divides it."""
@@ -113,8 +138,9 @@ def small_tiles(num_rows: int = 2):
 
 
 def run_all(rank: int, world_size: int) -> dict[str, Any]:
+    masked = {f"masked {name}": run_masked(name, rank, world_size) for name in MASKED_CASES}
     with small_tiles():
-        return {
+        return masked | {
             f"{name}, {case_name}": run(name, case, case.rows(rank, world_size))
             for name in LOSSES
             for case_name, case in LOSS_CASES.items()

@@ -111,6 +111,7 @@ PARTS_VALUES: dict[str, Any] = ONE_TRUNK_VALUES | {
     "encoder.imu.train": "lora",
     "encoder.imu.lora.r": 4,
     "pairs.imu-imu": {"weight": 0.5, "temperature": 0.07, "learn_temperature": True},
+    "objective.masked.imu": {"weight": 0.5, "share": 0.5},
     "transform.imu.noise_std": 0.1,
     "trainer.max_epochs": 1,
 }

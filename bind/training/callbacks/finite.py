@@ -13,7 +13,7 @@ from torch.distributed.tensor import DTensor
 
 
 class FiniteLoss(L.Callback):
-    """Raises ValueError, with the step and the pair, where a pair's loss is NaN or infinite.
+    """Raises ValueError, with the step and the pair or objective, where a loss is NaN or infinite.
 
     It looks at a step's losses when the next step begins: by then a GPU has computed them, so nothing waits. The
     weights that the step has spoilt are never saved, as every checkpoint is checked first.
@@ -57,7 +57,8 @@ class FiniteLoss(L.Callback):
             copied.synchronize()
         for name, value in zip(names, values.tolist(), strict=True):
             if not math.isfinite(value):
-                raise ValueError(f"the loss of pairs.{name} is {value} at step {step} of the log. {ADVICE}")
+                key = f"objective.{name.replace('/', '.')}" if "/" in name else f"pairs.{name}"
+                raise ValueError(f"the loss of {key} is {value} at step {step} of the log. {ADVICE}")
 
 
 ADVICE = (
