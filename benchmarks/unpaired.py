@@ -3,7 +3,9 @@
 CUT is what `data_scripts/hapt.py` wrote, WHOLE what it wrote with `--continuous`. Texts, labels and groups of 1, 3 and
 5 of the training people are used, chosen by the seed. Without the unpaired part nothing else trains; with it every
 other step takes windows of all training people's recordings, two of each place, for `pairs.imu-imu`, beside as many
-steps on the pairs as before. Checkpoints are chosen on the validation people in both.
+steps on the pairs as before. Checkpoints are chosen on the validation people in both. `--arms "with hidden patches"`
+has these windows for `objective.masked.imu`; it and what it is compared with need `--more encoder/imu=transformer`,
+and an OUT of their own.
 
 Each training has a folder in OUT; the same command again goes on where it was stopped, and prints what is finished.
 """
@@ -20,18 +22,19 @@ import numpy as np
 from bind.commands.train import train
 
 STEPS_PER_EPOCH, NUM_EPOCHS = 100, 6
+FELT = [
+    f"data.steps_per_epoch={2 * STEPS_PER_EPOCH}",
+    "data.alpha=0",
+    "+data.sources.felt._target_=bind.data.sources.recordings.source.RecordingSource",
+    "+data.sources.felt.annotations=null",
+    "+data.sources.felt.window_seconds=2.56",
+    "+data.sources.felt.stride_seconds=1.28",
+    "+data.sources.felt.unlabelled=true",
+]
 ARMS = {
     "pairs alone": [f"data.steps_per_epoch={STEPS_PER_EPOCH}"],
-    "with imu-imu": [
-        f"data.steps_per_epoch={2 * STEPS_PER_EPOCH}",
-        "data.alpha=0",
-        "pairs.imu-imu.weight=1",
-        "+data.sources.felt._target_=bind.data.sources.recordings.source.RecordingSource",
-        "+data.sources.felt.annotations=null",
-        "+data.sources.felt.window_seconds=2.56",
-        "+data.sources.felt.stride_seconds=1.28",
-        "+data.sources.felt.unlabelled=true",
-    ],
+    "with imu-imu": ["pairs.imu-imu.weight=1", *FELT],
+    "with hidden patches": ["objective.masked.imu.weight=1", *FELT],
 }
 LABEL_SET = "imu/basic6"
 
@@ -63,6 +66,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--people", type=int, nargs="+", default=[1, 3, 5])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=["pairs alone", "with imu-imu"])
     parser.add_argument("--more", nargs="*", default=[], help="overrides of every training")
     args = parser.parse_args()
     rows = read_rows(args.cut / "manifest.jsonl")
@@ -73,7 +77,8 @@ def main() -> None:
         for seed in args.seeds:
             told = with_words(rows, num_people, seed)
             told_table = write_rows(args.out / f"told_{num_people}_{seed}.jsonl", told, args.cut)
-            for arm, own in ARMS.items():
+            for arm in args.arms:
+                own = ARMS[arm]
                 folder = folder_of(args.out, arm, num_people, seed)
                 if (folder / "metrics.json").is_file():
                     continue
@@ -82,7 +87,7 @@ def main() -> None:
                 epochs = f"trainer.max_epochs={NUM_EPOCHS}"
                 train(["experiment=hapt", epochs, *run, *own, *more, *args.more])
     print("people with words", *args.people, sep=" | ")
-    for arm in ARMS:
+    for arm in args.arms:
         print(arm, *(describe(args.out, arm, num_people, args.seeds) for num_people in args.people), sep=" | ")
 
 

@@ -31,8 +31,10 @@ class _Panel(NamedTuple):
 
 
 _PANELS = (
-    _Panel("Training loss", "loss (nats)", re.compile(r"train/loss/(.+)")),
+    _Panel("Training loss", "loss (nats)", re.compile(r"train/loss/(?!masked/)(.+)")),
     _Panel("Scale of each pair", "scale (1 / temperature)", re.compile(r"train/scale/(.+)")),
+    _Panel("Error at hidden patches", "squared error", re.compile(r"train/loss/masked/(.+)"), 2.4),
+    _Panel("Validation: what is explained of hidden patches", "share", re.compile(r"val/masked/(.+)/explained"), 2.4),
     _Panel("Validation recall", "R@1", re.compile(r"val/(.+)[/_]R@1")),
     _Panel("Effective rank (1: one direction)", "dimensions", re.compile(r"val/space/(.+)/effective_rank"), 2.4),
     _Panel("Uniformity (0: all vectors equal)", "log potential", re.compile(r"val/space/(.+)/uniformity"), 2.4),
@@ -43,7 +45,7 @@ _PANELS = (
 
 
 def plot_curves(metrics_csv: Path, png: Path, titles: Mapping[str, str] | None = None) -> Path:
-    """Draw `train/loss/*`, `train/scale/*`, `val/*/R@1` and `val/space/*` of `metrics_csv` into `png`; returns `png`.
+    """Draw the `train/` and `val/` columns of `metrics_csv` that have a panel into `png`; returns `png`.
 
     A quantity that was never logged has no panel. Where a resumed run logged a step twice, the later row counts.
 

@@ -176,8 +176,9 @@ def refuse_impossible(objectives: Sequence[MaskedPatches], binder: Binder) -> No
         if not isinstance(binder.encoders[modality], MaskedEncoder):
             kind = type(binder.encoders[modality]).__name__
             raise ValueError(
-                f"{key}: {kind} has no tokens of patches that could be hidden; choose encoder/imu=transformer or "
-                f"encoder/imu=channels, for maps encoder/{modality}=transformer, or set {key}.weight=0"
+                f"{key}: {kind} has no tokens of patches that could be hidden; choose one that has, encoder/imu="
+                "transformer or channels, encoder/depth=transformer or encoder/thermal=transformer, or set "
+                f"{key}.weight=0"
             )
         if binder.trained_parts[modality] == HEAD:
             raise ValueError(

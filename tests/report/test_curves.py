@@ -67,6 +67,19 @@ def test_the_space_has_its_panels_below_the_others(log, tmp_path):
     assert added == pytest.approx(5 * 2.4 * 150, abs=3)
 
 
+@pytest.mark.slow
+def test_hidden_patches_have_panels_of_their_own(tmp_path, monkeypatch):
+    drawn = []
+    plot = Axes.plot
+    monkeypatch.setattr(
+        Axes, "plot", lambda ax, *x, **style: drawn.append((ax.get_ylabel(), style["label"])) or plot(ax, *x, **style)
+    )
+    text = "step,train/loss/imu-text,train/loss/masked/imu,val/masked/imu/explained\n1,2,0.9,0.1\n2,1,0.8,0.2\n"
+    (tmp_path / "metrics.csv").write_text(text)
+    plot_curves(tmp_path / "metrics.csv", tmp_path / "curves.png")
+    assert drawn == [("loss (nats)", "imu-text"), ("squared error", "imu"), ("share", "imu")]
+
+
 def test_the_moving_mean_of_a_straight_line_is_that_line():
     steps = np.arange(0, 4000, 10)
     smooth_steps, smooth = _moving_mean(steps, steps / 100)

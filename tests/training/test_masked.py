@@ -198,7 +198,7 @@ def test_validation_says_what_share_is_explained_and_leaves_retrieval_alone(anch
         (
             HIDDEN,
             {"_target_": "bind.encoders.imu_cnn.ImuCNN", "width": 8, "num_layers": 2},
-            r"objective\.masked\.imu: ImuCNN has no tokens.*encoder/imu=transformer or encoder/imu=channels",
+            r"objective\.masked\.imu: ImuCNN has no tokens.*encoder/imu=transformer or channels",
         ),
         (HIDDEN, IMU | {"train": "head"}, r"objective\.masked\.imu: encoder\.imu\.train=head .*train=full"),
     ],
