@@ -9,12 +9,19 @@ from typing import Any
 from bind.metrics.bootstrap import why_undecided
 from bind.studies.heterogeneity.show import titles
 
+BEYOND_WEIGHTS = (
+    "attention, the fusion that was measured, only weighs its inputs: where the target depends on both together (that "
+    "they agree, say), docs/fusion.md shows which heads can tell, and when a learned head pays"
+)
+"""Stands behind the verdicts on pairs: a gain of nothing does not mean that no head would gain."""
+
 
 def write_advice(study: Mapping[str, Any]) -> list[str]:
     """Which encoders may share a trunk, which modalities say nothing yet, and which pairs deserve a fusion head."""
     of_modalities = study["modalities"]
     lines = [*warn_of_unlearned(of_modalities, study["steps"]), *advise_sharing(of_modalities)]
-    lines += [advise_fusion_head(pair) for pair in study["fused"]["pairs"].values()]
+    if pairs := study["fused"]["pairs"].values():
+        lines += [*map(advise_fusion_head, pairs), BEYOND_WEIGHTS]
     if study["fused"]["skipped"]:
         lines.append(f"fusions are not compared with each other: {study['fused']['skipped']}")
     else:

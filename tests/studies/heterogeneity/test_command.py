@@ -1,5 +1,6 @@
 import itertools
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -288,6 +289,14 @@ def test_advice_is_silent_on_what_noise_hides(capsys):
     assert words.count("gains nothing in 40 steps") == 3
     assert ".share=" not in words
     assert "need no fusion: imu alone tells more (2.00 bits)" in words
+    assert words.count("docs/fusion.md shows which heads can tell, and when a learned head pays") == 1
+    assert (Path(__file__).parents[3] / "docs" / "fusion.md").is_file()
+
+
+def test_without_a_pair_there_is_no_word_on_heads():
+    fused = {"pairs": {}, "skipped": "no pair of modalities"}
+    study = {"steps": 40, "modalities": of_matrix(own=2.0, other=1.0), "fused": fused}
+    assert "docs/fusion.md" not in "\n".join(write_advice(study))
 
 
 def test_few_groups_give_no_advice_on_a_head(capsys):
