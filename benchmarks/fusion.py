@@ -8,9 +8,9 @@ loss, so a head takes seconds. Two tasks:
   their motions agree (`bind.data.sources.toy.agreement`). Its ceiling is 1, that of any sum 0.75, chance 0.5.
 - same_object: a sound and a trace of one object look for its picture, as in the toy world's own test: adding is enough.
 
-Beside the package's heads stands `sum_of_networks`, a network for each input, whose outputs are added: what adding can
-learn at best. Each finished cell (task, head, seed) is a JSON file in --out and is not computed again; --times alone
-measures how long heads take, for an idle machine.
+Beside the package's heads stands `sum_of_networks`, a network for each input, whose outputs are added: as many weights
+as other heads have, but a sum. Each finished cell (task, head, seed) is a JSON file in --out and is not computed again;
+--times alone measures how long heads take, for an idle machine.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ CHUNK = 256
 
 
 class SumOfNetworks(LearnedFusion):
-    """The plain sum and, added to it, what a network says of each input alone: the best that adding can learn."""
+    """The plain sum and, added to it, what a network says of each input alone: weights in plenty, and still a sum."""
 
     kind = "sum_of_networks"
 
