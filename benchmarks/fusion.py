@@ -9,7 +9,7 @@ loss, so a head takes seconds. Two tasks:
 - same_object: a sound and a trace of one object look for its picture, as in the toy world's own test: adding is enough.
 
 Beside the package's heads stands `sum_of_networks`, a network for each input, whose outputs are added: as many weights
-as other heads have, but a sum. Each finished cell (task, head, seed) is a JSON file in --out and is not computed again;
+as other heads have, but a sum. Each finished cell (task, head, seed) is a JSON file in --out and is not done again;
 --times alone measures how long heads take, for an idle machine.
 """
 
@@ -203,6 +203,9 @@ def make_same_object_task(binder: Binder, folder: Path, split: str, num_train: i
     )
 
 
+TASKS = {"agreement": make_agreement_task, "same_object": make_same_object_task}
+
+
 def train_head(head: nn.Module, task: Task, steps: int, lr: float) -> None:
     """`steps` of the package's loss between the fused vector and the target, in place."""
     loss = InfoNCE()
@@ -253,12 +256,12 @@ def measure_times(dim: int, folder: Path) -> None:
         write_text(folder / f"times_{name}.json", json.dumps(statistics.median(milliseconds[10:])))
 
 
-def print_table(folder: Path, task: str, seeds: Sequence[int]) -> None:
+def print_table(folder: Path, task: str, cells_name: str, seeds: Sequence[int]) -> None:
     """One line a head, in Markdown: share of the ceiling and R@1, whole and with one input missing."""
     title = ["head", "share of the ceiling", "R@1", *(f"without {m}" for m in INPUTS), "parameters", "ms"]
     print(f"\n{task}\n\n| {' | '.join(title)} |\n|{'---|' * len(title)}")
     for name in HEADS:
-        paths = [folder / f"{task}_{name}_{seed}.json" for seed in seeds]
+        paths = [folder / f"{cells_name}_{name}_{seed}.json" for seed in seeds]
         cells = [json.loads(path.read_text()) for path in paths if path.is_file()]
         if not cells:
             continue
@@ -282,6 +285,7 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="a finished run on the toy world")
     parser.add_argument("--out", type=Path, required=True, help="where vectors and finished cells are kept")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--heads", nargs="+", default=list(HEADS), choices=list(HEADS))
     parser.add_argument("--split", default="test", choices=["val", "test"])
     parser.add_argument("--num-train", type=int, default=9600)
@@ -294,17 +298,17 @@ def main() -> None:
     if options.times:
         measure_times(binder.dim, options.out)
         return
-    makers = {"agreement": make_agreement_task, "same_object": make_same_object_task}
-    for task_name, make in makers.items():
-        task = make(binder, options.out, options.split, options.num_train)
+    for task_name in options.tasks:
+        task = TASKS[task_name](binder, options.out, options.split, options.num_train)
+        cells = f"{task_name}_{options.split}_{options.num_train}_{options.steps}_{options.lr:g}"
         for name in options.heads:
             for seed in options.seeds:
-                path = options.out / f"{task_name}_{name}_{seed}.json"
+                path = options.out / f"{cells}_{name}_{seed}.json"
                 if not path.is_file():
                     cell = measure_cell(task, name, seed, options.steps, options.lr)
                     write_text(path, json.dumps(cell, indent=1))
                     print(task_name, name, seed, {k: round(v, 4) for k, v in cell.items()}, flush=True)
-        print_table(options.out, task_name, options.seeds)
+        print_table(options.out, task_name, cells, options.seeds)
         print(
             f"\nchance {task.chance:.4f}, ceiling {task.ceiling:.4f}, that of a sum {task.additive_ceiling}", flush=True
         )
