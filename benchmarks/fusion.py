@@ -2,14 +2,11 @@
 
 RUN is a finished run on the toy world without a fusion (`python train.py run_dir=RUN`). Its encoders stay frozen:
 sounds, motion traces and targets are embedded once, and only heads are trained on those vectors, with the package's
-loss, so a head takes seconds. Two tasks:
-
-- agreement: a sound of one object and a motion trace of another; which of two texts belongs to them depends on whether
-  their motions agree (`bind.data.sources.toy.agreement`). Its ceiling is 1, that of any sum 0.75, chance 0.5.
-- same_object: a sound and a trace of one object look for its picture, as in the toy world's own test: adding is enough.
+loss, so most heads take seconds. Which of two texts belongs to a sound of one object and a motion trace of another
+depends on whether their motions agree (`bind.data.sources.toy.agreement`): 1 is possible, 0.75 for any sum, chance 0.5.
 
 Beside the package's heads stands `sum_of_networks`, a network for each input, whose outputs are added: as many weights
-as other heads have, but a sum. Each finished cell (task, head, seed) is a JSON file in --out and is not done again;
+as other heads have, but a sum. Each finished cell (head, seed) is a JSON file in --out and is not done again;
 --times alone measures how long heads take, for an idle machine.
 """
 
@@ -24,12 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from bind.data.sources.toy.agreement import MOTION, AgreementSource
-from bind.data.sources.toy.world import CARRIES, FACTORS, NUM_TEST_COMBINATIONS, ToySource
+from bind.data.sources.toy.world import FACTORS
 from bind.files.writing import write_text
 from bind.fusion.attention import AttentionFusion
 from bind.fusion.early import EarlyFusion
@@ -40,7 +36,7 @@ from bind.fusion.mlp import MLPFusion
 from bind.fusion.qformer import QFormerFusion
 from bind.losses import InfoNCE
 from bind.metrics.additive import additive_ceiling, interaction_ceiling
-from bind.metrics.ceiling import pair_ceiling, share_of_ceiling
+from bind.metrics.ceiling import share_of_ceiling
 from bind.model.binder import Binder
 from bind.types import Modality
 
@@ -89,7 +85,7 @@ class Task:
         train_groups, query_groups, pool_groups: int64.
         pool: vectors (P, D).
         ceiling: the best R@1.
-        additive_ceiling: the best R@1 of a sum, None where that is not known.
+        additive_ceiling: the best R@1 of a sum.
     """
 
     train: Mapping[Modality, Tensor]
@@ -100,7 +96,7 @@ class Task:
     pool: Tensor
     pool_groups: Tensor
     ceiling: float
-    additive_ceiling: float | None
+    additive_ceiling: float
 
     @property
     def chance(self) -> float:
@@ -118,7 +114,7 @@ class Task:
         return float((best_right_Q > best_wrong_Q).float().mean())
 
 
-def embed(binder: Binder, source: Any, split: str, folder: Path) -> dict[Modality, Tensor]:
+def embed(binder: Binder, source: AgreementSource, split: str, folder: Path) -> dict[Modality, Tensor]:
     """Frozen vectors of a split, written once; the nuisance of every sample is its fixed one."""
     modalities, num_samples = source.modalities(), len(source.samples(split))
     path = folder / f"{source.name}_{split}_{num_samples}.pt"
@@ -133,7 +129,7 @@ def embed(binder: Binder, source: Any, split: str, folder: Path) -> dict[Modalit
     return vectors
 
 
-def make_agreement_task(binder: Binder, folder: Path, split: str, num_train: int) -> Task:
+def make_task(binder: Binder, folder: Path, split: str, num_train: int) -> Task:
     """Which of two texts belongs to a sound and a trace; a sum is capped at 0.75."""
     source = AgreementSource(num_train=num_train)
     train, queries = (embed(binder, source, s, folder) for s in ("train", split))
@@ -169,41 +165,6 @@ def read_agreement(
         read.append(scores_QM.argmax(dim=1))
         true.append(torch.from_numpy(source.combinations(split, m)[:, MOTION]))
     return float(((read[0] == read[1]) == (true[0] == true[1])).float().mean())
-
-
-def make_same_object_task(binder: Binder, folder: Path, split: str, num_train: int) -> Task:
-    """The picture of the object that both inputs are of, among those of all held-out combinations."""
-    source = ToySource(num_train=num_train, modalities=[*INPUTS, "image"])
-    train, queries = (embed(binder, source, s, folder) for s in ("train", split))
-    tables = {s: source.factor_table(s) for s in ("train", split)}
-    groups = {
-        s: torch.from_numpy(np.ravel_multi_index(tables[s].T, [len(words) for words in FACTORS.values()]))
-        for s in tables
-    }
-    num_pool = len(groups[split].unique())
-    assert split != "test" or num_pool == NUM_TEST_COMBINATIONS
-    ceiling = pair_ceiling(
-        tables[split][num_pool:],
-        tables[split][:num_pool],
-        factors=source.factor_names,
-        query_inputs=INPUTS,
-        pool_inputs=["image"],
-        carries=CARRIES,
-    )["ceiling_R@1"]
-    return Task(
-        train,
-        train["image"],
-        groups["train"],
-        {m: queries[m][num_pool:] for m in INPUTS},
-        groups[split][num_pool:],
-        queries["image"][:num_pool],
-        groups[split][:num_pool],
-        ceiling,
-        None,
-    )
-
-
-TASKS = {"agreement": make_agreement_task, "same_object": make_same_object_task}
 
 
 def train_head(head: nn.Module, task: Task, steps: int, lr: float) -> None:
@@ -256,10 +217,10 @@ def measure_times(dim: int, folder: Path) -> None:
         write_text(folder / f"times_{name}.json", json.dumps(statistics.median(milliseconds[10:])))
 
 
-def print_table(folder: Path, task: str, cells_name: str, seeds: Sequence[int]) -> None:
+def print_table(folder: Path, cells_name: str, seeds: Sequence[int]) -> None:
     """One line a head, in Markdown: share of the ceiling and R@1, whole and with one input missing."""
     title = ["head", "share of the ceiling", "R@1", *(f"without {m}" for m in INPUTS), "parameters", "ms"]
-    print(f"\n{task}\n\n| {' | '.join(title)} |\n|{'---|' * len(title)}")
+    print(f"\n| {' | '.join(title)} |\n|{'---|' * len(title)}")
     for name in HEADS:
         paths = [folder / f"{cells_name}_{name}_{seed}.json" for seed in seeds]
         cells = [json.loads(path.read_text()) for path in paths if path.is_file()]
@@ -285,7 +246,6 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="a finished run on the toy world")
     parser.add_argument("--out", type=Path, required=True, help="where vectors and finished cells are kept")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--heads", nargs="+", default=list(HEADS), choices=list(HEADS))
     parser.add_argument("--split", default="test", choices=["val", "test"])
     parser.add_argument("--num-train", type=int, default=9600)
@@ -298,20 +258,17 @@ def main() -> None:
     if options.times:
         measure_times(binder.dim, options.out)
         return
-    for task_name in options.tasks:
-        task = TASKS[task_name](binder, options.out, options.split, options.num_train)
-        cells = f"{task_name}_{options.split}_{options.num_train}_{options.steps}_{options.lr:g}"
-        for name in options.heads:
-            for seed in options.seeds:
-                path = options.out / f"{cells}_{name}_{seed}.json"
-                if not path.is_file():
-                    cell = measure_cell(task, name, seed, options.steps, options.lr)
-                    write_text(path, json.dumps(cell, indent=1))
-                    print(task_name, name, seed, {k: round(v, 4) for k, v in cell.items()}, flush=True)
-        print_table(options.out, task_name, cells, options.seeds)
-        print(
-            f"\nchance {task.chance:.4f}, ceiling {task.ceiling:.4f}, that of a sum {task.additive_ceiling}", flush=True
-        )
+    task = make_task(binder, options.out, options.split, options.num_train)
+    cells = f"agreement_{options.split}_{options.num_train}_{options.steps}_{options.lr:g}"
+    for name in options.heads:
+        for seed in options.seeds:
+            path = options.out / f"{cells}_{name}_{seed}.json"
+            if not path.is_file():
+                cell = measure_cell(task, name, seed, options.steps, options.lr)
+                write_text(path, json.dumps(cell, indent=1))
+                print(name, seed, {k: round(v, 4) for k, v in cell.items()}, flush=True)
+    print_table(options.out, cells, options.seeds)
+    print(f"\nchance {task.chance:.4f}, ceiling {task.ceiling:.4f}, that of a sum {task.additive_ceiling:.4f}")
 
 
 if __name__ == "__main__":
