@@ -91,6 +91,7 @@ def test_the_code_of_the_page_on_using_a_binder_runs(recorded_run, tmp_path, mon
 def test_the_code_of_the_page_on_anchors_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_space", raising=False)  # of another test
     of_vectors, of_towers, module, of_binder = documents.blocks((DOCS / "anchors.md").read_text(), "python")
     assert module.startswith("# my_space.py")
     assert of_towers.startswith("# my_space.py")

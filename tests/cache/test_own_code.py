@@ -47,7 +47,7 @@ def write(tmp_path, monkeypatch):
     def write(name, code):
         (folder / f"{name}.py").write_text(textwrap.dedent(code))
         importlib.invalidate_caches()
-        monkeypatch.delitem(sys.modules, name, raising=False)
+        sys.modules.pop(name, None)  # for good: what monkeypatch deletes comes back
         return importlib.import_module(name)
 
     yield write
