@@ -84,8 +84,8 @@ def classified(
         known = known_texts(parts.binder.anchor)
         wording = find_caption_wording(parts.datamodule.sources, ("train", split_name))
         sets = default_label_sets(modalities, labels, known, wording.templates if wording else ())
-    found = [LabelSet.of(name, options, labels) for name, options in sets.items()]
-    return [(m, each) for each in found if not each.multi_label for m in each.modalities if m in modalities]
+    label_sets = [LabelSet.of(name, options, labels) for name, options in sets.items()]
+    return [(m, each) for each in label_sets if not each.multi_label for m in each.modalities if m in modalities]
 
 
 def _confusions(

@@ -43,7 +43,7 @@ class ConfusionConcepts:
         num_samples: that are taken for it.
         num_of_label: all of the label.
         more: concepts with the weight by which the mean of the confused ones has more of them.
-        less: the same of those that it has less of; None for both where none of the label were right to compare with.
+        less: the same of those that it has less of.
         reconstruction_cosine: the smaller one of both means.
     """
 
@@ -71,13 +71,13 @@ def explain_classes(
         >>> [(c.label, c.num_samples, c.concepts[0][0]) for c in explain_classes("audio", z_ND, "aab", vocabulary)]
         [('a', 2, 'dog'), ('b', 1, 'cat')]
     """
-    mean_D, found = z_ND.double().mean(dim=0), []
+    mean_D, explained = z_ND.double().mean(dim=0), []
     for label in sorted({label for label in labels if label}):
         of_label = [row for row, other in enumerate(labels) if other == label]
         mixture = vocabulary.decompose(z_ND[of_label].double().mean(dim=0), mean_D, l1=l1)
         concepts = _largest(vocabulary.words, mixture.weights_V)
-        found.append(ClassConcepts(modality, label, len(of_label), concepts, mixture.reconstruction_cosine))
-    return found
+        explained.append(ClassConcepts(modality, label, len(of_label), concepts, mixture.reconstruction_cosine))
+    return explained
 
 
 def explain_confusions(
@@ -93,6 +93,8 @@ def explain_confusions(
 ) -> list[ConfusionConcepts]:
     """The most frequent confusions of three samples or more, and how their concepts differ from the right ones'.
 
+    A class of which no sample is right has nothing to compare with, and is left out.
+
     Args:
         z_ND: all vectors of the modality, whose mean is taken off.
         z_QD: those that were classified.
@@ -105,14 +107,14 @@ def explain_confusions(
         return vocabulary.decompose(z_QD[rows.nonzero()[0]].double().mean(dim=0), mean_D, l1=l1)
 
     counts = Counter((int(a), int(b)) for a, b in zip(labels, predicted, strict=True) if a != b)
-    found = []
+    explained = []
     for (label, taken_for), count in counts.most_common(NUM_CONFUSIONS):
         is_right = (labels == label) & (predicted == label)
         if count < MIN_SAMPLES or not is_right.any():
             continue
         confused, right = mixture_of((labels == label) & (predicted == taken_for)), mixture_of(is_right)
         more_V = confused.weights_V - right.weights_V
-        found.append(
+        explained.append(
             ConfusionConcepts(
                 modality,
                 classes[label],
@@ -124,7 +126,7 @@ def explain_confusions(
                 min(confused.reconstruction_cosine, right.reconstruction_cosine),
             )
         )
-    return found
+    return explained
 
 
 def describe(concepts: Concepts) -> str:
