@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import (
     AutoTokenizer,
     CLIPConfig,
-    CLIPImageProcessor,
+    CLIPImageProcessorPil,
     CLIPModel,
     CLIPTokenizer,
     CLIPVisionConfig,
@@ -56,7 +56,7 @@ def write_clip_folder(
         loaded_tokenizer.save_pretrained(folder)
         vision: Any = clip_config.vision_config
         size_px: int = vision.image_size
-        CLIPImageProcessor(
+        CLIPImageProcessorPil(
             size={"shortest_edge": size_px}, crop_size={"height": size_px, "width": size_px}
         ).save_pretrained(folder)
 

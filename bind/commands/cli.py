@@ -197,8 +197,8 @@ def usage() -> str:
         "",
     ]
     for name, arguments, help in (train, *((n, c.arguments, c.help) for n, c in COMMANDS.items())):
-        start = f"  {name:<14}{arguments:<28}"
-        lines += [f"{start}{help}"] if start.endswith(" ") else [start, f"{'':<44}{help}"]
+        start = f"  {name:<15}{arguments:<28}"
+        lines += [f"{start}{help}"] if start.endswith(" ") else [start, f"{'':<45}{help}"]
     first = "To begin: bindspace train debug=tiny takes a minute and needs no data; bindspace COMMAND --help says more."
     return "\n".join([*lines, "", first])
 

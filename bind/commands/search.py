@@ -73,11 +73,12 @@ def main(arguments: list[str]) -> None:
     if place := options.get("binder", options.get("run")):
         index.use_binder(Binder.load(place, trust=index.trust))
     pools = [name.strip() for name in options.get("in", "").strip("[]").split(",") if name.strip()]
+    where = options.get("where")
     hits = index.search(
         query,
         top=top,
         modalities=pools or None,
-        where=options.get("where"),
+        where=where,
         fusion=options.get("fusion", "early"),  # type: ignore[arg-type]
         weights=weights,
         comparable=flags["comparable"],
@@ -85,12 +86,13 @@ def main(arguments: list[str]) -> None:
     if flags["json"]:
         print(json.dumps([hit.as_json() for hit in hits], ensure_ascii=False, indent=1))
         return
-    num_vectors = sum(map(index.store.num_vectors, pools or index.modalities))
     if hits:
-        table = table_of(hits, describe_query(query), num_vectors, options.get("where"))
+        num_vectors = sum(map(len, index.pools(pools or None, where)))
+        table = table_of(hits, describe_query(query), num_vectors, where)
         of_pools = [str(about) for about in index.approximations if about.modality in (pools or index.modalities)]
         print_cells(replace(table, caption="; ".join([table.caption, *of_pools])))
     else:
+        num_vectors = sum(map(index.store.num_vectors, pools or index.modalities))
         print(
             f"no hits: none of {num_vectors:,} vectors meets where=" if num_vectors else "no hits: the index is empty"
         )
@@ -146,7 +148,7 @@ def table_of(hits: Sequence[Hit], title: str, num_vectors: int, where: str | Non
     for hit in hits:
         score = format_score(hit.score), format_score(hit.standard_score, 1)
         known = [_cell(value) for value in (hit.label, hit.split, hit.caption, hit.path)]
-        rows.append((str(hit.rank), hit.key, hit.modality, *score, *known, _span(hit)))
+        rows.append((f"{hit.rank:>{len(str(len(hits)))}}", hit.key, hit.modality, *score, *known, _span(hit)))
     headers = ("", "key", "modality", "score", "above\nmean", "label", "split", "caption", "file", "seconds")
     caption = f"the best of {num_vectors:,} vectors" + (f" with {where}" if where else "")
     if any(hit.standard_score is not None for hit in hits):

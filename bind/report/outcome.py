@@ -28,8 +28,9 @@ MAX_CAPTION_LENGTH = 60
 def outcome_sentences(metrics: Mapping[str, Any], fused: FusedModalities = NO_FUSION) -> list[str]:
     """A sentence for each of the two trained pairs that find each other best, and for the best emergent pair.
 
-    Where the data have no captions, another one says how often the right class in words is found; where they have
-    captions that are worded otherwise than the prompts of the classes, another one says that. `metrics` are those
+    Where the data have no captions, or texts are all that was trained with, another one says how often the right class
+    in words is found: many samples share a text, and then one alone is hard to tell from its likes. Where captions are
+    worded otherwise than the prompts of the classes, another one says that. `metrics` are those
     of `evaluate_split`. Of a trained pair the direction from the newer modality to the older one
     counts; the plain sum of a fusion's inputs, and fused modalities in emergent pairs, are left to the tables.
 
@@ -61,7 +62,7 @@ def outcome_sentences(metrics: Mapping[str, Any], fused: FusedModalities = NO_FU
     if emergent:
         best = max(emergent, key=above_chance)
         sentences.append(f"the best pair that was never trained: {_outcome(*best, retrieval[best], fused)}")
-    if not any("text" in pair for pair in retrieval):
+    if not any("text" in pair for pair in retrieval) or (trained and all("text" in pair for pair in trained)):
         sentences += _words_outcome(metrics.get("zero_shot") or {})
     sentences += _wording_outcome((metrics.get("zero_shot") or {}).values())
     if tasks := (metrics.get("anchor") or {}).get("at_chance"):

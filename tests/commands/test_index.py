@@ -105,6 +105,8 @@ def test_hits_as_json_and_as_a_table(indexed, world, capsys):
     table = searching(capsys, indexed, query, "in=audio", "top=2")
     assert re.search(r"1\s+k5\s+audio", table)
     assert "the best of 7 vectors" in " ".join(table.split())
+    table = searching(capsys, indexed, query, "in=audio", where)
+    assert "the best of 2 vectors with split" in " ".join(table.split()), "counted is what was searched"
     assert searching(capsys, indexed, query, "where=label = 'none'") == "no hits: none of 28 vectors meets where=\n"
 
 

@@ -101,7 +101,7 @@ def test_few_people_conclude_nothing_whatever_their_interval_says(clusters, resa
         assert sentence.endswith(f"in 10 of 50 tries, by chance 5{said}.")
 
 
-def test_classes_in_words_have_a_sentence_where_there_are_no_captions():
+def test_classes_in_words_have_a_sentence_where_there_are_no_captions_or_nothing_else_was_trained():
     def of_words(top1, kind="emergent", **more):
         return {"top1": top1, "chance": 0.25, "num_classes": 4, "queries": 200, "kind": kind, **more}
 
@@ -116,5 +116,9 @@ def test_classes_in_words_have_a_sentence_where_there_are_no_captions():
     assert sentence == "A sound finds its class, out of 4 given in words, in 80 of 100 tries, by chance 25."
     [sentence] = outcome_sentences({"zero_shot": {"imu": zero_shot["imu"]}})
     assert sentence.endswith("in 30 of 100 tries, by chance 25 (no real difference).")
+    of_texts = {"retrieval": {("imu", "text"): entry(0.5)}, "zero_shot": {"imu": of_words(0.9, "trained")}}
+    assert outcome_sentences(of_texts)[1].startswith(
+        "A motion trace finds its class, out of 4 given in words, in 90 of"
+    )
     with_captions = {"retrieval": retrieval | {("audio", "text"): entry(0.1, "emergent")}, "zero_shot": zero_shot}
     assert not any("class" in sentence for sentence in outcome_sentences(with_captions))

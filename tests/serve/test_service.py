@@ -275,6 +275,8 @@ def test_the_page_says_what_things_are_and_answers_where_a_bridge_is_loaded(addr
     with served_here(None, bridge=bridge) as with_bridge:
         browsers.look_at(chromium, with_bridge)
         wait_for(chromium, "!document.getElementById('caption').hidden")
+        assert not chromium.find_element(By.ID, "go").is_displayed(), "there is nothing to search"
+        assert not chromium.find_element(By.ID, "searched").is_displayed()
         chromium.find_element(By.ID, "words").send_keys("What shape is it?")
         chromium.find_element(By.ID, "answer").click()
         wait_for(chromium, "document.querySelector('#state.wrong')?.textContent.includes('choose what it is about')")

@@ -136,6 +136,7 @@ async function start() {
   const labels = set === OWN_PHRASES ? phrases : about.label_sets[set].labels;
   const source = await (modality === "audio" ? soundSource() : motionSource(about.modalities[modality].channels));
   const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/live/stream`);
+  $("line").hidden = false;
   show([], labels, { final_seconds: 0, breaks: [] });
   let held = [], segments = [], numChannels = 1, stopSource = () => {}, hasEnded = false;
   const endSource = () => { stopSource(); stopSource = () => {}; };

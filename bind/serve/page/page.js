@@ -201,14 +201,15 @@ async function begin() {
   const vectors = meta.index ? Object.entries(meta.index.vectors) : [];
   $("about").textContent = meta.index
     ? `${vectors.map(([modality, num]) => `${num.toLocaleString("en")} ${modality}`).join(", ")}; ask by ${meta.modalities.join(", ")}`
-    : "This service has no index, so it embeds but does not search: start it with index=INDEX.";
+    : `This service ${meta.bridge ? "says in words what something is" : "embeds"}, and has nothing to search: start it with index=INDEX for that.`;
   $("modalities").append(...vectors.map(([modality]) =>
     element("label", {}, element("input", { type: "checkbox", value: modality }), modality)));
   $("record").hidden = !(meta.modalities.includes("audio") && navigator.mediaDevices && window.MediaRecorder);
   const files = meta.modalities.some((modality) => modality !== "text");
   $("choose").hidden = !files;
-  $("go").disabled = !meta.index;
+  $("go").hidden = $("go").disabled = $("searched").hidden = !meta.index;
   $("caption").hidden = $("answer").hidden = !meta.bridge;
+  if (!meta.index) $("caption").className = "go";
   $("caption").addEventListener("click", () => inWords("/caption"));
   $("answer").addEventListener("click", () => inWords("/ask"));
   $("ask").addEventListener("submit", search);

@@ -1,6 +1,7 @@
 """What a training says of itself while it goes on, into a file and on a terminal."""
 
 import re
+import time
 
 import lightning as L
 import pytest
@@ -30,11 +31,11 @@ class Module(L.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.0)
 
 
-def fit(tmp_path, bar, **options):
+def fit(tmp_path, bar, module=None, **options):
     data = DataLoader(torch.zeros(NUM_BATCHES * BATCH_SIZE, 1), batch_size=BATCH_SIZE)
     options = {"max_epochs": NUM_EPOCHS, "accelerator": "cpu", "enable_model_summary": False} | options
     trainer = L.Trainer(**options, callbacks=[bar], default_root_dir=tmp_path, logger=False, enable_checkpointing=False)
-    trainer.fit(Module(), data, data)
+    trainer.fit(module or Module(), data, data)
 
 
 def lines(text):
@@ -66,6 +67,23 @@ def test_a_training_without_an_end_tells_no_time_left_but_that_of_its_clock(tmp_
     fit(tmp_path, bar, max_epochs=-1, max_time={"seconds": 1})
     told = lines(capsys.readouterr().out)
     assert re.fullmatch(r"step 1, epoch 1, train/loss [\d.]+, [\d,]+ samples/s, [01] s left", told[0])
+
+
+class SlowStart(Module):
+    """Its first step takes half a second, as where workers start."""
+
+    def on_train_batch_start(self, batch, batch_idx):
+        if self.trainer.global_step == 0:
+            time.sleep(0.5)
+
+
+@pytest.mark.slow
+def test_a_slow_first_step_is_not_taken_for_the_rate_of_all(tmp_path, capsys):
+    bar = ProgressBar("val/mean_R@1", seconds_between_lines=0.0)
+    fit(tmp_path, bar, SlowStart(), max_epochs=25, limit_val_batches=0)
+    told = lines(capsys.readouterr().out)
+    assert not any("left" in line for line in told[:3])
+    assert re.search(r", [0-2] s left$", told[3]), "half a second for each of 96 steps would be 48 s"
 
 
 @pytest.mark.slow
