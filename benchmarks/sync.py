@@ -100,6 +100,7 @@ def main() -> None:
     """Print, for each kind of pair, how many were found to 20 ms at both ends, and the errors."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recordings", type=int, default=40)
+    parser.add_argument("--first-seed", type=int, default=0, help="others than 0 to try a change on (default: 0)")
     args = parser.parse_args()
     slow_video = functools.partial(write_video, frames_per_second=15)
     for reference, stream, film in (
@@ -111,7 +112,7 @@ def main() -> None:
         ("audio", "unrelated", write_video),
     ):
         errors, num_known = [], 0
-        for seed in range(args.recordings):
+        for seed in range(args.first_seed, args.first_seed + args.recordings):
             rng = np.random.default_rng([seed, 7])
             seconds = float(rng.choice([60, 180] if "video" in (reference, stream) else [60, 180, 300]))
             offset = float(rng.uniform(0.05, 2) * rng.choice([-1, 1]))

@@ -1,8 +1,9 @@
-"""Activity of streams over time: of motion, of sound and of what moves in a video, in steps of 10 ms."""
+"""Activity of streams over time: of motion and sound in steps of 10 ms, of a video from frame to frame."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,32 @@ FRAMES_PER_SECOND = 30.0
 """At which a video is looked at, unless it has fewer: then each frame is, once."""
 FRAME_PX = 32
 FRAMES_AT_ONCE = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """How much happens in each interval of a stream.
+
+    Attributes:
+        edges: (K+1,) rising, in seconds from the start of the stream's span.
+        values: (K,) at least 0.
+    """
+
+    edges: np.ndarray
+    values: np.ndarray
+
+    def in_steps(self) -> np.ndarray:
+        """The activity (T,) float32 at 100 Hz, between the middles of intervals in proportion.
+
+        Examples:
+            >>> Activity(np.array([0.0, 0.02, 0.04]), np.array([1.0, 3.0])).in_steps().tolist()
+            [1.0, 1.5, 2.5, 3.0]
+        """
+        if not len(self.values):
+            return np.zeros(0, dtype=np.float32)
+        steps = (np.arange(round(self.edges[-1] * ACTIVITY_HZ)) + 0.5) / ACTIVITY_HZ
+        middles = (self.edges[1:] + self.edges[:-1]) / 2
+        return np.asarray(np.interp(steps, middles, self.values), dtype=np.float32)
 
 
 def has_sound(modality: Modality, clip: Clip) -> bool:
@@ -44,8 +71,8 @@ def clock_start_seconds(clip: Clip) -> float:
     return load_sensor_file(clip).even.start_seconds if is_sensor and not clip.from_first_row else 0.0
 
 
-def measure_activity(modality: Modality, clip: Clip, *, by_sound: bool) -> np.ndarray:
-    """The activity (T,) float32 of a stream at 100 Hz from the start of its span on; `by_sound` of its sound.
+def measure_activity(modality: Modality, clip: Clip, *, by_sound: bool) -> Activity:
+    """The activity of a stream from the start of its span on; `by_sound` of its sound.
 
     Raises:
         ValueError: naming the file, where it can't be read, has a gap, or is a picture.
@@ -53,14 +80,18 @@ def measure_activity(modality: Modality, clip: Clip, *, by_sound: bool) -> np.nd
     assert isinstance(clip.path, Path)
     suffix = clip.path.suffix.lower()
     if by_sound or suffix in SOUND_SUFFIXES or (modality == "audio" and suffix in CONTAINER_SUFFIXES):
-        return _sound_activity(clip)
+        return _every_10_ms(_sound_activity(clip))
     if suffix in CONTAINER_SUFFIXES:
         return _video_activity(clip)
     if suffix not in (".npy", ".csv", ".parquet"):
         raise ValueError(f"{clip.path}: a {modality} of this kind has no time; leave its column out of the manifest")
     recording = open_sensor(clip)
     x_TC = recording.read(0, recording.num_frames)
-    return motion_envelope(x_TC, recording.sample_rate_hz, envelope_hz=ACTIVITY_HZ, max_seconds=math.inf)
+    return _every_10_ms(motion_envelope(x_TC, recording.sample_rate_hz, envelope_hz=ACTIVITY_HZ, max_seconds=math.inf))
+
+
+def _every_10_ms(values_T: np.ndarray) -> Activity:
+    return Activity(np.arange(len(values_T) + 1) / ACTIVITY_HZ, values_T)
 
 
 def _sound_activity(clip: Clip) -> np.ndarray:
@@ -77,15 +108,14 @@ def _sound_activity(clip: Clip) -> np.ndarray:
     return np.sqrt(energy_T[:num_steps] * ACTIVITY_HZ / rate_hz).astype(np.float32)
 
 
-def _video_activity(clip: Clip) -> np.ndarray:
-    """How much each small frame differs from the one before, in the middle between the times that both were taken."""
+def _video_activity(clip: Clip) -> Activity:
+    """How much each small frame differs from the one before, between the times that both were taken."""
     with open_video(clip) as video:
         step_seconds = max(video.frame_seconds, 1 / FRAMES_PER_SECOND)
         # In the middle of what a frame is shown, so that rounding never hits its neighbour: half of that after it was
         # taken.
         times = np.arange(step_seconds / 2, video.seconds, step_seconds)
-        taken = times - video.frame_seconds / 2
-        change: list[float] = [0.0]
+        change: list[float] = []
         before: np.ndarray | None = None
         for first in range(0, len(times), FRAMES_AT_ONCE):
             for frame in video.frames(times[first : first + FRAMES_AT_ONCE].tolist(), FRAME_PX):
@@ -93,6 +123,6 @@ def _video_activity(clip: Clip) -> np.ndarray:
                 if before is not None:
                     change.append(float(np.abs(grey_HW - before).mean()))
                 before = grey_HW
-        steps = (np.arange(int(video.seconds * ACTIVITY_HZ)) + 0.5) / ACTIVITY_HZ
-        change_T: np.ndarray = np.interp(steps, taken - step_seconds / 2, np.array(change)).astype(np.float32)
-        return change_T
+        taken = times - video.frame_seconds / 2
+        # Nothing is known of the time between the last frame and the end.
+        return Activity(np.append(taken, video.seconds), np.array([*change, 0.0], dtype=np.float32))

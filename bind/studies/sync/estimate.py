@@ -55,15 +55,17 @@ class Alignment:
 def estimate_alignment(a_T: np.ndarray, b_T: np.ndarray, max_lag_seconds: float) -> Alignment | None:
     """Find how the clock of b runs against that of a, from their activity at 100 Hz, both from their start.
 
-    Pieces of 20 s are correlated at every lag; offset and drift are those along whose line the correlations of all
-    pieces add up to the most, so that pieces in which nothing happens have no say.
+    Activity counts in logarithms, so that all events have a say and not only the loudest. Pieces of 20 s are
+    correlated at every lag; offset and drift are those along whose line the correlations of all pieces add up to the
+    most, so that pieces in which nothing happens have no say.
 
     Returns:
         None where the streams are too short: under 38 s for lags of 3 s.
     """
+    a_T, b_T = in_logarithms(a_T), in_logarithms(b_T)
     max_lag = round(max_lag_seconds * ACTIVITY_HZ)
     num_steps = min(len(a_T), len(b_T))
-    if num_steps < (PIECE_SECONDS + 6 * max_lag_seconds) * ACTIVITY_HZ:
+    if num_steps < needed_seconds(max_lag_seconds) * ACTIVITY_HZ:
         return None
     starts, length = cut_pieces(num_steps, max_lag)
     has_drift = num_steps >= MIN_DRIFT_SECONDS * ACTIVITY_HZ
@@ -92,6 +94,18 @@ def estimate_alignment(a_T: np.ndarray, b_T: np.ndarray, max_lag_seconds: float)
     is_known = score >= MIN_SCORE and lead >= MIN_LEAD and not at_edge
     offset = lag - drift * middle / ACTIVITY_HZ
     return Alignment(offset, drift, score, lead, is_known, has_drift, lags_L, curve_L)
+
+
+def needed_seconds(max_lag_seconds: float) -> float:
+    """How long both streams have to be: a piece, and what chance is measured with."""
+    return PIECE_SECONDS + 6 * max_lag_seconds
+
+
+def in_logarithms(activity_T: np.ndarray) -> np.ndarray:
+    """Activity (T,) in logarithms, from the middle of what it is where it is not zero: below that, near zero."""
+    lively = activity_T[activity_T > 0]
+    middle = float(np.median(lively)) if len(lively) else 1.0
+    return np.asarray(np.log1p(activity_T / middle))
 
 
 def cut_pieces(num_steps: int, max_lag: int) -> tuple[np.ndarray, int]:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from bind.studies.sync.activity import has_sound, measure_activity
-from bind.studies.sync.estimate import ACTIVITY_HZ, Alignment, estimate_alignment
+from bind.studies.sync.estimate import ACTIVITY_HZ, MIN_SCORE, Alignment, estimate_alignment, needed_seconds
+from bind.studies.sync.refine import refine_alignment
 from bind.types import Clip, Modality
 
 REFERENCES = ("video", "audio")
@@ -53,24 +54,31 @@ def synchronise(
     for stream in (m for m in clips if m != reference):
         try:
             by_sound = all(has_sound(m, clips[m]) for m in (reference, stream))
-            a_T, b_T = (measure_activity(m, clips[m], by_sound=by_sound) for m in (reference, stream))
+            a, b = (measure_activity(m, clips[m], by_sound=by_sound) for m in (reference, stream))
         except ValueError as error:
             nothing = (np.zeros(0), np.zeros(0))
             results.append(StreamResult(recording, reference, stream, nothing, None, str(error)))
             continue
+        a_T, b_T = a.in_steps(), b.in_steps()
         alignment = estimate_alignment(a_T, b_T, max_lag_seconds)
-        results.append(StreamResult(recording, reference, stream, (a_T, b_T), alignment, _problem(alignment, a_T, b_T)))
+        if alignment is not None:
+            alignment = refine_alignment(a, b, alignment)
+        problem = _problem(alignment, a_T, b_T, max_lag_seconds)
+        results.append(StreamResult(recording, reference, stream, (a_T, b_T), alignment, problem))
     return results
 
 
-def _problem(alignment: Alignment | None, a_T: np.ndarray, b_T: np.ndarray) -> str:
+def _problem(alignment: Alignment | None, a_T: np.ndarray, b_T: np.ndarray, max_lag_seconds: float) -> str:
     if alignment is None:
-        return f"too short to tell: {min(len(a_T), len(b_T)) / ACTIVITY_HZ:g} s of both"
+        seconds = min(len(a_T), len(b_T)) / ACTIVITY_HZ
+        return f"too short: {seconds:g} s of both, {needed_seconds(max_lag_seconds):g} s are needed"
     if alignment.is_known:
         return ""
+    if alignment.score < MIN_SCORE:
+        return f"nothing in common up to {max_lag_seconds:g} s apart"
     if abs(alignment.lags_L[int(alignment.curve_L.argmax())]) >= alignment.lags_L[-1]:
-        return "the best lag is the largest: try --max-lag with more"
-    return "nothing in common rises above chance, or it repeats like a beat"
+        return "the best lag is the largest: try a larger --max-lag"
+    return "it repeats like a beat"
 
 
 def corrected_rows(
@@ -102,6 +110,8 @@ def corrected_rows(
         first = max(first, -alignment.lag_seconds(0.0))
         last = min(last, seconds[stream] - alignment.lag_seconds(last))
     drift = max(abs(alignment.drift) for alignment in aligned.values())
+    if drift:  # within a piece a stream may lie that far from where its middle has it, and still has to be there
+        first, last = first + TOLERATED_SECONDS, last - TOLERATED_SECONDS
     num_pieces = max(1, int(np.ceil(drift * (last - first) / 2 / TOLERATED_SECONDS)))
     edges = np.linspace(first, last, num_pieces + 1)
     rows = []

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 
@@ -6,9 +7,11 @@ import pytest
 from support import documents, videos
 
 from bind.data.sources.manifest import ManifestSource
-from bind.studies.sync.activity import measure_activity
+from bind.studies.sync.activity import Activity, measure_activity
 from bind.studies.sync.command import main
-from bind.studies.sync.estimate import ACTIVITY_HZ, estimate_alignment
+from bind.studies.sync.estimate import ACTIVITY_HZ, Alignment, estimate_alignment
+from bind.studies.sync.recordings import StreamResult, corrected_rows
+from bind.studies.sync.refine import refine_alignment
 from bind.types import Clip
 
 SECONDS = 60.0
@@ -102,7 +105,9 @@ def test_the_command_writes_spans_that_belong_together_and_names_what_it_left_al
     assert (folder / "all_sync" / "sync.csv").read_text().count("\n") == 3
     synced = ManifestSource(folder / "all_synced.jsonl").samples("train")[0].values
     before, after = (
-        estimate_alignment(*(measure_activity(m, clip, by_sound=False) for m, clip in clips), max_lag_seconds=3.0)
+        estimate_alignment(
+            *(measure_activity(m, clip, by_sound=False).in_steps() for m, clip in clips), max_lag_seconds=3.0
+        )
         for clips in (
             [("audio", Clip(folder / "bumped.wav")), ("imu", Clip(folder / "bumped.npy"))],
             [(m, synced[m][0]) for m in ("audio", "imu")],
@@ -110,6 +115,20 @@ def test_the_command_writes_spans_that_belong_together_and_names_what_it_left_al
     )
     assert before.offset_seconds == pytest.approx(0.75, abs=0.02)
     assert after.offset_seconds == pytest.approx(0.0, abs=0.02)
+
+
+@pytest.mark.parametrize("drift", [2e-4, -2e-4])
+@pytest.mark.parametrize("offset", [1.4, -1.4])
+def test_spans_of_streams_that_drift_lie_in_their_files(offset, drift):
+    zero_T = np.zeros(30_000, np.float32)
+    known = Alignment(offset, drift, 9.0, 0.9, True, True, zero_T, zero_T)
+    rows = corrected_rows(
+        {"key": "anna"}, {"video": 0.0, "imu": 0.0}, [StreamResult("anna", "video", "imu", (zero_T, zero_T), known)]
+    )
+    assert len(rows) > 1
+    for row in rows:
+        for modality in ("video", "imu"):
+            assert 0 <= row[f"{modality}_start_seconds"] < row[f"{modality}_end_seconds"] <= 300
 
 
 @pytest.mark.slow
@@ -137,10 +156,55 @@ def test_tables_that_cannot_be_synchronised_are_refused(folder, row, arguments, 
         main([str(table), *arguments])
 
 
-def test_what_moves_in_a_video_is_its_activity(tmp_path):
+def test_what_moves_in_a_video_is_its_activity_between_the_frames(tmp_path):
     frames = [videos.plain((40, 40, 40))] * 10 + [videos.plain((200, 200, 200))] * 10
     clip = Clip(videos.write_video(tmp_path / "a.mp4", frames))
-    activity_T = measure_activity("video", clip, by_sound=False)
-    assert len(activity_T) == pytest.approx(200, abs=2)
-    moved_between = 0.9, 1.0  # the last dark and the first bright frame, of ten a second
-    assert activity_T.argmax() / ACTIVITY_HZ == pytest.approx(sum(moved_between) / 2, abs=0.011)
+    activity = measure_activity("video", clip, by_sound=False)
+    assert activity.edges == pytest.approx(np.arange(21) / 10)
+    assert activity.edges[activity.values.argmax()] == pytest.approx(0.9)  # the last dark of ten frames a second
+    assert activity.values[:9].max() < 0.1 * activity.values[9]
+    assert len(activity.in_steps()) == 200
+
+
+def frames_beside_a_ring(seed, offset, drift=0.0, seconds=SECONDS, frames_per_second=15):
+    """What moved between frames, and every 10 ms a ring of other phase and decay, of the same bumps."""
+    rng = np.random.default_rng(seed)
+    times, strengths = rng.uniform(0, seconds, round(0.5 * seconds)), rng.exponential(1.0, round(0.5 * seconds))
+    taken = np.arange(round(seconds * frames_per_second)) / frames_per_second
+    ticks = (np.arange(round(seconds * ACTIVITY_HZ)) + 0.5) / ACTIVITY_HZ
+    place_K, ring_T = np.zeros(len(taken)), np.zeros(len(ticks))
+    for time, strength in zip(times, strengths, strict=True):
+        since_K, since_T = taken - time, ticks - time * (1 + drift) - offset
+        shake = strength * np.exp(-6 * np.maximum(since_K, 0)) * np.sin(25 * since_K + 6 * rng.random())
+        place_K += np.where(since_K >= 0, shake, 0)
+        ring_T += np.where(since_T >= 0, strength * np.exp(-12 * np.maximum(since_T, 0)), 0)
+    moved_K = np.abs(np.diff(place_K, append=place_K[-1:])) + np.abs(rng.normal(0, 0.02, len(taken)))
+    ring_T += np.abs(rng.normal(0, 0.05, len(ticks)))
+    return Activity(np.append(taken, seconds), moved_K), Activity(np.arange(len(ticks) + 1) / ACTIVITY_HZ, ring_T)
+
+
+def align(a, b):
+    return refine_alignment(a, b, estimate_alignment(a.in_steps(), b.in_steps(), max_lag_seconds=3.0))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(8))
+def test_frames_of_a_slow_camera_are_aligned_to_a_third_of_a_frame_from_either_side(seed):
+    rng = np.random.default_rng([seed, 1])
+    offset, drift, seconds = rng.uniform(-2, 2), rng.uniform(-2e-4, 2e-4), 180.0
+    camera, ring = frames_beside_a_ring(seed, offset, drift, seconds)
+    alignment, from_the_other = align(camera, ring), align(ring, camera)
+    assert alignment.is_known
+    assert from_the_other.is_known
+    for time in (0.0, seconds):
+        assert alignment.lag_seconds(time) == pytest.approx(offset + drift * time, abs=0.02)
+        assert from_the_other.lag_seconds(time) == pytest.approx(-offset - drift * time, abs=0.02)
+
+
+def test_streams_that_hardly_overlap_or_are_still_keep_the_first_estimate():
+    camera, ring = frames_beside_a_ring(0, 0.0)
+    first = Alignment(59.9, 0.0, 9.0, 0.9, True, False, np.zeros(1), np.zeros(1))
+    assert refine_alignment(camera, ring, first) == first
+    still = Activity(ring.edges, np.zeros_like(ring.values))
+    assert refine_alignment(camera, still, first) == first
+    assert refine_alignment(camera, still, dataclasses.replace(first, offset_seconds=0.0)).offset_seconds == 0.0
