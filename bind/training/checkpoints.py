@@ -18,6 +18,7 @@ from bind.model.binder import Binder
 from bind.model.frozen import weights_fingerprint
 from bind.model.saved_files import read_saved_weights
 from bind.terminal import printable_errors
+from bind.training.checkpoint_parts import refuse_other_optimizer, refuse_other_parts
 from bind.training.module import BindingModule
 
 log = logging.getLogger("bind")
@@ -130,13 +131,18 @@ def _wrong_part(checkpoint: dict[str, Any]) -> str:
 def init_weights(module: BindingModule, path: Path, *, exact: bool = False) -> None:
     """Weights only, from a run directory, a saved binder or a checkpoint.
 
-    Those of modalities that the Binder has no encoder for are left out, unless `exact`.
+    Those of modalities that the Binder has no encoder for are left out, unless `exact`: then the training goes on.
 
     Raises:
-        ValueError: where there are none, or they do not fit.
+        ValueError: where there are none, or they do not fit; of a training that goes on, where other pairs, objectives
+            or modalities train now.
     """
     binder = module.binder
     if path.is_file() or path.suffix == ".ckpt":
+        if exact:
+            content = read_checkpoint(path)
+            refuse_other_parts(module, content, path)
+            refuse_other_optimizer(module, content, path)
         state = own_weights(path, binder)
     else:
         state, fingerprint = read_saved_weights(path)
