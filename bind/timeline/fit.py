@@ -10,6 +10,7 @@ import numpy as np
 from bind.timeline.annotated import OTHER, UNLABELLED, AnnotatedRecording, EmbeddedStretch, label_number
 from bind.timeline.labeller import log_softmax, with_none
 from bind.timeline.labels import Labels
+from bind.timeline.none_confidence import NoneConfidence
 from bind.timeline.none_of_these import NoneDetector, measure_cues
 from bind.timeline.parameters import Parameters, calibrated
 from bind.timeline.scores import SegmentCounts, count
@@ -46,7 +47,8 @@ def fit_parameters(
     with the largest mean of frame accuracy and segment F1. "None of these" is what lies between annotations: its
     detector is a logistic regression, and its threshold the one with the largest frame accuracy where that is a label
     like the others, among those that cost labelled time at most `MAX_LOST` of its own. The temperature of the
-    confidences is the one under which the confidences of segments are the most probable.
+    confidences is the one under which the confidences of segments are the most probable; with "none of these" among
+    the answers they are those of a `NoneConfidence`.
 
     Args:
         on_step: called after each of at most `NUM_STEPS` steps.
@@ -167,7 +169,10 @@ def _fit_detector(recordings: Sequence[AnnotatedRecording], labels: Labels) -> N
 def _with_fitted_confidence(
     recordings: Sequence[AnnotatedRecording], labels: Labels, parameters: Parameters
 ) -> Parameters:
-    """`parameters` with the temperature under which segments' confidences have the least log-loss."""
+    """`parameters` with the temperature under which segments' confidences have the least log-loss.
+
+    Where "none of these" is an answer, also with what says how sure it and the labels beside it are.
+    """
     probabilities, answers, is_right, run_numbers, usable = [], [], [], [], []
     num_runs = 0
     for recording in recordings:
@@ -185,6 +190,10 @@ def _with_fitted_confidence(
             usable.append(true_N >= 0)
     p_NK, answers_N = np.concatenate(probabilities), np.concatenate(answers)
     right_N, runs_N, usable_N = np.concatenate(is_right), np.concatenate(run_numbers), np.concatenate(usable)
+
+    if parameters.has_none:
+        none_confidence = NoneConfidence.fitted(answers_N[usable_N], p_NK[usable_N], right_N[usable_N])
+        parameters = replace(parameters, none_confidence=none_confidence)
 
     def log_loss(temperature: float) -> float:
         sure_N = np.take_along_axis(calibrated(p_NK, temperature), answers_N[:, None], axis=1)[:, 0]

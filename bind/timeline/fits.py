@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from bind.files.plain_data import read_json, require_each, require_kinds
 from bind.files.writing import write_text
 from bind.model.binder import Binder
 from bind.timeline.labels import Labels
+from bind.timeline.none_confidence import NoneConfidence
 from bind.timeline.none_of_these import CUES, NoneDetector
 from bind.timeline.parameters import Parameters, window_hop
 from bind.timeline.samples import window_seconds_of
@@ -89,7 +90,7 @@ def _parsed(fit: Any, num_labels: int, where: str) -> Parameters:
     values = require_kinds(require_kinds(fit, {"parameters": dict}, where)["parameters"], {
         "temperature": number, "switch_cost": number, "confidence_temperature": number, "look_ahead_seconds": number,
         "log_transitions_KK": (list, type(None)), "none_detector": (dict, type(None)),
-    }, where)  # fmt: skip
+    }, where, optional={"none_confidence": (dict, type(None))})  # fmt: skip
     for name in ("temperature", "confidence_temperature", "look_ahead_seconds"):
         require_each([values[name]], lambda x: 0 < x < 1e6, where, f"a {name}")
     detector = values["none_detector"]
@@ -100,6 +101,11 @@ def _parsed(fit: Any, num_labels: int, where: str) -> Parameters:
         lists = {name: _numbers(detector[name], len(CUES), where) for name in ("means", "scales", "weights")}
         require_each(lists["scales"], lambda scale: scale > 0, where, "a scale above 0")
         detector = NoneDetector(**lists, bias=float(detector["bias"]), threshold=float(detector["threshold"]))
+    none_confidence = values.get("none_confidence")
+    if none_confidence is not None:
+        names = [field.name for field in fields(NoneConfidence)]
+        require_kinds(none_confidence, dict.fromkeys(names, number), where)
+        none_confidence = NoneConfidence(*_numbers([none_confidence[name] for name in names], len(names), where))
     transitions = values["log_transitions_KK"]
     if transitions is not None:
         num_states = num_labels + (detector is not None)
@@ -111,6 +117,7 @@ def _parsed(fit: Any, num_labels: int, where: str) -> Parameters:
         log_transitions_KK=transitions,
         confidence_temperature=float(values["confidence_temperature"]),
         none_detector=detector,
+        none_confidence=none_confidence,
         look_ahead_seconds=float(values["look_ahead_seconds"]),
         is_fitted=True,
     )

@@ -8,7 +8,7 @@ import numpy as np
 
 from bind.timeline.labels import Labels
 from bind.timeline.none_of_these import measure_cues
-from bind.timeline.parameters import BLOCK_STEPS, Parameters, calibrated
+from bind.timeline.parameters import BLOCK_STEPS, Parameters
 from bind.timeline.segments import NONE, Segment, SegmentBuilder
 from bind.timeline.smoothing import FixedLagSmoother, SmoothedSteps
 from bind.timeline.windows import Block
@@ -73,7 +73,7 @@ class Labeller:
         if self._builder.num_steps:
             self.final_seconds = self._builder.edge_seconds(self._builder.num_steps)
         pending = self._smoother.pending()
-        confidences_N = self._confidences(pending.labels, pending.probabilities)
+        confidences_N = self.parameters.confidences(pending.labels, pending.probabilities)
         so_far = self._builder.segments(pending_labels_N=pending.labels, pending_confidences_N=confidences_N)
         self._segments = (*self._ended, *so_far)
 
@@ -91,12 +91,7 @@ class Labeller:
 
     def _add(self, steps: SmoothedSteps) -> None:
         assert self._builder is not None
-        self._builder.add(steps.labels, self._confidences(steps.labels, steps.probabilities))
-
-    def _confidences(self, labels_N: np.ndarray, probabilities_NK: np.ndarray) -> np.ndarray:
-        scaled_NK = calibrated(probabilities_NK, self.parameters.confidence_temperature)
-        confidences_N: np.ndarray = np.take_along_axis(scaled_NK, labels_N[:, None], axis=1)[:, 0]
-        return confidences_N
+        self._builder.add(steps.labels, self.parameters.confidences(steps.labels, steps.probabilities))
 
 
 def log_softmax(x_NK: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bind.timeline.none_confidence import NoneConfidence
 from bind.timeline.none_of_these import NoneDetector
 
 HOPS_PER_WINDOW = 4
@@ -26,6 +27,7 @@ class Parameters:
             `none_detector`, after each; None: by `switch_cost`.
         confidence_temperature: probabilities are raised to its inverse, to be as sure as they are right.
         none_detector: None: every window has one of the labels.
+        none_confidence: says how sure answers are in place of the `confidence_temperature`; fitted with a detector.
         look_ahead_seconds: what comes so much later than a window still decides about it.
         is_fitted: False: what holds without a fit.
     """
@@ -35,6 +37,7 @@ class Parameters:
     log_transitions_KK: tuple[tuple[float, ...], ...] | None = None
     confidence_temperature: float = 1.0
     none_detector: NoneDetector | None = None
+    none_confidence: NoneConfidence | None = None
     look_ahead_seconds: float = 10.0
     is_fitted: bool = False
 
@@ -45,6 +48,14 @@ class Parameters:
             log_p_KK: np.ndarray = log_odds_KK - np.log(np.exp(log_odds_KK).sum(axis=1, keepdims=True))
             return log_p_KK
         return np.array(self.log_transitions_KK)
+
+    def confidences(self, answers_N: np.ndarray, probabilities_NK: np.ndarray) -> np.ndarray:
+        """How sure the answers (N,) are, by the probabilities (N, K) of all."""
+        if self.none_confidence is not None:
+            return self.none_confidence.confidences(answers_N, probabilities_NK)
+        scaled_NK = calibrated(probabilities_NK, self.confidence_temperature)
+        confidences_N: np.ndarray = np.take_along_axis(scaled_NK, answers_N[:, None], axis=1)[:, 0]
+        return confidences_N
 
     @property
     def has_none(self) -> bool:

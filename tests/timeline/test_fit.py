@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -63,6 +64,15 @@ def test_parameters_are_written_and_read(fit, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_fit_from_before_none_had_a_confidence_of_its_own_is_read(fit, tmp_path):
+    path = write_parameters(tmp_path, "it", fit.with_none, {})
+    content = json.loads(path.read_text())
+    content["fits"]["it"]["parameters"].pop("none_confidence")
+    path.write_text(json.dumps(content))
+    assert read_parameters(tmp_path, "it", 3) == replace(fit.with_none, none_confidence=None)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -72,6 +82,8 @@ def test_parameters_are_written_and_read(fit, tmp_path):
         (lambda c, f: f["parameters"]["log_transitions_KK"][0].pop(), "4 numbers"),
         (lambda c, f: f["parameters"]["none_detector"].update(scales=[0, 1, 1, 1]), "a scale above 0"),
         (lambda c, f: f["parameters"]["none_detector"].update(weights=["1", 1, 1, 1]), "a finite number"),
+        (lambda c, f: f["parameters"].update(none_confidence={"own_bias": 1.0}), "has no label_weight"),
+        (lambda c, f: f["parameters"].update(none_confidence=[1.0]), "none_confidence is"),
         (lambda c, f: f.pop("parameters"), "parameters"),
     ],
 )
