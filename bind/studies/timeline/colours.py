@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -13,6 +14,22 @@ LIGHTER = 0.45
 """Share of white that each further round through the colours has more."""
 LEAST_EPOCH_SECONDS = 1e8
 """A clock beyond it counts from 1970, not from the start of a recording."""
+
+
+TICK_SECONDS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200)
+"""How far apart times are named, as clocks are read; the script of the page has the same."""
+
+
+def tick_seconds(span_seconds: float, most: int) -> float:
+    """The least of `TICK_SECONDS`, or number of days, of which at most `most` fit into the span.
+
+    Examples:
+        >>> tick_seconds(358.6, 10), tick_seconds(3.0, 10), tick_seconds(20 * 86_400, 10)
+        (60, 0.5, 172800)
+    """
+    least = span_seconds / most
+    days = 86_400 * math.ceil(least / 86_400)
+    return next((seconds for seconds in TICK_SECONDS if seconds >= least), days)
 
 
 def label_colours(names: Sequence[str]) -> dict[str, str]:

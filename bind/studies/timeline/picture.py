@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MultipleLocator
 
 from bind.report.style import FAINT, INK, LINES, figure
-from bind.studies.timeline.colours import clock_text, label_colours, seconds_of_labels
+from bind.studies.timeline.colours import clock_text, label_colours, seconds_of_labels, tick_seconds
 from bind.timeline.timeline import Timeline
 from bind.timeline.trace import Trace
 
 WIDTH_INCHES = 11.0
+NUM_TICKS = 12
 
 
 def plot_timeline(timeline: Timeline, title: str, png: Path) -> Path:
@@ -41,8 +42,10 @@ def plot_timeline(timeline: Timeline, title: str, png: Path) -> Path:
         bar.grid(visible=False)
         bar.set_ylabel("segments")
         bar.set_xlim(timeline.start_seconds, timeline.end_seconds)
-        bar.xaxis.set_major_locator(MaxNLocator(9))
-        bar.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock_text(max(0.0, seconds))))
+        apart = tick_seconds(timeline.end_seconds - timeline.start_seconds, NUM_TICKS)
+        last = None if apart < 1 else -2  # tenths only where they differ
+        bar.xaxis.set_major_locator(MultipleLocator(apart))
+        bar.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock_text(max(0.0, seconds))[:last]))
         axes[0].set_title(title)
         patches = [Patch(color=colours[label], label=f"{label}, {seconds:.0f} s") for label, seconds in totals.items()]
         drawing.legend(handles=patches, loc="outside lower center", ncols=4)

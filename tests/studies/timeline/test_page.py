@@ -1,10 +1,15 @@
 """The page of a time line in a browser: looked at, zoomed, and played."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
+from matplotlib.ticker import FuncFormatter
 from support import browser as chromium
 from support import runs
 
+from bind.studies.timeline import colours, picture
 from bind.studies.timeline.page import write_page
 from bind.studies.timeline.picture import plot_timeline
 from bind.timeline.segments import NONE, Segment
@@ -63,3 +68,17 @@ def test_labels_and_names_are_escaped(page):
 @pytest.mark.slow
 def test_the_picture_is_drawn(tmp_path):
     assert plot_timeline(line(), "day.npy", tmp_path / "day.png").stat().st_size > 10_000
+
+
+def test_the_page_names_the_times_that_the_picture_does():
+    script = (Path(colours.__file__).parent / "page" / "timeline.js").read_text()
+    assert f"const TICKS = {json.dumps(colours.TICK_SECONDS)};" in script
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("seconds", "names"), [(360.0, ["0:00", "0:30", "1:00"]), (2.4, ["0:00.0", "0:00.2"])])
+def test_times_are_named_where_clocks_name_them(tmp_path, monkeypatch, seconds, names):
+    named = []
+    monkeypatch.setattr(picture, "FuncFormatter", lambda of: FuncFormatter(lambda x, at: named.append(of(x, at)) or ""))
+    plot_timeline(Timeline([Segment(0, seconds, "sitting")], [], 0.0, seconds, None), "day", tmp_path / "day.png")
+    assert set(names) <= set(named)

@@ -6,6 +6,7 @@ const rows = [...document.querySelectorAll("tbody tr")];
 const TRACE_COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
 const PANEL = 110, BAR = 56, GAP = 14, AXIS = 24, LEFT = 58;
 const SHORTEST_SECONDS = 0.5;
+const TICKS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200];
 let from = data.start, to = data.end, cursor = null;
 
 function clock(seconds) {
@@ -84,8 +85,12 @@ function draw() {
   }
   pen.restore();
   pen.fillStyle = faint;
-  const step = (to - from) / Math.max(2, Math.floor(width() / 130));
-  for (let tick = from; tick < to; tick += step) pen.fillText(clock(tick), x(tick), top + BAR + 17);
+  const atLeast = (to - from) / Math.max(2, Math.floor(width() / 110));
+  const step = TICKS.find(seconds => seconds >= atLeast) ?? Math.ceil(atLeast / 86400) * 86400;
+  for (let place = Math.ceil(from / step); place * step < to; place++) {
+    const tick = place * step, name = step < 1 ? clock(tick) : clock(tick).slice(0, -2); // tenths where they differ
+    if (x(tick) + pen.measureText(name).width < LEFT + width()) pen.fillText(name, x(tick), top + BAR + 17);
+  }
 }
 
 function drawPanel(pen, panel, top, faint, rule) {
