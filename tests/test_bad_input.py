@@ -207,6 +207,10 @@ def test_pairs_that_never_meet_in_a_row(own_recordings, tmp_path, refused):
         ({"ckpt": "gone.ckpt"}, ["ckpt=gone.ckpt: gone.ckpt does not exist"]),
         ({"init_from": "gone.ckpt"}, ["gone.ckpt: no such checkpoint"]),
         ({"init_from": "/gone/run"}, ["/gone/run: no such folder"]),
+        ({"init_parts": "encoders.imu.trunk"}, ["init_parts=encoders.imu.trunk: give parts here", "or null"]),
+        ({"init_parts": {}}, ["init_parts={}: give parts here"]),
+        ({"init_parts": {"heads.imu": 3}}, ["init_parts={'heads.imu': 3}: give parts here"]),
+        ({"init_parts": {"heads.imu": "heads.audio"}}, ["init_parts names parts of init_from: set init_from="]),
     ],
     ids=lambda case: "+".join(f"{key}={value}" for key, value in case.items()) if isinstance(case, dict) else "",
 )

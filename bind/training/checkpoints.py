@@ -7,6 +7,7 @@ import pickle
 import re
 import zipfile
 import zlib
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bind.model.adapter_weights import renamed_for_adapters
 from bind.model.binder import Binder
 from bind.model.frozen import weights_fingerprint
+from bind.model.part_weights import rename_parts
 from bind.model.saved_files import read_saved_weights
 from bind.terminal import printable_errors
 from bind.training.checkpoint_parts import refuse_other_optimizer, refuse_other_parts
@@ -128,10 +131,13 @@ def _wrong_part(checkpoint: dict[str, Any]) -> str:
     return ""
 
 
-def init_weights(module: BindingModule, path: Path, *, exact: bool = False) -> None:
+def init_weights(
+    module: BindingModule, path: Path, *, exact: bool = False, parts: Mapping[str, str] | None = None
+) -> None:
     """Weights only, from a run directory, a saved binder or a checkpoint.
 
-    Those of modalities that the Binder has no encoder for are left out, unless `exact`: then the training goes on.
+    Those of modalities that the Binder has no encoder for are left out, unless `exact`: then the training goes on. With
+    `parts` (part here → part there, as `rename_parts` takes them) nothing but these is taken.
 
     Raises:
         ValueError: where there are none, or they do not fit; of a training that goes on, where other pairs, objectives
@@ -149,11 +155,14 @@ def init_weights(module: BindingModule, path: Path, *, exact: bool = False) -> N
         if not binder.anchor.trainable and binder.anchor.fingerprint != fingerprint:
             log.warning("init_from=%s: these weights were bound to another anchor than %s", path, binder.anchor.name)
     saved = {name.split(".")[1] for name in state if name.startswith(ENCODERS_AND_HEADS)}
-    if not exact and (left_out := sorted(saved - set(binder.encoders))):
+    if not exact and not parts and (left_out := sorted(saved - set(binder.encoders))):
         log.info("init_from=%s: %s left out, since modalities=%s", path, ", ".join(left_out), [*binder.encoders])
         prefixes = tuple(f"{part}{modality}." for part in ENCODERS_AND_HEADS for modality in left_out)
         state = {name: x for name, x in state.items() if not name.startswith(prefixes)}
     try:
+        if parts:
+            own = binder.own_state_dict()
+            state = own | renamed_for_adapters(rename_parts(state, own, parts), binder.encoders)
         binder.load_own_state_dict(state)
     except ValueError as error:
         dims = {x.shape[0] for name, x in state.items() if name.startswith("heads.") and x.ndim == 2}

@@ -24,6 +24,9 @@ log = logging.getLogger("bind")
 overrides_from_python: ContextVar[tuple[str, ...] | None] = ContextVar("overrides_from_python", default=None)
 """The overrides of `bind.train` while it runs; None where a command does."""
 
+OF_GOING_ON = ("ckpt", "init_from", "init_parts", "run_dir", "allow_changed_data", "overwrite")
+"""Settings that a run which goes on may have other than before."""
+
 
 def command(run_dir: Path) -> str:
     """What goes on with the run, as it would be typed: `python train.py … run_dir=PATH ckpt=last`."""
@@ -55,9 +58,11 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "")
     """The settings that differ between two configs, such as `data.batch_size: 64 → 32`, but for those of going on."""
     for key in dict.fromkeys([*before, *now]):
         a, b = before.get(key, {}), now.get(key, {})
+        if f"{prefix}{key}" in OF_GOING_ON:
+            continue
         if isinstance(a, Mapping) and isinstance(b, Mapping):
             yield from changes(a, b, f"{prefix}{key}.")
-        elif a != b and f"{prefix}{key}" not in ("ckpt", "init_from", "run_dir", "allow_changed_data", "overwrite"):
+        elif a != b:
             yield f"{prefix}{key}: {a} → {b}"
 
 

@@ -55,6 +55,59 @@ def test_an_encoder_may_have_options_of_its_own_for_its_head():
     assert isinstance(binder.heads["depth"].norm, torch.nn.LayerNorm)
 
 
+TRUNK = {"width": 16, "num_layers": 2, "num_heads": 2, "drop_path": 0.0}
+WITH_TRUNKS = {
+    "imu": {"_target_": "bind.encoders.imu_transformer.ImuTransformer", "num_steps": 50, "kernel": 10, **TRUNK},
+    "depth": {"_target_": "bind.encoders.map_vit.MapViT", "size_px": 64, "patch": 32, "share": "imu", **TRUNK},
+}
+
+
+def with_trunk(modality, **options):
+    """A binder of one modality, whose trunk is built like that of WITH_TRUNKS unless `options` differ."""
+    encoder = {key: value for key, value in WITH_TRUNKS[modality].items() if key != "share"} | options
+    return Binder.from_config(TOY | {"modalities": [modality], "encoder": {modality: encoder}})
+
+
+@pytest.fixture
+def saved_with_trunk(tmp_path):
+    torch.manual_seed(1)
+    return Binder.from_config(TOY | {"encoder": WITH_TRUNKS}).save(tmp_path / "one_trunk")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("train", ["full", "head", "lora"])
+def test_a_trunk_that_others_trained_is_taken_and_nothing_else(saved_with_trunk, train):
+    binder = with_trunk("depth", train=train)
+    before = {name: x.clone() for name, x in binder.own_state_dict().items()}
+    parts = {"encoders.depth.trunk": "encoders.imu.trunk"}
+    init_weights(SimpleNamespace(binder=binder), saved_with_trunk, parts=parts)
+    trunk = {
+        name.removeprefix("encoders.imu.trunk."): x
+        for name, x in load_file(saved_with_trunk / "model.safetensors").items()
+        if name.startswith("encoders.imu.trunk.")
+    }
+    taken = 0
+    for name, x in binder.own_state_dict().items():
+        if ".trunk." in name and "lora_" not in name:
+            assert torch.equal(x, trunk[name.partition(".trunk.")[2].replace(".base_layer", "")])
+            taken += 1
+        else:
+            assert torch.equal(x, before[name])
+    assert taken == len(trunk)
+
+
+@pytest.mark.slow
+def test_a_trunk_of_other_sizes_is_refused_with_its_file(saved_with_trunk):
+    parts = {"encoders.depth.trunk": "encoders.imu.trunk"}
+    for options, said in (
+        ({"width": 32}, r"another architecture: (?s:.*)size mismatch for encoders\.depth\.trunk\."),
+        ({"num_layers": 3}, r"another architecture: of encoders\.imu\.trunk missing \['layers\.2\."),
+    ):
+        with pytest.raises(ValueError, match=said) as refused:
+            init_weights(SimpleNamespace(binder=with_trunk("depth", **options)), saved_with_trunk, parts=parts)
+        assert str(refused.value).startswith(f"{saved_with_trunk}: ")
+
+
 @pytest.fixture
 def make_module(tmp_path):
     """A function from what trains, and the seed of a folder's weights, to the module around a pretrained encoder."""
