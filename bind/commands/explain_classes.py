@@ -14,22 +14,15 @@ from bind.evaluation.caption_wording import find_caption_wording
 from bind.evaluation.embed import embed_split
 from bind.evaluation.embedded import EmbeddedSplit
 from bind.evaluation.label_sets import LabelSet, default_label_sets, known_texts
-from bind.explain.classes import (
-    ClassConcepts,
-    ConfusionConcepts,
-    as_json,
-    describe,
-    explain_classes,
-    explain_confusions,
-)
+from bind.explain.class_tables import class_cells, confusion_cells
+from bind.explain.classes import ClassConcepts, ConfusionConcepts, as_json, explain_classes, explain_confusions
 from bind.explain.classes_page import write_classes_page
-from bind.explain.concepts import LEAST_EXPLAINED, ConceptVocabulary
+from bind.explain.concepts import ConceptVocabulary
 from bind.explain.known import KnownSamples
 from bind.explain.vocabulary import make_vocabulary
 from bind.files.writing import write_text
 from bind.metrics.zero_shot import predicted_classes, rank_classes
 from bind.model.binder import Binder
-from bind.report.cells import Cells
 from bind.report.terminal_table import print_cells
 from bind.runs.parts import Parts
 from bind.types import Modality
@@ -66,12 +59,13 @@ def explain_labels(
     ]
     facts = [f"run {run}", f"split {split_name}", f"concepts: {about}"]
     out.mkdir(parents=True, exist_ok=True)
-    write_classes_page(out / CLASSES_PAGE, classes, confusions, facts)
+    tables = class_cells(classes, split_name), confusion_cells(confusions, split_name)
+    write_classes_page(out / CLASSES_PAGE, *tables, facts)
     content = {"facts": facts, "classes": list(map(as_json, classes)), "confusions": list(map(as_json, confusions))}
     write_text(out / CLASSES_JSON, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-    print_cells(class_cells(classes, split_name))
-    if confusions:
-        print_cells(confusion_cells(confusions, split_name))
+    for cells in tables:
+        if cells.sections:
+            print_cells(cells)
     print(out / CLASSES_PAGE)
 
 
@@ -115,29 +109,3 @@ def _confusions(
         classes=list(label_set.classes),
         l1=l1,
     )
-
-
-def class_cells(classes: Sequence[ClassConcepts], split_name: str) -> Cells:
-    """The concepts of each class, a section for each modality."""
-    sections: dict[str, list[tuple[str, ...]]] = {}
-    for each in classes:
-        row = (each.label, f"{each.num_samples:,}", f"{each.reconstruction_cosine:.2f}", describe(each.concepts))
-        sections.setdefault(each.modality, []).append(row)
-    caption = (
-        "concepts of the mean vector of a class, without the mean of the modality; explained: the cosine of both, "
-        f"below {LEAST_EXPLAINED} the concepts say less than half"
-    )
-    headers = ("class", "samples", "explained", "concepts")
-    return Cells(f"Concepts of classes, {split_name} split", caption, headers, sections)
-
-
-def confusion_cells(confusions: Sequence[ConfusionConcepts], split_name: str) -> Cells:
-    """What confused samples have more and less of, a section for each modality."""
-    sections: dict[str, list[tuple[str, ...]]] = {}
-    for each in confusions:
-        samples = f"{each.num_samples} of {each.num_of_label}"
-        row = (f"{each.label} for {each.taken_for}", samples, describe(each.more), describe(each.less))
-        sections.setdefault(each.modality, []).append(row)
-    caption = "concepts that the mean of the confused samples has more and less of than that of the rightly found ones"
-    headers = ("taken", "samples", "more of", "less of")
-    return Cells(f"Confusions, {split_name} split", caption, headers, sections)

@@ -1,5 +1,6 @@
 """Configs composed as the commands do, a few recordings on disk, and a callback that ends a training early."""
 
+import csv
 import functools
 import json
 from pathlib import Path
@@ -7,12 +8,14 @@ from typing import Any
 
 import lightning as L
 import numpy as np
+import pytest
 import soundfile
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from bind.commands.cli import CONFIG_DIR
+from bind.runs.jobs import train
 
 NUM_ROWS = {"train": 12, "val": 6, "test": 6}
 AUDIO_RATE_HZ, IMU_RATE_HZ = 16_000, 100
@@ -141,6 +144,28 @@ class PullPlug(L.Callback):
     def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
         if trainer.global_step == self.step:
             raise PulledPlugError
+
+
+def train_whole_and_in_parts(manifest: Path, folder: Path, **values: Any) -> Path:
+    """Train `fused_config` at once, and once more, killed after four steps; both have to log and save the same.
+
+    Returns the run that was trained at once.
+    """
+    whole, killed = folder / "whole", folder / "killed"
+    train(fused_config(manifest, whole, **values))
+    plug = {"callbacks.plug": {"_target_": "support.runs.PullPlug", "step": 4}}
+    with pytest.raises(PulledPlugError):
+        train(fused_config(manifest, killed, **values | plug))
+    train(fused_config(manifest, killed, **values, ckpt="last"))
+    for name in ("logs/metrics.csv", "binder/model.safetensors"):
+        assert (killed / name).read_bytes() == (whole / name).read_bytes()
+    return whole
+
+
+def logged_columns(run_dir: Path) -> set[str]:
+    """The names of the figures that a run has logged."""
+    with (run_dir / "logs" / "metrics.csv").open(newline="") as file:
+        return {name for row in csv.DictReader(file) for name, value in row.items() if value}
 
 
 def assigned(values):

@@ -1,7 +1,5 @@
 """Hidden patches beside the pairs, and alone: what is seen, what is learned, what is refused."""
 
-import csv
-
 import numpy as np
 import pytest
 import torch
@@ -264,21 +262,10 @@ TRANSFORMER = {
 ALONE = {"modalities": ["imu"], "pairs.imu-image.weight": 0.0, "monitor": "val/masked/imu/explained"}
 
 
-def columns(run_dir):
-    with (run_dir / "logs" / "metrics.csv").open(newline="") as file:
-        return {name for row in csv.DictReader(file) for name, value in row.items() if value}
-
-
 @pytest.mark.slow
 def test_a_run_with_hidden_patches_that_is_killed_goes_on_as_if_it_had_not_been(recordings, tmp_path, no_pictures):
-    train(runs.fused_config(recordings, tmp_path / "whole", **TRANSFORMER))
-    assert {"train/loss/masked/imu", "train/loss/imu-image", "val/masked/imu/explained"} <= columns(tmp_path / "whole")
-    plug = {"callbacks.plug": {"_target_": "support.runs.PullPlug", "step": 4}}
-    with pytest.raises(runs.PulledPlugError):
-        train(runs.fused_config(recordings, tmp_path / "killed", **TRANSFORMER | plug))
-    train(runs.fused_config(recordings, tmp_path / "killed", **TRANSFORMER, ckpt="last"))
-    for name in ("logs/metrics.csv", "binder/model.safetensors"):
-        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    whole = runs.train_whole_and_in_parts(recordings, tmp_path, **TRANSFORMER)
+    assert {"train/loss/masked/imu", "train/loss/imu-image", "val/masked/imu/explained"} <= runs.logged_columns(whole)
 
 
 @pytest.mark.slow
@@ -292,11 +279,11 @@ def test_motion_alone_trains_and_another_run_starts_from_its_weights(recordings,
         train(runs.config("data=manifest", **values | {"monitor": "val/mean_R@1"}))
     score = train(runs.config("data=manifest", **values))
     assert np.isfinite(score)
-    assert "val/mean_R@1" not in columns(tmp_path / "felt")
+    assert "val/mean_R@1" not in runs.logged_columns(tmp_path / "felt")
     told = {"pairs.imu-image.weight": 1.0, "monitor": "val/mean_R@1", "objective.masked.imu": None}
     more = {"run_dir": str(tmp_path / "told"), "data.manifest": str(recordings), "init_from": str(tmp_path / "felt")}
     train(runs.config("data=manifest", **values | told | more))
-    assert "train/loss/masked/imu" not in columns(tmp_path / "told")
+    assert "train/loss/masked/imu" not in runs.logged_columns(tmp_path / "told")
 
 
 @pytest.mark.slow

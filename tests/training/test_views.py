@@ -1,7 +1,5 @@
 """Pairs of a modality with itself: two views of each sample, for data that has nothing else beside it."""
 
-import csv
-
 import pytest
 import torch
 from support import runs, tiny
@@ -90,21 +88,10 @@ def test_features_that_are_kept_have_one_view(recordings, tmp_path):
         train(runs.fused_config(recordings, tmp_path / "run", **ITSELF | frozen))
 
 
-def columns(run_dir):
-    with (run_dir / "logs" / "metrics.csv").open(newline="") as file:
-        return {name for row in csv.DictReader(file) for name, value in row.items() if value}
-
-
 @pytest.mark.slow
 def test_a_run_with_views_that_is_killed_goes_on_as_if_it_had_not_been(recordings, tmp_path, no_pictures):
-    train(runs.fused_config(recordings, tmp_path / "whole", **ITSELF))
-    assert {"train/loss/imu-imu", "train/scale/imu-imu", "val/imu_to_imu/R@1"} <= columns(tmp_path / "whole")
-    plug = {"callbacks.plug": {"_target_": "support.runs.PullPlug", "step": 4}}
-    with pytest.raises(runs.PulledPlugError):
-        train(runs.fused_config(recordings, tmp_path / "killed", **ITSELF | plug))
-    train(runs.fused_config(recordings, tmp_path / "killed", **ITSELF, ckpt="last"))
-    for name in ("logs/metrics.csv", "binder/model.safetensors"):
-        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    whole = runs.train_whole_and_in_parts(recordings, tmp_path, **ITSELF)
+    assert {"train/loss/imu-imu", "train/scale/imu-imu", "val/imu_to_imu/R@1"} <= runs.logged_columns(whole)
 
 
 @pytest.mark.slow
@@ -120,5 +107,5 @@ def test_a_source_of_motion_alone_trains_beside_a_paired_one(recordings, tmp_pat
         "run_dir": str(tmp_path / "run"),
     }
     train(runs.config("data=mixture", **runs.RECORDED | ITSELF | values))
-    assert {"train/loss/imu-image", "train/loss/imu-imu"} <= columns(tmp_path / "run")
+    assert {"train/loss/imu-image", "train/loss/imu-imu"} <= runs.logged_columns(tmp_path / "run")
     assert "imu-imu" in capsys.readouterr().out
