@@ -22,8 +22,16 @@ from bind.data.sources.toy.image import IMAGE_SIZE_PX
 from bind.data.sources.toy.world import CARRIES, FACTORS, ToySource, factor_words, render
 from bind.explain.concepts import ConceptMixture, ConceptVocabulary
 from bind.explain.explanation import NUM_BASELINE_VALUES
-from bind.explain.grids import InputGrid, column_of, make_grid
+from bind.explain.grids import InputGrid, TimedGrid, column_of, make_grid
 from bind.explain.known import KnownSamples
+from bind.explain.occlusion import (
+    SHARE_OF_REGIONS,
+    draw_masks,
+    draw_orders,
+    fit_effects,
+    masks_of_orders,
+    mean_of_orders,
+)
 from bind.model.binder import Binder
 from bind.runs.directory import open_run
 from bind.types import Modality, stable_id
@@ -34,6 +42,8 @@ SHARE_HIDDEN = 0.1
 """Of an input: the regions that matter most are hidden together, beside as many random ones."""
 LEAST_OBJECT = 0.25
 """Of a patch: it is the object's where so much of it is covered by the object."""
+LEAST_HEIGHT_METRES = 0.04
+"""Before the wall of a depth map: its noise is at most 0.03."""
 SAMPLES_OF_COMBINATION = 4
 """Of the validation split, that pairs are drawn of: 46 × 4 × 3 ordered pairs."""
 QUIET_DECIBELS = 20.0
@@ -51,11 +61,14 @@ class MarkedSide:
 
 
 @dataclass(frozen=True)
-class HiddenRegions:
-    """The vectors of a value without each region (R, K, D), and without each column of regions (K, D)."""
+class LostVectors:
+    """What a value's vector loses on average without each region (R, K, D), and without each time (K, D).
 
-    without_RKD: np.ndarray
-    without_columns_KD: np.ndarray
+    Their products with another vector are the effects of `bind.explain.occlusion.occlude`.
+    """
+
+    regions_RKD: np.ndarray
+    times_KD: np.ndarray | None
 
 
 class Marks:
@@ -65,52 +78,62 @@ class Marks:
         self,
         binder: Binder,
         toy: ToySource,
+        rows: range,
         num_samples: int,
         modalities: Sequence[Modality],
         *,
         l1: float,
         alone: bool,
     ) -> None:
-        self.binder, self.toy = binder, toy
+        self.binder, self.toy, self.rows = binder, toy, rows
         training = KnownSamples.draw([toy], "train", num_samples)
         captions = training.values("text", training.rows_with("text"))
         vocabulary = None if alone else ConceptVocabulary.embed_in_captions(binder, WORDS, captions)
         self.vocabulary = vocabulary or ConceptVocabulary.embed(binder, WORDS)
         self.sides = {m: self._sides(m, training, l1) for m in modalities}
-        self._hidden: dict[Modality, list[HiddenRegions]] = {}
+        self._lost: dict[Modality, dict[int, LostVectors]] = {}
 
-    def _sides(self, modality: Modality, training: KnownSamples, l1: float) -> list[MarkedSide]:
+    def _sides(self, modality: Modality, training: KnownSamples, l1: float) -> dict[int, MarkedSide]:
         mean_D = training.embed(self.binder, modality).double().mean(dim=0)
         transform = self.binder.transforms[modality]
         rows = training.rows[modality][:NUM_BASELINE_VALUES]
         others = [transform(value, None) for value in training.values(modality, rows)]
-        fetched = self.toy.fetch("val", range(num_sides(self.toy)), [modality], None)
+        fetched = self.toy.fetch("val", self.rows, [modality], None)
         items = [transform(values[modality][0], None) for values in fetched]
-        sides = []
-        for item, z_D in zip(items, self.binder.embed_items(modality, items).double().cpu(), strict=True):
+        sides = {}
+        z_ND = self.binder.embed_items(modality, items).double().cpu()
+        for row, item, z_D in zip(self.rows, items, z_ND, strict=True):
             grid = make_grid(modality, item, others, transform)
             assert grid is not None
-            sides.append(MarkedSide(item, grid, z_D.numpy(), self.vocabulary.decompose(z_D, mean_D, l1=l1)))
+            sides[row] = MarkedSide(item, grid, z_D.numpy(), self.vocabulary.decompose(z_D, mean_D, l1=l1))
         return sides
 
-    def hidden(self, modality: Modality) -> list[HiddenRegions]:
-        """Of each side of a modality; columns only of sounds and traces."""
-        if modality not in self._hidden:
-            self._hidden[modality] = [self._hide(modality, side.grid) for side in self.sides[modality]]
-        return self._hidden[modality]
+    def lost(self, modality: Modality, row: int) -> LostVectors:
+        """Of a side."""
+        of_modality = self._lost.setdefault(modality, {})
+        if row not in of_modality:
+            of_modality[row] = self._lose(modality, self.sides[modality][row])
+        return of_modality[row]
 
-    def _hide(self, modality: Modality, grid: InputGrid) -> HiddenRegions:
-        num_rows, num_columns = len(grid.row_names), len(grid.column_names)
-        regions = np.eye(num_rows * num_columns, dtype=bool).reshape(-1, num_rows, num_columns)
-        columns = np.eye(num_columns, dtype=bool)[:, None, :].repeat(num_rows, axis=1)
-        masks = [*regions, *(columns if modality in ("audio", "imu") else [])]
-        z_ND = self.binder.embed_items(modality, [grid.hide(mask)[0] for mask in masks]).double().cpu().numpy()
-        return HiddenRegions(z_ND[: len(regions)].reshape(num_rows, num_columns, -1), z_ND[len(regions) :])
+    def _lose(self, modality: Modality, side: MarkedSide) -> LostVectors:
+        grid, z_D = side.grid, side.z_D
+        shape = len(grid.row_names), len(grid.column_names)
+        masks_MR = draw_masks(shape[0] * shape[1], SHARE_OF_REGIONS)
+        regions_RD = fit_effects(masks_MR, self._embed(modality, [grid.hide(m.reshape(shape))[0] for m in masks_MR]))
+        times_KD = None
+        if isinstance(grid, TimedGrid):
+            orders_OK = draw_orders(shape[1])
+            without_MD = self._embed(modality, [grid.hide_times(mask) for mask in masks_of_orders(orders_OK)])
+            times_KD = mean_of_orders(orders_OK, z_D, without_MD)
+        return LostVectors(regions_RD.reshape(*shape, -1), times_KD)
+
+    def _embed(self, modality: Modality, items: list[Any]) -> np.ndarray:
+        z_ND: np.ndarray = self.binder.embed_items(modality, items).double().cpu().numpy()
+        return z_ND
 
     def map_of(self, modality: Modality, row: int, other_D: np.ndarray) -> np.ndarray:
         """The cosine lost without each region (R, K) of a side."""
-        without_RKD = self.hidden(modality)[row].without_RKD
-        effects_RK: np.ndarray = self.sides[modality][row].z_D @ other_D - without_RKD @ other_D
+        effects_RK: np.ndarray = self.lost(modality, row).regions_RKD @ other_D
         return effects_RK
 
     def top_shared(self, a: MarkedSide, b: MarkedSide) -> str | None:
@@ -122,14 +145,16 @@ class Marks:
         self, modality: str, side: MarkedSide, other_D: np.ndarray, masks: list[np.ndarray]
     ) -> list[float]:
         """The cosine lost without all regions of a mask at once."""
-        z_ND = self.binder.embed_items(modality, [side.grid.hide(mask)[0] for mask in masks]).double().cpu().numpy()
+        z_ND = self._embed(modality, [side.grid.hide(mask)[0] for mask in masks])
         return [float(side.z_D @ other_D - z_D @ other_D) for z_D in z_ND]
 
 
-def num_sides(toy: ToySource) -> int:
-    """How many validation samples are explained: they follow each other in rounds of the combinations."""
+def rows_of(toy: ToySource, first_round: int) -> range:
+    """The validation samples that are explained: they follow each other in rounds of the combinations."""
     samples = toy.samples("val")
-    return min(len(samples), SAMPLES_OF_COMBINATION * len({sample.group for sample in samples}))
+    num_combinations = len({sample.group for sample in samples})
+    first = first_round * num_combinations
+    return range(first, min(len(samples), first + SAMPLES_OF_COMBINATION * num_combinations))
 
 
 def shuffle_weights(binder: Binder) -> Binder:
@@ -143,12 +168,12 @@ def shuffle_weights(binder: Binder) -> Binder:
     return copied
 
 
-def true_pairs(toy: ToySource, num_pairs: int) -> list[tuple[int, int]]:
+def true_pairs(toy: ToySource, rows: range, num_pairs: int) -> list[tuple[int, int]]:
     """Validation samples of one combination, each two different ones."""
     groups: dict[str | None, list[int]] = {}
-    for row, sample in enumerate(toy.samples("val")[: num_sides(toy)]):
-        groups.setdefault(sample.group, []).append(row)
-    pairs = [(i, j) for rows in groups.values() for i in rows for j in rows if i != j]
+    for row in rows:
+        groups.setdefault(toy.samples("val")[row].group, []).append(row)
+    pairs = [(i, j) for of_group in groups.values() for i in of_group for j in of_group if i != j]
     chosen = np.random.default_rng(0).permutation(len(pairs))[:num_pairs]
     return [pairs[n] for n in chosen]
 
@@ -187,7 +212,7 @@ def mark_regions(marks: Marks, pairs: list[tuple[int, int]], a: str, b: str) -> 
 def of_mass(marks: Marks, modality: str) -> tuple[float, float]:
     """The share of the mixtures' weights on factors that a modality does not carry, and their reconstruction cosine."""
     is_absent_V = np.array([FACTOR_OF_WORD[word] not in marks.toy.carries[modality] for word in WORDS])
-    mixtures = [side.mixture for side in marks.sides[modality]]
+    mixtures = [side.mixture for side in marks.sides[modality].values()]
     shares = [m.weights_V[is_absent_V].sum() / max(m.weights_V.sum(), 1e-9) for m in mixtures]
     return float(np.mean(shares)), float(np.mean([m.reconstruction_cosine for m in mixtures]))
 
@@ -199,8 +224,22 @@ def patches_that_change(toy: ToySource, grid: InputGrid, row: int, factor: str, 
     seeds = [toy.seed, stable_id(f"{toy.samples('val')[row].key}:image")]
     pictures = render("image", factors, [np.random.default_rng(seeds) for _ in range(2)])
     changes_HW = (np.asarray(pictures[0]) != np.asarray(pictures[1])).any(axis=2)
+    return share_of_patches(changes_HW, grid)
+
+
+def patches_of_depth(toy: ToySource, grid: InputGrid, row: int) -> np.ndarray:
+    """The share of each patch (R, K) of a depth map that its object covers: what stands before the wall."""
+    u = np.random.default_rng([toy.seed, stable_id(f"{toy.samples('val')[row].key}:depth")]).random(12, np.float32)
+    axis = (np.arange(IMAGE_SIZE_PX) + 0.5) * (2 / IMAGE_SIZE_PX) - 1
+    wall_HW = 2 + 2 * u[4] + (u[5] - 0.5) * axis[None, :] + (u[6] - 0.5) * axis[:, None]
+    depth_HW = toy.fetch("val", [row], ["depth"], None)[0]["depth"][0]
+    return share_of_patches(wall_HW - depth_HW > LEAST_HEIGHT_METRES, grid)
+
+
+def share_of_patches(is_of_HW: np.ndarray, grid: InputGrid) -> np.ndarray:
+    """The share of each patch (R, K) where something is."""
     lines = column_of(IMAGE_SIZE_PX, len(grid.row_names))
-    shares_RH = np.stack([changes_HW[lines == r].mean(axis=0) for r in range(len(grid.row_names))])
+    shares_RH = np.stack([is_of_HW[lines == r].mean(axis=0) for r in range(len(grid.row_names))])
     return np.stack([shares_RH[:, lines == k].mean(axis=1) for k in range(len(grid.column_names))], axis=1)
 
 
@@ -231,6 +270,16 @@ def contact_seconds(toy: ToySource, modality: Modality, row: int) -> np.ndarray:
     return np.asarray(starts / SAMPLE_RATE_HZ)
 
 
+def mark_object_of_depth(marks: Marks, pairs: list[tuple[int, int]], b: Modality) -> tuple[float, float]:
+    """How often the most important patch of a depth map is the object's, and how many patches are."""
+    hits, shares = [], []
+    for i, j in pairs:
+        is_object_RK = patches_of_depth(marks.toy, marks.sides["depth"][i].grid, i) >= LEAST_OBJECT
+        hits.append(is_object_RK.flat[int(marks.map_of("depth", i, marks.sides[b][j].z_D).argmax())])
+        shares.append(is_object_RK.mean())
+    return float(np.mean(hits)), float(np.mean(shares))
+
+
 def mark_contacts(marks: Marks, pairs: list[tuple[int, int]], a: Modality, b: Modality) -> tuple[float, int]:
     """How often times with the onset of a contact lose more than silent ones; of how many pairs that have both."""
     wins = []
@@ -245,7 +294,9 @@ def mark_contacts(marks: Marks, pairs: list[tuple[int, int]], a: Modality, b: Mo
         is_quiet_K = ~has_onset_K & (energy_K <= energy_K.max() * 10 ** (-QUIET_DECIBELS / 10))
         if not is_quiet_K.any():
             continue
-        lost_K = side.z_D @ other_D - marks.hidden(a)[i].without_columns_KD @ other_D
+        times_KD = marks.lost(a, i).times_KD
+        assert times_KD is not None
+        lost_K = times_KD @ other_D
         wins.append(lost_K[has_onset_K].mean() > lost_K[is_quiet_K].mean())
     return float(np.mean(wins)) if wins else float("nan"), len(wins)
 
@@ -267,15 +318,21 @@ def main() -> None:
     parser.add_argument("--l1", type=float, default=0.15)
     parser.add_argument("--num-samples", type=int, default=300, help="training samples that means are taken of")
     parser.add_argument("--alone", action="store_true", help="words embedded by themselves, not in captions")
+    parser.add_argument("--first-round", type=int, default=0, help="of the samples; 5: others, for choosing by")
     parser.add_argument("--maps-of", nargs="*", help="modalities whose maps are marked; default all")
     options = parser.parse_args()
     run_dir, config = open_run(options.run)
     binder = Binder.load(run_dir).eval()
     modalities = [m for m in binder.modalities if m in CARRIES]
-    toy = ToySource(seed=config["data"]["sources"]["toy"]["seed"], modalities=modalities)
-    pairs = true_pairs(toy, options.pairs)
+    toy = ToySource(
+        seed=config["data"]["sources"]["toy"]["seed"],
+        modalities=modalities,
+        num_val_queries=options.first_round + SAMPLES_OF_COMBINATION,
+    )
+    rows = rows_of(toy, options.first_round)
+    pairs = true_pairs(toy, rows, options.pairs)
     models = [
-        Marks(model, toy, options.num_samples, modalities, l1=options.l1, alone=options.alone)
+        Marks(model, toy, rows, options.num_samples, modalities, l1=options.l1, alone=options.alone)
         for model in (binder, shuffle_weights(binder))
     ]
     print(f"{len(pairs)} pairs; in brackets the same model with its weights in random order")
@@ -307,6 +364,9 @@ def print_maps(models: list[Marks], pairs: list[tuple[int, int]], a: Modality, o
                 f"{hit:.3f} ({random_hit:.3f}) on the object, {share:.2f} of the patches; {either:.3f} "
                 f"({random_either:.3f}) on it or the marks of its motion"
             )
+        elif a == "depth":
+            (hit, share), (random_hit, _) = (mark_object_of_depth(marks, pairs, b) for marks in models)
+            cells[-1] = f"{hit:.3f} ({random_hit:.3f}) on the object, {share:.2f} of the patches"
         elif a in ("audio", "imu"):
             (won, num_pairs), (random_won, _) = (mark_contacts(marks, pairs, a, b) for marks in models)
             cells[-1] = f"{won:.3f} ({random_won:.3f}) contacts over silence, of {num_pairs} pairs that have both"

@@ -304,6 +304,9 @@ def _map_as_json(regions: OcclusionMap | None) -> dict[str, Any] | None:
         "rows": list(regions.row_names),
         "columns": list(regions.column_names),
         "effects": regions.effects_RK.round(6).tolist(),
+        "effects_of_times": None
+        if regions.effects_of_times_K is None
+        else regions.effects_of_times_K.round(6).tolist(),
         "sum_of_effects": regions.sum_of_effects,
         "effect_of_all": regions.effect_of_all,
     }

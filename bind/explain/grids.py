@@ -1,14 +1,15 @@
 """Grids over what an encoder gets: regions of a sound, a trace, a picture, a video or a text that can be hidden.
 
 A hidden region has the mean of other samples' inputs in its place, not zeros: encoders normalise their input, and a
-constant part changes what becomes of the rest.
+constant part changes what becomes of the rest. A time that is hidden whole has what the same recording holds in its
+quiet, since the mean of others would be sound or motion where there was none.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,6 +23,8 @@ MAX_WORDS_OF_TEXT = 40
 LARGEST_BASELINE_PX = 512
 NUM_PATCHES = 8
 """Along each side of a picture."""
+QUIET_SHARE = 0.1
+"""Of a sound's frames: in each band the lowest ones are its quiet."""
 
 
 class InputGrid(Protocol):
@@ -37,6 +40,14 @@ class InputGrid(Protocol):
 
     def hide(self, is_hidden_RK: np.ndarray) -> list[Any]:
         """The input without these regions; several where what stands in their place is not one thing."""
+
+
+@runtime_checkable
+class TimedGrid(InputGrid, Protocol):
+    """A grid whose columns are times of a recording that can be hidden whole."""
+
+    def hide_times(self, is_hidden_K: np.ndarray) -> Any:
+        """The input with the recording's own quiet at these times."""
 
 
 class WordGrid:
@@ -65,7 +76,7 @@ class WordGrid:
 
 class SoundGrid:
     """Bands (rows, low to high) × times of a sound (T,). A hidden region keeps its phase and has the mean log-magnitude
-    of other sounds.
+    of other sounds, a hidden time the lowest tenth of this sound's own at each frequency.
 
     Bands are equally wide in mel (O'Shaughnessy's formula).
     """
@@ -77,6 +88,8 @@ class SoundGrid:
         self.spectrum_FM = self._transform(x_T)
         logs_NFM = torch.stack([self._transform(other).abs().clamp_min(1e-6).log() for other in others])
         self.baseline_FM = torch.polar(logs_NFM.mean(dim=0).exp(), self.spectrum_FM.angle())
+        quiet_F1 = self.spectrum_FM.abs().quantile(QUIET_SHARE, dim=1, keepdim=True)
+        self.quiet_FM = torch.polar(quiet_F1.expand_as(self.spectrum_FM).contiguous(), self.spectrum_FM.angle())
         num_bins, num_frames = self.spectrum_FM.shape
         top = 2595 * np.log10(1 + sample_rate_hz / 2 / 700)
         edges_hz = 700 * (10 ** (np.linspace(0, top, NUM_BANDS + 1) / 2595) - 1)
@@ -89,15 +102,23 @@ class SoundGrid:
     def hide(self, is_hidden_RK: np.ndarray) -> list[Any]:
         """The sound without these bands at these times."""
         is_hidden_FM = torch.from_numpy(is_hidden_RK[self.band_of_bin][:, self.time_of_frame])
-        spectrum_FM = torch.where(is_hidden_FM, self.baseline_FM, self.spectrum_FM)
-        return [torch.istft(spectrum_FM, self.num_fft, window=self.window, length=self.num_samples)]
+        return [self._sound(torch.where(is_hidden_FM, self.baseline_FM, self.spectrum_FM))]
+
+    def hide_times(self, is_hidden_K: np.ndarray) -> Tensor:
+        """The sound with its own quiet at these times."""
+        is_hidden_M = torch.from_numpy(is_hidden_K[self.time_of_frame])
+        return self._sound(torch.where(is_hidden_M, self.quiet_FM, self.spectrum_FM))
+
+    def _sound(self, spectrum_FM: Tensor) -> Tensor:
+        return torch.istft(spectrum_FM, self.num_fft, window=self.window, length=self.num_samples)
 
     def _transform(self, x_T: Tensor) -> Tensor:
         return torch.stft(x_T, self.num_fft, window=self.window, return_complex=True)
 
 
 class SensorGrid:
-    """Channels (rows) × times of a trace (C, T). A hidden region has the mean of other traces at these times.
+    """Channels (rows) × times of a trace (C, T). A hidden region has the mean of other traces at these times, a time
+    that is hidden whole each channel's level in the quietest time of this one.
 
     Examples:
         >>> grid = SensorGrid(torch.ones(2, 40), [torch.zeros(2, 40)], ["x", "y"], seconds=2.0)
@@ -112,12 +133,20 @@ class SensorGrid:
         self.baseline_CT = torch.stack(list(others)).mean(dim=0)
         num_times = min(NUM_TIMES, x_CT.shape[1])
         self.time_of_frame = column_of(x_CT.shape[1], num_times)
+        times = [x_CT[:, torch.from_numpy(self.time_of_frame == k)] for k in range(num_times)]
+        quietest = min(times, key=lambda x_CS: float(x_CS.var(dim=1, correction=0).mean()))
+        self.quiet_C1 = quietest.mean(dim=1, keepdim=True)
         self.row_names = tuple(channels)
         self.column_names = time_names(seconds, num_times)
 
     def hide(self, is_hidden_RK: np.ndarray) -> list[Any]:
         """The trace without these channels at these times."""
         return [torch.where(torch.from_numpy(is_hidden_RK[:, self.time_of_frame]), self.baseline_CT, self.x_CT)]
+
+    def hide_times(self, is_hidden_K: np.ndarray) -> Tensor:
+        """The trace with the level of its quietest time at these times."""
+        is_hidden_T = torch.from_numpy(is_hidden_K[self.time_of_frame])
+        return torch.where(is_hidden_T, self.quiet_C1, self.x_CT)
 
 
 class PictureGrid:
@@ -176,6 +205,19 @@ class ClipsGrid:
         return [[grid.hide(mask)[0] for grid, mask in zip(self.grids, masks, strict=True)]]
 
 
+class TimedClipsGrid(ClipsGrid):
+    """Clips whose times can be hidden whole."""
+
+    def __init__(self, grids: Sequence[TimedGrid]) -> None:
+        super().__init__(grids)
+        self.timed = list(grids)
+
+    def hide_times(self, is_hidden_K: np.ndarray) -> list[Any]:
+        """The clips with their own quiet at these times, as one input."""
+        masks = np.split(is_hidden_K, len(self.timed))
+        return [grid.hide_times(mask) for grid, mask in zip(self.timed, masks, strict=True)]
+
+
 def make_grid(modality: str, item: Any, others: Sequence[Any], transform: Any) -> InputGrid | None:
     """The grid over what a transform gave of a value; None where there is none for such an input.
 
@@ -185,6 +227,8 @@ def make_grid(modality: str, item: Any, others: Sequence[Any], transform: Any) -
     if isinstance(item, list):
         firsts = [other[0] if isinstance(other, list) else other for other in others]
         grids = [make_grid(modality, clip, firsts, transform) for clip in item]
+        if timed := [grid for grid in grids if isinstance(grid, TimedGrid)]:
+            return TimedClipsGrid(timed)
         return ClipsGrid([grid for grid in grids if grid is not None]) if all(grids) else None
     others = [other[0] if isinstance(other, list) else other for other in others]
     rate = getattr(transform, "sample_rate_hz", None)

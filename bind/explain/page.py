@@ -95,9 +95,12 @@ def _map_note(regions: OcclusionMap | None) -> str:
     if regions is None:
         return ""
     strongest = ", ".join(f"{name} ({effect:+.3f})" for name, effect in regions.strongest())
+    time = regions.strongest_time()
+    when = "" if time is None else f" Of the times that are hidden whole it is {time[0]} ({time[1]:+.3f})."
     return (
-        f'<p class="note">Cosine lost without the region, most of all: {escape(strongest)}. The single effects add up '
-        f"to {regions.sum_of_effects:+.3f}; without all regions at once it is {regions.effect_of_all:+.3f}.</p>"
+        f'<p class="note">Cosine lost without the region, most of all: {escape(strongest)}.{escape(when)} The single '
+        f"effects add up to {regions.sum_of_effects:+.3f}; without all regions at once it is "
+        f"{regions.effect_of_all:+.3f}. A region is hidden many times, beside others that are drawn by chance.</p>"
     )
 
 

@@ -40,12 +40,17 @@ def draw_side(png: Path, side: ExplainedSide, regions: OcclusionMap | None, tran
             drawing.suptitle(f"{side.modality}: words of “{title}”")
         return
     is_picture = isinstance(item, Image.Image) or (isinstance(item, Tensor) and item.ndim == 3)
-    with figure(png, *((8, 4.2) if is_picture else (8, 5))) as drawing:
+    times_K = regions.effects_of_times_K if regions is not None else None
+    with figure(png, 8, 4.2 if is_picture else 5 if times_K is None else 6.5) as drawing:
         drawing.suptitle(f"{side.modality}: {title}" + (" (first clip above)" if isinstance(side.item, list) else ""))
         if is_picture:
             _draw_picture(drawing, item, regions)
             return
-        above, below = drawing.subplots(2, 1)
+        if times_K is None:
+            above, below = drawing.subplots(2, 1)
+        else:
+            above, between, below = drawing.subplots(3, 1, height_ratios=[3, 1.2, 3])
+            _draw_times(between, times_K)
         _draw_input(above, item, transform)
         _draw_heat(drawing, below, regions)
 
@@ -113,6 +118,14 @@ def _draw_heat(drawing: Figure, axes: Axes, regions: OcclusionMap | None) -> Non
     columns = range(0, len(regions.column_names), step)
     axes.set_xticks(columns, [regions.column_names[k] for k in columns])
     drawing.colorbar(heat, ax=axes, label="cosine lost\nwithout it")
+
+
+def _draw_times(axes: Axes, times_K: np.ndarray) -> None:
+    axes.bar(range(len(times_K)), times_K, color=[RIGHT if effect > 0 else WRONG for effect in times_K])
+    axes.axhline(0, color=INK, linewidth=0.8)
+    axes.set_xlim(-0.5, len(times_K) - 0.5)
+    axes.set_xticks([])
+    axes.set_ylabel("without\nthe time")
 
 
 def _draw_bars(axes: Axes, regions: OcclusionMap) -> None:

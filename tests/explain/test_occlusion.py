@@ -1,15 +1,23 @@
-"""Occlusion: grids hide what they say and nothing else, and effects are differences of cosines."""
+"""Occlusion: grids hide what they say and nothing else, and effects are differences of cosines, on average."""
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.nn.functional import normalize
 
 from bind.data.transforms.audio import AudioTransform
 from bind.data.transforms.imu import ImuTransform
-from bind.explain.grids import ClipsGrid, FrameGrid, PictureGrid, SensorGrid, SoundGrid, WordGrid, make_grid
-from bind.explain.occlusion import occlude
+from bind.explain.grids import (
+    ClipsGrid,
+    FrameGrid,
+    PictureGrid,
+    SensorGrid,
+    SoundGrid,
+    TimedGrid,
+    WordGrid,
+    make_grid,
+)
+from bind.explain.occlusion import draw_masks, draw_orders, occlude
 
 RATE_HZ = 8000
 
@@ -114,19 +122,82 @@ def test_each_input_has_its_grid_or_none():
     assert make_grid("audio", noise(1, 1, 4, 4), [noise(1, 1, 4, 4)], None) is None
 
 
-class SumBinder:
-    """Embeds (C, T) as the normalised sums of its channels."""
+class LinearBinder:
+    """Embeds (C, T) as the sums of its channels, not normalised, so that effects add up exactly."""
 
     def embed_items(self, modality, items, *, chunk_size=None):
-        return normalize(torch.stack(items).sum(dim=2), dim=1)
+        return torch.stack(items).sum(dim=2)
+
+
+class LoudestBinder:
+    """Embeds (C, T) as the largest value of each channel: what happens twice is no more than what happens once."""
+
+    def embed_items(self, modality, items, *, chunk_size=None):
+        return torch.stack(items).amax(dim=2)
 
 
 def test_effects_are_differences_of_cosines():
     x = torch.tensor([3.0, 4.0]).repeat_interleave(4).reshape(2, 4)
     grid = SensorGrid(x, [torch.zeros(2, 4)], ["x", "y"], 1.0)
-    effects = occlude(SumBinder(), "imu", x, grid, torch.tensor([1.0, 0.0]))
-    less = 9 / np.hypot(9, 16)
-    assert effects.effects_RK[0] == pytest.approx(np.full(4, 0.6 - less), abs=1e-6)
-    assert effects.effect_of_all == pytest.approx(0.6)
-    assert effects.sum_of_effects == pytest.approx(effects.effects_RK.sum())
+    effects = occlude(LinearBinder(), "imu", x, grid, torch.tensor([1.0, 0.0]))
+    assert effects.effects_RK == pytest.approx(np.array([[3.0] * 4, [0.0] * 4]), abs=1e-6)
+    assert effects.effect_of_all == pytest.approx(12.0)
+    assert effects.sum_of_effects == pytest.approx(12.0)
     assert effects.strongest(1)[0][0].endswith("x")
+
+
+def test_what_happens_twice_matters_each_time():
+    x = torch.zeros(1, 10)
+    x[0, [2, 7]] = 1.0
+    grid = SensorGrid(x, [torch.zeros(1, 10)], ["x"], 1.0)
+    other = torch.ones(1)
+    effects = occlude(LoudestBinder(), "imu", x, grid, other)
+    assert min(effects.effects_RK[0, [2, 7]]) > 0.15
+    assert np.abs(np.delete(effects.effects_RK[0], [2, 7])).max() < 0.1
+    assert effects.effects_of_times_K == pytest.approx(0.5 * x[0].numpy())
+    assert effects.strongest_time()[0] in {"0.20–0.30 s", "0.70–0.80 s"}
+    one_hidden = np.arange(10) == 2
+    assert LoudestBinder().embed_items("imu", [grid.hide_times(one_hidden)]) == 1.0, "alone it would not matter"
+
+
+def test_a_silent_time_is_hidden_by_silence():
+    trace = torch.full((2, 100), 5.0)
+    trace[:, 40:60] += noise(2, 20)
+    grid = SensorGrid(trace, [noise(2, 100, seed=1)], ["x", "y"], 1.0)
+    torch.testing.assert_close(grid.hide_times(np.arange(10) == 8), trace)
+    torch.testing.assert_close(grid.hide_times((np.arange(10) == 4) | (np.arange(10) == 5)), torch.full((2, 100), 5.0))
+    sound = 1e-3 * noise(RATE_HZ)
+    sound[4000:4800] += noise(800, seed=1)
+    heard = SoundGrid(sound, [noise(RATE_HZ, seed=2)], RATE_HZ)
+    assert heard.hide_times(np.arange(10) == 9)[7200:].std() < 2e-3
+    assert heard.hide_times(np.arange(10) == 5)[4200:4600].std() < 2e-3
+
+
+def test_times_of_clips_are_hidden_one_by_one():
+    clips = [noise(RATE_HZ, seed=n) for n in (0, 1)]
+    grid = make_grid("audio", clips, [noise(RATE_HZ, seed=2)], AudioTransform(sample_rate_hz=RATE_HZ))
+    assert isinstance(grid, TimedGrid)
+    first, second = grid.hide_times(np.arange(20) == 15)
+    torch.testing.assert_close(first, clips[0], atol=1e-5, rtol=0)
+    assert second[4200:4600].std() < 0.7 * clips[1][4200:4600].std()
+    pictures = make_grid("video", [(pixels(8, 8, 0),)] * 2, [(pixels(8, 8, 1),)], None)
+    assert isinstance(pictures, ClipsGrid)
+    assert not isinstance(pictures, TimedGrid)
+
+
+def test_times_share_what_they_do_together_and_add_up():
+    weights = torch.tensor([[0.1, 0.2, 0.0, 0.4]])
+    grid = SensorGrid(weights, [torch.zeros(1, 4)], ["x"], 1.0)
+    effects = occlude(LinearBinder(), "imu", weights, grid, torch.ones(1)).effects_of_times_K
+    assert effects == pytest.approx(weights[0].numpy() - float(grid.quiet_C1))
+    orders = draw_orders(7)
+    assert all(sorted(order) == list(range(7)) for order in orders.tolist())
+    assert np.array_equal(orders, draw_orders(7))
+
+
+@pytest.mark.parametrize("num_regions", [1, 10])
+def test_masks_are_the_same_every_time_and_each_region_is_hidden_and_seen(num_regions):
+    masks = draw_masks(num_regions, 0.25)
+    assert np.array_equal(masks, draw_masks(num_regions, 0.25))
+    assert masks.any(axis=0).all()
+    assert not masks.all(axis=0).any()
