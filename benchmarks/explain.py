@@ -25,7 +25,6 @@ from bind.explain.explanation import NUM_BASELINE_VALUES
 from bind.explain.grids import InputGrid, TimedGrid, column_of, make_grid
 from bind.explain.known import KnownSamples
 from bind.explain.occlusion import (
-    SHARE_OF_REGIONS,
     draw_masks,
     draw_orders,
     fit_effects,
@@ -118,7 +117,7 @@ class Marks:
     def _lose(self, modality: Modality, side: MarkedSide) -> LostVectors:
         grid, z_D = side.grid, side.z_D
         shape = len(grid.row_names), len(grid.column_names)
-        masks_MR = draw_masks(shape[0] * shape[1], SHARE_OF_REGIONS)
+        masks_MR = draw_masks(grid)
         regions_RD = fit_effects(masks_MR, self._embed(modality, [grid.hide(m.reshape(shape))[0] for m in masks_MR]))
         times_KD = None
         if isinstance(grid, TimedGrid):

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bind.explain.grids import InputGrid, TimedGrid, count_numbers
+from bind.explain.grids import InputGrid, TimedGrid, WordGrid, count_numbers
 from bind.model.binder import Binder
 from bind.types import Modality
 
@@ -91,7 +91,7 @@ def occlude(binder: Binder, modality: Modality, item: Any, grid: InputGrid, othe
             means += [float(part.mean()) for part in np.split(cosines, ends[:-1])]
         return np.asarray(means)
 
-    masks_MR = draw_masks(num_rows * num_columns, SHARE_OF_REGIONS)
+    masks_MR = draw_masks(grid)
     with_all_MR = np.concatenate([masks_MR, np.ones_like(masks_MR[:1])])
     scores_M = score(with_all_MR, lambda mask: grid.hide(mask.reshape(num_rows, num_columns)))
     effects_RK = fit_effects(masks_MR, scores_M[:-1]).reshape(num_rows, num_columns)
@@ -105,16 +105,26 @@ def occlude(binder: Binder, modality: Modality, item: Any, grid: InputGrid, othe
     return OcclusionMap(grid.row_names, grid.column_names, effects_RK, effect_of_all, effects_of_times_K)
 
 
-def draw_masks(num_regions: int, share: float) -> np.ndarray:
-    """Which of R regions are hidden, bool (M, R), each by chance and always the same for as many regions.
+def draw_masks(grid: InputGrid) -> np.ndarray:
+    """Which of a grid's R regions are hidden, bool (M, R): first none, then a quarter by chance, always the same ones.
+
+    Words are hidden one by one: they are few, and seldom say the same.
 
     Examples:
-        >>> masks_MR = draw_masks(100, 0.25)
+        >>> draw_masks(WordGrid("red star", ["a dog"])).tolist()
+        [[False, False], [True, False], [False, True]]
+        >>> from bind.explain.grids import SensorGrid
+        >>> masks_MR = draw_masks(SensorGrid(torch.ones(6, 40), [torch.zeros(6, 40)], list("abcdef"), seconds=2.0))
         >>> masks_MR.shape, round(float(masks_MR.mean()), 2)
-        ((400, 100), 0.25)
+        ((241, 60), 0.25)
     """
-    num_masks = max(MIN_MASKS, MASKS_OF_REGION * num_regions)
-    return np.random.default_rng(0).random((num_masks, num_regions)) < share
+    num_regions = len(grid.row_names) * len(grid.column_names)
+    if isinstance(grid, WordGrid):
+        masks_MR = np.eye(num_regions, dtype=bool)
+    else:
+        num_masks = max(MIN_MASKS, MASKS_OF_REGION * num_regions)
+        masks_MR = np.random.default_rng(0).random((num_masks, num_regions)) < SHARE_OF_REGIONS
+    return np.concatenate([np.zeros_like(masks_MR[:1]), masks_MR])
 
 
 def fit_effects(masks_MR: np.ndarray, scores_M: np.ndarray) -> np.ndarray:
@@ -126,7 +136,7 @@ def fit_effects(masks_MR: np.ndarray, scores_M: np.ndarray) -> np.ndarray:
     Source: Hammer and Holzman 1992; for pictures Petsiuk et al. 2018 (RISE) and Ribeiro et al. 2016 (LIME).
 
     Examples:
-        >>> masks_MR = draw_masks(3, 0.5)
+        >>> masks_MR = np.random.default_rng(0).random((20, 3)) < 0.5
         >>> scores_M = 0.9 - masks_MR @ np.array([0.5, 0.0, 0.1])
         >>> fit_effects(masks_MR, scores_M).round(6) + 0.0
         array([0.5, 0. , 0.1])

@@ -197,7 +197,9 @@ def test_times_share_what_they_do_together_and_add_up():
 
 @pytest.mark.parametrize("num_regions", [1, 10])
 def test_masks_are_the_same_every_time_and_each_region_is_hidden_and_seen(num_regions):
-    masks = draw_masks(num_regions, 0.25)
-    assert np.array_equal(masks, draw_masks(num_regions, 0.25))
+    grid = SensorGrid(noise(1, num_regions), [noise(1, num_regions)], ["x"], 1.0)
+    masks = draw_masks(grid)
+    assert np.array_equal(masks, draw_masks(grid))
     assert masks.any(axis=0).all()
     assert not masks.all(axis=0).any()
+    assert not masks[0].any()
