@@ -40,7 +40,7 @@ class OcclusionMap:
         effect_of_all: the cosine less the one without all of them at once. The sum of the single effects is another
             number where regions say the same (then it is smaller) or only together say something (larger).
         effects_of_times_K: (columns,), of times that are hidden whole, one after another in random orders, what each
-            takes off on average; they add up to the effect of all. None where columns are no times.
+            takes off on average; they add up to what is lost where all is quiet. None where columns are no times.
     """
 
     row_names: tuple[str, ...]
