@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,18 @@ from torch import Tensor, nn
 
 from bind.bridge.conversations import Conversation, make_question
 from bind.bridge.dialogues import Dialogue, ReadyDialogue, assemble, tokenise
-from bind.bridge.gap import Gap
+from bind.bridge.gap import NO_REMEDY, Gap, GapChoice
+from bind.bridge.inputs import MapperInputs, TokensOfValues, width_of_tokens
 from bind.bridge.language_model import LanguageModel
 from bind.bridge.saved import ADAPTER_FOLDER, AboutBridge, read_about, read_bridge_weights, write_about
-from bind.build import build
+from bind.build import build, locate_class
 from bind.encoders.lora import load_adapter, save_adapter
 from bind.files.reading import require_regular_file
 from bind.files.size import SizeLimit, read_shapes
 from bind.files.writing import open_folder_atomically
 from bind.model.binder import Binder
+from bind.model.frozen import weights_fingerprint
+from bind.model.tokens import embed_token_items
 from bind.terminal import printable_errors
 from bind.types import Modality
 
@@ -27,8 +31,12 @@ BATCH_SIZE = 64
 MAX_TOKENS = 40
 """Of a caption or an answer."""
 MLP = {"_target_": "bind.bridge.mappers.MLPMapper", "num_tokens": 6}
-NOT_IN_FILE = ("dim", "hidden_size", "scale")
-"""Arguments of a mapper that space and language model decide."""
+NO_GAP = (
+    "the remedies move vectors, and this mapper reads tokens, of the modality that it learned of: there is no gap; "
+    "leave gap= out"
+)
+NOT_IN_FILE = ("dim", "hidden_size", "scale", "num_token_features")
+"""Arguments of a mapper that space, encoder and language model decide."""
 
 
 class Bridge:
@@ -37,12 +45,13 @@ class Bridge:
     Args:
         binder: of the space.
         lm: stays frozen, but for an adapter.
-        mapper: class and options of the mapper, see `bind.bridge.mappers`.
+        mapper: class and options of the mapper, see `bind.bridge.mappers`. One with a `modality` reads the tokens of
+            that one's encoder, and this bridge speaks of it alone; others read vectors, of every modality.
         gap: between modalities, and what is done about it.
         lora: rank of an adapter of the language model, None without one.
 
     Raises:
-        ValueError: for a mapper that can't be built, or an adapter that can't be put in.
+        ValueError: for a mapper that can't be built, tokens that no encoder gives, or an adapter that can't be put in.
 
     Examples:
         >>> import tempfile
@@ -75,9 +84,75 @@ class Bridge:
         """How it was trained and what came of it, plain values."""
         if lora is not None:
             lm.add_adapter(lora)
-        options: dict[str, Any] = {"dim": binder.dim, "hidden_size": lm.hidden_size, "scale": lm.embedding_scale}
-        self.mapper: nn.Module = build(self.mapper_config, "mapper", **options)
+        self.mapper: nn.Module = build(self.mapper_config, "mapper", **self._known_arguments())
         self.mapper.to(lm.device).eval()
+        if self.token_modality is not None and (refused := self.gap.remedies - {NO_REMEDY}):
+            raise ValueError(f"gap={min(refused)}: {NO_GAP}")
+
+    def _known_arguments(self) -> dict[str, Any]:
+        """The arguments of the mapper that space, encoder and language model decide, those that it takes."""
+        taken = inspect.signature(locate_class(str(self.mapper_config.get("_target_")), "mapper")).parameters
+        known = {"dim": self.binder.dim, "hidden_size": self.lm.hidden_size, "scale": self.lm.embedding_scale}
+        known = {name: value for name, value in known.items() if name in taken}
+        if "num_token_features" in taken:
+            known["num_token_features"] = width_of_tokens(self.binder, self.mapper_config.get("modality"))
+        return known
+
+    @property
+    def token_modality(self) -> Modality | None:
+        """The modality whose tokens the mapper reads; None for one that reads vectors."""
+        return self.mapper_config.get("modality")
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """What can be captioned and asked about."""
+        return self.binder.modalities if self.token_modality is None else (self.token_modality,)
+
+    def require_readable(self, modality: Modality) -> None:
+        """Raise ValueError for a modality that is not among `modalities`, with those that are."""
+        if modality in self.modalities:
+            return
+        if self.token_modality is None:
+            raise ValueError(f"no encoder for {modality!r}; this binder knows {self.modalities}")
+        raise ValueError(
+            f"this bridge reads the tokens of {self.token_modality} alone, and {modality} was given: a bridge with "
+            "mapper=mlp or mapper=transformer speaks of every modality of the run"
+        )
+
+    def embed(self, modality: Modality, values: Sequence[Any], gap: GapChoice = None) -> MapperInputs:
+        """What the mapper reads of files or values of one modality: vectors (N, D) near to texts, or tokens.
+
+        Raises:
+            ValueError: for a modality that it does not read, a file that can't be read, or no such remedy.
+        """
+        self.require_readable(modality)
+        if self.token_modality is None:
+            return self.gap.bring_near(modality, self.binder.embed(modality, values, BATCH_SIZE), gap)
+        self.refuse_remedy(gap)
+        return TokensOfValues.of(self.binder, modality, list(values))
+
+    def embed_items(self, modality: Modality, items: list[Any], gap: GapChoice = None) -> MapperInputs:
+        """As `embed`, of what the modality's transform gave of values."""
+        self.require_readable(modality)
+        if self.token_modality is None:
+            return self.gap.bring_near(modality, self.binder.embed_items(modality, items), gap)
+        self.refuse_remedy(gap)
+        return embed_token_items(self.binder, modality, items)
+
+    def near_texts(self, modality: Modality, z_ND: Tensor, gap: GapChoice = None) -> Tensor:
+        """Unit vectors (N, D) that the binder gave, as the mapper reads them.
+
+        Raises:
+            ValueError: where it reads tokens, or for no such remedy.
+        """
+        if self.token_modality is not None:
+            raise ValueError(f"this bridge reads the tokens of {self.token_modality}, not vectors: give it the values")
+        return self.gap.bring_near(modality, z_ND, gap)
+
+    def refuse_remedy(self, gap: GapChoice) -> None:
+        """Raise ValueError for a choice that would move vectors, where the mapper reads tokens."""
+        if self.token_modality is not None and (remedy := self.gap.remedy_of(self.token_modality, gap)) != NO_REMEDY:
+            raise ValueError(f"gap={remedy}: {NO_GAP}")
 
     @property
     def num_soft_tokens(self) -> int:
@@ -94,39 +169,44 @@ class Bridge:
         modality: Modality,
         values: Sequence[Any],
         *,
-        gap: str | None = None,
+        gap: GapChoice = None,
         max_tokens: int = MAX_TOKENS,
         num_beams: int = 1,
     ) -> list[str]:
         """A caption of each of these files or values of one modality, deterministic.
 
         Args:
-            gap: `noise`, `mean` or `memory` in place of the bridge's own remedy, see `bind.bridge.gap`.
+            gap: `noise`, `mean` or `memory` in place of the bridge's own remedy, see `bind.bridge.gap`; a mapping for
+                some modalities.
             max_tokens: a caption that does not end is cut there.
             num_beams: captions that are followed at a time; 1: the likeliest word at each place.
 
         Raises:
             ValueError: for a modality that the binder does not embed, a file that can't be read, or no such remedy.
         """
-        z_ND = self.binder.embed(modality, values, BATCH_SIZE)
-        return self.caption_vectors(modality, z_ND, gap=gap, max_tokens=max_tokens, num_beams=num_beams)
+        inputs = self.embed(modality, values, gap)
+        return self.caption_inputs(inputs, max_tokens=max_tokens, num_beams=num_beams)
 
     def caption_vectors(
         self,
         modality: Modality,
         z_ND: Tensor,
         *,
-        gap: str | None = None,
+        gap: GapChoice = None,
         max_tokens: int = MAX_TOKENS,
         num_beams: int = 1,
     ) -> list[str]:
         """As `caption`, of unit vectors (N, D) that the binder gave."""
-        z_ND = self.gap.bring_near(modality, z_ND, gap)
-        ready = self.ready([Dialogue((row,), (("", None),)) for row in range(len(z_ND))])
-        return self.write_after(z_ND, ready, max_tokens, num_beams)
+        inputs = self.near_texts(modality, z_ND, gap)
+        return self.caption_inputs(inputs, max_tokens=max_tokens, num_beams=num_beams)
+
+    def caption_inputs(self, inputs: MapperInputs, *, max_tokens: int = MAX_TOKENS, num_beams: int = 1) -> list[str]:
+        """As `caption`, of what `embed` gave."""
+        ready = self.ready([Dialogue((row,), (("", None),)) for row in range(len(inputs))])
+        return self.write_after(inputs, ready, max_tokens, num_beams)
 
     def ask(
-        self, question: str, *, gap: str | None = None, max_tokens: int = MAX_TOKENS, num_beams: int = 1, **values: Any
+        self, question: str, *, gap: GapChoice = None, max_tokens: int = MAX_TOKENS, num_beams: int = 1, **values: Any
     ) -> str:
         """The answer to a question about files or values, `image="a.png"`; of several of one modality a list.
 
@@ -144,54 +224,60 @@ class Bridge:
         modalities: Sequence[Modality],
         z_ND: Tensor,
         *,
-        gap: str | None = None,
+        gap: GapChoice = None,
         max_tokens: int = MAX_TOKENS,
         num_beams: int = 1,
     ) -> str:
         """As `ask`, about unit vectors (N, D) that the binder gave of values of these modalities."""
-        if not question.strip() or not len(z_ND):
+        near_N = [self.near_texts(m, z_ND[n : n + 1], gap) for n, m in enumerate(modalities)]
+        inputs = torch.cat(near_N) if near_N else z_ND
+        return self.ask_inputs(question, inputs, max_tokens=max_tokens, num_beams=num_beams)
+
+    def ask_inputs(
+        self, question: str, inputs: MapperInputs, *, max_tokens: int = MAX_TOKENS, num_beams: int = 1
+    ) -> str:
+        """As `ask`, about what `embed` gave, in its order."""
+        if not question.strip() or not len(inputs):
             raise ValueError("a question needs words, and something that it is about")
-        z_ND = torch.cat([self.gap.bring_near(m, z_ND[n : n + 1], gap) for n, m in enumerate(modalities)])
-        words = " ".join(question.split())
-        ready = self.ready([Dialogue(tuple(range(len(z_ND))), ((words, None),))])
-        return self.write_after(z_ND, ready, max_tokens, num_beams)[0]
+        ready = self.ready([Dialogue(tuple(range(len(inputs))), ((" ".join(question.split()), None),))])
+        return self.write_after(inputs, ready, max_tokens, num_beams)[0]
 
     def answer(
         self,
         conversations: Sequence[Conversation],
         *,
-        gap: str | None = None,
+        gap: GapChoice = None,
         max_tokens: int = MAX_TOKENS,
         num_beams: int = 1,
     ) -> list[str]:
         """The answer to the last question of each conversation."""
-        z_ND, dialogues = self.embed_conversations(conversations, gap=gap)
+        inputs, dialogues = self.embed_conversations(conversations, gap=gap)
         dialogues = [Dialogue(d.rows, (*d.turns[:-1], (d.turns[-1][0], None))) for d in dialogues]
-        return self.write_after(z_ND, self.ready(dialogues), max_tokens, num_beams)
+        return self.write_after(inputs, self.ready(dialogues), max_tokens, num_beams)
 
     def embed_conversations(
-        self, conversations: Sequence[Conversation], *, gap: str | None = None
-    ) -> tuple[Tensor, list[Dialogue]]:
-        """The vectors (N, D) of all inputs, each value once and near to texts, and the dialogues about them."""
+        self, conversations: Sequence[Conversation], *, gap: GapChoice = None
+    ) -> tuple[MapperInputs, list[Dialogue]]:
+        """What the mapper reads of all inputs, each value once, see `embed`, and the dialogues about them."""
         places: dict[Modality, dict[str, tuple[int, Any]]] = {}
         for conversation in conversations:
             for modality, value in conversation.inputs:
                 of_modality = places.setdefault(modality, {})
                 of_modality.setdefault(_name_value(value), (len(of_modality), value))
-        starts, parts, num = {}, [], 0
+        starts: dict[Modality, int] = {}
+        parts: list[Any] = []
         for modality, of_modality in places.items():
-            z_MD = self.binder.embed(modality, [value for _, value in of_modality.values()], BATCH_SIZE)
-            parts.append(self.gap.bring_near(modality, z_MD, gap))
-            starts[modality], num = num, num + len(z_MD)
+            starts[modality] = sum(len(part) for part in parts)
+            parts.append(self.embed(modality, [value for _, value in of_modality.values()], gap))
         dialogues = [
             Dialogue(tuple(starts[m] + places[m][_name_value(value)][0] for m, value in one.inputs), one.turns)
             for one in conversations
         ]
-        return torch.cat(parts), dialogues
+        return parts[0] if len(parts) == 1 else torch.cat(parts), dialogues
 
     @torch.no_grad()
     def write_after(
-        self, z_ND: Tensor, ready: Sequence[ReadyDialogue], max_tokens: int = MAX_TOKENS, num_beams: int = 1
+        self, inputs: MapperInputs, ready: Sequence[ReadyDialogue], max_tokens: int = MAX_TOKENS, num_beams: int = 1
     ) -> list[str]:
         """What the language model writes after dialogues; those of one length together, which need no padding."""
         longest = self.lm.max_tokens - max_tokens
@@ -200,16 +286,20 @@ class Bridge:
                 f"a question and its inputs have {len(too_long[0].ids)} tokens, and with {max_tokens} to write "
                 f"lm={self.lm.name} reads {longest}: ask about less at a time"
             )
-        z_ND = z_ND.to(self.lm.device)
         order = sorted(range(len(ready)), key=lambda n: len(ready[n].ids))
         texts: dict[int, str] = {}
         for start in range(0, len(order), BATCH_SIZE):
             numbers = order[start : start + BATCH_SIZE]
             batch = [ready[n] for n in numbers]
-            embeds_BLH, mask_BL, _ = assemble(self.lm, self.mapper, z_ND, batch, is_left_padded=True)
+            embeds_BLH, mask_BL, _ = assemble(self.lm, self.mapper, inputs, batch, is_left_padded=True)
             written = self.lm.write(embeds_BLH, mask_BL, max_tokens=max_tokens, num_beams=num_beams)
             texts |= dict(zip(numbers, written, strict=True))
         return [texts[n] for n in range(len(ready))]
+
+    @property
+    def encoder_fingerprint(self) -> str | None:
+        """Of the weights of the encoder whose tokens are read; None where vectors are."""
+        return None if self.token_modality is None else weights_fingerprint(self.binder.encoders[self.token_modality])
 
     def save(self, folder: Path | str) -> Path:
         """Write weights (safetensors) and description for `Bridge.load`, and an adapter in peft's layout.
@@ -232,7 +322,9 @@ class Bridge:
             mapper={name: value for name, value in self.mapper_config.items() if name not in NOT_IN_FILE},
             lora=self.lora,
             gap=self.gap.remedy,
+            gap_of_modality=dict(self.gap.of_modality),
             facts=self.facts,
+            encoder_fingerprint=self.encoder_fingerprint,
         )
         with open_folder_atomically(Path(folder)) as partial:
             if self.lora is not None:
@@ -247,7 +339,7 @@ class Bridge:
 
         Raises:
             ValueError: where there is nothing to load, a file is damaged, the binder is of another space, or the
-                language model here is not the one that it was trained with.
+                language model, or the encoder whose tokens it reads, is not the one that it was trained with.
         """
         folder = Path(folder).expanduser()
         about = read_about(folder)
@@ -257,6 +349,14 @@ class Bridge:
                 f"{about.anchor_fingerprint[:12]}), and this binder's is that of {binder.anchor.name} ({binder.dim}, "
                 f"{binder.anchor.fingerprint[:12]}): make a bridge for it with bindspace bridge"
             )
+        modality = about.mapper.get("modality")
+        if modality is not None:
+            width_of_tokens(binder, modality)
+            if weights_fingerprint(binder.encoders[modality]) != about.encoder_fingerprint:
+                raise ValueError(
+                    f"bridge={folder} reads the tokens of another {modality} encoder than this binder's: name the run "
+                    "that it was made for, or make a bridge for this one with bindspace bridge"
+                )
         lm = LanguageModel.load(about.lm)
         if lm.hidden_size != about.hidden_size or lm.fingerprint != about.lm_fingerprint:
             raise ValueError(
@@ -266,7 +366,7 @@ class Bridge:
             )
         weights = read_bridge_weights(folder)
         means = {name.removeprefix("means."): x for name, x in weights.items() if name.startswith("means.")}
-        gap = Gap(about.gap, means, weights.get("memory"))
+        gap = Gap(about.gap, means, weights.get("memory"), about.gap_of_modality)
         require_regular_file(folder / "bridge.safetensors")
         try:
             with SizeLimit(read_shapes(folder / "bridge.safetensors")):

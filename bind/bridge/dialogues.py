@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from bind.bridge.inputs import MapperInputs
 from bind.bridge.language_model import LanguageModel
 from bind.bridge.prompts import ask_prompt
 
@@ -17,10 +18,10 @@ NO_LABEL = -100
 
 @dataclass(frozen=True, slots=True)
 class Dialogue:
-    """What is said about some vectors.
+    """What is said about some inputs: vectors, or sequences of tokens.
 
     Attributes:
-        rows: of the vectors, in the order in which their soft tokens are read.
+        rows: of the inputs, in the order in which their soft tokens are read.
         turns: question and answer; an empty question stands for a caption. The last answer may be None: to be written.
     """
 
@@ -74,9 +75,14 @@ def tokenise(
 
 
 def assemble(
-    lm: LanguageModel, mapper: nn.Module, z_ND: Tensor, ready: Sequence[ReadyDialogue], *, is_left_padded: bool = False
+    lm: LanguageModel,
+    mapper: nn.Module,
+    inputs: MapperInputs,
+    ready: Sequence[ReadyDialogue],
+    *,
+    is_left_padded: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Embeddings (B, L, H), mask (B, L) and labels (B, L) of dialogues about rows of `z_ND`.
+    """Embeddings (B, L, H), mask (B, L) and labels (B, L) of dialogues about rows of a mapper's inputs.
 
     Args:
         is_left_padded: for what is to be continued; else padding is on the right.
@@ -92,8 +98,8 @@ def assemble(
         mask_BL[number, place] = 1
     is_soft_BL = ids_BL == -1
     embeds_BLH = lm.embed(ids_BL.clamp_min(0))
-    rows = torch.tensor([row for one in ready for row in one.rows], dtype=torch.long)
-    if len(rows):
-        soft_RKH: Tensor = mapper(z_ND[rows.to(z_ND.device)]).to(embeds_BLH.dtype)
+    rows = [row for one in ready for row in one.rows]
+    if rows:
+        soft_RKH: Tensor = mapper(inputs[rows].to(lm.device)).to(embeds_BLH.dtype)
         embeds_BLH = embeds_BLH.masked_scatter(is_soft_BL[:, :, None].to(embeds_BLH.device), soft_RKH)
     return embeds_BLH, mask_BL.to(lm.device), labels_BL.to(lm.device)

@@ -3,13 +3,14 @@
 `noise`: nothing more than the noise that training adds to the vectors of texts, so that what lies near a text is read
 as that text (CapDec, Nukrai et al. 2022). `mean`: a vector is also moved by the difference of its modality's mean and
 that of texts. `memory`: it becomes a mixture of the vectors of known texts, weighted by a softmax of its cosines with
-them (DeCap, Li et al. 2023).
+them (DeCap, Li et al. 2023). Which one is best differs by modality.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +19,10 @@ from torch.nn.functional import normalize
 from bind.types import Modality
 
 REMEDIES = ("noise", "mean", "memory")
+NO_REMEDY = "noise"
+"""The one of training, which does nothing to a vector."""
+GapChoice = str | Mapping[Modality, str] | None
+"""A remedy for all modalities, or modality → remedy for some; None: those of the bridge."""
 MAX_MEMORY = 10_000
 """Texts that are kept, evenly spaced among those of the training."""
 TEMPERATURE = 0.05
@@ -30,9 +35,10 @@ class Gap:
     """What is known of where modalities lie.
 
     Attributes:
-        remedy: the one that is taken unless another is asked for.
+        remedy: the one that is taken unless another is asked for, or `of_modality` names one.
         means: modality → mean (D,) of its training vectors.
         memory_ND: unit vectors of texts.
+        of_modality: modality → the remedy that is taken of it.
 
     Examples:
         >>> gap = Gap("mean", {"text": torch.tensor([1.0, 0.0]), "audio": torch.tensor([0.0, 1.0])})
@@ -40,20 +46,41 @@ class Gap:
         tensor([[ 0.9923, -0.1240]])
         >>> gap.bring_near("audio", torch.tensor([[0.6, 0.8]]), "noise")
         tensor([[0.6000, 0.8000]])
+        >>> gap.remedy_of("audio", {"image": "noise"}), gap.remedy_of("image", {"image": "noise"})
+        ('mean', 'noise')
     """
 
-    remedy: str = "noise"
+    remedy: str = NO_REMEDY
     means: Mapping[Modality, Tensor] = field(default_factory=dict)
     memory_ND: Tensor | None = None
+    of_modality: Mapping[Modality, str] = field(default_factory=dict)
 
-    def bring_near(self, modality: Modality, z_BD: Tensor, remedy: str | None = None) -> Tensor:
+    @property
+    def remedies(self) -> set[str]:
+        """All that some modality takes."""
+        return {self.remedy, *self.of_modality.values()}
+
+    def remedy_of(self, modality: Modality, choice: GapChoice = None) -> str:
+        """The remedy that is taken of a modality.
+
+        Raises:
+            ValueError: where there is none of that name.
+        """
+        own = self.of_modality.get(modality, self.remedy)
+        if isinstance(choice, Mapping):
+            chosen, key = choice.get(modality, own), f"gap.{modality}" if modality in choice else "gap"
+        else:
+            chosen, key = choice or own, "gap"
+        require_remedy(chosen, key)
+        return chosen
+
+    def bring_near(self, modality: Modality, z_BD: Tensor, choice: GapChoice = None) -> Tensor:
         """Unit vectors (B, D) of a modality, nearer to where texts lie.
 
         Raises:
             ValueError: for no such remedy, or one for which this bridge lacks what it takes.
         """
-        remedy = remedy or self.remedy
-        require_remedy(remedy)
+        remedy = self.remedy_of(modality, choice)
         if modality == TEXT or remedy == "noise":
             return z_BD
         if remedy == "memory":
@@ -69,13 +96,48 @@ class Gap:
         return normalize(z_BD + (self.means[TEXT] - self.means[modality]).to(z_BD), dim=1)
 
 
-def require_remedy(remedy: str) -> None:
-    """Raise ValueError unless there is such a remedy."""
+def require_remedy(remedy: str, key: str = "gap") -> None:
+    """Raise ValueError, with the `key` of the config, unless there is such a remedy."""
     if remedy not in REMEDIES:
-        raise ValueError(f"gap={remedy}: choose {', '.join(REMEDIES)}")
+        raise ValueError(f"{key}={remedy}: choose {', '.join(REMEDIES)}")
+
+
+def require_choice(choice: GapChoice, modalities: Iterable[Modality]) -> None:
+    """Raise ValueError for a remedy that there is not, or one of a modality that is not among `modalities`.
+
+    Examples:
+        >>> require_choice({"sound": "mean"}, ["audio", "imu"])
+        Traceback (most recent call last):
+        ValueError: gap.sound=mean: this run embeds audio, imu
+    """
+    if isinstance(choice, str):
+        require_remedy(choice)
+    known = list(modalities)
+    for modality, remedy in choice.items() if isinstance(choice, Mapping) else ():
+        if modality not in known:
+            raise ValueError(f"gap.{modality}={remedy}: this run embeds {', '.join(known)}")
+        require_remedy(remedy, f"gap.{modality}")
 
 
 def choose_memory(z_ND: Tensor) -> Tensor:
     """At most `MAX_MEMORY` of the vectors of texts, evenly spaced, in fp16."""
     places = torch.linspace(0, len(z_ND) - 1, min(len(z_ND), MAX_MEMORY)).round().long()
     return z_ND[places].half()
+
+
+def read_remedies(values: Any) -> tuple[str | None, dict[Modality, str]]:
+    """The remedy for all modalities, and those for some, of a config's `gap`: a word, or `default` and modalities.
+
+    Raises:
+        ValueError: for a remedy that there is not.
+
+    Examples:
+        >>> read_remedies("mean"), read_remedies({"default": "noise", "image": "mean", "audio": None})
+        (('mean', {}), ('noise', {'image': 'mean'}))
+    """
+    named = values if isinstance(values, Mapping) else {"default": values}
+    chosen = {str(name): str(remedy) for name, remedy in named.items() if remedy is not None}
+    for name, remedy in chosen.items():
+        require_remedy(remedy, "gap" if name == "default" else f"gap.{name}")
+    default = chosen.pop("default", None)
+    return default, chosen

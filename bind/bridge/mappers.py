@@ -1,9 +1,13 @@
-"""Mappers: a vector of the shared space → soft tokens, embeddings that a language model reads as if they were words."""
+"""Mappers: a vector, or an encoder's tokens → soft tokens, embeddings that a language model reads as words."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+
+from bind.fusion.query_attention import attend_with_queries, hide_absent, make_projection, make_query_layers
+from bind.model.tokens import TokenBatch
+from bind.types import Modality
 
 
 class MLPMapper(nn.Module):
@@ -96,3 +100,60 @@ class TransformerMapper(nn.Module):
             x = block(x)
         tokens_BKH: Tensor = self.out(self.norm(x[:, self.num_tokens :]))
         return tokens_BKH * self.scale
+
+
+class QFormerMapper(nn.Module):
+    """Learned queries, which attend to the tokens of one modality's encoder and become the soft tokens.
+
+    Tokens say when and where, of which the vector has only what the space asks for. They mean something to whoever
+    learned of these tokens alone: so it reads one modality, and learns of pairs with captions.
+
+    Source: Li et al. 2023 (BLIP-2, section 3).
+
+    Args:
+        modality: whose encoder's tokens are read.
+        num_token_features: F of these.
+        hidden_size: H, that of the language model.
+        num_tokens: K, queries and soft tokens.
+        width: of queries and projected tokens.
+        num_layers: of attention to each other and to the tokens.
+        num_heads: `width` is divided by it.
+        scale: root mean square of the language model's own embeddings, which those here begin with.
+
+    Raises:
+        ValueError: where `num_heads` does not divide `width`.
+
+    Examples:
+        >>> mapper = QFormerMapper(modality="audio", num_token_features=5, hidden_size=128, num_tokens=6)
+        >>> mapper(TokenBatch.of([torch.randn(9, 5), torch.randn(4, 5)])).shape
+        torch.Size([2, 6, 128])
+    """
+
+    def __init__(
+        self,
+        *,
+        modality: Modality,
+        num_token_features: int,
+        hidden_size: int,
+        num_tokens: int = 6,
+        width: int = 128,
+        num_layers: int = 2,
+        num_heads: int = 4,
+        scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if width % num_heads:
+            raise ValueError(f"mapper.num_heads={num_heads} does not divide its width, {width}")
+        self.modality, self.num_tokens, self.hidden_size, self.scale = modality, num_tokens, hidden_size, scale
+        self.project_tokens = make_projection(num_token_features, width)
+        self.queries_KW = nn.Parameter(torch.randn(num_tokens, width) * 0.02)
+        self.layers = make_query_layers(width, num_layers, num_heads)
+        self.norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, hidden_size)
+
+    def forward(self, tokens: TokenBatch) -> Tensor:
+        """Soft tokens (B, K, H); what stands where there is no token has no influence."""
+        tokens_BLW = self.project_tokens(hide_absent(tokens.x_BLF, tokens.is_token_BL))
+        x_BKW = attend_with_queries(self.layers, self.queries_KW, tokens_BLW, tokens.is_token_BL)
+        soft_BKH: Tensor = self.out(self.norm(x_BKW))
+        return soft_BKH * self.scale

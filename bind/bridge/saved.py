@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from bind.files.reading import require_regular_file
 from bind.files.size import require_bounded_numbers
 from bind.files.writing import write_text
 from bind.model.description import HUB_ID
+from bind.types import Modality
 
 VERSION = 1
 CONFIG_NAME, WEIGHTS_NAME, LM_FOLDER, ADAPTER_FOLDER = "bridge.json", "bridge.safetensors", "language_model", "adapter"
@@ -44,6 +45,9 @@ KINDS: dict[str, Kind] = {
     "facts": dict,
     "checksums": dict,
 }
+OPTIONAL_KINDS: dict[str, Kind] = {"gap_of_modality": dict, "encoder_fingerprint": (str, type(None))}
+"""Of bridges of today; older ones lack them."""
+NAMES = tuple(name for name in (*KINDS, *OPTIONAL_KINDS) if name not in ("version", "checksums"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,8 @@ class AboutBridge:
         mapper: its class and options, without what is known of space and language model.
         lora: rank of the language model's adapter, None without one.
         facts: how it was trained and what came of it.
+        gap_of_modality: remedies of modalities for which it is not `gap`.
+        encoder_fingerprint: of the encoder whose tokens it reads, None where it reads vectors.
     """
 
     anchor_name: str
@@ -68,11 +74,13 @@ class AboutBridge:
     lora: int | None
     gap: str
     facts: Mapping[str, Any]
+    gap_of_modality: Mapping[Modality, str] = field(default_factory=dict)
+    encoder_fingerprint: str | None = None
 
 
 def write_about(folder: Path, about: AboutBridge, weights: Mapping[str, Tensor]) -> None:
     """Write description and weights into a folder; a language model that is a folder of this machine is copied."""
-    described = {name: getattr(about, name) for name in KINDS if name not in ("version", "checksums")}
+    described = {name: getattr(about, name) for name in NAMES}
     if about.lm != TOY and (place := Path(about.lm).expanduser()).is_dir():
         (folder / LM_FOLDER).mkdir()
         copy_model_files(place, folder / LM_FOLDER)
@@ -95,7 +103,7 @@ def read_about(folder: Path) -> AboutBridge:
     described = require_kinds(read_json(path, max_bytes=MAX_BYTES), {"version": int}, str(path))
     if described["version"] != VERSION:
         raise ValueError(f"{path}: version {described['version']}, this bind reads {VERSION}")
-    require_kinds(described, KINDS, str(path))
+    require_kinds(described, KINDS, str(path), optional=OPTIONAL_KINDS)
     require_bounded_numbers(described["mapper"], str(path))
     content = {name: value for name, value in described.items() if name != "checksums"}
     require_regular_file(folder / WEIGHTS_NAME)
@@ -110,7 +118,7 @@ def read_about(folder: Path) -> AboutBridge:
         lm = str(folder / LM_FOLDER)
     elif lm != TOY and not HUB_ID.fullmatch(lm):
         raise ValueError(f"{path}: its language model is {lm!r}, which is neither toy, a hub id nor {ENCLOSED_LM}")
-    return AboutBridge(**{**{name: content[name] for name in content if name != "version"}, "lm": lm})
+    return AboutBridge(**{**{name: content[name] for name in content if name in NAMES}, "lm": lm})
 
 
 def read_bridge_weights(folder: Path) -> dict[str, Tensor]:

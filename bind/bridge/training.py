@@ -21,9 +21,10 @@ from rich.progress import track
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import cross_entropy
 
 from bind.bridge.dialogues import NO_LABEL, ReadyDialogue, assemble
+from bind.bridge.inputs import MapperInputs, fingerprint_inputs, take_with_noise
 from bind.bridge.language_model import LanguageModel
 from bind.files.reading import reading
 from bind.files.writing import write_bytes
@@ -69,7 +70,7 @@ class BridgeTraining:
 def train_bridge(
     lm: LanguageModel,
     mapper: nn.Module,
-    z_ND: Tensor,
+    inputs: MapperInputs,
     dialogues: Sequence[ReadyDialogue],
     options: BridgeTraining,
     *,
@@ -79,7 +80,7 @@ def train_bridge(
     """Train the mapper, and the language model's adapter where it has one, to say the answers of dialogues.
 
     Args:
-        z_ND: unit vectors, to which noise is added.
+        inputs: of the mapper, see `take_with_noise`.
         state_path: a file of this training, from which it goes on where it is there; deleted by the caller.
         show: a bar on a terminal, a line a minute elsewhere.
 
@@ -91,7 +92,7 @@ def train_bridge(
     optimizer = torch.optim.AdamW(
         parameters.values(), lr=options.lr, betas=BETAS, weight_decay=options.weight_decay, foreach=False
     )
-    identity = _identity(lm, parameters, z_ND, dialogues, options)
+    identity = _identity(lm, parameters, inputs, dialogues, options)
     first = _read_state(state_path, identity, parameters, optimizer) if state_path and state_path.exists() else 0
     bar = show and sys.stdout.isatty()
     lines = _Lines(options.num_steps, first) if show and not bar else None
@@ -99,8 +100,8 @@ def train_bridge(
     for step in track(range(first, options.num_steps), "train the bridge", transient=True, disable=not bar):
         for group in optimizer.param_groups:
             group["lr"] = options.lr * share_of_rate(step, options.num_steps)
-        z_RD, chosen = _draw(z_ND, dialogues, step, options)
-        loss = dialogue_loss(lm, mapper, z_RD, chosen)
+        of_step, chosen = _draw(inputs, dialogues, step, options)
+        loss = dialogue_loss(lm, mapper, of_step, chosen)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(parameters.values(), 1.0)
@@ -112,32 +113,38 @@ def train_bridge(
     mapper.eval()
 
 
-def dialogue_loss(lm: LanguageModel, mapper: nn.Module, z_ND: Tensor, dialogues: Sequence[ReadyDialogue]) -> Tensor:
+def dialogue_loss(
+    lm: LanguageModel, mapper: nn.Module, inputs: MapperInputs, dialogues: Sequence[ReadyDialogue]
+) -> Tensor:
     """The mean cross entropy, in nats, of the tokens that are to be said."""
-    embeds_BLH, mask_BL, labels_BL = assemble(lm, mapper, z_ND, dialogues)
+    embeds_BLH, mask_BL, labels_BL = assemble(lm, mapper, inputs, dialogues)
     logits_BLV = lm(embeds_BLH, mask_BL)[:, :-1]
     return cross_entropy(logits_BLV.flatten(0, 1), labels_BL[:, 1:].flatten(), ignore_index=NO_LABEL)
 
 
 @torch.no_grad()
 def held_out_losses(
-    lm: LanguageModel, mapper: nn.Module, z_ND: Tensor, dialogues: Sequence[ReadyDialogue], batch_size: int = 64
+    lm: LanguageModel,
+    mapper: nn.Module,
+    inputs: MapperInputs,
+    dialogues: Sequence[ReadyDialogue],
+    batch_size: int = 64,
 ) -> tuple[float, float]:
-    """The loss a token of dialogues that were not trained on, with their vectors, and with those of other dialogues.
+    """The loss a token of dialogues that were not trained on, with their inputs, and with those of other dialogues.
 
     Where both are alike, the language model does not read what the mapper writes.
     """
-    num_vectors = len(z_ND)
-    shift = max(1, num_vectors // 2)  # neighbours often say the same
+    num_inputs = len(inputs)
+    shift = max(1, num_inputs // 2)  # neighbours often say the same
     sums, num_said = [0.0, 0.0], 0
     for start in range(0, len(dialogues), batch_size):
         batch = dialogues[start : start + batch_size]
         num_labels = sum(label != NO_LABEL for one in batch for label in one.labels)
         others = [
-            ReadyDialogue(tuple((row + shift) % num_vectors for row in one.rows), one.ids, one.labels) for one in batch
+            ReadyDialogue(tuple((row + shift) % num_inputs for row in one.rows), one.ids, one.labels) for one in batch
         ]
-        for number, of_vectors in enumerate((batch, others)):
-            sums[number] += float(dialogue_loss(lm, mapper, z_ND, of_vectors)) * num_labels
+        for number, about in enumerate((batch, others)):
+            sums[number] += float(dialogue_loss(lm, mapper, inputs, about)) * num_labels
         num_said += num_labels
     return sums[0] / max(1, num_said), sums[1] / max(1, num_said)
 
@@ -169,15 +176,14 @@ def _order(seed: int, epoch: int, num_rows: int) -> list[int]:
 
 
 def _draw(
-    z_ND: Tensor, dialogues: Sequence[ReadyDialogue], step: int, options: BridgeTraining
-) -> tuple[Tensor, list[ReadyDialogue]]:
-    """The vectors of a step with noise, and its dialogues about them."""
+    inputs: MapperInputs, dialogues: Sequence[ReadyDialogue], step: int, options: BridgeTraining
+) -> tuple[MapperInputs, list[ReadyDialogue]]:
+    """The inputs of a step, vectors with noise, and its dialogues about them."""
     chosen = [dialogues[row] for row in rows_of_step(step, len(dialogues), options)]
     rows = [row for one in chosen for row in one.rows]
-    noise_RD = torch.randn(len(rows), z_ND.shape[1], generator=_generator(options.seed, "noise", step)).to(z_ND)
-    z_RD = normalize(z_ND[rows] + options.noise * noise_RD / z_ND.shape[1] ** 0.5, dim=1)
+    of_step = take_with_noise(inputs, rows, options.noise, _generator(options.seed, "noise", step))
     places = iter(range(len(rows)))
-    return z_RD, [ReadyDialogue(tuple(next(places) for _ in one.rows), one.ids, one.labels) for one in chosen]
+    return of_step, [ReadyDialogue(tuple(next(places) for _ in one.rows), one.ids, one.labels) for one in chosen]
 
 
 def _generator(seed: int, what: str, number: int) -> torch.Generator:
@@ -188,7 +194,7 @@ def _generator(seed: int, what: str, number: int) -> torch.Generator:
 def _identity(
     lm: LanguageModel,
     parameters: Mapping[str, nn.Parameter],
-    z_ND: Tensor,
+    inputs: MapperInputs,
     dialogues: Sequence[ReadyDialogue],
     options: BridgeTraining,
 ) -> str:
@@ -198,7 +204,7 @@ def _identity(
     decisive = {name: value for name, value in asdict(options).items() if name != "save_every_steps"}
     digest.update(json.dumps([lm.fingerprint, shapes, decisive]).encode())
     digest.update(repr([(one.rows, one.ids, one.labels) for one in dialogues]).encode())
-    digest.update(z_ND.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    digest.update(fingerprint_inputs(inputs).encode())
     return digest.hexdigest()
 
 

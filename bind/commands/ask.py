@@ -8,7 +8,15 @@ from pathlib import Path
 
 from bind.bridge.bridge import Bridge
 from bind.bridge.conversations import make_question, read_conversations
-from bind.commands.caption import open_binder, output_file, place_of_binder, required, writing_options
+from bind.bridge.gap import require_choice
+from bind.commands.caption import (
+    gap_choice,
+    open_binder,
+    output_file,
+    place_of_binder,
+    required,
+    writing_options,
+)
 from bind.commands.named_inputs import find_files, read_named_inputs, require_modalities
 from bind.files.writing import write_text
 from bind.types import Modality
@@ -24,7 +32,7 @@ bindspace ask run=PATH bridge=FOLDER questions=FILE.json [KEY=VALUE ...]
   image=FILE             or audio=, imu=, … any modality of the binder; text=WORDS. Several are read in their order
   "QUESTION"             in quotes
   questions=FILE.json    in place of both: conversations in LLaVA's JSON, of which the last question is answered
-  gap=mean               noise, mean or memory, in place of the bridge's own remedy
+  gap=mean               noise, mean or memory, in place of the bridge's own remedy; gap.image=mean for one modality
   max_tokens=40          an answer that does not end is cut there
   beams=1                answers that are followed at a time
   out=FILE.jsonl         with questions=: write all answers there
@@ -51,11 +59,12 @@ def main(arguments: list[str]) -> None:
     options, out = named.options, output_file(named.options)
     if len(named.words) + ("questions" in options) != 1:
         raise ValueError("ask one question, in quotes, or name a file of them: questions=FILE.json")
-    writing = writing_options(options)
+    writing, gap = writing_options(options), gap_choice(options)
     place = place_of_binder(options)
     inputs = find_files(named.inputs, are_patterns=False)
     binder, _ = open_binder(place, options, needs_data=False)
     require_modalities(inputs, binder.modalities, OPTIONS)
+    require_choice(gap, binder.modalities)
     if "questions" in options:
         conversations = read_conversations(Path(options["questions"]).expanduser(), binder.modalities)
     else:
@@ -63,7 +72,7 @@ def main(arguments: list[str]) -> None:
         for modality, value in inputs:
             values.setdefault(modality, []).append(value)
         conversations = [make_question(named.words[0], values, binder.modalities)]
-    answers = Bridge.load(required(options, "bridge"), binder).answer(conversations, **writing)
+    answers = Bridge.load(required(options, "bridge"), binder).answer(conversations, gap=gap, **writing)
     rows = [
         {"id": one.name, "question": one.turns[-1][0], "answer": answer}
         for one, answer in zip(conversations, answers, strict=True)

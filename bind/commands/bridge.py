@@ -1,9 +1,10 @@
-"""Bridge as a command: from the vectors of a run to the words of a language model, learned of texts alone."""
+"""Bridge as a command: from a run's vectors, or an encoder's tokens, to the words of a language model."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from torch import Tensor
 from bind.bridge.bridge import Bridge
 from bind.bridge.conversations import read_conversations
 from bind.bridge.dialogues import Dialogue, ReadyDialogue
-from bind.bridge.gap import TEXT, Gap, choose_memory, require_remedy
+from bind.bridge.gap import NO_REMEDY, TEXT, Gap, choose_memory, read_remedies, require_choice
+from bind.bridge.inputs import MapperInputs, TokensOfValues, width_of_tokens
 from bind.bridge.language_model import LanguageModel
 from bind.bridge.saved import CONFIG_NAME
 from bind.bridge.texts import hold_out, read_texts
@@ -35,6 +37,14 @@ MAX_CAPTIONS = 100_000
 """Of a run's training samples, evenly spaced."""
 
 
+@dataclass(frozen=True)
+class Lessons:
+    """What is to be said, of which inputs of the mapper: a text for each."""
+
+    inputs: MapperInputs
+    texts: Sequence[str]
+
+
 def bridge(cfg: DictConfig) -> None:
     """Train a bridge and write it: `bindspace bridge run=PATH lm=toy texts=FILE out=FOLDER`.
 
@@ -44,26 +54,44 @@ def bridge(cfg: DictConfig) -> None:
     out = Path(cfg.out).expanduser()
     _require_free(out, overwrite=bool(cfg.overwrite))
     options = BridgeTraining(**{name: cfg[name] for name in OF_TRAINING})
-    require_remedy(str(cfg.gap))
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    default, of_modality = read_remedies(plain["gap"])
+    gap = Gap(default or NO_REMEDY, of_modality=of_modality)
     for name, least in (("max_text_tokens", MIN_TEXT_TOKENS), ("num_held_out", 0), ("num_samples", 0)):
         if not isinstance(cfg[name], int) or isinstance(cfg[name], bool) or cfg[name] < least:
             raise ValueError(f"{name}={cfg[name]}: give a whole number of at least {least}")
+    if isinstance(cfg.keep_gb, bool) or not isinstance(cfg.keep_gb, int | float) or not 0 <= cfg.keep_gb < 1e6:
+        raise ValueError(f"keep_gb={cfg.keep_gb}: give a number of 0 or more")
+    mapper = plain["mapper"]
+    reads_tokens = "modality" in mapper
+    if reads_tokens and cfg.texts is not None:
+        raise ValueError("texts=: a mapper of tokens learns of the run's training samples with captions; leave it out")
     texts = None if cfg.texts is None else read_texts(Path(str(cfg.texts)).expanduser())
-    binder, sources = _open_binder(cfg, needs_captions=texts is None and cfg.instructions is None)
-    if TEXT not in binder.modalities:
+    needs_captions = texts is None and (cfg.instructions is None or (reads_tokens and cfg.run is not None))
+    binder, sources = _open_binder(cfg, gap, needs_captions=needs_captions)
+    require_choice(gap.of_modality, binder.modalities)
+    if reads_tokens:
+        width_of_tokens(binder, mapper["modality"])
+    elif TEXT not in binder.modalities:
         raise ValueError(f"a bridge learns of texts, and {binder.anchor.name} embeds none: it needs another anchor")
-    if texts is None and cfg.instructions is None:
+    elif needs_captions:
         texts = _training_captions(sources)
     lm = LanguageModel.load(str(cfg.lm)).to(best_device())
     with lock_folder(out, "wait until it has ended, or choose another out="):
-        trained = _train(cfg, binder, lm, texts or [], sources, options)
+        torch.manual_seed(options.seed)
+        trained = Bridge(binder, lm, mapper=mapper, lora=cfg.lora, gap=gap if reads_tokens else None)
+        if reads_tokens:
+            lessons = _pairs(trained, mapper["modality"], sources if needs_captions else [])
+        else:
+            lessons = Lessons(binder.embed(TEXT, texts or []).float(), texts or [])
+        _train(cfg, trained, lessons, gap, sources, options)
         trained.save(out)
         (out / STATE_NAME).unlink(missing_ok=True)
     facts = trained.facts
     if facts["num_held_out"]:
         print(
             f"{facts['num_held_out']} texts that were held out: {facts['held_out_loss']:.3f} nats a token from their "
-            f"own vectors, {facts['other_vector_loss']:.3f} from those of other texts"
+            f"own {'values' if reads_tokens else 'vectors'}, {facts['other_vector_loss']:.3f} from those of other texts"
         )
     print(f"bridge: {out}")
 
@@ -76,13 +104,13 @@ def _require_free(out: Path, *, overwrite: bool) -> None:
         raise ValueError(f"out={out}: holds a finished bridge; name another folder, or add overwrite=true")
 
 
-def _open_binder(cfg: DictConfig, *, needs_captions: bool) -> tuple[Binder, Sequence[Source]]:
+def _open_binder(cfg: DictConfig, gap: Gap, *, needs_captions: bool) -> tuple[Binder, Sequence[Source]]:
     """The binder, and the sources of its run; none of a binder without one, or where nothing is taken of them."""
     trust = list(cfg.trust)
     if run_or_binder(cfg) == "binder":
         if needs_captions:
             raise ValueError("binder= has no data of its own: add texts=FILE, one text a line")
-        if cfg.gap == "mean":
+        if "mean" in gap.remedies:
             raise ValueError("gap=mean needs training samples, which a binder has not: pass run=PATH, or another gap=")
         return Binder.load(cfg.binder, trust=trust).to(best_device()), []
     run_dir, config = open_run(cfg.run)
@@ -101,39 +129,58 @@ def _training_captions(sources: Sequence[Source]) -> list[str]:
     return [" ".join(str(text).split()) for text in texts]
 
 
+def _pairs(trained: Bridge, modality: Modality, sources: Sequence[Source]) -> Lessons:
+    """The tokens of training samples, and the first caption of each."""
+    if not sources:
+        return Lessons(TokensOfValues.of(trained.binder, modality, []), [])
+    known = KnownSamples.draw(sources, "train", MAX_CAPTIONS)
+    with_captions = set(known.rows_with(TEXT))
+    rows = [row for row in known.rows_with(modality) if row in with_captions]
+    if not rows:
+        raise ValueError(f"no training sample of the run has {modality} and a caption: take mapper=mlp, and texts=FILE")
+    texts = [" ".join(str(text).split()) for text in known.values(TEXT, rows)]
+    inputs = TokensOfValues(
+        trained.binder,
+        modality,
+        lambda numbers: known.values(modality, [rows[number] for number in numbers]),
+        [known.samples[row].key for row in rows],
+    )
+    return Lessons(inputs, texts)
+
+
 def _train(
     cfg: DictConfig,
-    binder: Binder,
-    lm: LanguageModel,
-    texts: Sequence[str],
+    trained: Bridge,
+    lessons: Lessons,
+    gap: Gap,
     sources: Sequence[Source],
     options: BridgeTraining,
-) -> Bridge:
-    out = Path(cfg.out).expanduser()
-    limit = int(cfg.max_text_tokens)
-    mapper: Any = OmegaConf.to_container(cfg.mapper, resolve=True)
-    torch.manual_seed(options.seed)
-    trained = Bridge(binder, lm, mapper=mapper, lora=cfg.lora)
-    z_ND = binder.embed(TEXT, texts).float()
+) -> None:
+    limit, lm, texts = int(cfg.max_text_tokens), trained.lm, lessons.texts
     trained_rows, held_out_rows = hold_out(len(texts), int(cfg.num_held_out), options.seed)
-    means = mean_of_modalities(binder, sources, int(cfg.num_samples))
-    trained.gap = Gap(
-        str(cfg.gap),
-        {**means, **({TEXT: z_ND.mean(dim=0).cpu()} if texts else {})},
-        choose_memory(z_ND[trained_rows]).cpu() if texts else None,
-    )
+    inputs = lessons.inputs
+    if isinstance(inputs, Tensor):
+        means = mean_of_modalities(trained.binder, sources, int(cfg.num_samples))
+        of_texts = {TEXT: inputs.mean(dim=0).cpu()} if texts else {}
+        memory_ND = choose_memory(inputs[trained_rows]).cpu() if texts else None
+        trained.gap = replace(gap, means={**means, **of_texts}, memory_ND=memory_ND)
     ready = _ready(trained, [Dialogue((row,), (("", text),)) for row, text in enumerate(texts)], limit, "texts")
     dialogues = [ready[row] for row in trained_rows]
     num_instructions = 0
     if cfg.instructions is not None:
-        conversations = read_conversations(Path(str(cfg.instructions)).expanduser(), binder.modalities)
-        z_MD, about_inputs = trained.embed_conversations(conversations)
-        shifted = [Dialogue(tuple(len(z_ND) + row for row in one.rows), one.turns) for one in about_inputs]
+        conversations = read_conversations(Path(str(cfg.instructions)).expanduser(), trained.binder.modalities)
+        of_conversations, about_inputs = trained.embed_conversations(conversations)
+        shifted = [Dialogue(tuple(len(texts) + row for row in one.rows), one.turns) for one in about_inputs]
         dialogues += _ready(trained, shifted, limit, "conversations")
-        z_ND, num_instructions = torch.cat([z_ND, z_MD.float()]), len(conversations)
-    z_ND = z_ND.to(lm.device)
-    train_bridge(lm, trained.mapper, z_ND, dialogues, options, state_path=out / STATE_NAME, show=True)
-    losses = held_out_losses(lm, trained.mapper, z_ND[: len(texts)], [ready[row] for row in held_out_rows])
+        inputs, num_instructions = _join(inputs, of_conversations), len(conversations)
+    if isinstance(inputs, Tensor):
+        inputs = inputs.to(lm.device)
+    elif isinstance(inputs, TokensOfValues):
+        inputs.keep(int(cfg.keep_gb * 1e9), show=True)
+    train_bridge(
+        lm, trained.mapper, inputs, dialogues, options, state_path=Path(cfg.out).expanduser() / STATE_NAME, show=True
+    )
+    losses = held_out_losses(lm, trained.mapper, lessons.inputs, [ready[row] for row in held_out_rows])
     trained.facts = {
         "num_texts": len(trained_rows),
         "num_instructions": num_instructions,
@@ -142,7 +189,14 @@ def _train(
         "other_vector_loss": losses[1] if held_out_rows else None,
         **{name: getattr(options, name) for name in OF_TRAINING if name != "save_every_steps"},
     }
-    return trained
+
+
+def _join(inputs: MapperInputs, others: MapperInputs) -> MapperInputs:
+    if isinstance(inputs, TokensOfValues) and isinstance(others, TokensOfValues):
+        return inputs.then(others)
+    assert isinstance(inputs, Tensor)
+    assert isinstance(others, Tensor)
+    return torch.cat([inputs, others.float()])
 
 
 def _ready(trained: Bridge, dialogues: Sequence[Dialogue], max_text_tokens: int, what: str) -> list[ReadyDialogue]:

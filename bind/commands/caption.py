@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bind.bridge.bridge import MAX_TOKENS, Bridge
+from bind.bridge.bridge import BATCH_SIZE, MAX_TOKENS, Bridge
+from bind.bridge.gap import GapChoice, require_choice
 from bind.commands.convert import read_number
 from bind.commands.named_inputs import TEXT, find_files, read_named_inputs, require_modalities
 from bind.data.datamodule import BindDataModule
 from bind.data.sources.manifest import ManifestSource
 from bind.data.sources.splits import require_split
 from bind.evaluation.embed import best_device, embed_split
+from bind.explain.known import KnownSamples
 from bind.files.writing import write_text
 from bind.model.binder import Binder
 from bind.report.cells import Cells
@@ -37,7 +39,7 @@ bindspace caption run=PATH bridge=FOLDER split=val [manifest=FILE] [modalities=a
   split=val              in place of files: the samples of a split of the run's data
   manifest=FILE          with split=: of another table (CSV, JSONL or Parquet)
   modalities=audio,imu   of these samples (default: all but text that both have)
-  gap=mean               noise, mean or memory, in place of the bridge's own remedy
+  gap=mean               noise, mean or memory, in place of the bridge's own remedy; gap.image=mean for one modality
   max_tokens=40          a caption that does not end is cut there
   beams=1                captions that are followed at a time
   out=FILE.jsonl         write all: key, modality, caption
@@ -84,16 +86,18 @@ def main(arguments: list[str]) -> None:
     if bool(named.inputs) == ("split" in options):
         raise ValueError("name what to caption: files such as audio=a.wav, or split=val for samples; not both")
     out = output_file(options)
-    writing = writing_options(options)
+    writing, gap = writing_options(options), gap_choice(options)
     place = place_of_binder(options)
     inputs = find_files(named.inputs, are_patterns=True)
     binder, sources = open_binder(place, options, needs_data="split" in options)
     require_modalities(inputs, binder.modalities, OPTIONS)
+    require_choice(gap, binder.modalities)
     bridge = Bridge.load(required(options, "bridge"), binder)
     if "split" in options:
-        captions = caption_split(bridge, sources, options["split"], split_names(options.get("modalities")), writing)
+        chosen = split_names(options.get("modalities"))
+        captions = caption_split(bridge, sources, options["split"], chosen, gap, writing)
     else:
-        captions = caption_inputs(bridge, inputs, writing)
+        captions = caption_inputs(bridge, inputs, gap, writing)
     plain = [caption.as_json() for caption in captions]
     if out:
         write_text(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in plain))
@@ -123,12 +127,29 @@ def output_file(options: dict[str, str]) -> Path | None:
 
 
 def writing_options(options: dict[str, str]) -> dict[str, Any]:
-    """The options of `Bridge.caption` and `Bridge.ask`."""
+    """How much is written, for `Bridge.caption` and `Bridge.ask`."""
     return {
-        "gap": options.get("gap"),
         "max_tokens": read_number("max_tokens", options.get("max_tokens", str(MAX_TOKENS))),
         "num_beams": read_number("beams", options.get("beams", "1")),
     }
+
+
+def gap_choice(options: dict[str, str]) -> GapChoice:
+    """What `gap=` and `gap.MODALITY=` say, None where neither is there.
+
+    Raises:
+        ValueError: where both are there, or for a remedy that there is not.
+
+    Examples:
+        >>> gap_choice({"gap": "mean"}), gap_choice({"gap.image": "mean", "gap.imu": "noise"})
+        ('mean', {'image': 'mean', 'imu': 'noise'})
+    """
+    of_modality = {key.removeprefix("gap."): value for key, value in options.items() if key.startswith("gap.")}
+    if of_modality and "gap" in options:
+        raise ValueError(f"gap={options['gap']} is for all modalities: leave it out, or gap.{min(of_modality)}=")
+    choice: GapChoice = of_modality or options.get("gap")
+    require_choice(choice, of_modality)
+    return choice
 
 
 def split_names(text: str | None) -> list[str]:
@@ -166,18 +187,24 @@ def open_binder(place: str, options: dict[str, str], *, needs_data: bool) -> tup
 
 
 def caption_inputs(
-    bridge: Bridge, inputs: Sequence[tuple[Modality, str]], writing: dict[str, Any]
+    bridge: Bridge, inputs: Sequence[tuple[Modality, str]], gap: GapChoice, writing: dict[str, Any]
 ) -> list[CaptionedValue]:
     """A caption of each file or text, in their order."""
     captions: dict[int, str] = {}
     for modality in dict.fromkeys(m for m, _ in inputs):
         numbers = [n for n, (m, _) in enumerate(inputs) if m == modality]
-        captions |= zip(numbers, bridge.caption(modality, [inputs[n][1] for n in numbers], **writing), strict=True)
+        texts = bridge.caption(modality, [inputs[n][1] for n in numbers], gap=gap, **writing)
+        captions |= zip(numbers, texts, strict=True)
     return [CaptionedValue(value, modality, captions[n]) for n, (modality, value) in enumerate(inputs)]
 
 
 def caption_split(
-    bridge: Bridge, sources: Sequence[Source], split: str, chosen: Sequence[Modality], writing: dict[str, Any]
+    bridge: Bridge,
+    sources: Sequence[Source],
+    split: str,
+    chosen: Sequence[Modality],
+    gap: GapChoice,
+    writing: dict[str, Any],
 ) -> list[CaptionedValue]:
     """A caption of each sample and modality of a split.
 
@@ -186,23 +213,57 @@ def caption_split(
     """
     require_split(sources, split, "Name another with split=")
     there = dict.fromkeys(m for source in sources for m in source.modalities() if m in bridge.binder.modalities)
-    modalities = list(chosen) or [m for m in there if m != TEXT]
+    modalities = list(chosen) or [m for m in there if m != TEXT and m in bridge.modalities]
     if unknown := [m for m in modalities if m not in there]:
         raise ValueError(
             f"modalities={','.join(unknown)}: not in these samples, or unknown to the run; both have {', '.join(there)}"
         )
+    for modality in modalities:
+        bridge.require_readable(modality)
     captions = []
     for source in sources:
         if not len(source.samples(split)):
             continue
         of_source = [m for m in modalities if m in source.modalities()]
-        datamodule = BindDataModule({source.name: source}, bridge.binder.transforms, [], of_source)
-        embedded = embed_split(datamodule, bridge.binder, split)
-        for modality in of_source:
-            if modality in embedded.z:
-                texts = bridge.caption_vectors(modality, embedded.z[modality], **writing)
-                keys = [embedded.keys[row] for row in embedded.rows[modality].tolist()]
-                captions += [CaptionedValue(key, modality, text) for key, text in zip(keys, texts, strict=True)]
+        if bridge.token_modality is None:
+            captions += _caption_vectors(bridge, source, split, of_source, gap, writing)
+        else:
+            for modality in of_source:
+                captions += _caption_tokens(bridge, source, split, modality, gap, writing)
+    return captions
+
+
+def _caption_vectors(
+    bridge: Bridge,
+    source: Source,
+    split: str,
+    modalities: Sequence[Modality],
+    gap: GapChoice,
+    writing: dict[str, Any],
+) -> list[CaptionedValue]:
+    captions = []
+    datamodule = BindDataModule({source.name: source}, bridge.binder.transforms, [], modalities)
+    embedded = embed_split(datamodule, bridge.binder, split)
+    for modality in modalities:
+        if modality in embedded.z:
+            texts = bridge.caption_vectors(modality, embedded.z[modality], gap=gap, **writing)
+            keys = [embedded.keys[row] for row in embedded.rows[modality].tolist()]
+            captions += [CaptionedValue(key, modality, text) for key, text in zip(keys, texts, strict=True)]
+    return captions
+
+
+def _caption_tokens(
+    bridge: Bridge, source: Source, split: str, modality: Modality, gap: GapChoice, writing: dict[str, Any]
+) -> list[CaptionedValue]:
+    """Of each sample's first value; tokens are large, so that a few are in memory at a time."""
+    samples = source.samples(split)
+    known = KnownSamples.draw([source], split, len(samples))
+    rows, captions = known.rows_with(modality), []
+    for start in range(0, len(rows), BATCH_SIZE):
+        chosen = rows[start : start + BATCH_SIZE]
+        texts = bridge.caption(modality, known.values(modality, chosen), gap=gap, **writing)
+        keys = [known.samples[row].key for row in chosen]
+        captions += [CaptionedValue(key, modality, text) for key, text in zip(keys, texts, strict=True)]
     return captions
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from bind.commands.embed import match_files
 from bind.types import Modality
 
-KEY_AND_VALUE = re.compile(r"([a-z][a-z0-9_]*)=(.*)", re.DOTALL | re.ASCII)
+KEY_AND_VALUE = re.compile(r"([a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)?)=(.*)", re.DOTALL | re.ASCII)
 TEXT = "text"
 
 
@@ -20,7 +20,7 @@ class NamedInputs:
 
     Attributes:
         words: arguments without a key.
-        options: key → value, of the known keys.
+        options: key → value, of the known keys, and of `KEY.NAME` beneath them.
         inputs: modality and value of each input: a path or pattern as it was named, or a text.
     """
 
@@ -49,7 +49,7 @@ def read_named_inputs(arguments: Sequence[str], options: Collection[str]) -> Nam
         key, value = match[1], match[2]
         if not value.strip():
             raise ValueError(f"{argument}: write {key}=VALUE")
-        if key in options:
+        if key.partition(".")[0] in options:
             if key in named.options:
                 raise ValueError(f"{argument}: there is a {key} already ({named.options[key]})")
             named.options[key] = value

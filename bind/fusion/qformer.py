@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from bind.fusion.inputs import unit
 from bind.fusion.learned import LearnedFusion, start_at_zero
+from bind.fusion.query_attention import attend_with_queries, hide_absent, make_projection, make_query_layers
 from bind.types import Modality
 
 Tokens = Mapping[Modality, tuple[Tensor, Tensor]]
@@ -61,16 +62,11 @@ class QFormerFusion(LearnedFusion):
         if width % num_heads:
             raise ValueError(f"fusion.width={width}: give a multiple of fusion.num_heads={num_heads}")
         self.token_widths = dict(token_widths or {})
-        self.project_vector = _projection(dim, width)
-        self.project_tokens = nn.ModuleDict({m: _projection(size, width) for m, size in self.token_widths.items()})
+        self.project_vector = make_projection(dim, width)
+        self.project_tokens = nn.ModuleDict({m: make_projection(size, width) for m, size in self.token_widths.items()})
         self.modality_MW = nn.Parameter(0.02 * torch.randn(len(self.inputs), width))
         self.queries_QW = nn.Parameter(0.02 * torch.randn(num_queries, width))
-        self.layers = nn.ModuleList(
-            nn.TransformerDecoderLayer(
-                width, num_heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
-            )
-            for _ in range(num_layers)
-        )
+        self.layers = make_query_layers(width, num_layers, num_heads)
         self.norm = nn.LayerNorm(width)
         self.out = start_at_zero(nn.Linear(width, dim))
 
@@ -93,16 +89,8 @@ class QFormerFusion(LearnedFusion):
         for modality, (x_BLF, is_token_BL) in tokens.items():
             number = self.inputs.index(modality)
             mask_BL = is_token_BL & present_BM[:, number, None]
-            x_BLF = torch.where(mask_BL[..., None], x_BLF.float(), torch.zeros((), device=x_BLF.device))
-            parts.append(self.project_tokens[modality](x_BLF) + self.modality_MW[number])
+            parts.append(self.project_tokens[modality](hide_absent(x_BLF, mask_BL)) + self.modality_MW[number])
             masks.append(mask_BL)
-        memory_BLW, is_hidden_BL = torch.cat(parts, dim=1), ~torch.cat(masks, dim=1)
-        x_BQW = self.queries_QW.expand(len(z_BMD), -1, -1)
-        for layer in self.layers:
-            x_BQW = layer(x_BQW, memory_BLW, memory_key_padding_mask=is_hidden_BL)
+        x_BQW = attend_with_queries(self.layers, self.queries_QW, torch.cat(parts, dim=1), torch.cat(masks, dim=1))
         added_BD: Tensor = self.out(self.norm(x_BQW).mean(dim=1))
         return unit(z_BMD.sum(dim=1) + added_BD)
-
-
-def _projection(num_features: int, width: int) -> nn.Module:
-    return nn.Sequential(nn.LayerNorm(num_features), nn.Linear(num_features, width))

@@ -318,7 +318,7 @@ class Binder(nn.Module):
         transform, values = self.transforms[modality], list(values)
         parts = []
         for start in range(0, len(values), batch_size):
-            items = [transform(_as_value(modality, v), None) for v in values[start : start + batch_size]]
+            items = [transform(as_value(modality, v), None) for v in values[start : start + batch_size]]
             parts.append(self.embed_items(modality, items, chunk_size=batch_size))
         return torch.cat(parts) if parts else torch.zeros(0, self.dim, device=next(self.parameters()).device)
 
@@ -494,7 +494,8 @@ class Binder(nn.Module):
         return binder.eval()
 
 
-def _as_value(modality: Modality, value: Any) -> Any:
+def as_value(modality: Modality, value: Any) -> Any:
+    """A value as transforms take it: paths are files, but for texts."""
     if modality != "text" and isinstance(value, str | Path):
         return Clip(Path(value))
     return value

@@ -71,6 +71,10 @@ class SplitValues:
 
     def fetch(self, modality: Modality, positions: Sequence[int]) -> list[Any]:
         """The drawable values behind these vectors of a modality."""
+        return [drawable(modality, value, self.transforms) for value in self.fetch_values(modality, positions)]
+
+    def fetch_values(self, modality: Modality, positions: Sequence[int]) -> list[Any]:
+        """The values behind these vectors of a modality, as the sources give them."""
         rows = self.split.rows[modality]
         positions_n = torch.as_tensor(positions, dtype=torch.long)
         sample_rows = rows[positions_n]
@@ -84,7 +88,7 @@ class SplitValues:
             places = [self.places[int(sample_rows[order])] for order in orders]
             fetched = places[0][0].fetch(self.split_name, [index for _, index in places], [modality], None)
             for order, of_sample in zip(orders, fetched, strict=True):
-                values[order] = drawable(modality, of_sample[modality][numbers[order]], self.transforms)
+                values[order] = of_sample[modality][numbers[order]]
         return values
 
 

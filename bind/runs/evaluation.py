@@ -173,7 +173,7 @@ def write_pictures(
     modalities = [m for m in dict.fromkeys((*binder.modalities, *split.z)) if m in split.z]
     counts = count_samples(parts.datamodule.sources, splits, parts.datamodule.weights)
     concepts = gallery_concepts(parts, shown, split, metrics["split"])
-    captions = None if bridge is None else caption_queries(bridge, split, shown)
+    captions = None if bridge is None else caption_queries(bridge, values, shown)
     media = page_media(
         values,
         modalities,

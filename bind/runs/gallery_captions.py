@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bind.evaluation.embedded import EmbeddedSplit
 from bind.model.binder import Binder
 from bind.report.nearest import Gallery
+from bind.report.values import SplitValues
 from bind.types import Modality
 
 if TYPE_CHECKING:
@@ -27,15 +27,18 @@ def load_bridge(folder: Path | None, binder: Binder) -> Bridge | None:
 
 
 def caption_queries(
-    bridge: Bridge, split: EmbeddedSplit, galleries: Sequence[Gallery]
+    bridge: Bridge, values: SplitValues, galleries: Sequence[Gallery]
 ) -> Mapping[tuple[Modality, int], str]:
-    """Modality and place among its vectors → caption, of all queries but texts and fused ones."""
+    """Modality and place among its vectors → caption, of all queries that the bridge reads but texts."""
     places: dict[Modality, dict[int, None]] = {}
     for gallery in galleries:
-        if gallery.query in bridge.binder.modalities and gallery.query != TEXT:
+        if gallery.query in bridge.modalities and gallery.query != TEXT:
             places.setdefault(gallery.query, {}).update(dict.fromkeys(query.position for query in gallery.rows))
     captions: dict[tuple[Modality, int], str] = {}
     for modality, positions in places.items():
-        texts = bridge.caption_vectors(modality, split.z[modality][list(positions)])
+        if bridge.token_modality is None:
+            texts = bridge.caption_vectors(modality, values.split.z[modality][list(positions)])
+        else:
+            texts = bridge.caption(modality, values.fetch_values(modality, list(positions)))
         captions |= {(modality, position): text for position, text in zip(positions, texts, strict=True)}
     return captions

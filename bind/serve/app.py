@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from bind import __version__, report
 from bind.bridge.bridge import Bridge
+from bind.bridge.gap import GapChoice
 from bind.model.binder import Binder
 from bind.search.index import Index
 from bind.serve.batching import Batcher
@@ -81,6 +82,7 @@ def create_app(
     run_dir: Path | None = None,
     label_sets: Mapping[str, Mapping[str, Any]] | None = None,
     bridge: Bridge | None = None,
+    gap: GapChoice = None,
 ) -> Gate:
     """The service as an ASGI application.
 
@@ -93,14 +95,15 @@ def create_app(
         run_dir: of the run whose binder it is, which may hold fits of time lines.
         label_sets: of that run, `data.zero_shot` of its config, for live time lines.
         bridge: over this binder; None: it says nothing in words.
+        gap: between modalities, in place of the bridge's own remedies.
 
     Raises:
-        ValueError: for an index of another binder.
+        ValueError: for an index of another binder, or remedies that the bridge does not take.
     """
     limits, metrics = limits or Limits(), Metrics()
     if index is not None:
         index.use_binder(binder)
-    batcher, searcher, words = Batcher(binder, limits, metrics), Searcher(index, limits), Words(bridge)
+    batcher, searcher, words = Batcher(binder, limits, metrics), Searcher(index, limits), Words(bridge, gap)
     metrics.watch_waiting(lambda: batcher.num_waiting)
 
     @contextlib.asynccontextmanager

@@ -79,14 +79,20 @@ class Batcher:
             self.metrics.count_item(modality, "refused" if isinstance(outcome, ValueError) else "embedded")
         return list(outcomes)
 
-    async def _embed_one(self, modality: Modality, value: Any) -> Outcome:
+    async def prepare(self, modality: Modality, value: Any) -> Any:
+        """What the modality's transform makes of a value, or the ValueError that says why it can't."""
         if isinstance(value, ValueError):
             return value
-        loop = asyncio.get_running_loop()
         try:
-            prepared = await loop.run_in_executor(self._decoders, self._prepare, modality, value)
+            return await asyncio.get_running_loop().run_in_executor(self._decoders, self._prepare, modality, value)
         except ValueError as error:
             return error
+
+    async def _embed_one(self, modality: Modality, value: Any) -> Outcome:
+        prepared = await self.prepare(modality, value)
+        if isinstance(prepared, ValueError):
+            return prepared
+        loop = asyncio.get_running_loop()
         future: asyncio.Future[Outcome] = loop.create_future()
         self._queues[modality].append((prepared, future))
         self._has_items.set()

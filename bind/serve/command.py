@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from bind.bridge.bridge import Bridge
+from bind.bridge.gap import read_remedies, require_choice
 from bind.evaluation.embed import best_device
 from bind.model.binder import Binder
 from bind.runs.directory import as_list, open_run, run_or_binder
@@ -39,7 +40,9 @@ def serve(cfg: DictConfig) -> None:
     host, token = str(cfg.host), None if cfg.token is None else str(cfg.token)
     if token is not None and (len(token) < 8 or not token.isascii() or not token.isprintable()):
         raise ValueError("token=: give at least 8 letters, digits or signs of ASCII")
-    limits = read_limits(OmegaConf.to_container(cfg.limits, resolve=True))
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    default_gap, gap_of_modality = read_remedies(plain["gap"])
+    limits = read_limits(plain["limits"])
     opened = open_socket(host, cfg.port)  # before what takes long
     with opened:
         index, run_dir = None, None
@@ -55,7 +58,9 @@ def serve(cfg: DictConfig) -> None:
             label_sets = run_config["data"].get("zero_shot") or {}
             binder = Binder.load(run_dir, trust=as_list(cfg.trust))
         binder.to(best_device())
+        require_choice(gap_of_modality, binder.modalities)
         bridge = None if cfg.bridge is None else Bridge.load(Path(cfg.bridge), binder)
+        of_all = {} if default_gap is None else dict.fromkeys(binder.modalities, default_gap)
         is_local = host in LOCAL_ADDRESSES
         app = create_app(
             binder,
@@ -66,6 +71,7 @@ def serve(cfg: DictConfig) -> None:
             run_dir=run_dir,
             label_sets=label_sets,
             bridge=bridge,
+            gap=of_all | gap_of_modality,
         )
         config = uvicorn.Config(
             app,

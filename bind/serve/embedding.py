@@ -27,8 +27,8 @@ def value_of(modality: Modality, content: str | File | None, what: str, limits: 
     return file_item(modality, decode_base64(content.data, what), what, content.name, sidecar)
 
 
-async def embed_items(batcher: Batcher, items: Sequence[RequestItem]) -> list[Outcome]:
-    """A vector or an error for each item; those of one modality are embedded together.
+async def read_items(batcher: Batcher, items: Sequence[RequestItem]) -> list[Any]:
+    """The value of each item, or the ValueError that says why there is none.
 
     Raises:
         RefusedError: for more items than a request may have.
@@ -50,7 +50,16 @@ async def embed_items(batcher: Batcher, items: Sequence[RequestItem]) -> list[Ou
         return [read(number, item) for number, item in enumerate(items, start=1)]
 
     are_texts = all(item.file is None for item in items)
-    values = read_all() if are_texts else await run_in_threadpool(read_all)
+    return read_all() if are_texts else await run_in_threadpool(read_all)
+
+
+async def embed_items(batcher: Batcher, items: Sequence[RequestItem]) -> list[Outcome]:
+    """A vector or an error for each item; those of one modality are embedded together.
+
+    Raises:
+        RefusedError: for more items than a request may have.
+    """
+    values = await read_items(batcher, items)
     outcomes: list[Outcome] = [v if isinstance(v, ValueError) else ValueError("not embedded") for v in values]
     of_modality: dict[Modality, list[int]] = {}
     for place, (item, value) in enumerate(zip(items, values, strict=True)):

@@ -10,9 +10,11 @@ from typing import Any, TypeVar
 import torch
 
 from bind.bridge.bridge import Bridge
-from bind.serve.batching import Batcher, Outcome
-from bind.serve.bodies import AskRequest, EmbedRequest
-from bind.serve.embedding import embed_items
+from bind.bridge.gap import TEXT, GapChoice
+from bind.bridge.inputs import MapperInputs
+from bind.serve.batching import Batcher
+from bind.serve.bodies import AskRequest, EmbedRequest, RequestItem
+from bind.serve.embedding import embed_items, read_items
 from bind.serve.limits import RefusedError
 from bind.types import Modality
 
@@ -21,10 +23,19 @@ T = TypeVar("T")
 
 
 class Words:
-    """A bridge in a service; None: without one every request for words is refused."""
+    """A bridge in a service; None: without one every request for words is refused.
 
-    def __init__(self, bridge: Bridge | None) -> None:
-        self._bridge = bridge
+    Args:
+        gap: the remedies in place of the bridge's own, see `Bridge.caption`.
+
+    Raises:
+        ValueError: where the bridge takes no such remedy.
+    """
+
+    def __init__(self, bridge: Bridge | None, gap: GapChoice = None) -> None:
+        self._bridge, self._gap = bridge, gap
+        if bridge is not None:
+            bridge.refuse_remedy(gap)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="words")
 
     @property
@@ -36,7 +47,10 @@ class Words:
 
     def describe(self) -> dict[str, Any] | None:
         """What a client has to know of the bridge."""
-        return None if self._bridge is None else {"gap": self._bridge.gap.remedy}
+        if self._bridge is None:
+            return None
+        remedies = {m: self._bridge.gap.remedy_of(m, self._gap) for m in self._bridge.modalities if m != TEXT}
+        return {"modalities": list(self._bridge.modalities), "gap": remedies}
 
     def stop(self) -> None:
         """End the thread."""
@@ -49,7 +63,7 @@ class Words:
             RefusedError: where there is no bridge, or for too many items.
         """
         bridge = self.bridge
-        outcomes = await embed_items(batcher, request.items)
+        outcomes = await self._read(batcher, request.items)
         captions: list[str | ValueError] = [
             x if isinstance(x, ValueError) else ValueError("no words") for x in outcomes
         ]
@@ -58,8 +72,8 @@ class Words:
             if not isinstance(outcome, ValueError):
                 of_modality.setdefault(item.modality, []).append(place)
         for modality, places in of_modality.items():
-            z_ND = _stack([outcomes[place] for place in places])
-            texts = await self._run(lambda m=modality, z=z_ND: bridge.caption_vectors(m, z))  # type: ignore[misc]
+            of_places = [outcomes[place] for place in places]
+            texts = await self._run(lambda m=modality, x=of_places: bridge.caption_inputs(self._inputs([m], x)))  # type: ignore[misc]
             for place, text in zip(places, texts, strict=True):
                 captions[place] = text
         return captions
@@ -72,16 +86,33 @@ class Words:
             RefusedError: where there is no bridge, or for too many items.
         """
         bridge = self.bridge
-        outcomes = await embed_items(batcher, request.items)
+        outcomes = await self._read(batcher, request.items)
         for outcome in outcomes:
             if isinstance(outcome, ValueError):
                 raise outcome
         modalities = [item.modality for item in request.items]
-        return await self._run(lambda: bridge.ask_vectors(request.question, modalities, _stack(outcomes)))
+        return await self._run(lambda: bridge.ask_inputs(request.question, self._inputs(modalities, outcomes)))
+
+    async def _read(self, batcher: Batcher, items: Sequence[RequestItem]) -> list[Any]:
+        """A vector of each item, or what its transform made of it where the bridge reads tokens; or its error."""
+        if self.bridge.token_modality is None:
+            return list(await embed_items(batcher, items))
+        values = await read_items(batcher, items)
+        for place, item in enumerate(items):
+            try:
+                self.bridge.require_readable(item.modality)
+            except ValueError as error:
+                values[place] = values[place] if isinstance(values[place], ValueError) else error
+        prepared = (batcher.prepare(item.modality, value) for item, value in zip(items, values, strict=True))
+        return list(await asyncio.gather(*prepared))
+
+    def _inputs(self, modalities: Sequence[Modality], outcomes: Sequence[Any]) -> MapperInputs:
+        """What the mapper reads: of one modality, or of each outcome's."""
+        if self.bridge.token_modality is not None:
+            return self.bridge.embed_items(self.bridge.token_modality, list(outcomes))
+        of_each = modalities if len(modalities) == len(outcomes) else list(modalities) * len(outcomes)
+        near = [self.bridge.near_texts(m, z_D[None], self._gap) for m, z_D in zip(of_each, outcomes, strict=True)]
+        return torch.cat(near)
 
     async def _run(self, job: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, job)
-
-
-def _stack(outcomes: Sequence[Outcome]) -> torch.Tensor:
-    return torch.stack([outcome for outcome in outcomes if not isinstance(outcome, ValueError)])

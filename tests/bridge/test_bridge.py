@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 import torch
-from support.bridges import anchor_binder, save_language_model, tiny_language_model
+from support.bridges import anchor_binder, save_language_model, tiny_language_model, token_binder, toy_values
 
 from bind.bridge.bridge import Bridge
 from bind.bridge.dialogues import Dialogue
@@ -15,12 +15,32 @@ from bind.bridge.training import BridgeTraining, train_bridge
 from bind.data.sources.toy.world import ToySource
 from bind.files.checksums import checksum_of_values
 
+QFORMER = {"_target_": "bind.bridge.mappers.QFormerMapper", "modality": "imu", "num_tokens": 4, "width": 32}
 TRANSFORMER = {"_target_": "bind.bridge.mappers.TransformerMapper", "num_tokens": 4, "num_layers": 1}
 
 
 @pytest.fixture(scope="module")
 def binder():
     return anchor_binder()
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    """Motions of the toy world with their captions."""
+    motions, captions = toy_values("train", 16, "imu", "text")
+    return motions, captions
+
+
+@pytest.fixture(scope="module")
+def reader(pairs):
+    """A bridge that reads tokens of motion, and learned some pairs by heart."""
+    torch.manual_seed(0)
+    bridge = Bridge(token_binder(), LanguageModel.load("toy"), mapper=QFORMER)
+    ready = bridge.ready([Dialogue((row,), (("", text),)) for row, text in enumerate(pairs[1])])
+    inputs = bridge.embed("imu", pairs[0])
+    inputs.keep(10**7)
+    train_bridge(bridge.lm, bridge.mapper, inputs, ready, BridgeTraining(num_steps=200, batch_size=16, lr=5e-3))
+    return bridge
 
 
 @pytest.fixture(scope="module")
@@ -152,3 +172,67 @@ def test_more_than_the_language_model_reads_is_refused(bridge):
         bridge.ask("What " * 300, text="a dog")
     with pytest.raises(ValueError, match="with 250 to write"):
         bridge.ask("What is it?", text="a dog", max_tokens=250)
+
+
+@pytest.mark.slow
+def test_captions_of_tokens_are_those_that_were_learned(reader, pairs):
+    motions, texts = pairs
+    captions = reader.caption("imu", motions)
+    assert sum(a == b for a, b in zip(captions, texts, strict=True)) >= 8
+    assert reader.caption("imu", motions[:1]) == captions[:1]
+    items = [reader.binder.transforms["imu"](motion, None) for motion in motions[:3]]
+    assert reader.caption_inputs(reader.embed_items("imu", items)) == captions[:3]
+    assert reader.modalities == ("imu",)
+
+
+@pytest.mark.slow
+def test_a_loaded_bridge_reads_the_tokens_of_the_very_encoder(reader, pairs, tmp_path):
+    folder = reader.save(tmp_path / "bridge")
+    loaded = Bridge.load(folder, reader.binder)
+    assert loaded.caption("imu", pairs[0][:6]) == reader.caption("imu", pairs[0][:6])
+    question = "How does it move?"
+    assert loaded.ask(question, imu=pairs[0][:2]) == reader.ask(question, imu=pairs[0][:2])
+    with pytest.raises(ValueError, match=r"bridge=.* reads the tokens of another imu encoder than this binder's"):
+        Bridge.load(folder, token_binder(seed=1))
+    with pytest.raises(ValueError, match=r"imu has no encoder of its own; this binder's encoders give no tokens"):
+        Bridge.load(folder, anchor_binder())
+    change(folder, mapper={**QFORMER, "modality": ["imu"]})
+    with pytest.raises(ValueError, match=r"has no encoder of its own; this binder's encoders give tokens of imu"):
+        Bridge.load(folder, reader.binder)
+
+
+@pytest.mark.slow
+def test_what_a_bridge_of_tokens_does_not_read_is_said(reader, pairs):
+    with pytest.raises(ValueError, match="reads the tokens of imu alone, and text was given"):
+        reader.caption("text", ["a red star"])
+    with pytest.raises(ValueError, match="reads the tokens of imu alone, and text was given"):
+        reader.ask("The same?", imu=pairs[0][0], text="a red star")
+    with pytest.raises(ValueError, match="reads the tokens of imu, not vectors: give it the values"):
+        reader.caption_vectors("imu", torch.eye(64)[:1])
+    for gap in ("mean", {"imu": "memory"}):
+        with pytest.raises(ValueError, match=r"gap=.*: the remedies move vectors, and this mapper reads tokens"):
+            reader.caption("imu", pairs[0][:1], gap=gap)
+    assert reader.caption("imu", pairs[0][:1], gap="noise") == reader.caption(
+        "imu", pairs[0][:1], gap={"image": "mean"}
+    )
+    with pytest.raises(ValueError, match=r"gap=mean: the remedies move vectors"):
+        Bridge(reader.binder, reader.lm, mapper=QFORMER, gap=Gap("noise", of_modality={"imu": "mean"}))
+    with pytest.raises(ValueError, match=r"mapper.modality=image: .*this binder's encoders give tokens of imu"):
+        Bridge(reader.binder, reader.lm, mapper={**QFORMER, "modality": "image"})
+
+
+@pytest.mark.slow
+def test_the_remedies_of_modalities_are_saved_and_older_files_have_none(bridge, tmp_path):
+    z = bridge.binder.embed("text", ["a red star", "a dog"])
+    of_image = Bridge(
+        bridge.binder, bridge.lm, gap=Gap("noise", {"text": z[0], "image": z[1]}, of_modality={"image": "mean"})
+    )
+    folder = of_image.save(tmp_path / "bridge")
+    loaded = Bridge.load(folder, bridge.binder)
+    assert (loaded.gap.remedy, loaded.gap.of_modality) == ("noise", {"image": "mean"})
+    assert torch.equal(loaded.near_texts("image", z), of_image.gap.bring_near("image", z, "mean"))
+    about = json.loads((folder / "bridge.json").read_text())
+    del about["gap_of_modality"], about["encoder_fingerprint"]
+    (folder / "bridge.json").write_text(json.dumps(about))
+    change(folder)
+    assert Bridge.load(folder, bridge.binder).gap.of_modality == {}

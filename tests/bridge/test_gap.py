@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from bind.bridge.gap import MAX_MEMORY, Gap, choose_memory
+from bind.bridge.gap import MAX_MEMORY, Gap, choose_memory, read_remedies, require_choice
 
 
 def unit(num, dim=16, seed=0):
@@ -53,3 +53,54 @@ def test_a_memory_is_bounded():
 def test_what_a_bridge_lacks_is_said(remedy, message):
     with pytest.raises(ValueError, match=message):
         Gap("noise", {"text": torch.zeros(16)}).bring_near("imu", unit(1), remedy)
+
+
+def test_each_modality_has_its_remedy():
+    means = {m: unit(1, seed=n)[0] for n, m in enumerate(("text", "image", "imu", "audio"))}
+    gap = Gap("noise", means, of_modality={"image": "mean"})
+    z = unit(5, seed=9)
+    moved = {m: Gap("mean", means).bring_near(m, z) for m in means}
+    assert torch.equal(gap.bring_near("image", z), moved["image"])
+    assert torch.equal(gap.bring_near("imu", z), z)
+    assert torch.equal(gap.bring_near("imu", z, "mean"), moved["imu"])
+    assert torch.equal(gap.bring_near("image", z, "noise"), z)
+    assert torch.equal(gap.bring_near("imu", z, {"imu": "mean"}), moved["imu"])
+    assert torch.equal(gap.bring_near("image", z, {"imu": "mean"}), moved["image"])
+    assert gap.remedies == {"noise", "mean"}
+    with pytest.raises(ValueError, match=r"gap\.imu=men: choose noise, mean, memory"):
+        gap.bring_near("imu", z, {"imu": "men"})
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (None, (None, {})),
+        ("mean", ("mean", {})),
+        ({"default": "noise", "image": "mean", "audio": None}, ("noise", {"image": "mean"})),
+        ({"default": None, "touch": "memory"}, (None, {"touch": "memory"})),
+    ],
+)
+def test_a_config_names_remedies(values, expected):
+    assert read_remedies(values) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ("men", "gap=men: choose noise"),
+        ({"image": "men"}, r"gap\.image=men: choose"),
+        (["mean"], r"gap=\['mean'\]: choose"),
+    ],
+)
+def test_a_config_with_another_remedy_is_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        read_remedies(values)
+
+
+def test_a_remedy_of_an_unknown_modality_is_refused():
+    require_choice({"image": "mean"}, ["image", "text"])
+    require_choice(None, [])
+    with pytest.raises(ValueError, match=r"gap\.sound=mean: this run embeds image, text"):
+        require_choice({"sound": "mean"}, ["image", "text"])
+    with pytest.raises(ValueError, match="gap=men: choose"):
+        require_choice("men", [])

@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 import yaml
+from omegaconf import OmegaConf
 from support import runs
 from support.bridges import anchor_binder
 
@@ -15,6 +16,8 @@ from bind.build import locate_class
 from bind.commands.bridge import bridge
 from bind.commands.cli import CONFIG_DIR
 from bind.model.binder import Binder
+from bind.runs.directory import CONFIG_VERSION
+from bind.runs.parts import binder_config
 
 QUICK = {"num_steps": 3, "batch_size": 4, "num_samples": 20, "save_every_steps": 1}
 TEXTS = ["a red star", "a metal thing bouncing", "a small circle"] * 10
@@ -80,13 +83,72 @@ def test_conversations_about_texts_are_learned_too(saved_binder, texts, tmp_path
 
 @pytest.mark.slow
 def test_a_run_has_captions_and_means_of_its_own(toy_run, tmp_path):
-    bridge(config(run=str(toy_run), gap="mean", out=str(tmp_path / "out")))
+    bridge(config(run=str(toy_run), out=str(tmp_path / "out"), **{"gap.default": "mean", "gap.audio": "noise"}))
     made = Bridge.load(tmp_path / "out", Binder.load(toy_run))
-    assert made.gap.remedy == "mean"
+    assert (made.gap.remedy, made.gap.of_modality) == ("mean", {"audio": "noise"})
     assert set(made.gap.means) >= {"image", "text", "audio", "imu"}
     assert made.facts["num_texts"] > 100
     toy = made.binder.embed("text", ["a red star"])
     assert len(made.caption_vectors("audio", toy)) == 1
+
+
+@pytest.mark.slow
+def test_pairs_make_a_bridge_that_reads_tokens_and_a_stopped_training_goes_on(tmp_path, capsys, monkeypatch):
+    run = write_run(tmp_path / "run")
+    reads = {"run": run, "mapper.modality": "imu", "mapper.width": 16, "mapper.num_layers": 1, "batch_size": 8}
+    whole, drawn = tmp_path / "whole", tmp_path / "drawn"
+    bridge(config("mapper=qformer", out=str(whole), **reads))
+    assert "from their own values" in capsys.readouterr().out
+    made = Bridge.load(whole, Binder.load(run))
+    assert (made.modalities, made.facts["num_texts"], made.facts["num_held_out"]) == (("imu",), 36, 4)
+    assert made.gap.means == {}
+
+    def stop(*arguments, **options):
+        raise RuntimeError("stopped")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("bind.bridge.training._Lines.print_if_due", lambda self, step, loss: step == 2 and stop())
+        with pytest.raises(RuntimeError, match="stopped"):
+            bridge(config("mapper=qformer", out=str(drawn), **reads))
+    assert {path.name for path in drawn.iterdir()} == {STATE_NAME}
+    bridge(config("mapper=qformer", out=str(drawn), **reads))
+    weights = [Bridge.load(folder, made.binder).mapper.state_dict() for folder in (whole, drawn)]
+    assert all(torch.equal(x, weights[1][name]) for name, x in weights[0].items())
+    # Of tokens that are computed whenever they are drawn the training is another one, up to rounding.
+    bridge(config("mapper=qformer", out=str(tmp_path / "none"), keep_gb=0, **reads))
+    anew = Bridge.load(tmp_path / "none", made.binder).mapper.state_dict()
+    assert all(torch.allclose(x, weights[0][name], atol=1e-3) for name, x in anew.items())
+
+
+def write_run(run_dir):
+    """A finished run of a binder with random weights, whose samples are the toy world's motions with captions."""
+    composed = runs.config("data.sources.toy.num_train=40", "modalities=[imu]", "encoder/imu=transformer")
+    plain = {"version": CONFIG_VERSION, **OmegaConf.to_container(composed, resolve=True)}
+    plain["encoder"]["imu"] |= {"width": 16, "num_layers": 1, "num_heads": 2}
+    run_dir.mkdir()
+    OmegaConf.save(OmegaConf.create(plain), run_dir / "config.yaml")
+    Binder.from_config(binder_config(plain)).save(run_dir / "binder")
+    return str(run_dir)
+
+
+@pytest.mark.slow
+def test_tokens_that_are_not_there_are_refused_before_anything_is_trained(tmp_path, toy_run):
+    for modality, message in (
+        ("imu", r"mapper\.modality=imu: .* this binder's encoder of imu gives none; .* give no tokens"),
+        (None, r"mapper\.modality=null: .* none is named"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            bridge(
+                config("mapper=qformer", run=str(toy_run), out=str(tmp_path / "out"), **{"mapper.modality": modality})
+            )
+    with pytest.raises(ValueError, match=r"gap\.sound=mean: this run embeds image, text"):
+        bridge(config(run=str(toy_run), out=str(tmp_path / "out"), **{"gap.sound": "mean"}))
+    assert not (tmp_path / "out").exists()
+
+
+def test_texts_are_not_for_tokens(texts, tmp_path):
+    with pytest.raises(ValueError, match="texts=: a mapper of tokens learns of the run's training samples"):
+        bridge(config("mapper=qformer", run="x", texts=texts, out=str(tmp_path / "out")))
 
 
 @pytest.mark.parametrize(
@@ -99,6 +161,9 @@ def test_a_run_has_captions_and_means_of_its_own(toy_run, tmp_path):
         ({"run": "nowhere", "binder": "x"}, "pass either run=PATH"),
         ({"texts": None}, "binder= has no data of its own: add texts=FILE"),
         ({"gap": "mean"}, "gap=mean needs training samples"),
+        ({"gap.image": "mean"}, "gap=mean needs training samples"),
+        ({"gap.image": "men"}, r"gap\.image=men: choose noise"),
+        ({"keep_gb": -1}, "keep_gb=-1: give a number of 0 or more"),
     ],
 )
 def test_what_can_not_be_trained_is_refused_first(values, message, texts, tmp_path):
@@ -119,4 +184,6 @@ def test_an_empty_file_of_texts_and_a_full_folder_are_refused(tmp_path):
 def test_a_mapper_takes_the_keys_of_its_config(choice):
     options = yaml.safe_load(choice.read_text())
     arguments = {key: value for key, value in options.items() if key != "_target_"}
-    inspect.signature(locate_class(options["_target_"], "mapper")).bind(dim=8, hidden_size=16, scale=1.0, **arguments)
+    signature = inspect.signature(locate_class(options["_target_"], "mapper"))
+    known = {"dim": 8, "hidden_size": 16, "scale": 1.0, "num_token_features": 8}
+    signature.bind(**{name: value for name, value in known.items() if name in signature.parameters}, **arguments)

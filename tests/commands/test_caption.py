@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 from PIL import Image
 from support import runs
-from support.bridges import anchor_binder
+from support.bridges import anchor_binder, token_binder, toy_values, write_motion
 
 from bind.bridge.bridge import Bridge
+from bind.bridge.gap import Gap
 from bind.bridge.language_model import LanguageModel
 from bind.commands.ask import main as ask
 from bind.commands.caption import main as caption
 from bind.model.binder import Binder
+
+QFORMER = {"_target_": "bind.bridge.mappers.QFormerMapper", "modality": "imu", "num_tokens": 4, "width": 32}
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +70,53 @@ def test_samples_of_a_table_and_of_a_run_are_captioned(places, pictures, toy_run
 
 
 @pytest.mark.slow
+def test_motion_is_captioned_by_a_bridge_that_reads_its_tokens(tmp_path, capsys):
+    binder = token_binder()
+    places = [f"binder={binder.save(tmp_path / 'binder')}", f"bridge={tmp_path / 'bridge'}"]
+    bridge = Bridge(binder, LanguageModel.load("toy"), mapper=QFORMER)
+    bridge.save(tmp_path / "bridge")
+    (motions,) = toy_values("test", 2, "imu")
+    names = [write_motion(tmp_path / f"{n}.npy", motion) for n, motion in enumerate(motions)]
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "a.png")
+    rows = [{"key": f"k{n}", "split": "test", "imu": name.name, "image": "a.png"} for n, name in enumerate(names)]
+    table = runs.write_manifest(tmp_path / "table.jsonl", rows)
+    expected = bridge.caption("imu", names, max_tokens=5)
+    caption([*places, f"manifest={table}", "split=test", "json=true", "max_tokens=5"])
+    shown = json.loads(capsys.readouterr().out)
+    assert [(row["key"], row["modality"], row["caption"]) for row in shown] == [
+        ("k0", "imu", expected[0]), ("k1", "imu", expected[1]),
+    ]  # fmt: skip
+    caption([*places, f"imu={names[1]}", "json=true", "max_tokens=5", "gap=noise"])
+    assert json.loads(capsys.readouterr().out)[0]["caption"] == expected[1]
+    ask([*places, f"imu={names[0]}", "How does it move?", "max_tokens=3"])
+    answer = bridge.ask("How does it move?", imu=names[0], max_tokens=3)
+    assert capsys.readouterr().out.strip() == (answer or "(nothing)")
+    not_read = "reads the tokens of imu alone, and image was given"
+    with pytest.raises(ValueError, match=not_read):
+        caption([*places, f"manifest={table}", "split=test", "modalities=image"])
+    with pytest.raises(ValueError, match=not_read):
+        ask([*places, f"imu={names[0]}", f"image={tmp_path / 'a.png'}", "The same?"])
+
+
+@pytest.mark.slow
+def test_each_modality_may_have_a_remedy_of_its_own(pictures, tmp_path, capsys):
+    binder = anchor_binder()
+    z = binder.embed("text", ["a red star", "a dog"])
+    gap = Gap("noise", {"text": z[0], "image": z[1]})
+    bridge = Bridge(binder, LanguageModel.load("toy"), gap=gap)
+    places = [f"binder={binder.save(tmp_path / 'binder')}", f"bridge={bridge.save(tmp_path / 'bridge')}"]
+    expected = {gap: bridge.caption("image", [pictures / "a.png"], gap=gap)[0] for gap in ("noise", "mean")}
+    assert len(set(expected.values())) == 2
+    for argument, remedy in (("gap.image=mean", "mean"), ("gap=mean", "mean"), ("gap.text=mean", "noise")):
+        caption([*places, f"image={pictures / 'a.png'}", argument, "json=true"])
+        assert json.loads(capsys.readouterr().out)[0]["caption"] == expected[remedy]
+    ask([*places, f"image={pictures / 'a.png'}", "gap.image=mean", "What shape is it?"])
+    assert capsys.readouterr().out.strip() == bridge.ask("What shape is it?", image=pictures / "a.png", gap="mean")
+    with pytest.raises(ValueError, match=r"gap\.audio=mean: this run embeds image, text"):
+        caption([*places, "text=a", "gap.audio=mean"])
+
+
+@pytest.mark.slow
 def test_a_question_is_answered(places, pictures, capsys):
     ask([*places, f"image={pictures / 'a.png'}", "text=a red star", "Do these belong together?", "max_tokens=3"])
     assert capsys.readouterr().out.strip()
@@ -89,6 +139,13 @@ def test_a_question_is_answered(places, pictures, capsys):
         (["run=x", "binder=y", "text=a"], "pass either run=PATH"),
         (["run=x", "text=a", "out=a.csv"], r"out=a\.csv: choose a name that ends in \.jsonl"),
         (["run=x", "text=a", "beams=0"], "beams=0: give a whole number above 0"),
+        (["run=x", "text=a", "gap=men"], "gap=men: choose noise, mean, memory"),
+        (["run=x", "text=a", "gap.text=men"], r"gap\.text=men: choose noise, mean, memory"),
+        (
+            ["run=x", "text=a", "gap=mean", "gap.text=noise"],
+            "gap=mean is for all modalities: leave it out",
+        ),
+        (["run=x", "text=a", "gap.text=noise", "gap.text=mean"], r"there is a gap\.text already"),
         (["run=nowhere", "text=a"], r"run=nowhere: no config\.yaml there"),
         (["binder=nowhere", "split=val"], "binder= has no data of its own: add manifest=FILE"),
     ],

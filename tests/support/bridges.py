@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from transformers import (
     AutoTokenizer,
@@ -21,7 +24,9 @@ from transformers import (
 )
 
 from bind.bridge.language_model import TOY_FOLDER, LanguageModel
+from bind.data.sources.toy.world import ToySource
 from bind.model.binder import Binder
+from bind.types import SensorRecording
 
 ANCHOR = {"_target_": "bind.anchors.dual_encoder.PretrainedAnchor", "pretrained": "toy"}
 VOCABULARY, END, PAD = 558, 0, 1
@@ -41,6 +46,37 @@ FAMILIES = ("gpt2", "qwen3", "llama", "gemma", "gemma3")
 def anchor_binder() -> Binder:
     """Embeds pictures and texts of the toy world."""
     return Binder.from_config({"anchor": ANCHOR, "modalities": [], "encoder": {}, "head": {}, "transform": {}}).eval()
+
+
+def token_binder(seed: int = 0) -> Binder:
+    """Embeds pictures, texts and, with an encoder that gives tokens and random weights, motion of the toy world."""
+    torch.manual_seed(seed)
+    encoder = {"_target_": "bind.encoders.imu_transformer.ImuTransformer", "num_steps": 200, "kernel": 20}
+    sizes = {"width": 16, "num_layers": 1, "num_heads": 2, "drop_path": 0.0}
+    return Binder.from_config(
+        {
+            "anchor": ANCHOR,
+            "modalities": ["imu"],
+            "encoder": {"imu": encoder | sizes},
+            "head": {"_target_": "bind.encoders.heads.ProjectionHead"},
+            "transform": {"imu": {"_target_": "bind.data.transforms.imu.ImuTransform"}},
+        }
+    ).eval()
+
+
+def toy_values(split: str, num: int, *modalities: str) -> list[list[Any]]:
+    """The values of each modality of the first samples of the toy world."""
+    toy = ToySource(num_train=200, modalities=["image", "imu", "text"])
+    fetched = toy.fetch(split, range(num), list(modalities), None)
+    return [[values[m][0] for values in fetched] for m in modalities]
+
+
+def write_motion(path: Path, motion: SensorRecording) -> Path:
+    """A recording as `.npy` and the JSON beside it."""
+    np.save(path, motion.values)
+    about = {"channels": motion.channels, "units": motion.units, "sample_rate_hz": motion.sample_rate_hz}
+    path.with_suffix(".json").write_text(json.dumps(about))
+    return path
 
 
 def tiny_model(family: str) -> PreTrainedModel:
