@@ -73,7 +73,7 @@ def make_questions(toy: ToySource, num_questions: int, seed: int) -> list[Conver
 def train_cell(
     binder: Binder, toy: ToySource, options: argparse.Namespace, abstain: bool, seed: int, out: Path
 ) -> Bridge:
-    """A bridge that learned of texts, and means of the modalities' training samples."""
+    """A bridge that learned of texts, and means of training samples and of their own captions."""
     torch.manual_seed(seed)
     texts = make_texts(toy, options.num_texts, abstain, seed)
     bridge = Bridge(
@@ -81,8 +81,8 @@ def train_cell(
     )
     known = KnownSamples.draw([toy], "train", NUM_MEAN_SAMPLES)
     z_ND = binder.embed("text", texts)
-    means = {m: known.embed(binder, m).mean(dim=0) for m in toy.modalities() if m != "text"}
-    bridge.gap = Gap("noise", {**means, "text": z_ND.mean(dim=0)}, choose_memory(z_ND))
+    means = {m: known.embed(binder, m).mean(dim=0) for m in toy.modalities()}
+    bridge.gap = Gap("noise", means, choose_memory(z_ND))
     dialogues = bridge.ready([Dialogue((row,), (("", text),)) for row, text in enumerate(texts)])
     num_held_out = len(texts) // 20
     held_out, dialogues = dialogues[:num_held_out], dialogues[num_held_out:]

@@ -1,9 +1,9 @@
 """The gap between modalities, and what is done about it: a bridge that has learned of texts alone meets other vectors.
 
 `noise`: nothing more than the noise that training adds to the vectors of texts, so that what lies near a text is read
-as that text (CapDec, Nukrai et al. 2022). `mean`: a vector is also moved by the difference of its modality's mean and
-that of texts. `memory`: it becomes a mixture of the vectors of known texts, weighted by a softmax of its cosines with
-them (DeCap, Li et al. 2023). Which one is best differs by modality.
+as that text (CapDec, Nukrai et al. 2022). `mean`: a vector is also moved by the difference of the mean of its modality
+and that of the captions of the same samples. `memory`: it becomes a mixture of the vectors of known texts, weighted by
+a softmax of its cosines with them (DeCap, Li et al. 2023). Which one is best differs by modality.
 """
 
 from __future__ import annotations

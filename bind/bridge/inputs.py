@@ -41,10 +41,11 @@ class TokensOfValues:
 
     Examples:
         >>> import numpy as np
+        >>> sizes = {"size_px": 64, "width": 32, "num_layers": 1}
         >>> binder = Binder.from_config({
         ...     "anchor": {"_target_": "bind.anchors.dual_encoder.PretrainedAnchor", "pretrained": "toy"},
         ...     "modalities": ["depth"],
-        ...     "encoder": {"depth": {"_target_": "bind.encoders.map_vit.MapViT", "width": 32, "num_heads": 4}},
+        ...     "encoder": {"depth": {"_target_": "bind.encoders.map_vit.MapViT", **sizes}},
         ...     "head": {"_target_": "bind.encoders.heads.ProjectionHead"},
         ...     "transform": {"depth": {"_target_": "bind.data.transforms.depth.DepthTransform"}},
         ... })

@@ -44,6 +44,15 @@ QUESTIONS: Mapping[str, tuple[str, ...]] = {
 SAME = ("Do these belong together?", "Are these the same thing?", "Is this the sound of that picture?")
 """Questions about two things; yes where none of their facts contradict each other."""
 
+COMPARISONS: Mapping[str, tuple[str, ...]] = {
+    "shape": ("Do they have the same shape?", "Is their shape the same?"),
+    "colour": ("Do they have the same colour?", "Is their colour the same?"),
+    "size": ("Do they have the same size?", "Is their size the same?"),
+    "motion": ("Do they have the same motion?", "Is their motion the same?"),
+    "material": ("Do they have the same material?", "Is their material the same?"),
+}
+"""Aspect → wordings of the question whether two things agree in it; the shipped language model learned none of them."""
+
 Thing = Mapping[str, str]
 """Aspect → word, such as `{"shape": "star", "colour": "red"}`."""
 SHARE_OF_TOY_WORLD = 0.8
@@ -123,6 +132,30 @@ def contradict(a: Thing, b: Thing) -> bool:
     return any(a[aspect] != b[aspect] for aspect in a.keys() & b.keys())
 
 
+def draw_comparison(a: Thing, b: Thing, rng: np.random.Generator) -> tuple[str, str]:
+    """A question about two things of the toy world and its answer: yes, no, or `unknown` where a fact is missing.
+
+    Examples:
+        >>> draw_comparison({"size": "small"}, {"size": "large"}, np.random.default_rng(1))
+        ('Is their size the same?', 'no')
+    """
+    aspect = list(FACTORS)[rng.integers(len(FACTORS))]
+    question = COMPARISONS[aspect][rng.integers(len(COMPARISONS[aspect]))]
+    return question, compare(a, b, aspect)
+
+
+def compare(a: Thing, b: Thing, aspect: str) -> str:
+    """Whether two things agree in an aspect: yes, no, or `unknown`.
+
+    Examples:
+        >>> compare({"size": "small"}, {"shape": "star"}, "size")
+        'unknown'
+    """
+    if aspect not in a or aspect not in b:
+        return UNKNOWN
+    return YES if a[aspect] == b[aspect] else NO
+
+
 def draw_text(
     combinations: np.ndarray, rng: np.random.Generator, share_captions: float = 0.5, share_questions: float = 0.3
 ) -> tuple[str, str]:
@@ -141,13 +174,13 @@ def draw_text(
     if kind < share_captions + share_questions:
         question, answer = draw_question(facts, rng)
         return list_facts(facts, rng) + ask_prompt(question), f" {answer}"
-    other = leave_facts_out(thing if rng.random() < 0.5 else _near(thing, combinations, rng), rng)
+    other = leave_facts_out(thing if rng.random() < 0.5 else draw_near(thing, combinations, rng), rng)
     question = SAME[rng.integers(len(SAME))]
     prompt = list_facts(facts, rng) + list_facts(other, rng) + ask_prompt(question)
     return prompt, f" {NO if contradict(facts, other) else YES}"
 
 
-def _near(thing: Thing, combinations: np.ndarray, rng: np.random.Generator) -> dict[str, str]:
+def draw_near(thing: Thing, combinations: np.ndarray, rng: np.random.Generator) -> dict[str, str]:
     """Another thing: of the toy world one that often differs in a single fact."""
     if "shape" not in thing or rng.random() < 0.3:
         return draw_thing(combinations, rng)

@@ -10,7 +10,6 @@ from bind.bridge.bridge import Bridge
 from bind.bridge.conversations import make_question, read_conversations
 from bind.bridge.gap import require_choice
 from bind.commands.caption import (
-    gap_choice,
     open_binder,
     output_file,
     place_of_binder,
@@ -55,16 +54,16 @@ def main(arguments: list[str]) -> None:
         prog="bindspace ask", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("words", nargs="+", metavar="QUESTION or KEY=VALUE", help="see above")
-    named = read_named_inputs(parser.parse_args(arguments).words, OPTIONS)
+    named = read_named_inputs(parser.parse_args(arguments).words, OPTIONS, parents=("gap",))
     options, out = named.options, output_file(named.options)
     if len(named.words) + ("questions" in options) != 1:
         raise ValueError("ask one question, in quotes, or name a file of them: questions=FILE.json")
-    writing, gap = writing_options(options), gap_choice(options)
+    writing = writing_options(options)
     place = place_of_binder(options)
     inputs = find_files(named.inputs, are_patterns=False)
     binder, _ = open_binder(place, options, needs_data=False)
     require_modalities(inputs, binder.modalities, OPTIONS)
-    require_choice(gap, binder.modalities)
+    require_choice(writing["gap"], binder.modalities)
     if "questions" in options:
         conversations = read_conversations(Path(options["questions"]).expanduser(), binder.modalities)
     else:
@@ -72,7 +71,7 @@ def main(arguments: list[str]) -> None:
         for modality, value in inputs:
             values.setdefault(modality, []).append(value)
         conversations = [make_question(named.words[0], values, binder.modalities)]
-    answers = Bridge.load(required(options, "bridge"), binder).answer(conversations, gap=gap, **writing)
+    answers = Bridge.load(required(options, "bridge"), binder).answer(conversations, **writing)
     rows = [
         {"id": one.name, "question": one.turns[-1][0], "answer": answer}
         for one, answer in zip(conversations, answers, strict=True)

@@ -163,7 +163,9 @@ def _train(
         means = mean_of_modalities(trained.binder, sources, int(cfg.num_samples))
         of_texts = {TEXT: inputs.mean(dim=0).cpu()} if texts else {}
         memory_ND = choose_memory(inputs[trained_rows]).cpu() if texts else None
-        trained.gap = replace(gap, means={**means, **of_texts}, memory_ND=memory_ND)
+        # The mean of the samples' own captions, where there are any: texts that leave things out lie elsewhere, and
+        # how far they are from sounds or pictures of other things is no gap between modalities.
+        trained.gap = replace(gap, means={**of_texts, **means}, memory_ND=memory_ND)
     ready = _ready(trained, [Dialogue((row,), (("", text),)) for row, text in enumerate(texts)], limit, "texts")
     dialogues = [ready[row] for row in trained_rows]
     num_instructions = 0

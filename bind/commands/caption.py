@@ -79,25 +79,25 @@ def main(arguments: list[str]) -> None:
         prog="bindspace caption", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("words", nargs="+", metavar="KEY=VALUE", help="see above")
-    named = read_named_inputs(parser.parse_args(arguments).words, OPTIONS)
+    named = read_named_inputs(parser.parse_args(arguments).words, OPTIONS, parents=("gap",))
     options = named.options
     if named.words:
         raise ValueError(f"{named.words[0]}: write KEY=VALUE; a text is text={named.words[0]!r}")
     if bool(named.inputs) == ("split" in options):
         raise ValueError("name what to caption: files such as audio=a.wav, or split=val for samples; not both")
     out = output_file(options)
-    writing, gap = writing_options(options), gap_choice(options)
+    writing = writing_options(options)
     place = place_of_binder(options)
     inputs = find_files(named.inputs, are_patterns=True)
     binder, sources = open_binder(place, options, needs_data="split" in options)
     require_modalities(inputs, binder.modalities, OPTIONS)
-    require_choice(gap, binder.modalities)
+    require_choice(writing["gap"], binder.modalities)
     bridge = Bridge.load(required(options, "bridge"), binder)
     if "split" in options:
         chosen = split_names(options.get("modalities"))
-        captions = caption_split(bridge, sources, options["split"], chosen, gap, writing)
+        captions = caption_split(bridge, sources, options["split"], chosen, writing)
     else:
-        captions = caption_inputs(bridge, inputs, gap, writing)
+        captions = caption_inputs(bridge, inputs, writing)
     plain = [caption.as_json() for caption in captions]
     if out:
         write_text(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in plain))
@@ -127,8 +127,9 @@ def output_file(options: dict[str, str]) -> Path | None:
 
 
 def writing_options(options: dict[str, str]) -> dict[str, Any]:
-    """How much is written, for `Bridge.caption` and `Bridge.ask`."""
+    """The options of `Bridge.caption` and `Bridge.ask`."""
     return {
+        "gap": gap_choice(options),
         "max_tokens": read_number("max_tokens", options.get("max_tokens", str(MAX_TOKENS))),
         "num_beams": read_number("beams", options.get("beams", "1")),
     }
@@ -187,13 +188,13 @@ def open_binder(place: str, options: dict[str, str], *, needs_data: bool) -> tup
 
 
 def caption_inputs(
-    bridge: Bridge, inputs: Sequence[tuple[Modality, str]], gap: GapChoice, writing: dict[str, Any]
+    bridge: Bridge, inputs: Sequence[tuple[Modality, str]], writing: dict[str, Any]
 ) -> list[CaptionedValue]:
     """A caption of each file or text, in their order."""
     captions: dict[int, str] = {}
     for modality in dict.fromkeys(m for m, _ in inputs):
         numbers = [n for n, (m, _) in enumerate(inputs) if m == modality]
-        texts = bridge.caption(modality, [inputs[n][1] for n in numbers], gap=gap, **writing)
+        texts = bridge.caption(modality, [inputs[n][1] for n in numbers], **writing)
         captions |= zip(numbers, texts, strict=True)
     return [CaptionedValue(value, modality, captions[n]) for n, (modality, value) in enumerate(inputs)]
 
@@ -203,7 +204,6 @@ def caption_split(
     sources: Sequence[Source],
     split: str,
     chosen: Sequence[Modality],
-    gap: GapChoice,
     writing: dict[str, Any],
 ) -> list[CaptionedValue]:
     """A caption of each sample and modality of a split.
@@ -226,10 +226,10 @@ def caption_split(
             continue
         of_source = [m for m in modalities if m in source.modalities()]
         if bridge.token_modality is None:
-            captions += _caption_vectors(bridge, source, split, of_source, gap, writing)
+            captions += _caption_vectors(bridge, source, split, of_source, writing)
         else:
             for modality in of_source:
-                captions += _caption_tokens(bridge, source, split, modality, gap, writing)
+                captions += _caption_tokens(bridge, source, split, modality, writing)
     return captions
 
 
@@ -238,7 +238,6 @@ def _caption_vectors(
     source: Source,
     split: str,
     modalities: Sequence[Modality],
-    gap: GapChoice,
     writing: dict[str, Any],
 ) -> list[CaptionedValue]:
     captions = []
@@ -246,14 +245,14 @@ def _caption_vectors(
     embedded = embed_split(datamodule, bridge.binder, split)
     for modality in modalities:
         if modality in embedded.z:
-            texts = bridge.caption_vectors(modality, embedded.z[modality], gap=gap, **writing)
+            texts = bridge.caption_vectors(modality, embedded.z[modality], **writing)
             keys = [embedded.keys[row] for row in embedded.rows[modality].tolist()]
             captions += [CaptionedValue(key, modality, text) for key, text in zip(keys, texts, strict=True)]
     return captions
 
 
 def _caption_tokens(
-    bridge: Bridge, source: Source, split: str, modality: Modality, gap: GapChoice, writing: dict[str, Any]
+    bridge: Bridge, source: Source, split: str, modality: Modality, writing: dict[str, Any]
 ) -> list[CaptionedValue]:
     """Of each sample's first value; tokens are large, so that a few are in memory at a time."""
     samples = source.samples(split)
@@ -261,7 +260,7 @@ def _caption_tokens(
     rows, captions = known.rows_with(modality), []
     for start in range(0, len(rows), BATCH_SIZE):
         chosen = rows[start : start + BATCH_SIZE]
-        texts = bridge.caption(modality, known.values(modality, chosen), gap=gap, **writing)
+        texts = bridge.caption(modality, known.values(modality, chosen), **writing)
         keys = [known.samples[row].key for row in chosen]
         captions += [CaptionedValue(key, modality, text) for key, text in zip(keys, texts, strict=True)]
     return captions

@@ -20,7 +20,7 @@ class NamedInputs:
 
     Attributes:
         words: arguments without a key.
-        options: key → value, of the known keys, and of `KEY.NAME` beneath them.
+        options: key → value, of the known keys.
         inputs: modality and value of each input: a path or pattern as it was named, or a text.
     """
 
@@ -29,8 +29,11 @@ class NamedInputs:
     inputs: list[tuple[Modality, str]]
 
 
-def read_named_inputs(arguments: Sequence[str], options: Collection[str]) -> NamedInputs:
+def read_named_inputs(arguments: Sequence[str], options: Collection[str], parents: Collection[str] = ()) -> NamedInputs:
     """Sort arguments: `KEY=VALUE` is an option where the key is one of `options`, else an input of that modality.
+
+    Args:
+        parents: options that also have children, `PARENT.NAME=VALUE`.
 
     Raises:
         ValueError: for an option that is there twice, or an empty value.
@@ -49,7 +52,7 @@ def read_named_inputs(arguments: Sequence[str], options: Collection[str]) -> Nam
         key, value = match[1], match[2]
         if not value.strip():
             raise ValueError(f"{argument}: write {key}=VALUE")
-        if key.partition(".")[0] in options:
+        if key in options or ("." in key and key.partition(".")[0] in parents):
             if key in named.options:
                 raise ValueError(f"{argument}: there is a {key} already ({named.options[key]})")
             named.options[key] = value

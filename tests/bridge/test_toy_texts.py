@@ -6,19 +6,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bind.bridge.toy_texts import (
+    COMPARISONS,
     NO,
     QUESTIONS,
     UNKNOWN,
     YES,
+    compare,
     contradict,
     describe,
+    draw_comparison,
     draw_question,
     draw_text,
     draw_thing,
     leave_facts_out,
     list_facts,
 )
-from bind.data.sources.toy.world import FACTORS, all_combinations
+from bind.data.sources.toy.world import FACTORS, all_combinations, factor_words
 
 COMBINATIONS = all_combinations()
 FACTOR_OF = {word: factor for factor, words in FACTORS.items() for word in words}
@@ -64,6 +67,18 @@ def test_two_things_contradict_each_other_where_a_fact_differs():
     assert contradict(star, {"shape": "star", "colour": "blue"})
     assert contradict(star, {"digit": "one"})
     assert contradict({"digit": "one"}, {"activity": "sitting"})
+
+
+@given(st.integers(0, 10_000))
+def test_two_things_agree_in_an_aspect_or_it_is_unknown(seed):
+    rng = np.random.default_rng(seed)
+    a, b = (leave_facts_out(factor_words(COMBINATIONS[rng.integers(len(COMBINATIONS))]), rng) for _ in range(2))
+    question, answer = draw_comparison(a, b, rng)
+    (aspect,) = (aspect for aspect, wordings in COMPARISONS.items() if question in wordings)
+    assert aspect in question
+    facts = {a.get(aspect), b.get(aspect)}
+    assert answer == (UNKNOWN if None in facts else YES if len(facts) == 1 else NO)
+    assert answer == compare(b, a, aspect)
 
 
 def test_texts_are_of_all_kinds():

@@ -88,6 +88,14 @@ def test_a_run_has_captions_and_means_of_its_own(toy_run, tmp_path):
     assert (made.gap.remedy, made.gap.of_modality) == ("mean", {"audio": "noise"})
     assert set(made.gap.means) >= {"image", "text", "audio", "imu"}
     assert made.facts["num_texts"] > 100
+    own = made.binder.embed("text", TEXTS)
+    path = tmp_path / "texts.txt"
+    path.write_text("\n".join(TEXTS))
+    bridge(config(run=str(toy_run), texts=str(path), out=str(tmp_path / "other")))
+    other = Bridge.load(tmp_path / "other", made.binder)
+    assert torch.equal(other.gap.means["text"], made.gap.means["text"])  # of the samples' captions, not of the file
+    bridge(config(run=str(toy_run), texts=str(path), num_samples=0, out=str(tmp_path / "none")))
+    torch.testing.assert_close(Bridge.load(tmp_path / "none", made.binder).gap.means["text"], own.mean(dim=0))
     toy = made.binder.embed("text", ["a red star"])
     assert len(made.caption_vectors("audio", toy)) == 1
 

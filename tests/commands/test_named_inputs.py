@@ -39,3 +39,12 @@ def test_what_names_nothing_is_refused(arguments, message, are_patterns):
 def test_a_misspelt_option_is_no_modality():
     with pytest.raises(ValueError, match="gpa=mean: this run embeds no gpa but image, text; the options are run, gap"):
         require_modalities([("text", "a"), ("gpa", "mean")], ["image", "text"], OPTIONS)
+
+
+def test_only_some_options_have_children():
+    named = read_named_inputs(["gap.image=mean", "run.image=x", "gap=noise"], OPTIONS, parents=("gap",))
+    assert named.options == {"gap.image": "mean", "gap": "noise"}
+    with pytest.raises(ValueError, match=r"run\.image=x: this run embeds no run\.image but image"):
+        require_modalities(named.inputs, ("image", "text"), OPTIONS)
+    with pytest.raises(ValueError, match=r"gap\.image=noise: there is a gap\.image already"):
+        read_named_inputs(["gap.image=mean", "gap.image=noise"], OPTIONS, parents=("gap",))
