@@ -4,8 +4,8 @@ A bridge to the shipped language model learns of texts about the training combin
 factors out (`--abstain true`) or not, and questions with answers about texts. It is marked on samples of held-out
 combinations: which words its captions and answers state, of factors that the modality carries and of others, with each
 remedy for the gap between modalities. What a modality carries can be said in 1.00 of the cases; what it does not can
-only be guessed, and stating it is made up. Each finished cell (run, seed, abstain) is a JSON file in --out, and is not
-computed again.
+only be guessed, and stating it is made up. Each finished cell (run, seed, abstain) is a JSON file in --out, and its
+bridge a folder there; neither is computed again.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from bind.bridge.gap import REMEDIES, Gap, choose_memory
 from bind.bridge.language_model import LanguageModel
 from bind.bridge.toy_texts import QUESTIONS, SAME, UNKNOWN, YES, contradict, describe, draw_question, leave_facts_out
 from bind.bridge.training import STATE_NAME, BridgeTraining, held_out_losses, train_bridge
+from bind.commands.bridge import measure_gap
 from bind.data.sources.toy.world import CARRIES, FACTORS, ToySource, captions, factor_words
-from bind.explain.known import KnownSamples
 from bind.files.writing import write_text
 from bind.metrics.captions import score_captions
 from bind.model.binder import Binder
@@ -73,16 +73,15 @@ def make_questions(toy: ToySource, num_questions: int, seed: int) -> list[Conver
 def train_cell(
     binder: Binder, toy: ToySource, options: argparse.Namespace, abstain: bool, seed: int, out: Path
 ) -> Bridge:
-    """A bridge that learned of texts, and means of training samples and of their own captions."""
+    """A bridge that learned of texts, and what training samples say of the gap."""
     torch.manual_seed(seed)
     texts = make_texts(toy, options.num_texts, abstain, seed)
     bridge = Bridge(
         binder, LanguageModel.load(options.lm), mapper={"_target_": options.mapper, "num_tokens": options.num_tokens}
     )
-    known = KnownSamples.draw([toy], "train", NUM_MEAN_SAMPLES)
     z_ND = binder.embed("text", texts)
-    means = {m: known.embed(binder, m).mean(dim=0) for m in toy.modalities()}
-    bridge.gap = Gap("noise", means, choose_memory(z_ND))
+    means, shifts = measure_gap(binder, [toy], NUM_MEAN_SAMPLES)
+    bridge.gap = Gap("noise", {**means, "text": z_ND.mean(dim=0)}, choose_memory(z_ND), shifts=shifts)
     dialogues = bridge.ready([Dialogue((row,), (("", text),)) for row, text in enumerate(texts)])
     num_held_out = len(texts) // 20
     held_out, dialogues = dialogues[:num_held_out], dialogues[num_held_out:]
@@ -122,13 +121,13 @@ def mark(
     }
 
 
-def answer_factors(bridge: Bridge, modality: Modality, z_ND: Tensor, gap: str) -> list[dict[str, str]]:
+def answer_factors(bridge: Bridge, modality: Modality, z_ND: Tensor, gap: str, num_beams: int) -> list[dict[str, str]]:
     """Factor → answer to the question about it, of each vector; `unknown` is no answer."""
     z_ND = bridge.gap.bring_near(modality, z_ND, gap)
     answers: list[dict[str, str]] = [{} for _ in range(len(z_ND))]
     for factor in FACTORS:
         ready = bridge.ready([Dialogue((row,), ((QUESTIONS[factor][0], None),)) for row in range(len(z_ND))])
-        for row, answer in enumerate(bridge.write_after(z_ND, ready)):
+        for row, answer in enumerate(bridge.write_after(z_ND, ready, num_beams=num_beams)):
             if answer != UNKNOWN:
                 answers[row][factor] = answer
     return answers
@@ -141,20 +140,21 @@ def retrieval_of_captions(binder: Binder, texts: Sequence[str], z_ND: Tensor, gr
     return float(np.mean([groups[row] == groups[best] for row, best in enumerate(nearest)]))
 
 
-def mark_cell(bridge: Bridge, toy: ToySource, split: str, num_samples: int, has_questions: bool) -> dict[str, Any]:
+def mark_cell(bridge: Bridge, toy: ToySource, options: argparse.Namespace, has_questions: bool) -> dict[str, Any]:
     """Figures of each modality and remedy, on the first samples of a split, which go round its combinations."""
+    split, num_samples, beams = options.split, options.num_samples, options.beams
     samples = toy.samples(split)[:num_samples]
     truth = [factor_words(row) for row in toy.factor_table(split)[: len(samples)]]
     references = [captions(row) for row in toy.factor_table(split)[: len(samples)]]
     groups = [sample.group for sample in samples]
     num_groups = len(set(groups))
     figures: dict[str, Any] = {}
-    for modality in toy.modalities():
+    for modality in options.modalities or toy.modalities():
         fetched = toy.fetch(split, range(len(samples)), [modality], None)
         z_ND = bridge.binder.embed(modality, [values[modality][0] for values in fetched])
         carried = CARRIES[modality]
         for gap in REMEDIES if modality != "text" else ("noise",):
-            texts = bridge.caption_vectors(modality, z_ND, gap=gap)
+            texts = bridge.caption_vectors(modality, z_ND, gap=gap, num_beams=beams)
             entry = {"captions": mark([stated_words(text) for text in texts], truth, carried), "examples": texts[:3]}
             scores = score_captions(texts, references)
             entry["scores"] = {"BLEU-4": scores.bleu[3], "ROUGE-L": scores.rouge_l, "CIDEr-D": scores.cider_d}
@@ -163,7 +163,7 @@ def mark_cell(bridge: Bridge, toy: ToySource, split: str, num_samples: int, has_
             real = [texts_of_row[0] for texts_of_row in references[pool]]
             entry["real_caption_R@1"] = retrieval_of_captions(bridge.binder, real, z_ND[pool], groups[pool])
             if has_questions:
-                entry["answers"] = mark(answer_factors(bridge, modality, z_ND, gap), truth, carried)
+                entry["answers"] = mark(answer_factors(bridge, modality, z_ND, gap, beams), truth, carried)
             figures.setdefault(modality, {})[gap] = entry
             print_entry(modality, gap, entry)
     return figures
@@ -187,6 +187,8 @@ def main() -> None:
     parser.add_argument("--abstain", nargs="*", default=["true", "false"], choices=["true", "false"])
     parser.add_argument("--split", default="test", choices=["val", "test"])
     parser.add_argument("--num-samples", type=int, default=230, help="of the split, 115 combinations of the test")
+    parser.add_argument("--modalities", nargs="*", help="that are marked; all of the run by default")
+    parser.add_argument("--beams", type=int, default=1, help="captions that are followed at a time")
     parser.add_argument("--lm", default="toy")
     parser.add_argument("--mapper", default="bind.bridge.mappers.MLPMapper")
     parser.add_argument("--num-tokens", type=int, default=6)
@@ -204,18 +206,22 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     for abstain in (name == "true" for name in options.abstain):
         for seed in options.seeds:
-            cell = options.out / f"{run_dir.name}_{options.split}_{'abstain' if abstain else 'whole'}_{seed}.json"
+            kind = "abstain" if abstain else "whole"
+            beams = f"_{options.beams}beams" if options.beams > 1 else ""
+            only = "".join(f"_{m}" for m in options.modalities or ())
+            cell = options.out / f"{run_dir.name}_{options.split}_{kind}_{seed}{beams}{only}.json"
+            folder = options.out / f"{run_dir.name}_{kind}_{seed}"
             print(cell.stem, flush=True)
             if cell.exists():
                 for modality, of_gaps in json.loads(cell.read_text())["figures"].items():
                     for gap, entry in of_gaps.items():
                         print_entry(modality, gap, entry)
                 continue
-            bridge = train_cell(binder, toy, options, abstain, seed, options.out)
+            if not folder.exists():
+                train_cell(binder, toy, options, abstain, seed, options.out).save(folder)
+            bridge = Bridge.load(folder, binder)
             print(bridge.facts, flush=True)
-            figures = mark_cell(
-                bridge, toy, options.split, options.num_samples, abstain and bool(options.num_questions)
-            )
+            figures = mark_cell(bridge, toy, options, abstain and bool(options.num_questions))
             about = {name: str(value) for name, value in vars(options).items()} | bridge.facts
             write_text(cell, json.dumps({"options": about, "figures": figures}, indent=1) + "\n")
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from bridge import CARRIES, NUM_MEAN_SAMPLES, make_questions, make_texts
+from bridge import NUM_MEAN_SAMPLES, make_questions, make_texts
 
 from bind.bridge.bridge import MLP, Bridge
 from bind.bridge.conversations import Conversation
@@ -38,8 +38,8 @@ from bind.bridge.toy_texts import (
     leave_facts_out,
 )
 from bind.bridge.training import STATE_NAME, BridgeTraining, train_bridge
-from bind.data.sources.toy.world import FACTORS, ToySource, factor_words
-from bind.explain.known import KnownSamples
+from bind.commands.bridge import measure_gap
+from bind.data.sources.toy.world import CARRIES, FACTORS, ToySource, factor_words
 from bind.files.writing import write_text
 from bind.model.binder import Binder
 from bind.runs.directory import open_run
@@ -74,14 +74,12 @@ def draw_other(thing: Mapping[str, str], table: np.ndarray, rng: np.random.Gener
 
 
 def train(binder: Binder, toy: ToySource, options: argparse.Namespace, seed: int) -> Bridge:
-    """A bridge that learned of texts, and means of the modalities' training samples and of their captions."""
+    """A bridge that learned of texts, and what training samples say of the gap."""
     torch.manual_seed(seed)
     texts = make_texts(toy, options.num_texts, True, seed)
     bridge = Bridge(binder, LanguageModel.load("toy"), mapper=MLP, lora=options.lora or None)
-    known = KnownSamples.draw([toy], "train", NUM_MEAN_SAMPLES)
-    bridge.gap = Gap(
-        "noise", {m: known.embed(binder, m).mean(dim=0) for m in toy.modalities()}, None, {"image": "mean"}
-    )
+    means, shifts = measure_gap(binder, [toy], NUM_MEAN_SAMPLES)
+    bridge.gap = Gap("noise", means, None, {"image": "captions"}, shifts)
     z_ND = binder.embed("text", texts)
     dialogues = bridge.ready([Dialogue((row,), (("", text),)) for row, text in enumerate(texts)])
     questions = make_questions(toy, options.num_questions, seed) + make_comparisons(toy, options.num_comparisons, seed)

@@ -1,11 +1,12 @@
 """Captions of one modality learned in three ways: python benchmarks/bridge_tokens.py RUN --modality imu
 
-The same captions of training samples, most of which leave factors out, are learned from: vectors of the captions
-themselves, with noise (`texts`: no caption of the modality is needed); vectors of the samples (`vectors`); the tokens
-of their encoder, by learned queries (`tokens`, mapper=qformer; RUN needs an encoder with tokens, such as
-encoder/imu=transformer). Marked is how often a caption of a held-out combination states the true word of a factor that
-the modality carries, and how often any word of one that it does not. Each finished cell is a JSON file in --out, and is
-not computed again.
+Texts about training combinations, most of which leave factors out, are learned from their own vectors, with noise
+(`texts`: no caption of the modality is needed). Captions of training samples, which say what the modality carries and
+no more, are learned from the samples' vectors (`vectors`), or from the tokens of their encoder by learned queries
+(`tokens`, mapper=qformer; RUN needs an encoder with tokens, such as encoder/imu=transformer). With `--say all` these
+captions name what can be seen as well, as captions of pictures do, and leave as much out as the texts. Marked is how
+often a caption of a held-out combination states the true word of a factor that the modality carries, and how often any
+word of one that it does not. Each finished cell is a JSON file in --out, and is not computed again.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from bridge import CARRIES, mark, stated_words
+from bridge import mark, stated_words
 from torch import Tensor
 
 from bind.bridge.bridge import MLP, Bridge
@@ -27,7 +28,7 @@ from bind.bridge.inputs import MapperInputs, TokensOfValues
 from bind.bridge.language_model import LanguageModel
 from bind.bridge.toy_texts import describe, leave_facts_out
 from bind.bridge.training import STATE_NAME, BridgeTraining, train_bridge
-from bind.data.sources.toy.world import ToySource, factor_words
+from bind.data.sources.toy.world import CARRIES, ToySource, factor_words
 from bind.files.writing import write_text
 from bind.model.binder import Binder
 from bind.runs.directory import open_run
@@ -57,7 +58,11 @@ def train_arm(binder: Binder, toy: ToySource, options: argparse.Namespace, arm: 
     texts = []
     for row in toy.factor_table("train")[:num]:
         thing = factor_words(row)
-        texts.append(describe(leave_facts_out(thing, rng) if rng.random() < 0.8 else thing, rng))
+        if arm != "texts" and options.say == "carried":
+            facts = {factor: thing[factor] for factor in CARRIES[options.modality]}
+        else:
+            facts = leave_facts_out(thing, rng) if rng.random() < 0.8 else thing
+        texts.append(describe(facts, rng))
     qformer = {"_target_": "bind.bridge.mappers.QFormerMapper", "modality": options.modality, "num_tokens": 6}
     bridge = Bridge(binder, LanguageModel.load("toy"), mapper=qformer if arm == "tokens" else MLP)
     if arm == "texts":
@@ -89,6 +94,7 @@ def main() -> None:
     parser.add_argument("--modality", default="imu")
     parser.add_argument("--out", type=Path, default=Path("runs/bridges_of_tokens"), help="a folder for finished cells")
     parser.add_argument("--arms", nargs="*", default=list(ARMS), choices=ARMS)
+    parser.add_argument("--say", default="carried", choices=["carried", "all"], help="what captions of samples name")
     parser.add_argument("--num-captions", type=int, nargs="*", default=[6000])
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--splits", nargs="*", default=["val"], choices=["val", "test"])
@@ -105,6 +111,7 @@ def main() -> None:
         for arm in options.arms:
             for seed in options.seeds:
                 name = f"{run_dir.name}_{options.modality}_{arm}_{num}_{options.num_steps}_{seed}"
+                name += "_all" if options.say == "all" and arm != "texts" else ""
                 cell = options.out / f"{name}.json"
                 figures = json.loads(cell.read_text()) if cell.exists() else {}
                 if missing := [split for split in options.splits if split not in figures]:

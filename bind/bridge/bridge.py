@@ -176,8 +176,8 @@ class Bridge:
         """A caption of each of these files or values of one modality, deterministic.
 
         Args:
-            gap: `noise`, `mean` or `memory` in place of the bridge's own remedy, see `bind.bridge.gap`; a mapping for
-                some modalities.
+            gap: `noise`, `mean`, `captions` or `memory` in place of the bridge's own remedy, see `bind.bridge.gap`; a
+                mapping for some modalities.
             max_tokens: a caption that does not end is cut there.
             num_beams: captions that are followed at a time; 1: the likeliest word at each place.
 
@@ -308,6 +308,7 @@ class Bridge:
         """
         weights = {f"mapper.{name}": x for name, x in self.mapper.state_dict().items()}
         weights |= {f"means.{modality}": mean_D for modality, mean_D in self.gap.means.items()}
+        weights |= {f"shifts.{modality}": shift_D for modality, shift_D in self.gap.shifts.items()}
         if self.gap.memory_ND is not None:
             weights["memory"] = self.gap.memory_ND
         about = AboutBridge(
@@ -365,8 +366,11 @@ class Bridge:
                 "and tokenizer, or make the bridge again"
             )
         weights = read_bridge_weights(folder)
-        means = {name.removeprefix("means."): x for name, x in weights.items() if name.startswith("means.")}
-        gap = Gap(about.gap, means, weights.get("memory"), about.gap_of_modality)
+        means, shifts = (
+            {name.removeprefix(kind): x for name, x in weights.items() if name.startswith(kind)}
+            for kind in ("means.", "shifts.")
+        )
+        gap = Gap(about.gap, means, weights.get("memory"), about.gap_of_modality, shifts)
         require_regular_file(folder / "bridge.safetensors")
         try:
             with SizeLimit(read_shapes(folder / "bridge.safetensors")):

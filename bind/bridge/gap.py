@@ -1,9 +1,11 @@
 """The gap between modalities, and what is done about it: a bridge that has learned of texts alone meets other vectors.
 
 `noise`: nothing more than the noise that training adds to the vectors of texts, so that what lies near a text is read
-as that text (CapDec, Nukrai et al. 2022). `mean`: a vector is also moved by the difference of the mean of its modality
-and that of the captions of the same samples. `memory`: it becomes a mixture of the vectors of known texts, weighted by
-a softmax of its cosines with them (DeCap, Li et al. 2023). Which one is best differs by modality.
+as that text (CapDec, Nukrai et al. 2022). `mean`: a vector is also moved by the difference of its modality's mean and
+that of the texts that were learned. `captions`: it is moved by the difference of its modality's mean and that of the
+same samples' captions, so that what texts leave out is not taken for a part of the gap. `memory`: it becomes a mixture
+of the vectors of known texts, weighted by a softmax of its cosines with them (DeCap, Li et al. 2023). Which one is best
+differs by modality.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from torch.nn.functional import normalize
 
 from bind.types import Modality
 
-REMEDIES = ("noise", "mean", "memory")
+REMEDIES = ("noise", "mean", "captions", "memory")
 NO_REMEDY = "noise"
 """The one of training, which does nothing to a vector."""
 GapChoice = str | Mapping[Modality, str] | None
@@ -39,6 +41,7 @@ class Gap:
         means: modality → mean (D,) of its training vectors.
         memory_ND: unit vectors of texts.
         of_modality: modality → the remedy that is taken of it.
+        shifts: modality → the mean (D,) of captions less that of the samples that they belong to.
 
     Examples:
         >>> gap = Gap("mean", {"text": torch.tensor([1.0, 0.0]), "audio": torch.tensor([0.0, 1.0])})
@@ -54,6 +57,7 @@ class Gap:
     means: Mapping[Modality, Tensor] = field(default_factory=dict)
     memory_ND: Tensor | None = None
     of_modality: Mapping[Modality, str] = field(default_factory=dict)
+    shifts: Mapping[Modality, Tensor] = field(default_factory=dict)
 
     @property
     def remedies(self) -> set[str]:
@@ -88,6 +92,13 @@ class Gap:
                 raise ValueError("gap=memory: this bridge keeps no vectors of texts; make it again with gap=memory")
             memory_ND = self.memory_ND.to(z_BD)
             return normalize((z_BD @ memory_ND.T / TEMPERATURE).softmax(dim=1) @ memory_ND, dim=1)
+        if remedy == "captions":
+            if modality not in self.shifts:
+                raise ValueError(
+                    f"gap=captions: no training sample of the run had {modality} and a caption when this bridge was "
+                    "made; take another remedy"
+                )
+            return normalize(z_BD + self.shifts[modality].to(z_BD), dim=1)
         if missing := [m for m in (modality, TEXT) if m not in self.means]:
             raise ValueError(
                 f"gap=mean: this bridge knows no mean of {' and '.join(missing)}, of which the run's training samples "

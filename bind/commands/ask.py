@@ -31,7 +31,7 @@ bindspace ask run=PATH bridge=FOLDER questions=FILE.json [KEY=VALUE ...]
   image=FILE             or audio=, imu=, … any modality of the binder; text=WORDS. Several are read in their order
   "QUESTION"             in quotes
   questions=FILE.json    in place of both: conversations in LLaVA's JSON, of which the last question is answered
-  gap=mean               noise, mean or memory, in place of the bridge's own remedy; gap.image=mean for one modality
+  gap=mean               noise, mean, captions or memory, in place of the bridge's own; gap.image=mean for one modality
   max_tokens=40          an answer that does not end is cut there
   beams=1                answers that are followed at a time
   out=FILE.jsonl         with questions=: write all answers there

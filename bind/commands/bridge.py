@@ -110,8 +110,10 @@ def _open_binder(cfg: DictConfig, gap: Gap, *, needs_captions: bool) -> tuple[Bi
     if run_or_binder(cfg) == "binder":
         if needs_captions:
             raise ValueError("binder= has no data of its own: add texts=FILE, one text a line")
-        if "mean" in gap.remedies:
-            raise ValueError("gap=mean needs training samples, which a binder has not: pass run=PATH, or another gap=")
+        if remedies := sorted(gap.remedies & {"mean", "captions"}):
+            raise ValueError(
+                f"gap={remedies[0]} needs training samples, which a binder has not: pass run=PATH, or another gap="
+            )
         return Binder.load(cfg.binder, trust=trust).to(best_device()), []
     run_dir, config = open_run(cfg.run)
     if not (needs_captions or cfg.num_samples):
@@ -160,12 +162,11 @@ def _train(
     trained_rows, held_out_rows = hold_out(len(texts), int(cfg.num_held_out), options.seed)
     inputs = lessons.inputs
     if isinstance(inputs, Tensor):
-        means = mean_of_modalities(trained.binder, sources, int(cfg.num_samples))
-        of_texts = {TEXT: inputs.mean(dim=0).cpu()} if texts else {}
+        means, shifts = measure_gap(trained.binder, sources, int(cfg.num_samples))
+        if texts:
+            means[TEXT] = inputs.mean(dim=0).cpu()
         memory_ND = choose_memory(inputs[trained_rows]).cpu() if texts else None
-        # The mean of the samples' own captions, where there are any: texts that leave things out lie elsewhere, and
-        # how far they are from sounds or pictures of other things is no gap between modalities.
-        trained.gap = replace(gap, means={**of_texts, **means}, memory_ND=memory_ND)
+        trained.gap = replace(gap, means=means, memory_ND=memory_ND, shifts=shifts)
     ready = _ready(trained, [Dialogue((row,), (("", text),)) for row, text in enumerate(texts)], limit, "texts")
     dialogues = [ready[row] for row in trained_rows]
     num_instructions = 0
@@ -209,9 +210,23 @@ def _ready(trained: Bridge, dialogues: Sequence[Dialogue], max_text_tokens: int,
     return ready
 
 
-def mean_of_modalities(binder: Binder, sources: Sequence[Source], num_samples: int) -> dict[Modality, Tensor]:
-    """Modality → mean (D,) of the vectors of training samples, of those that the run's data has."""
+def measure_gap(
+    binder: Binder, sources: Sequence[Source], num_samples: int
+) -> tuple[dict[Modality, Tensor], dict[Modality, Tensor]]:
+    """What `gap=mean` and `gap=captions` take of training samples, of the modalities that the run's data has.
+
+    Returns:
+        Modality → mean (D,) of its vectors; modality → mean (D,) of captions less that of the same samples' vectors.
+    """
     if not (sources and num_samples):
-        return {}
+        return {}, {}
     known = KnownSamples.draw(sources, "train", num_samples)
-    return {m: known.embed(binder, m).mean(dim=0) for m in binder.modalities if known.has(m)}
+    means = {m: known.embed(binder, m).mean(dim=0) for m in binder.modalities if known.has(m)}
+    shifts = {}
+    of_captions = {row: number for number, row in enumerate(known.rows.get(TEXT, ()))}
+    for modality in (m for m in means if m != TEXT):
+        pairs = [(n, of_captions[row]) for n, row in enumerate(known.rows[modality]) if row in of_captions]
+        if pairs:
+            ours, captions = (list(numbers) for numbers in zip(*pairs, strict=True))
+            shifts[modality] = known.vectors[TEXT][captions].mean(dim=0) - known.vectors[modality][ours].mean(dim=0)
+    return means, shifts

@@ -39,7 +39,7 @@ bindspace caption run=PATH bridge=FOLDER split=val [manifest=FILE] [modalities=a
   split=val              in place of files: the samples of a split of the run's data
   manifest=FILE          with split=: of another table (CSV, JSONL or Parquet)
   modalities=audio,imu   of these samples (default: all but text that both have)
-  gap=mean               noise, mean or memory, in place of the bridge's own remedy; gap.image=mean for one modality
+  gap=mean               noise, mean, captions or memory, in place of the bridge's own; gap.image=mean for one modality
   max_tokens=40          a caption that does not end is cut there
   beams=1                captions that are followed at a time
   out=FILE.jsonl         write all: key, modality, caption

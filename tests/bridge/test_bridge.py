@@ -224,13 +224,16 @@ def test_what_a_bridge_of_tokens_does_not_read_is_said(reader, pairs):
 @pytest.mark.slow
 def test_the_remedies_of_modalities_are_saved_and_older_files_have_none(bridge, tmp_path):
     z = bridge.binder.embed("text", ["a red star", "a dog"])
-    of_image = Bridge(
-        bridge.binder, bridge.lm, gap=Gap("noise", {"text": z[0], "image": z[1]}, of_modality={"image": "mean"})
-    )
+    means = {"text": z[0], "image": z[1]}
+    gap = Gap("noise", means, of_modality={"image": "mean"}, shifts={"image": z[0] - 2 * z[1]})
+    of_image = Bridge(bridge.binder, bridge.lm, gap=gap)
     folder = of_image.save(tmp_path / "bridge")
     loaded = Bridge.load(folder, bridge.binder)
     assert (loaded.gap.remedy, loaded.gap.of_modality) == ("noise", {"image": "mean"})
-    assert torch.equal(loaded.near_texts("image", z), of_image.gap.bring_near("image", z, "mean"))
+    for remedy in ("mean", "captions"):
+        assert torch.equal(loaded.near_texts("image", z, remedy), of_image.gap.bring_near("image", z, remedy))
+    assert torch.equal(loaded.near_texts("image", z), loaded.near_texts("image", z, "mean"))
+    assert not torch.equal(loaded.near_texts("image", z), loaded.near_texts("image", z, "captions"))
     about = json.loads((folder / "bridge.json").read_text())
     del about["gap_of_modality"], about["encoder_fingerprint"]
     (folder / "bridge.json").write_text(json.dumps(about))

@@ -24,6 +24,13 @@ def test_a_shifted_modality_is_moved_back_by_its_mean():
     assert torch.equal(gap.bring_near("audio", sounds, "noise"), sounds)
 
 
+def test_a_modality_is_moved_to_the_captions_of_its_own_samples():
+    z, shift = unit(3), unit(1, seed=2)[0]
+    gap = Gap("captions", {"text": unit(1)[0]}, shifts={"image": shift})
+    assert torch.equal(gap.bring_near("image", z), normalize(z + shift, dim=1))
+    assert torch.equal(gap.bring_near("text", z), z)
+
+
 def test_a_memory_makes_mixtures_of_texts():
     texts = torch.eye(16)[:4]
     gap = Gap("memory", {}, texts.half())
@@ -45,9 +52,10 @@ def test_a_memory_is_bounded():
 @pytest.mark.parametrize(
     ("remedy", "message"),
     [
-        ("men", "gap=men: choose noise, mean, memory"),
+        ("men", "gap=men: choose noise, mean, captions, memory"),
         ("memory", "keeps no vectors of texts"),
         ("mean", "knows no mean of imu"),
+        ("captions", "no training sample of the run had imu and a caption"),
     ],
 )
 def test_what_a_bridge_lacks_is_said(remedy, message):
@@ -67,7 +75,7 @@ def test_each_modality_has_its_remedy():
     assert torch.equal(gap.bring_near("imu", z, {"imu": "mean"}), moved["imu"])
     assert torch.equal(gap.bring_near("image", z, {"imu": "mean"}), moved["image"])
     assert gap.remedies == {"noise", "mean"}
-    with pytest.raises(ValueError, match=r"gap\.imu=men: choose noise, mean, memory"):
+    with pytest.raises(ValueError, match=r"gap\.imu=men: choose noise, mean, captions, memory"):
         gap.bring_near("imu", z, {"imu": "men"})
 
 

@@ -8,13 +8,14 @@ import torch
 import yaml
 from omegaconf import OmegaConf
 from support import runs
-from support.bridges import anchor_binder
+from support.bridges import anchor_binder, token_binder
 
 from bind.bridge.bridge import Bridge
 from bind.bridge.training import STATE_NAME
 from bind.build import locate_class
-from bind.commands.bridge import bridge
+from bind.commands.bridge import bridge, measure_gap
 from bind.commands.cli import CONFIG_DIR
+from bind.data.sources.toy.world import ToySource
 from bind.model.binder import Binder
 from bind.runs.directory import CONFIG_VERSION
 from bind.runs.parts import binder_config
@@ -87,17 +88,25 @@ def test_a_run_has_captions_and_means_of_its_own(toy_run, tmp_path):
     made = Bridge.load(tmp_path / "out", Binder.load(toy_run))
     assert (made.gap.remedy, made.gap.of_modality) == ("mean", {"audio": "noise"})
     assert set(made.gap.means) >= {"image", "text", "audio", "imu"}
+    assert set(made.gap.shifts) == {"image", "audio", "imu"}
     assert made.facts["num_texts"] > 100
-    own = made.binder.embed("text", TEXTS)
-    path = tmp_path / "texts.txt"
-    path.write_text("\n".join(TEXTS))
-    bridge(config(run=str(toy_run), texts=str(path), out=str(tmp_path / "other")))
-    other = Bridge.load(tmp_path / "other", made.binder)
-    assert torch.equal(other.gap.means["text"], made.gap.means["text"])  # of the samples' captions, not of the file
-    bridge(config(run=str(toy_run), texts=str(path), num_samples=0, out=str(tmp_path / "none")))
-    torch.testing.assert_close(Bridge.load(tmp_path / "none", made.binder).gap.means["text"], own.mean(dim=0))
     toy = made.binder.embed("text", ["a red star"])
     assert len(made.caption_vectors("audio", toy)) == 1
+
+
+@pytest.mark.slow
+def test_the_gap_is_that_of_samples_and_their_own_captions():
+    binder = token_binder()
+    toy = ToySource(num_train=12, modalities=["image", "imu", "text"])
+    means, shifts = measure_gap(binder, [toy], 12)
+    values = toy.fetch("train", range(12), ["image", "imu", "text"], None)
+    z = {m: binder.embed(m, [one[m][0] for one in values]) for m in ("image", "imu", "text")}
+    for modality in ("image", "imu"):
+        torch.testing.assert_close(means[modality], z[modality].mean(dim=0))
+        torch.testing.assert_close(shifts[modality], (z["text"] - z[modality]).mean(dim=0))
+    assert set(shifts) == {"image", "imu"}
+    assert measure_gap(binder, [ToySource(num_train=12, modalities=["image"])], 12)[1] == {}
+    assert measure_gap(binder, [toy], 0) == ({}, {})
 
 
 @pytest.mark.slow
@@ -169,6 +178,7 @@ def test_texts_are_not_for_tokens(texts, tmp_path):
         ({"run": "nowhere", "binder": "x"}, "pass either run=PATH"),
         ({"texts": None}, "binder= has no data of its own: add texts=FILE"),
         ({"gap": "mean"}, "gap=mean needs training samples"),
+        ({"gap.image": "captions"}, "gap=captions needs training samples"),
         ({"gap.image": "mean"}, "gap=mean needs training samples"),
         ({"gap.image": "men"}, r"gap\.image=men: choose noise"),
         ({"keep_gb": -1}, "keep_gb=-1: give a number of 0 or more"),

@@ -139,8 +139,8 @@ def test_a_question_is_answered(places, pictures, capsys):
         (["run=x", "binder=y", "text=a"], "pass either run=PATH"),
         (["run=x", "text=a", "out=a.csv"], r"out=a\.csv: choose a name that ends in \.jsonl"),
         (["run=x", "text=a", "beams=0"], "beams=0: give a whole number above 0"),
-        (["run=x", "text=a", "gap=men"], "gap=men: choose noise, mean, memory"),
-        (["run=x", "text=a", "gap.text=men"], r"gap\.text=men: choose noise, mean, memory"),
+        (["run=x", "text=a", "gap=men"], "gap=men: choose noise, mean, captions, memory"),
+        (["run=x", "text=a", "gap.text=men"], r"gap\.text=men: choose noise, mean, captions, memory"),
         (
             ["run=x", "text=a", "gap=mean", "gap.text=noise"],
             "gap=mean is for all modalities: leave it out",
