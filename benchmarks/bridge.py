@@ -89,7 +89,7 @@ def train_cell(
         z_MD, about = bridge.embed_conversations(make_questions(toy, options.num_questions, seed))
         shifted = [Dialogue(tuple(len(z_ND) + row for row in one.rows), one.turns) for one in about]
         dialogues += bridge.ready(shifted)
-        z_ND = torch.cat([z_ND, z_MD])
+        z_ND = torch.cat([z_ND, torch.as_tensor(z_MD)])
     training = BridgeTraining(
         num_steps=options.num_steps, batch_size=options.batch_size, lr=options.lr, noise=options.noise, seed=seed
     )
