@@ -233,7 +233,7 @@ def select_cells(pattern: str) -> list[Cell]:
 
 def tables(figures_of: FiguresOf) -> str:
     """Both questions in Markdown, of the seeds that are finished."""
-    return "\n".join([*world_table(figures_of), "", *new_table(figures_of)])
+    return "\n".join([*world_table(figures_of), "", *new_table(figures_of), "", *trunk_table(figures_of)])
 
 
 def world_table(figures_of: FiguresOf) -> list[str]:
@@ -269,6 +269,27 @@ def new_table(figures_of: FiguresOf) -> list[str]:
                 gains = describe_differences([(a["scores"][modality], b["scores"][modality]) for a, b in both])
                 gains = "" if trunk == NOTHING else gains
                 lines.append(f"| {data} | {100 * share:g} % | {trunk} | {scores} | {gains} |")
+    return lines
+
+
+def trunk_table(figures_of: FiguresOf) -> list[str]:
+    """How far a start from the trunk of all three is from a start from that of one, seed by seed."""
+    ones = WORLDS[:-1]
+    lines = [
+        f"| test top-1 | data | {' | '.join(f'three less {one}' for one in ones)} | three less the mean of these |"
+    ]
+    lines.append("|---" * (len(ones) + 3) + "|")
+    for data, modality in MODALITY.items():
+        for share in SHARES:
+            pairs: dict[str, list[tuple[float, float]]] = {one: [] for one in (*ones, "mean")}
+            for seed in SEEDS:
+                found = [figures_of(Cell(data, trunk, seed, share)) for trunk in WORLDS]
+                scores = [figures["scores"][modality] for figures in found if figures]
+                if len(scores) == len(WORLDS):
+                    for one, score in zip(pairs, [*scores[:-1], statistics.fmean(scores[:-1])], strict=True):
+                        pairs[one].append((scores[-1], score))
+            cells = " | ".join(describe_differences(of_one) for of_one in pairs.values())
+            lines.append(f"| {data} | {100 * share:g} % | {cells} |")
     return lines
 
 

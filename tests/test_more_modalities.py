@@ -98,9 +98,15 @@ def test_the_tables_compare_within_seeds_and_leave_out_those_that_lack_a_side(st
         "digits/1%/imu/0": figures(0.6),
         "digits/1%/imu/1": figures(0.9),
         "digits/1%/imu/2": figures(0.7),
+        "hapt/1%/audio/1": figures(0.5, modalities=("imu",)),
+        "hapt/1%/imu/1": figures(0.6, modalities=("imu",)),
+        "hapt/1%/depth/1": figures(0.1, modalities=("imu",)),
+        "hapt/1%/audio+imu+depth/1": figures(0.7, modalities=("imu",)),
+        "hapt/1%/audio/2": figures(0.5, modalities=("imu",)),
     }
     text = study.tables(lambda cell: of_name.get(cell.name))
     assert "| audio | 0.300 (0.300; 0.20–0.40) | 0.400 (0.400; 0.30–0.50) | +0.100 (+0.100) |" in text
     assert "| digits | 1 % | imu | 0.650 (0.600, 0.700; 0.55–0.75) | +0.050 ± 0.071 (+0.100, +0.000) |" in text
     assert "| digits | 1 % | nothing | 0.600 (0.500, 0.700; 0.50–0.70) |  |" in text
     assert "| imu | – | – | – | – |" in text
+    assert "| hapt | 1 % | +0.200 (+0.200) | +0.100 (+0.100) | +0.600 (+0.600) | +0.300 (+0.300) |" in text
