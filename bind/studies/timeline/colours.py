@@ -10,6 +10,8 @@ from bind.report.style import LINES
 from bind.timeline.segments import NONE, Segment
 
 NONE_COLOUR = "#b4b4b4"
+MUTED = ("#882255", "#999933", "#332288", "#ddcc77", "#aa4499", "#661100", "#88ccee")
+"""After the lines' colours; from Paul Tol, Colour Schemes (2021), muted, chosen for the colour-blind."""
 LIGHTER = 0.45
 """Share of white that each further round through the colours has more."""
 LEAST_EPOCH_SECONDS = 1e8
@@ -40,9 +42,10 @@ def label_colours(names: Sequence[str]) -> dict[str, str]:
         {'walking': '#0072b2', 'sitting': '#d55e00', 'none of these': '#b4b4b4'}
     """
     colours = {}
+    known = (*LINES, *MUTED)
     for place, name in enumerate(name for name in names if name != NONE):
-        white = 1 - (1 - LIGHTER) ** (place // len(LINES))
-        base = LINES[place % len(LINES)]
+        white = 1 - (1 - LIGHTER) ** (place // len(known))
+        base = known[place % len(known)]
         parts = [int(base[i : i + 2], 16) for i in (1, 3, 5)]
         colours[name] = "#" + "".join(f"{round(part + (255 - part) * white):02x}" for part in parts)
     return colours | ({NONE: NONE_COLOUR} if NONE in names else {})

@@ -54,7 +54,7 @@ def write_page(path: Path, timeline: Timeline, *, title: str, facts: Sequence[st
         f'<p class="note">{escape(" · ".join([*facts, *note]))}</p>',
         media,
         '<p class="note">Wheel or + and −: zoom; drag or ← and →: move; click: go there. '
-        "The paler a segment, the less sure.</p>",
+        "The higher a segment, the surer.</p>",
         '<noscript><p class="note">The trace is drawn by a script, and scripts are off.</p></noscript>',
         '<canvas id="trace" tabindex="0" aria-label="trace and segments; the table below says the same"></canvas>',
         '<p id="here" class="note" aria-live="polite"></p>',

@@ -16,10 +16,12 @@ from bind.timeline.trace import Trace
 
 WIDTH_INCHES = 11.0
 NUM_TICKS = 12
+FAINT_SHARE = 0.2
+"""How strongly the rest of a segment above its confidence is drawn; the script of the page has the same."""
 
 
 def plot_timeline(timeline: Timeline, title: str, png: Path) -> Path:
-    """Draw the channels of each unit in a panel, and below them a bar of segments, as dark as they are sure."""
+    """Draw the channels of each unit in a panel, and below them the segments, as high as they are sure."""
     units = list(dict.fromkeys(timeline.trace.units)) if timeline.trace else []
     heights = [1.5] * len(units) + [0.9]
     totals = seconds_of_labels(timeline.segments)
@@ -31,16 +33,13 @@ def plot_timeline(timeline: Timeline, title: str, png: Path) -> Path:
             _draw_trace(ax, timeline.trace, unit)
         bar = axes[-1]
         for segment in timeline.segments:
-            bar.axvspan(
-                segment.start_seconds,
-                segment.end_seconds,
-                color=colours[segment.label],
-                alpha=0.35 + 0.65 * segment.confidence,
-                linewidth=0,
-            )
-        bar.set_yticks([])
+            span = segment.start_seconds, segment.end_seconds
+            bar.axvspan(*span, color=colours[segment.label], alpha=FAINT_SHARE, linewidth=0)
+            bar.axvspan(*span, ymax=segment.confidence, color=colours[segment.label], linewidth=0)
+        bar.set_ylim(0, 1)
+        bar.set_yticks([0, 0.5, 1])
         bar.grid(visible=False)
-        bar.set_ylabel("segments")
+        bar.set_ylabel("confidence")
         bar.set_xlim(timeline.start_seconds, timeline.end_seconds)
         apart = tick_seconds(timeline.end_seconds - timeline.start_seconds, NUM_TICKS)
         last = None if apart < 1 else -2  # tenths only where they differ

@@ -70,9 +70,15 @@ def test_the_picture_is_drawn(tmp_path):
     assert plot_timeline(line(), "day.npy", tmp_path / "day.png").stat().st_size > 10_000
 
 
-def test_the_page_names_the_times_that_the_picture_does():
+def test_the_page_names_the_times_and_draws_the_rest_of_a_segment_as_the_picture_does():
     script = (Path(colours.__file__).parent / "page" / "timeline.js").read_text()
     assert f"const TICKS = {json.dumps(colours.TICK_SECONDS)};" in script
+    assert f"FAINT_SHARE = {picture.FAINT_SHARE}," in script
+
+
+def test_many_labels_have_colours_that_differ():
+    names = [f"label {number}" for number in range(40)]
+    assert len(set(colours.label_colours([*names, NONE]).values())) == 41
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ const rows = [...document.querySelectorAll("tbody tr")];
 const TRACE_COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
 const PANEL = 110, BAR = 56, GAP = 14, AXIS = 24, LEFT = 58;
 const SHORTEST_SECONDS = 0.5;
+const FAINT_SHARE = 0.2, LETTERS = 18;
 const TICKS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200];
 let from = data.start, to = data.end, cursor = null;
 
@@ -69,15 +70,16 @@ function draw() {
   pen.clip();
   for (const [start, end, label, confidence] of data.segments) {
     if (end < from || start > to) continue;
-    pen.globalAlpha = 0.35 + 0.65 * confidence;
+    const wide = Math.max(x(end) - x(start) - 0.5, 0.75), high = BAR * confidence;
     pen.fillStyle = data.colours[label];
-    pen.fillRect(x(start), top, Math.max(x(end) - x(start) - 0.5, 0.75), BAR);
+    pen.globalAlpha = FAINT_SHARE;
+    pen.fillRect(x(start), top, wide, BAR);
     pen.globalAlpha = 1;
+    pen.fillRect(x(start), top + BAR - high, wide, high);
     const room = Math.min(x(end), LEFT + width()) - Math.max(x(start), LEFT) - 8;
-    if (room > 24 && pen.measureText(label).width < room) {
-      pen.fillStyle = "#000";
-      pen.fillText(label, Math.max(x(start), LEFT) + 4, top + BAR / 2 + 4);
-    }
+    const said = room > 24 ? shorten(pen, label, room) : "";
+    pen.fillStyle = high < LETTERS ? look.color : isDark(data.colours[label]) ? "#fff" : "#000";
+    pen.fillText(said, Math.max(x(start), LEFT) + 4, top + BAR - 6);
   }
   if (cursor !== null) {
     pen.fillStyle = look.color;
@@ -91,6 +93,21 @@ function draw() {
     const tick = place * step, name = step < 1 ? clock(tick) : clock(tick).slice(0, -2); // tenths where they differ
     if (x(tick) + pen.measureText(name).width < LEFT + width()) pen.fillText(name, x(tick), top + BAR + 17);
   }
+}
+
+// A label as far as it fits, nothing where that would be less than four letters.
+function shorten(pen, label, room) {
+  if (pen.measureText(label).width <= room) return label;
+  let length = label.length - 1;
+  while (length > 3 && pen.measureText(`${label.slice(0, length)}…`).width > room) length--;
+  return length > 3 ? `${label.slice(0, length).trimEnd()}…` : "";
+}
+
+// Whether white letters are easier to read on a colour than black ones: by its luminance (WCAG 2.2).
+function isDark(colour) {
+  const [red, green, blue] = [1, 3, 5].map(at => parseInt(colour.slice(at, at + 2), 16) / 255)
+    .map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.179;
 }
 
 function drawPanel(pen, panel, top, faint, rule) {
