@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from omegaconf import DictConfig
 
 from bind.commands.explain_classes import CLASSES_JSON, explain_labels
 from bind.data.sources.sample_columns import keys_of
 from bind.data.sources.splits import require_split
 from bind.evaluation.embed import best_device
-from bind.explain.explanation import ExplainedSide, Explanation, PairKind, PoolRank, explain_pair
+from bind.explain.explanation import ExplainedSide, Explanation, PairKind, explain_pair
 from bind.explain.known import KnownSamples
 from bind.explain.page import summarise, write_page
 from bind.explain.picture import draw_side
+from bind.explain.ranks import PoolRank
 from bind.explain.vocabulary import make_vocabulary
 from bind.files.writing import write_text
 from bind.model.binder import Binder
@@ -25,7 +27,7 @@ from bind.report.terminal_table import print_cells
 from bind.runs.directory import open_run
 from bind.runs.parts import Parts
 from bind.search.hits import Hit
-from bind.search.index import Index
+from bind.search.index import MAX_TOP, Index
 from bind.timeline.labels import read_phrases
 from bind.types import Clip, Modality, Source
 
@@ -139,11 +141,9 @@ def nearest_in_index(
         raise ValueError(f"in={folder}: holds nothing but {a.modality}; b={a.modality} searches in that")
     if wrong := [m for m in modalities if m not in binder.modalities]:
         raise ValueError(f"b={wrong[0]}: with in=INDEX name a modality that is searched; it has {', '.join(others)}")
-    hits = [hit for hit in index.search_vectors(a.z_D, top=2, modalities=modalities)[0] if not _is_side(hit, a)]
-    if not hits:
+    hit = next((hit for hit in _nearest_hits(index, a, modalities) if not _is_side(hit, a)), None)
+    if hit is None:
         raise ValueError(f"in={folder}: holds nothing besides a; add to it with bindspace index")
-    hit = hits[0]
-    num_pool = len(index.pools([hit.modality])[0])
     if hit.modality == "text" and hit.caption:
         value: Any = hit.caption
     elif hit.path and Path(hit.path).is_file():
@@ -154,13 +154,31 @@ def nearest_in_index(
             f"with b={hit.modality}:FILE, or by the key of a sample"
         )
     side = ExplainedSide.embed(binder, hit.modality, value, hit.path or str(value), key=hit.key)
-    return side, PoolRank(1, num_pool, f"the {hit.modality} of {folder.name}")
+    num_distinct, num_pool = count_distinct(index, hit.modality)
+    return side, PoolRank(1, num_distinct, num_pool, f"the {hit.modality} of {folder.name}")
+
+
+def _nearest_hits(index: Index, a: ExplainedSide, modalities: Sequence[Modality]) -> Iterator[Hit]:
+    """Ever more of them: an index may hold many copies of a."""
+    for top in (2, 100, MAX_TOP):
+        yield from index.search_vectors(a.z_D, top=top, modalities=modalities)[0]
 
 
 def _is_side(hit: Hit, side: ExplainedSide) -> bool:
     """Whether a hit is the thing that was searched with."""
     is_file = isinstance(side.value, Clip) and hit.path is not None and Path(hit.path) == Path(side.title).absolute()
-    return hit.modality == side.modality and (hit.key == side.key or is_file)
+    is_text = hit.modality == "text" and hit.caption == side.value
+    return hit.modality == side.modality and (hit.key == side.key or is_file or is_text)
+
+
+def count_distinct(index: Index, modality: Modality) -> tuple[int, int]:
+    """How many different texts, or files and spans, an index has of a modality, and how many vectors."""
+    (pool,) = index.pools([modality])
+    columns = ["caption"] if modality == "text" else ["path", "start_seconds", "end_seconds"]
+    rows = pool.cells(np.arange(len(pool)), ["key", "number", *columns])
+    # What the index knows no text or file of is another thing for each vector.
+    things = {tuple(row[c] for c in (columns if row[columns[0]] else ["key", "number"])) for row in rows}
+    return len(things), len(rows)
 
 
 def pair_kind(parts: Parts, a: Modality, b: Modality) -> PairKind:

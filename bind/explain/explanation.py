@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from bind.explain.concepts import ConceptMixture, ConceptVocabulary, SharedConcepts
 from bind.explain.grids import make_grid, shrink
 from bind.explain.known import KnownSamples, Neighbour
 from bind.explain.occlusion import OcclusionMap, occlude
-from bind.metrics import COSINE_TIE_TOLERANCE
+from bind.explain.ranks import PoolRank, identity_of, rank_among
 from bind.model.binder import Binder
 from bind.types import Modality
 
@@ -56,14 +55,10 @@ class ExplainedSide:
         item = binder.transforms[modality](value, None)
         return cls(modality, title, key, value, item, binder.embed_items(modality, [item])[0].float().cpu())
 
-
-@dataclass(frozen=True)
-class PoolRank:
-    """Where b stands among the candidates for a: `rank` of `num_pool`, and what these are."""
-
-    rank: int
-    num_pool: int
-    pool: str
+    @property
+    def identity(self) -> Hashable:
+        """Equal for what is the same thing, see `identity_of`."""
+        return identity_of(self.value, self.key)
 
 
 @dataclass(frozen=True)
@@ -131,6 +126,7 @@ class Explanation:
             "percentile": self.percentile,
             "num_random_pairs": self.num_random_pairs,
             "rank": self.rank.rank,
+            "num_distinct": self.rank.num_distinct,
             "num_pool": self.rank.num_pool,
             "pool": self.rank.pool,
             "centred_cosine": self.shared.centred_cosine,
@@ -257,16 +253,14 @@ def random_percentile(binder: Binder, a: ExplainedSide, b: ExplainedSide, known:
 
 
 def rank_in(binder: Binder, a: ExplainedSide, b: ExplainedSide, pool: KnownSamples) -> PoolRank:
-    """The rank of b for a among the samples of a pool and b itself; equal ones count before it."""
+    """The rank of b for a among what the samples of a pool are, and b itself; a is no candidate for itself."""
     if not pool.has(b.modality):
-        return PoolRank(1, 1, f"{pool.split} has no {b.modality}")
-    z_ND = pool.embed(binder, b.modality)
-    is_other_N = torch.tensor([pool.samples[row].key != b.key for row in pool.rows[b.modality]])
-    cosine = float(a.z_D @ b.z_D)
-    is_before_N = (z_ND @ a.z_D >= cosine - COSINE_TIE_TOLERANCE) & is_other_N
-    num_others = int(is_other_N.sum())
-    among = f"b and {num_others} of the {pool.num_of_split} samples of {pool.split}"
-    return PoolRank(1 + int(is_before_N.sum()), 1 + num_others, among)
+        return PoolRank(1, 1, 1, f"{pool.split} has no {b.modality}")
+    cosines_N = (pool.embed(binder, b.modality) @ a.z_D).tolist()
+    among = f"{len(cosines_N):,} of the {pool.num_of_split:,} samples of {pool.split}"
+    leave_out = [a.identity] if a.modality == b.modality and a.identity != b.identity else []
+    identities = pool.identities[b.modality]
+    return rank_among(float(a.z_D @ b.z_D), b.identity, cosines_N, identities, among, leave_out=leave_out)
 
 
 def _limits(

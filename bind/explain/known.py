@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bind.data.sources.sample_columns import has_modality
+from bind.explain.ranks import identity_of
 from bind.model.binder import Binder
 from bind.types import Modality, Sample, Source
 
@@ -25,6 +26,7 @@ class KnownSamples:
         num_of_split: how many the split has.
         vectors: modality → (N_m, D); of a sample with several values the first.
         rows: modality → the sample of each vector.
+        identities: modality → what each vector is of, equal for equal texts and for one file.
     """
 
     split: str
@@ -33,6 +35,7 @@ class KnownSamples:
     num_of_split: int
     vectors: dict[Modality, Tensor] = field(default_factory=dict)
     rows: dict[Modality, list[int]] = field(default_factory=dict)
+    identities: dict[Modality, list[Hashable]] = field(default_factory=dict)
 
     @classmethod
     def draw(cls, sources: Sequence[Source], split: str, num_samples: int) -> KnownSamples:
@@ -58,6 +61,8 @@ class KnownSamples:
         if modality not in self.vectors:
             self.rows[modality] = self.rows_with(modality)
             values = self.values(modality, self.rows[modality])
+            keys = [self.samples[row].key for row in self.rows[modality]]
+            self.identities[modality] = [identity_of(*each) for each in zip(values, keys, strict=True)]
             self.vectors[modality] = binder.embed(modality, values).float().cpu()
         return self.vectors[modality]
 
@@ -83,6 +88,8 @@ class KnownSamples:
 
     def nearest(self, modality: Modality, z_D: Tensor, num_nearest: int, *, leave_out: str | None) -> list[Neighbour]:
         """The samples whose vectors of an embedded modality are nearest to a unit vector, the nearest first.
+
+        Of samples with the same text or file there is one.
 
         Args:
             leave_out: the key of a sample that does not count.
@@ -110,22 +117,34 @@ class KnownSamples:
     def _best(self, modality: Modality, scores_N: Tensor, num_nearest: int, *leave_out: str | None) -> list[Neighbour]:
         rows = self.rows[modality]
         order = scores_N.argsort(descending=True, stable=True).tolist()
-        order = [n for n in order if self.samples[rows[n]].key not in leave_out]
-        return [
-            Neighbour(self.samples[rows[n]].key, self.caption(rows[n]), float(scores_N[n]), rows[n])
-            for n in order[:num_nearest]
-        ]
+        things: dict[Hashable, list[int]] = {}
+        for n in order:
+            if self.samples[rows[n]].key not in leave_out:
+                things.setdefault(self.identities[modality][n], []).append(n)
+        nearest = []
+        for thing, (n, *others) in list(things.items())[:num_nearest]:
+            caption = thing if isinstance(thing, str) else self.caption(rows[n])
+            nearest.append(Neighbour(self.samples[rows[n]].key, caption, float(scores_N[n]), rows[n], len(others)))
+        return nearest
 
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A sample near a vector: its key, a few words, and its row among the known samples."""
+    """A sample near a vector.
+
+    Attributes:
+        caption: a few words; of a text itself.
+        row: among the known samples.
+        num_equal: other samples with the same text or file, which are not shown beside it.
+    """
 
     key: str
     caption: str
     score: float
     row: int
+    num_equal: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {"key": self.key, "caption": self.caption, "score": round(self.score, 6)}
+        plain = {"key": self.key, "caption": self.caption, "score": round(self.score, 6)}
+        return plain | ({"num_equal": self.num_equal} if self.num_equal else {})

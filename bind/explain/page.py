@@ -47,8 +47,8 @@ def summarise(explanation: Explanation) -> list[str]:
     a, b = explanation.sides
     return [
         f"Their cosine is {explanation.cosine:.3f}, above {explanation.percentile:.1f} % of "
-        f"{explanation.num_random_pairs:,} random pairs of {a.modality} and {b.modality}. For a, b has rank "
-        f"{explanation.rank.rank} of {explanation.rank.num_pool:,} ({explanation.rank.pool}).",
+        f"{explanation.num_random_pairs:,} random pairs of {a.modality} and {b.modality}. For a, b has "
+        f"{explanation.rank}.",
         KINDS[explanation.kind],
     ]
 
@@ -117,4 +117,8 @@ def _meeting(explanation: Explanation) -> str:
 
 
 def _neighbours(neighbours: Sequence[Neighbour], score: str) -> str:
-    return table(("key", "what it is", score), [(n.key, n.caption, f"{n.score:.3f}") for n in neighbours])
+    rows = []
+    for near in neighbours:
+        others = f" (and {near.num_equal:,} more samples with the same)" if near.num_equal else ""
+        rows.append((near.key, near.caption + others, f"{near.score:.3f}"))
+    return table(("key", "what it is", score), rows)

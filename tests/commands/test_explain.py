@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from support import runs
 
-from bind.commands.explain import explain, pair_kind, read_side
+from bind.commands.explain import explain, nearest_in_index, pair_kind, read_side
 from bind.data.sources.toy.world import ToySource
 from bind.explain.explanation import ExplainedSide
 from bind.model.binder import Binder
@@ -40,12 +40,14 @@ def test_a_sound_and_words_of_a_run(toy_run, tmp_path, capsys):
     assert kinds == ["trained", "anchor", "emergent"]
 
     index = Index.create(tmp_path / "index", parts.binder)
-    texts = ["a red star", "a large metal circle sliding"]
-    index.add("text", parts.binder.embed("text", texts).cpu(), {"key": ["k0", "k1"], "caption": texts})
+    texts = ["a red star", "a large metal circle sliding", "a red star"]
+    index.add("text", parts.binder.embed("text", texts).cpu(), {"key": ["k0", "k1", "k2"], "caption": texts})
     explain(config(toy_run, f"audio:{key}", out=str(tmp_path / "out"), **{"in": str(tmp_path / "index")}))
     plain = json.loads((tmp_path / "out" / "explanation.json").read_text())
     assert plain["b"]["title"] in texts
-    assert (plain["rank"], plain["num_pool"]) == (1, 2)
+    assert (plain["rank"], plain["num_distinct"], plain["num_pool"]) == (1, 2, 3)
+    a = ExplainedSide.embed(parts.binder, "text", "a red star", "a red star")
+    assert nearest_in_index(parts.binder, a, tmp_path / "index", "text")[0].title == texts[1], "not a's own words"
     with pytest.raises(ValueError, match="in=INDEX name a modality"):
         explain(config(toy_run, f"audio:{key}", "smell", **{"in": str(tmp_path / "index")}))
 

@@ -108,7 +108,7 @@ def test_a_sample_is_not_its_own_evidence_and_counts_once_in_the_pool(binder, to
         binder, a, a, training=training, pool=training, kind="trained",
         vocabulary=ConceptVocabulary.embed(binder, WORDS),
     )  # fmt: skip
-    assert (explanation.rank.rank, explanation.rank.num_pool) == (1, 20)
+    assert (explanation.rank.rank, explanation.rank.num_distinct, explanation.rank.num_pool) == (1, 20, 20)
 
 
 @pytest.mark.slow
