@@ -48,18 +48,21 @@ def explain_labels(
     vocabulary, about = make_vocabulary(binder, KnownSamples.draw(sources, "train", num_samples), words)
     split = embed_split(parts.datamodule, binder, split_name)
     modalities = [m for m in split.z if m in binder.modalities and m != "text"]
+    label_sets = classified(parts, split_name, labels, modalities)
     classes: list[ClassConcepts] = []
     for modality in modalities:
         of_vectors = [labels[row] for row in split.rows[modality].tolist()]
-        classes += explain_classes(modality, split.z[modality].cpu(), of_vectors, vocabulary, l1=l1)
+        order = [label for m, label_set in label_sets if m == modality for label in label_set.classes]
+        classes += explain_classes(modality, split.z[modality].cpu(), of_vectors, vocabulary, order=order, l1=l1)
     confusions = [
         confusion
-        for modality, label_set in classified(parts, split_name, labels, modalities)
+        for modality, label_set in label_sets
         for confusion in _confusions(binder, split, labels, modality, label_set, vocabulary, l1)
     ]
     facts = [f"run {run}", f"split {split_name}", f"concepts: {about}"]
     out.mkdir(parents=True, exist_ok=True)
-    tables = class_cells(classes, split_name), confusion_cells(confusions, split_name)
+    names = [label_set.name for _, label_set in label_sets]
+    tables = class_cells(classes, split_name), confusion_cells(confusions, split_name, names)
     write_classes_page(out / CLASSES_PAGE, *tables, facts)
     content = {"facts": facts, "classes": list(map(as_json, classes)), "confusions": list(map(as_json, confusions))}
     write_text(out / CLASSES_JSON, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
@@ -107,5 +110,6 @@ def _confusions(
         labels_Q=target_Q.tolist(),
         predicted_Q=predicted_Q.tolist(),
         classes=list(label_set.classes),
+        label_set=label_set.name,
         l1=l1,
     )

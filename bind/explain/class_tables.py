@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from bind.explain.classes import ClassConcepts, ConfusionConcepts, describe
 from bind.explain.concepts import LEAST_EXPLAINED
-from bind.report.cells import Cells
+from bind.report.cells import Cells, without_column
 
 
 def class_cells(classes: Sequence[ClassConcepts], split_name: str) -> Cells:
@@ -23,15 +24,23 @@ def class_cells(classes: Sequence[ClassConcepts], split_name: str) -> Cells:
     return Cells(f"Concepts of classes, {split_name} split", caption, headers, sections)
 
 
-def confusion_cells(confusions: Sequence[ConfusionConcepts], split_name: str) -> Cells:
-    """What samples that are taken for another class have more and less of, a section for each modality."""
+def confusion_cells(confusions: Sequence[ConfusionConcepts], split_name: str, label_sets: Sequence[str] = ()) -> Cells:
+    """What samples that are taken for another class have more and less of, a section for each modality.
+
+    Args:
+        label_sets: what samples were classified into; of several each row has the name of its own.
+    """
     sections: dict[str, list[tuple[str, ...]]] = {}
     for each in confusions:
         samples = f"{each.num_samples:,} of {each.num_of_label:,}"
         row = (f"{each.label} for {each.taken_for}", samples, describe(each.more), describe(each.less))
-        sections.setdefault(each.modality, []).append(row)
+        sections.setdefault(each.modality, []).append((row[0], each.label_set, *row[1:]))
     caption = (
         "Of samples that are taken for another class: the words that the mean of their vectors has more of, and less "
         "of, than the mean of those samples of their class that are found rightly."
     )
-    return Cells(f"Confusions, {split_name} split", caption, ("taken", "samples", "more of", "less of"), sections)
+    headers = ("taken", "label set", "samples", "more of", "less of")
+    cells = Cells(f"Confusions, {split_name} split", caption, headers, sections)
+    if len(set(label_sets)) < 2:
+        return without_column(cells, headers.index("label set"))
+    return replace(cells, caption=f"{caption} The same samples are classified into each label set.")

@@ -40,6 +40,7 @@ class ConfusionConcepts:
     """What the samples of `label` that are taken for `taken_for` have more of, and less of, than those that are not.
 
     Attributes:
+        label_set: the classes that samples were classified into.
         num_samples: that are taken for it.
         num_of_label: all of the label.
         more: concepts with the weight by which the mean of the confused ones has more of them.
@@ -48,6 +49,7 @@ class ConfusionConcepts:
     """
 
     modality: Modality
+    label_set: str
     label: str
     taken_for: str
     num_samples: int
@@ -58,11 +60,20 @@ class ConfusionConcepts:
 
 
 def explain_classes(
-    modality: Modality, z_ND: Tensor, labels: Sequence[str | None], vocabulary: ConceptVocabulary, *, l1: float = 0.15
+    modality: Modality,
+    z_ND: Tensor,
+    labels: Sequence[str | None],
+    vocabulary: ConceptVocabulary,
+    *,
+    order: Sequence[str] = (),
+    l1: float = 0.15,
 ) -> list[ClassConcepts]:
-    """The concepts of each class of a modality, in the order of their labels.
+    """The concepts of each class of a modality.
 
     The mean of all vectors (N, D) is taken off, that of samples without a label too.
+
+    Args:
+        order: labels in the order in which their classes are listed; others follow by name.
 
     Examples:
         >>> import torch
@@ -72,7 +83,8 @@ def explain_classes(
         [('a', 2, 'dog'), ('b', 1, 'cat')]
     """
     mean_D, explained = z_ND.double().mean(dim=0), []
-    for label in sorted({label for label in labels if label}):
+    there = {label for label in labels if label}
+    for label in dict.fromkeys([label for label in order if label in there] + sorted(there)):
         of_label = [row for row, other in enumerate(labels) if other == label]
         mixture = vocabulary.decompose(z_ND[of_label].double().mean(dim=0), mean_D, l1=l1)
         concepts = _largest(vocabulary.words, mixture.weights_V)
@@ -89,6 +101,7 @@ def explain_confusions(
     labels_Q: Sequence[int],
     predicted_Q: Sequence[int],
     classes: Sequence[str],
+    label_set: str = "",
     l1: float = 0.15,
 ) -> list[ConfusionConcepts]:
     """The most frequent confusions of three samples or more, and how their concepts differ from the right ones'.
@@ -100,6 +113,7 @@ def explain_confusions(
         z_QD: those that were classified.
         labels_Q: the class of each, as a place in `classes`.
         predicted_Q: the class that each was taken for.
+        label_set: what these classes are called.
     """
     mean_D, labels, predicted = z_ND.double().mean(dim=0), np.asarray(labels_Q), np.asarray(predicted_Q)
 
@@ -117,6 +131,7 @@ def explain_confusions(
         explained.append(
             ConfusionConcepts(
                 modality,
+                label_set,
                 classes[label],
                 classes[taken_for],
                 count,

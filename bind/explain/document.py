@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
 from bind.files.writing import write_text
+
+NUMBER = re.compile(r"[+-]?[0-9][0-9,.]*( of [0-9,]+)?|–")
+"""A cell of a column of numbers."""
 
 
 def write_document(path: Path, title: str, parts: Iterable[str]) -> None:
@@ -28,7 +32,12 @@ def write_document(path: Path, title: str, parts: Iterable[str]) -> None:
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of escaped cells, which scrolls by itself where it is too wide."""
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in headers)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>\n" for row in rows)
+    """A table of escaped cells, which scrolls by itself where it is too wide; numbers stand to the right."""
+    columns = [' class="number"' if all(map(NUMBER.fullmatch, column)) else "" for column in zip(*rows, strict=True)]
+    columns = columns or [""] * len(headers)
+    cells_of_rows = [zip(row, columns, strict=True) for row in rows]
+    head = "".join(f'<th scope="col"{k}>{escape(name)}</th>' for name, k in zip(headers, columns, strict=True))
+    body = "".join(
+        "<tr>" + "".join(f"<td{k}>{escape(cell)}</td>" for cell, k in row) + "</tr>\n" for row in cells_of_rows
+    )
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table></div>'

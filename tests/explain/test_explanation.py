@@ -79,7 +79,7 @@ def test_page_pictures_and_json_say_it(explanation, binder, tmp_path):
     assert page.count("data:image/png") == 2
     plain = json.loads(json.dumps(explanation.as_json(), allow_nan=False))
     for word, value in plain["shared_concepts"].items():
-        assert f"<td>{word}</td><td>{value:+.3f}</td>" in page
+        assert f'<td>{word}</td><td class="number">{value:+.3f}</td>' in page
     assert len(plain["a"]["nearest_training_samples"]) == 3
 
 
