@@ -43,4 +43,4 @@ def confusion_cells(confusions: Sequence[ConfusionConcepts], split_name: str, la
     cells = Cells(f"Confusions, {split_name} split", caption, headers, sections)
     if len(set(label_sets)) < 2:
         return without_column(cells, headers.index("label set"))
-    return replace(cells, caption=f"{caption} The same samples are classified into each label set.")
+    return replace(cells, caption=f"{caption} A sample may be in several label sets.")

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
+from bind.data.transforms.taken import TakenPart, find_taken_part
 from bind.explain.concepts import ConceptMixture, ConceptVocabulary, SharedConcepts
 from bind.explain.grids import make_grid, shrink
 from bind.explain.known import KnownSamples, Neighbour
@@ -36,6 +37,7 @@ class ExplainedSide:
         value: the file or value.
         item: what the modality's transform gave of it.
         z_D: its unit vector.
+        taken: which part of a recording that is; None of what is no recording, or where the transform does not say.
     """
 
     modality: Modality
@@ -44,6 +46,7 @@ class ExplainedSide:
     value: Any
     item: Any
     z_D: Tensor
+    taken: TakenPart | None = None
 
     @classmethod
     def embed(cls, binder: Binder, modality: Modality, value: Any, title: str, key: str | None = None) -> ExplainedSide:
@@ -52,8 +55,10 @@ class ExplainedSide:
         Raises:
             ValueError: naming the file that can't be read.
         """
-        item = binder.transforms[modality](value, None)
-        return cls(modality, title, key, value, item, binder.embed_items(modality, [item])[0].float().cpu())
+        transform = binder.transforms[modality]
+        item = transform(value, None)
+        z_D = binder.embed_items(modality, [item])[0].float().cpu()
+        return cls(modality, title, key, value, item, z_D, find_taken_part(value, transform))
 
     @property
     def identity(self) -> Hashable:
@@ -115,6 +120,7 @@ class Explanation:
                 "modality": side.modality,
                 "title": side.title,
                 "key": side.key,
+                "taken": None if side.taken is None else side.taken.as_json(),
                 "concepts": dict(_largest(self.words, self.mixtures[number].weights_V)),
                 "reconstruction_cosine": self.mixtures[number].reconstruction_cosine,
                 "occlusion": _map_as_json(self.maps[number]),
@@ -230,7 +236,8 @@ def map_of(binder: Binder, side: ExplainedSide, other: ExplainedSide, training: 
     transform = binder.transforms[side.modality]
     rows = [row for row in training.rows[side.modality] if training.samples[row].key != side.key][:NUM_BASELINE_VALUES]
     others = [shrink(transform(value, None)) for value in training.values(side.modality, rows)]
-    grid = make_grid(side.modality, side.item, others, transform) if others else None
+    starts = side.taken.starts_seconds if side.taken else ()
+    grid = make_grid(side.modality, side.item, others, transform, starts) if others else None
     return None if grid is None else occlude(binder, side.modality, side.item, grid, other.z_D)
 
 

@@ -81,7 +81,7 @@ class SoundGrid:
     Bands are equally wide in mel (O'Shaughnessy's formula).
     """
 
-    def __init__(self, x_T: Tensor, others: Sequence[Tensor], sample_rate_hz: int) -> None:
+    def __init__(self, x_T: Tensor, others: Sequence[Tensor], sample_rate_hz: int, start_seconds: float = 0.0) -> None:
         self.num_samples = len(x_T)
         self.num_fft = 2 ** round(np.log2(max(16, 0.025 * sample_rate_hz)))
         self.window = torch.hann_window(self.num_fft)
@@ -97,7 +97,7 @@ class SoundGrid:
         self.band_of_bin = np.clip(np.searchsorted(edges_hz, bins_hz, side="right") - 1, 0, NUM_BANDS - 1)
         self.time_of_frame = column_of(num_frames, NUM_TIMES)
         self.row_names = tuple(f"{low:.0f}–{high:.0f} Hz" for low, high in itertools.pairwise(edges_hz))
-        self.column_names = time_names(self.num_samples / sample_rate_hz, NUM_TIMES)
+        self.column_names = time_names(self.num_samples / sample_rate_hz, NUM_TIMES, start_seconds)
 
     def hide(self, is_hidden_RK: np.ndarray) -> list[Any]:
         """The sound without these bands at these times."""
@@ -128,7 +128,14 @@ class SensorGrid:
         tensor([20., 40.])
     """
 
-    def __init__(self, x_CT: Tensor, others: Sequence[Tensor], channels: Sequence[str], seconds: float) -> None:
+    def __init__(
+        self,
+        x_CT: Tensor,
+        others: Sequence[Tensor],
+        channels: Sequence[str],
+        seconds: float,
+        start_seconds: float = 0.0,
+    ) -> None:
         self.x_CT = x_CT
         self.baseline_CT = torch.stack(list(others)).mean(dim=0)
         num_times = min(NUM_TIMES, x_CT.shape[1])
@@ -137,7 +144,7 @@ class SensorGrid:
         quietest = min(times, key=lambda x_CS: float(x_CS.var(dim=1, correction=0).mean()))
         self.quiet_C1 = quietest.mean(dim=1, keepdim=True)
         self.row_names = tuple(channels)
-        self.column_names = time_names(seconds, num_times)
+        self.column_names = time_names(seconds, num_times, start_seconds)
 
     def hide(self, is_hidden_RK: np.ndarray) -> list[Any]:
         """The trace without these channels at these times."""
@@ -218,20 +225,25 @@ class TimedClipsGrid(ClipsGrid):
         return [grid.hide_times(mask) for grid, mask in zip(self.timed, masks, strict=True)]
 
 
-def make_grid(modality: str, item: Any, others: Sequence[Any], transform: Any) -> InputGrid | None:
+def make_grid(
+    modality: str, item: Any, others: Sequence[Any], transform: Any, starts_seconds: Sequence[float] = ()
+) -> InputGrid | None:
     """The grid over what a transform gave of a value; None where there is none for such an input.
 
     Args:
         others: what the transform gave of other values of the modality, at least one.
+        starts_seconds: of each clip of a recording, for the names of its times; none: 0.
     """
     if isinstance(item, list):
         firsts = [other[0] if isinstance(other, list) else other for other in others]
-        grids = [make_grid(modality, clip, firsts, transform) for clip in item]
+        starts = [(start,) for start in starts_seconds] if len(starts_seconds) == len(item) else [()] * len(item)
+        grids = [make_grid(modality, clip, firsts, transform, start) for clip, start in zip(item, starts, strict=True)]
         if timed := [grid for grid in grids if isinstance(grid, TimedGrid)]:
             return TimedClipsGrid(timed)
         return ClipsGrid([grid for grid in grids if grid is not None]) if all(grids) else None
     others = [other[0] if isinstance(other, list) else other for other in others]
     rate = getattr(transform, "sample_rate_hz", None)
+    start_seconds = next(iter(starts_seconds), 0.0)
     if isinstance(item, str):
         return WordGrid(item, others)
     if isinstance(item, Image.Image):
@@ -245,10 +257,10 @@ def make_grid(modality: str, item: Any, others: Sequence[Any], transform: Any) -
     if not others:
         return None
     if item.ndim == 1 and rate:
-        return SoundGrid(item, others, int(rate))
+        return SoundGrid(item, others, int(rate), start_seconds)
     if item.ndim == 2 and rate:
         channels = getattr(transform, "channels", None) or [f"channel {c + 1}" for c in range(len(item))]
-        return SensorGrid(item, others, channels, item.shape[1] / rate)
+        return SensorGrid(item, others, channels, item.shape[1] / rate, start_seconds)
     if item.ndim == 3:
         return PictureGrid(item, others)
     return FrameGrid(item, others) if item.ndim == 4 and item.dtype == torch.uint8 else None
@@ -264,14 +276,16 @@ def column_of(num_lines: int, num_columns: int) -> np.ndarray:
     return np.arange(num_lines) * num_columns // num_lines
 
 
-def time_names(seconds: float, num_times: int) -> tuple[str, ...]:
+def time_names(seconds: float, num_times: int, start_seconds: float = 0.0) -> tuple[str, ...]:
     """Names of equal stretches of time.
 
     Examples:
         >>> time_names(1.0, 2)
         ('0.00–0.50 s', '0.50–1.00 s')
+        >>> time_names(1.0, 2, start_seconds=178.0)
+        ('178.00–178.50 s', '178.50–179.00 s')
     """
-    edges = np.linspace(0, seconds, num_times + 1)
+    edges = start_seconds + np.linspace(0, seconds, num_times + 1)
     return tuple(f"{start:.2f}–{end:.2f} s" for start, end in itertools.pairwise(edges))
 
 

@@ -11,6 +11,7 @@ from bind.explain.document import table, write_document
 from bind.explain.explanation import ExplainedSide, Explanation
 from bind.explain.known import Neighbour
 from bind.explain.occlusion import OcclusionMap
+from bind.types import Clip
 
 KINDS = {
     "trained": "The loss saw pairs of these two modalities.",
@@ -50,12 +51,26 @@ def summarise(explanation: Explanation) -> list[str]:
         f"{explanation.num_random_pairs:,} random pairs of {a.modality} and {b.modality}. For a, b has "
         f"{explanation.rank}.",
         KINDS[explanation.kind],
+        *_taken_parts(explanation),
+    ]
+
+
+def _taken_parts(explanation: Explanation) -> list[str]:
+    """Of long recordings, what this is about."""
+    return [
+        f"Only a part of {name} is compared: {side.taken}. Times are in the clock of its file; of whole recordings "
+        "bindspace timeline says what they are from when to when."
+        for name, side in zip("ab", explanation.sides, strict=True)
+        if side.taken is not None and side.taken.is_cut
     ]
 
 
 def _name(side: ExplainedSide) -> str:
     key = f" ({side.key})" if side.key not in (None, side.title) else ""
-    return escape(f"{side.modality}, {side.title}{key}")
+    span = ""
+    if isinstance(side.value, Clip) and side.value.start_seconds is not None:
+        span = f", {Path(str(side.value.path)).name} from {side.value.start_seconds:.2f} s on"
+    return escape(f"{side.modality}, {side.title}{key}{span}")
 
 
 def _limits(explanation: Explanation) -> str:

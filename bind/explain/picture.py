@@ -24,6 +24,8 @@ EFFECTS = "BrBG"
 MAX_FRAMES = 8
 MAX_TITLE = 70
 MAX_NAMES = 12
+MAX_LETTERS = 60
+"""Below a map, of the names of its times."""
 
 
 def draw_side(png: Path, side: ExplainedSide, regions: OcclusionMap | None, transform: Any) -> None:
@@ -51,7 +53,7 @@ def draw_side(png: Path, side: ExplainedSide, regions: OcclusionMap | None, tran
         else:
             above, between, below = drawing.subplots(3, 1, height_ratios=[3, 1.2, 3])
             _draw_times(between, times_K)
-        _draw_input(above, item, transform)
+        _draw_input(above, item, transform, side.taken.starts_seconds[0] if side.taken else 0.0)
         _draw_heat(drawing, below, regions)
 
 
@@ -72,20 +74,20 @@ def _draw_picture(drawing: Figure, item: Any, regions: OcclusionMap | None) -> N
         right.set_title("what each patch adds")
 
 
-def _draw_input(axes: Axes, item: Any, transform: Any) -> None:
+def _draw_input(axes: Axes, item: Any, transform: Any, start_seconds: float) -> None:
     rate = getattr(transform, "sample_rate_hz", None)
     axes.grid(visible=False)
     if isinstance(item, Tensor) and item.ndim == 1 and rate:
         decibels, seconds, highest_hz = spectrogram(Waveform(item.numpy(), int(rate)))
-        extent = (0, seconds, 0, highest_hz)
+        extent = (start_seconds, start_seconds + seconds, 0, highest_hz)
         axes.imshow(decibels, cmap=SPECTROGRAM, aspect="auto", origin="lower", extent=extent, vmin=-80, vmax=0)
         axes.set(xlabel="seconds", ylabel="Hz")
     elif isinstance(item, Tensor) and item.ndim == 2:
         names = getattr(transform, "channels", None) or [f"channel {c + 1}" for c in range(len(item))]
-        seconds_T = np.arange(item.shape[1]) / (rate or 1)
+        seconds_T = start_seconds + np.arange(item.shape[1]) / (rate or 1)
         for number, (name, values_T) in enumerate(zip(names, item.numpy(), strict=True)):
             axes.plot(seconds_T, values_T, label=name, **{**line_style(number), "linewidth": 1.0})
-        axes.set(xlabel="seconds", xlim=(0, seconds_T[-1]))
+        axes.set(xlabel="seconds", xlim=(seconds_T[0], seconds_T[-1]))
         if len(names) <= MAX_NAMES:
             axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     elif isinstance(item, tuple) or (isinstance(item, Tensor) and item.ndim == 4):
@@ -114,7 +116,7 @@ def _draw_heat(drawing: Figure, axes: Axes, regions: OcclusionMap | None) -> Non
         origin="lower" if is_sound else "upper",
     )  # fmt: skip
     axes.set_yticks(range(len(regions.row_names)), regions.row_names)
-    step = -(-len(regions.column_names) // 5)
+    step = -(-len(regions.column_names) // max(1, min(5, MAX_LETTERS // max(map(len, regions.column_names)))))
     columns = range(0, len(regions.column_names), step)
     axes.set_xticks(columns, [regions.column_names[k] for k in columns])
     drawing.colorbar(heat, ax=axes, label="cosine lost\nwithout it")

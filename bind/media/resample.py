@@ -109,7 +109,8 @@ def read_window(
     if frames_at(ratio, recording.num_frames + 1) < num_out:
         raise ValueError(
             f"{recording.name}: {recording.num_frames / recording.sample_rate_hz:g} s are shorter than the window "
-            f"of {window_seconds:g} s. Widen the span or lower window_seconds"
+            f"of {window_seconds:g} s. Give a recording, or a span of one, that is at least so long; a training may "
+            "lower window_seconds"
         )
     spare = max(0, recording.num_frames - frames_at(1 / ratio, num_out))
     start = spare // 2 if rng is None else int(rng.integers(spare + 1))

@@ -2,15 +2,17 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from bind.data.sources.toy.world import FACTORS, ToySource
 from bind.explain.concepts import ConceptVocabulary
 from bind.explain.explanation import ExplainedSide, explain_pair
 from bind.explain.known import KnownSamples
-from bind.explain.page import write_page
+from bind.explain.page import summarise, write_page
 from bind.explain.picture import draw_side
 from bind.model.binder import Binder
+from bind.types import Clip
 
 ANCHOR = {"_target_": "bind.anchors.dual_encoder.PretrainedAnchor", "pretrained": "toy"}
 HEAD = {"_target_": "bind.encoders.heads.ProjectionHead"}
@@ -109,6 +111,25 @@ def test_a_sample_is_not_its_own_evidence_and_counts_once_in_the_pool(binder, to
         vocabulary=ConceptVocabulary.embed(binder, WORDS),
     )  # fmt: skip
     assert (explanation.rank.rank, explanation.rank.num_distinct, explanation.rank.num_pool) == (1, 20, 20)
+
+
+@pytest.mark.slow
+def test_of_a_long_recording_the_part_is_named_and_times_are_those_of_its_file(binder, toy, tmp_path):
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "day.npy", rng.standard_normal((60_000, 6)).astype(np.float32))
+    transform = binder.transforms["imu"]
+    header = {"channels": transform.channels, "units": transform.units, "sample_rate_hz": 100}
+    (tmp_path / "day.json").write_text(json.dumps(header))
+    a = ExplainedSide.embed(binder, "imu", Clip(tmp_path / "day.npy"), "day.npy")
+    explanation = explained(binder, toy, a, side(binder, toy, "text", 3), kind="trained")
+    part = "the middle 2 s of 600.0 s, from 299.0 s on"
+    assert any(part in sentence for sentence in summarise(explanation))
+    assert explanation.maps[0].column_names[0] == "299.00–299.20 s"
+    assert explanation.as_json()["a"]["taken"]["starts_seconds"] == [299.0]
+    assert explanation.as_json()["b"]["taken"] is None
+    draw_side(tmp_path / "a.png", a, explanation.maps[0], transform)
+    write_page(tmp_path / "page.html", explanation, [tmp_path / "a.png"] * 2, [])
+    assert part in (tmp_path / "page.html").read_text()
 
 
 @pytest.mark.slow

@@ -82,15 +82,15 @@ class ImageBindAudioTransform:
                 source_rate = f"{recording.sample_rate_hz:g} Hz"
                 warn_once(f"sound at {source_rate} is resampled to {self.sample_rate_hz} Hz", recording.name)
             num_samples = frames_at(ratio, recording.num_frames)
-            clips = [self._clip(recording, start, ratio) for start in self._starts(num_samples, rng)]
+            clips = [self._clip(recording, start, ratio) for start in self.starts_of(num_samples, rng)]
         return clips if len(clips) > 1 else clips[0]
 
     def collate(self, items: list[Tensor]) -> Tensor:
         """B_m filter banks (1, M, T) → (B_m, 1, M, T)."""
         return torch.stack(items)
 
-    def _starts(self, num_samples: int, rng: np.random.Generator | None) -> list[int]:
-        """First samples of the clips, rounded as the published loader rounds them."""
+    def starts_of(self, num_samples: int, rng: np.random.Generator | None = None) -> list[int]:
+        """First samples of the clips of a sound, rounded as the published loader rounds them."""
         spare = num_samples - self.num_samples
         if spare <= 0:
             return [0]
