@@ -16,7 +16,7 @@ from bind.data.sources.splits import require_split
 from bind.evaluation.embed import best_device
 from bind.explain.explanation import ExplainedSide, Explanation, PairKind, explain_pair
 from bind.explain.known import KnownSamples
-from bind.explain.page import summarise, write_page
+from bind.explain.page import describe_sum, summarise, write_page
 from bind.explain.picture import draw_side
 from bind.explain.ranks import PoolRank
 from bind.explain.vocabulary import make_vocabulary
@@ -212,8 +212,9 @@ def explanation_cells(explanation: Explanation) -> Cells:
     shared = explanation.shared
     rows: list[tuple[str, ...]] = [(word, f"{value:+.3f}") for word, value in explanation.shared_concepts()]
     rows += [
-        ("different concepts", f"{shared.of_different:+.3f}"),
-        ("what no concept says", f"{shared.unexplained:+.3f}"),
+        ("a concept of a with another one of b", f"{shared.of_different:+.3f}"),
+        ("what the concepts leave out", f"{shared.unexplained:+.3f}"),
+        ("all of it", f"{shared.centred_cosine:+.3f}"),
     ]
     where: list[tuple[str, ...]] = [
         (f"{name}: {region}", f"{effect:+.3f}")
@@ -223,7 +224,8 @@ def explanation_cells(explanation: Explanation) -> Cells:
     ]
     sections = {"adds to the cosine without means": rows, "the cosine without the region is lower by": where}
     title = f"{explanation.a.modality} {explanation.a.title} and {explanation.b.modality} {explanation.b.title}"
-    return Cells(title, " ".join(summarise(explanation)), ("", "cosine"), {k: v for k, v in sections.items() if v})
+    caption = " ".join([describe_sum(explanation), *summarise(explanation)])
+    return Cells(title, caption, ("", "cosine"), {k: v for k, v in sections.items() if v})
 
 
 def _existing(name: Any, key: str) -> Path:

@@ -67,6 +67,11 @@ class SharedConcepts:
     unexplained: float
     centred_cosine: float
 
+    @property
+    def is_enough(self) -> bool:
+        """Whether what the mixtures leave out is no more than half of the cosine."""
+        return self.unexplained <= (1 - LEAST_EXPLAINED) * self.centred_cosine
+
 
 class ConceptVocabulary:
     """Words with their vectors, of which other vectors are mixtures (SpLiCE, Bhalla et al. 2024).

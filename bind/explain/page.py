@@ -37,6 +37,7 @@ def write_page(path: Path, explanation: Explanation, pictures: Sequence[Path], f
         _limits(explanation),
         "<h2>Concepts that both share</h2>",
         table(("concept", "adds to the cosine without means"), _shared_rows(explanation)),
+        f'<p class="note">{escape(describe_sum(explanation))}</p>',
         f'<div class="sides">{sides}</div>',
         _meeting(explanation),
     ]
@@ -53,6 +54,19 @@ def summarise(explanation: Explanation) -> list[str]:
         KINDS[explanation.kind],
         *_taken_parts(explanation),
     ]
+
+
+def describe_sum(explanation: Explanation) -> str:
+    """What the parts of the concepts add up to, and why that is not the cosine."""
+    shared = explanation.shared
+    level = (
+        f"These parts add up to {shared.centred_cosine:+.3f}, which is not the cosine of {explanation.cosine:.3f} but "
+        "that of both vectors less the mean of their modality: what all of a modality have in common is no reason why "
+        "these two are close."
+    )
+    if shared.is_enough or shared.centred_cosine <= 0:
+        return level
+    return f"{level} More than half of it ({shared.unexplained:+.3f}) is what the concepts leave out."
 
 
 def _taken_parts(explanation: Explanation) -> list[str]:

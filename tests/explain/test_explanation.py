@@ -1,5 +1,6 @@
 """Explanations of pictures and captions of the toy world, by the shipped anchor, which is trained."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -9,7 +10,7 @@ from bind.data.sources.toy.world import FACTORS, ToySource
 from bind.explain.concepts import ConceptVocabulary
 from bind.explain.explanation import ExplainedSide, explain_pair
 from bind.explain.known import KnownSamples
-from bind.explain.page import summarise, write_page
+from bind.explain.page import describe_sum, summarise, write_page
 from bind.explain.picture import draw_side
 from bind.model.binder import Binder
 from bind.types import Clip
@@ -83,6 +84,8 @@ def test_page_pictures_and_json_say_it(explanation, binder, tmp_path):
     for word, value in plain["shared_concepts"].items():
         assert f'<td>{word}</td><td class="number">{value:+.3f}</td>' in page
     assert len(plain["a"]["nearest_training_samples"]) == 3
+    assert f"add up to {plain['centred_cosine']:+.3f}, which is not the cosine of {plain['cosine']:.3f}" in page
+    assert ("More than half of it" in page) is (plain["unexplained"] > plain["centred_cosine"] / 2)
 
 
 @pytest.mark.slow
@@ -92,6 +95,10 @@ def test_an_emergent_pair_names_where_it_met_and_what_its_words_do_not_say(binde
     explanation = explained(binder, toy, a, b, kind="emergent", meeting_modality="image", l1=0.6)
     assert len(explanation.meeting) == 3
     assert any("less than half of a" in limit for limit in explanation.limits)
+    assert explanation.shared.is_enough is (explanation.shared.unexplained <= explanation.shared.centred_cosine / 2)
+    left_out = dataclasses.replace(explanation.shared, unexplained=0.4, centred_cosine=0.6)
+    sentence = describe_sum(dataclasses.replace(explanation, shared=left_out))
+    assert sentence.endswith("More than half of it (+0.400) is what the concepts leave out.")
     draw_side(tmp_path / "a.png", a, explanation.maps[0], binder.transforms["imu"])
     write_page(tmp_path / "page.html", explanation, [tmp_path / "a.png"] * 2, [])
     assert "Where they met: image" in (tmp_path / "page.html").read_text()
