@@ -16,6 +16,7 @@ from bind.data.sources.splits import require_split
 from bind.evaluation.embed import best_device
 from bind.explain.explanation import ExplainedSide, Explanation, PairKind, explain_pair
 from bind.explain.known import KnownSamples
+from bind.explain.occlusion import OcclusionMap
 from bind.explain.page import describe_sum, summarise, write_page
 from bind.explain.picture import draw_side
 from bind.explain.ranks import PoolRank
@@ -220,12 +221,21 @@ def explanation_cells(explanation: Explanation) -> Cells:
         (f"{name}: {region}", f"{effect:+.3f}")
         for name, regions in zip("ab", explanation.maps, strict=True)
         if regions is not None
-        for region, effect in regions.strongest()
+        for region, effect in _regions_shown(regions)
     ]
     sections = {"adds to the cosine without means": rows, "the cosine without the region is lower by": where}
     title = f"{explanation.a.modality} {explanation.a.title} and {explanation.b.modality} {explanation.b.title}"
     caption = " ".join([describe_sum(explanation), *summarise(explanation)])
     return Cells(title, caption, ("", "cosine"), {k: v for k, v in sections.items() if v})
+
+
+def _regions_shown(regions: OcclusionMap) -> list[tuple[str, float]]:
+    """What matters most; where no region matters alone, the time that does and everything."""
+    if not regions.matters_only_together:
+        return regions.strongest()
+    time = regions.strongest_time()
+    times = [] if time is None else [(f"{time[0]}, hidden whole", time[1])]
+    return [*times, ("all at once; no region matters alone", regions.effect_of_all)]
 
 
 def _existing(name: Any, key: str) -> Path:

@@ -28,6 +28,11 @@ MIN_MASKS, MASKS_OF_REGION = 64, 4
 NUM_OF_TIMES, MIN_ORDERS = 240, 4
 """How many inputs with hidden times are embedded: so many orders of them as that allows, and no fewer."""
 
+LEAST_SHARE = 0.1
+"""Of what all regions at once take off: a region with less does not matter alone, and has no full colour."""
+LEAST_SCALE = 0.02
+"""Of a cosine: the smallest effect that is drawn in full colour."""
+
 
 @dataclass(frozen=True)
 class OcclusionMap:
@@ -53,6 +58,22 @@ class OcclusionMap:
     def sum_of_effects(self) -> float:
         """Of the single regions."""
         return float(self.effects_RK.sum())
+
+    @property
+    def largest(self) -> float:
+        """Effect of a single region, whichever its sign."""
+        return float(np.abs(self.effects_RK).max(initial=0.0))
+
+    @property
+    def matters_only_together(self) -> bool:
+        """Whether no region takes off a tenth of what all at once do, nor their single effects together half of it."""
+        of_all = abs(self.effect_of_all)
+        return self.largest < LEAST_SHARE * of_all and abs(self.sum_of_effects) < of_all / 2
+
+    @property
+    def scale(self) -> float:
+        """The effect that is drawn in full colour, so that a map of next to nothing looks like it."""
+        return max(self.largest, LEAST_SHARE * abs(self.effect_of_all), LEAST_SCALE)
 
     def strongest(self, num_regions: int = 3) -> list[tuple[str, float]]:
         """The regions that matter most, by name, and what hiding each takes off."""

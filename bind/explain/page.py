@@ -123,14 +123,22 @@ def _side(explanation: Explanation, number: int, png: Path) -> str:
 def _map_note(regions: OcclusionMap | None) -> str:
     if regions is None:
         return ""
-    strongest = ", ".join(f"{name} ({effect:+.3f})" for name, effect in regions.strongest())
     time = regions.strongest_time()
     when = "" if time is None else f" Of the times that are hidden whole it is {time[0]} ({time[1]:+.3f})."
-    return (
-        f'<p class="note">Cosine lost without the region, most of all: {escape(strongest)}.{escape(when)} The single '
-        f"effects add up to {regions.sum_of_effects:+.3f}; without all regions at once it is "
-        f"{regions.effect_of_all:+.3f}. A region is hidden many times, beside others that are drawn by chance.</p>"
-    )
+    if regions.matters_only_together:
+        [(name, effect)] = regions.strongest(1)
+        which = (
+            f"No region matters alone: without the strongest, {name}, the cosine is lower by {effect:+.3f}, without all "
+            f"at once by {regions.effect_of_all:+.3f}."
+        )
+    else:
+        strongest = ", ".join(f"{name} ({effect:+.3f})" for name, effect in regions.strongest())
+        which = (
+            f"Cosine lost without the region, most of all: {strongest}. The single effects add up to "
+            f"{regions.sum_of_effects:+.3f}; without all regions at once it is {regions.effect_of_all:+.3f}."
+        )
+    how = "A region is hidden many times, beside others that are drawn by chance."
+    return f'<p class="note">{escape(which)}{escape(when)} {how}</p>'
 
 
 def _meeting(explanation: Explanation) -> str:

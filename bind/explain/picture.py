@@ -48,11 +48,11 @@ def draw_side(png: Path, side: ExplainedSide, regions: OcclusionMap | None, tran
         if is_picture:
             _draw_picture(drawing, item, regions)
             return
-        if times_K is None:
+        if regions is None or times_K is None:
             above, below = drawing.subplots(2, 1)
         else:
             above, between, below = drawing.subplots(3, 1, height_ratios=[3, 1.2, 3])
-            _draw_times(between, times_K)
+            _draw_times(between, times_K, regions.scale)
         _draw_input(above, item, transform, side.taken.starts_seconds[0] if side.taken else 0.0)
         _draw_heat(drawing, below, regions)
 
@@ -65,10 +65,10 @@ def _draw_picture(drawing: Figure, item: Any, regions: OcclusionMap | None) -> N
         axes.set_axis_off()
     left.set_title("what the encoder gets")
     if regions is not None:
-        largest = max(float(np.abs(regions.effects_RK).max()), 1e-9)
         height, width = pixels_HWC.shape[:2]
         heat = right.imshow(
-            regions.effects_RK, cmap=EFFECTS, vmin=-largest, vmax=largest, alpha=0.7, extent=(0, width, height, 0),
+            regions.effects_RK, cmap=EFFECTS, vmin=-regions.scale, vmax=regions.scale, alpha=0.7,
+            extent=(0, width, height, 0),
         )  # fmt: skip
         drawing.colorbar(heat, ax=right, label="cosine lost without it")
         right.set_title("what each patch adds")
@@ -107,13 +107,12 @@ def _draw_heat(drawing: Figure, axes: Axes, regions: OcclusionMap | None) -> Non
     if len(regions.row_names) == 1:
         _draw_bars(axes, regions)
         return
-    largest = max(float(np.abs(regions.effects_RK).max()), 1e-9)
     axes.grid(visible=False)
     # A spectrogram and its bands begin below; channels stand in their order.
     is_sound = regions.row_names[0].endswith("Hz")
     heat = axes.imshow(
-        regions.effects_RK, cmap=EFFECTS, vmin=-largest, vmax=largest, aspect="auto", interpolation="nearest",
-        origin="lower" if is_sound else "upper",
+        regions.effects_RK, cmap=EFFECTS, vmin=-regions.scale, vmax=regions.scale, aspect="auto",
+        interpolation="nearest", origin="lower" if is_sound else "upper",
     )  # fmt: skip
     axes.set_yticks(range(len(regions.row_names)), regions.row_names)
     step = -(-len(regions.column_names) // max(1, min(5, MAX_LETTERS // max(map(len, regions.column_names)))))
@@ -122,10 +121,12 @@ def _draw_heat(drawing: Figure, axes: Axes, regions: OcclusionMap | None) -> Non
     drawing.colorbar(heat, ax=axes, label="cosine lost\nwithout it")
 
 
-def _draw_times(axes: Axes, times_K: np.ndarray) -> None:
+def _draw_times(axes: Axes, times_K: np.ndarray, scale: float) -> None:
     axes.bar(range(len(times_K)), times_K, color=[RIGHT if effect > 0 else WRONG for effect in times_K])
     axes.axhline(0, color=INK, linewidth=0.8)
     axes.set_xlim(-0.5, len(times_K) - 0.5)
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, max(high, scale))
     axes.set_xticks([])
     axes.set_ylabel("without\nthe time")
 
@@ -136,6 +137,8 @@ def _draw_bars(axes: Axes, regions: OcclusionMap) -> None:
     axes.barh(places, effects, color=[RIGHT if effect > 0 else WRONG for effect in effects])
     axes.set_yticks(places, regions.column_names)
     axes.invert_yaxis()
+    low, high = axes.get_xlim()
+    axes.set_xlim(low, max(high, regions.scale))
     axes.axvline(0, color=INK, linewidth=0.8)
     axes.set_xlabel("cosine lost without it")
 

@@ -99,6 +99,14 @@ def test_an_emergent_pair_names_where_it_met_and_what_its_words_do_not_say(binde
     left_out = dataclasses.replace(explanation.shared, unexplained=0.4, centred_cosine=0.6)
     sentence = describe_sum(dataclasses.replace(explanation, shared=left_out))
     assert sentence.endswith("More than half of it (+0.400) is what the concepts leave out.")
+    weak = dataclasses.replace(explanation.maps[0], effect_of_all=100.0)
+    draw_side(tmp_path / "a.png", a, weak, binder.transforms["imu"])
+    write_page(
+        tmp_path / "page.html", dataclasses.replace(explanation, maps=(weak, None)), [tmp_path / "a.png"] * 2, []
+    )
+    page = (tmp_path / "page.html").read_text()
+    assert "No region matters alone" in page
+    assert "effects add up to" not in page
     draw_side(tmp_path / "a.png", a, explanation.maps[0], binder.transforms["imu"])
     write_page(tmp_path / "page.html", explanation, [tmp_path / "a.png"] * 2, [])
     assert "Where they met: image" in (tmp_path / "page.html").read_text()

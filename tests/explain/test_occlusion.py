@@ -17,7 +17,7 @@ from bind.explain.grids import (
     WordGrid,
     make_grid,
 )
-from bind.explain.occlusion import draw_masks, draw_orders, occlude
+from bind.explain.occlusion import OcclusionMap, draw_masks, draw_orders, occlude
 
 RATE_HZ = 8000
 
@@ -203,3 +203,30 @@ def test_masks_are_the_same_every_time_and_each_region_is_hidden_and_seen(num_re
     assert masks.any(axis=0).all()
     assert not masks.all(axis=0).any()
     assert not masks[0].any()
+
+
+def map_of(effects, effect_of_all):
+    names = tuple(f"{n}" for n in range(len(effects)))
+    return OcclusionMap(("",), names, np.asarray([effects]), effect_of_all)
+
+
+@pytest.mark.parametrize(
+    ("effects", "effect_of_all", "is_so"),
+    [
+        ([0.006, -0.005, 0.003], 0.176, True),
+        ([0.09] * 8, 1.0, False),  # none has a tenth of it, but all have most
+        ([0.2, 0.0, 0.0], 1.0, False),
+        ([-0.2, 0.01], 1.0, False),
+        ([0.01, 0.01], 0.0, False),
+        ([0.001, 0.001], -0.3, True),
+    ],
+)
+def test_regions_that_matter_only_together(effects, effect_of_all, is_so):
+    assert map_of(effects, effect_of_all).matters_only_together is is_so
+
+
+def test_next_to_nothing_has_no_full_colour():
+    assert map_of([0.3, -0.5], 0.4).scale == 0.5
+    assert map_of([0.005, -0.004], 0.6).scale == pytest.approx(0.06)
+    assert map_of([0.005, -0.004], -0.6).scale == pytest.approx(0.06)
+    assert map_of([0.005, -0.004], 0.01).scale == 0.02
