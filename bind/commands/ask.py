@@ -17,7 +17,7 @@ from bind.commands.caption import (
     writing_options,
 )
 from bind.commands.named_inputs import find_files, read_named_inputs, require_modalities
-from bind.commands.taken_parts import tell_taken_parts
+from bind.commands.taken_parts import print_taken_parts
 from bind.files.writing import write_text
 from bind.types import Modality
 
@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> None:
             values.setdefault(modality, []).append(value)
         conversations = [make_question(named.words[0], values, binder.modalities)]
     bridge = Bridge.load(required(options, "bridge"), binder)
-    tell_taken_parts(binder, [each for one in conversations for each in one.inputs])
+    print_taken_parts(binder, [each for one in conversations for each in one.inputs])
     answers = bridge.answer(conversations, **writing)
     rows = [
         {"id": one.name, "question": one.turns[-1][0], "answer": answer}

@@ -13,7 +13,7 @@ from bind.bridge.bridge import BATCH_SIZE, MAX_TOKENS, Bridge
 from bind.bridge.gap import GapChoice, require_choice
 from bind.commands.convert import read_number
 from bind.commands.named_inputs import TEXT, find_files, read_named_inputs, require_modalities
-from bind.commands.taken_parts import tell_taken_parts
+from bind.commands.taken_parts import print_taken_parts
 from bind.data.datamodule import BindDataModule
 from bind.data.sources.manifest import ManifestSource
 from bind.data.sources.splits import require_split
@@ -98,7 +98,7 @@ def main(arguments: list[str]) -> None:
         chosen = split_names(options.get("modalities"))
         captions = caption_split(bridge, sources, options["split"], chosen, writing)
     else:
-        tell_taken_parts(binder, inputs)
+        print_taken_parts(binder, inputs)
         captions = caption_inputs(bridge, inputs, writing)
     plain = [caption.as_json() for caption in captions]
     if out:

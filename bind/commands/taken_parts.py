@@ -13,7 +13,7 @@ from bind.terminal import printable
 from bind.types import Clip, Modality
 
 
-def tell_taken_parts(binder: Binder, inputs: Sequence[tuple[Modality, Any]]) -> None:
+def print_taken_parts(binder: Binder, inputs: Sequence[tuple[Modality, Any]]) -> None:
     """Say on stderr, in one line, which part of a file is taken, where that is not all of it.
 
     Raises:

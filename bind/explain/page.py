@@ -116,7 +116,7 @@ def _side(explanation: Explanation, number: int, png: Path) -> str:
         + table(("concept", "weight"), concepts)
         + f'<p class="note">Cosine of the vector with this mixture: {mixture.reconstruction_cosine:.2f}</p>'
         + f"<h2>{escape(near)}</h2>"
-        + _neighbours(explanation.nearest[number], "cosine")
+        + _neighbours(explanation.nearest[number], "cosine", side.modality)
     )
 
 
@@ -128,8 +128,8 @@ def _map_note(regions: OcclusionMap | None) -> str:
     if regions.matters_only_together:
         [(name, effect)] = regions.strongest(1)
         which = (
-            f"No region matters alone: without the strongest, {name}, the cosine is lower by {effect:+.3f}, without all "
-            f"at once by {regions.effect_of_all:+.3f}."
+            f"No region matters alone: without the strongest, {name}, the cosine is lower by {effect:+.3f}, without "
+            f"all at once by {regions.effect_of_all:+.3f}."
         )
     else:
         strongest = ", ".join(f"{name} ({effect:+.3f})" for name, effect in regions.strongest())
@@ -149,13 +149,14 @@ def _meeting(explanation: Explanation) -> str:
         f"<h2>Where they met: {modality} of training samples near to both</h2>"
         f'<p class="note">Both sides were bound to {modality}, and never to each other. Ordered by the smaller of both '
         "cosines, in standard deviations above the mean of its modality.</p>"
-        + _neighbours(explanation.meeting, "standard deviations")
+        + _neighbours(explanation.meeting, "standard deviations", modality)
     )
 
 
-def _neighbours(neighbours: Sequence[Neighbour], score: str) -> str:
+def _neighbours(neighbours: Sequence[Neighbour], score: str, modality: str) -> str:
+    same = "with these words" if modality == "text" else "with the same file"
     rows = []
     for near in neighbours:
-        others = f" (and {near.num_equal:,} more samples with the same)" if near.num_equal else ""
+        others = f" … and {near.num_equal:,} more {same}" if near.num_equal else ""
         rows.append((near.key, near.caption + others, f"{near.score:.3f}"))
     return table(("key", "what it is", score), rows)

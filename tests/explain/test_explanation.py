@@ -153,3 +153,12 @@ def test_a_modality_that_the_training_data_lacks_is_refused(binder, toy):
     pictures = ToySource(num_train=20, modalities=["image"])
     with pytest.raises(ValueError, match="imu: the 20 training samples have none"):
         explained(binder, pictures, a, b, kind="trained")
+
+
+@pytest.mark.slow
+def test_a_sentence_of_many_samples_is_one_line_of_the_page(explanation, tmp_path):
+    (tmp_path / "a.png").write_bytes(b"")
+    near = [dataclasses.replace(each, num_equal=40, caption="a red star") for each in explanation.nearest[1][:1]]
+    known = dataclasses.replace(explanation, nearest=(explanation.nearest[0], near))
+    write_page(tmp_path / "page.html", known, [tmp_path / "a.png"] * 2, [])
+    assert "a red star … and 40 more with these words" in (tmp_path / "page.html").read_text()

@@ -118,7 +118,7 @@ def flat(value):
         (recording(channels=CHANNELS[:3], units=UNITS[:3]), "no channel gyro_x, gyro_y, gyro_z; it has acc_x, acc_y"),
         (recording(units=("m",) * 6), "acc_x is in 'm' and cannot become 'g'"),
         (recording(units=UNITS[::-1]), "acc_x is in 'rad/s' and cannot become 'g'"),
-        (recording(num_frames=150), "1.5 s are shorter than the window of 2 s"),
+        (recording(num_frames=150), r"1.5 s are shorter than the window of 2 s\. Give a recording"),
         (flat(recording()), "every channel is constant"),
     ],
 )
