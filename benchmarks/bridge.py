@@ -25,6 +25,7 @@ from bind.bridge.conversations import Conversation
 from bind.bridge.dialogues import Dialogue
 from bind.bridge.gap import REMEDIES, Gap, choose_memory
 from bind.bridge.language_model import LanguageModel
+from bind.bridge.texts import hold_out
 from bind.bridge.toy_texts import QUESTIONS, SAME, UNKNOWN, YES, contradict, describe, draw_question, leave_facts_out
 from bind.bridge.training import STATE_NAME, BridgeTraining, held_out_losses, train_bridge
 from bind.commands.bridge import measure_gap
@@ -83,8 +84,8 @@ def train_cell(
     means, shifts = measure_gap(binder, [toy], NUM_MEAN_SAMPLES)
     bridge.gap = Gap("noise", {**means, "text": z_ND.mean(dim=0)}, choose_memory(z_ND), shifts=shifts)
     dialogues = bridge.ready([Dialogue((row,), (("", text),)) for row, text in enumerate(texts)])
-    num_held_out = len(texts) // 20
-    held_out, dialogues = dialogues[:num_held_out], dialogues[num_held_out:]
+    trained_rows, held_out_rows = hold_out(texts, len(texts) // 20, seed)
+    held_out, dialogues = [dialogues[row] for row in held_out_rows], [dialogues[row] for row in trained_rows]
     if abstain and options.num_questions:
         z_MD, about = bridge.embed_conversations(make_questions(toy, options.num_questions, seed))
         shifted = [Dialogue(tuple(len(z_ND) + row for row in one.rows), one.turns) for one in about]

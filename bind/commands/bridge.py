@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from bind.bridge.gap import NO_REMEDY, TEXT, Gap, choose_memory, read_remedies, 
 from bind.bridge.inputs import MapperInputs, TokensOfValues, width_of_tokens
 from bind.bridge.language_model import LanguageModel
 from bind.bridge.saved import CONFIG_NAME
-from bind.bridge.texts import hold_out, read_texts
+from bind.bridge.texts import count_distinct, hold_out, read_texts
 from bind.bridge.training import STATE_NAME, BridgeTraining, held_out_losses, train_bridge
 from bind.evaluation.embed import best_device
 from bind.explain.known import KnownSamples
@@ -33,6 +33,7 @@ log = logging.getLogger("bind")
 
 OF_TRAINING = ("num_steps", "batch_size", "lr", "weight_decay", "noise", "seed", "save_every_steps")
 MIN_TEXT_TOKENS = 2
+FEW_HELD_OUT = 10
 MAX_CAPTIONS = 100_000
 """Of a run's training samples, evenly spaced."""
 
@@ -87,13 +88,26 @@ def bridge(cfg: DictConfig) -> None:
         _train(cfg, trained, lessons, gap, sources, options)
         trained.save(out)
         (out / STATE_NAME).unlink(missing_ok=True)
-    facts = trained.facts
-    if facts["num_held_out"]:
-        print(
-            f"{facts['num_held_out']} texts that were held out: {facts['held_out_loss']:.3f} nats a token from their "
-            f"own {'values' if reads_tokens else 'vectors'}, {facts['other_vector_loss']:.3f} from those of other texts"
-        )
+    if cfg.num_held_out and lessons.texts:
+        print(describe_held_out(trained.facts, "values" if reads_tokens else "vectors"))
     print(f"bridge: {out}")
+
+
+def describe_held_out(facts: Mapping[str, Any], inputs: str) -> str:
+    """A sentence on texts that were not trained on, or on why there are none.
+
+    Examples:
+        >>> describe_held_out({"num_distinct_texts": 6, "num_held_out": 0}, "vectors")
+        '6 distinct texts: too few to hold some out; how well others are said is not known'
+    """
+    num_distinct, num = facts["num_distinct_texts"], facts["num_held_out"]
+    if not num:
+        return f"{num_distinct:,} distinct texts: too few to hold some out; how well others are said is not known"
+    few = ", too few to tell much" if num < FEW_HELD_OUT else ""
+    return (
+        f"{num} of {num_distinct:,} distinct texts were held out{few}: {facts['held_out_loss']:.3f} nats a token from "
+        f"their own {inputs}, {facts['other_vector_loss']:.3f} from those of other texts"
+    )
 
 
 def _require_free(out: Path, *, overwrite: bool) -> None:
@@ -159,7 +173,7 @@ def _train(
     options: BridgeTraining,
 ) -> None:
     limit, lm, texts = int(cfg.max_text_tokens), trained.lm, lessons.texts
-    trained_rows, held_out_rows = hold_out(len(texts), int(cfg.num_held_out), options.seed)
+    trained_rows, held_out_rows = hold_out(texts, int(cfg.num_held_out), options.seed)
     inputs = lessons.inputs
     if isinstance(inputs, Tensor):
         means, shifts = measure_gap(trained.binder, sources, int(cfg.num_samples))
@@ -186,8 +200,9 @@ def _train(
     losses = held_out_losses(lm, trained.mapper, lessons.inputs, [ready[row] for row in held_out_rows])
     trained.facts = {
         "num_texts": len(trained_rows),
+        "num_distinct_texts": count_distinct(texts),
         "num_instructions": num_instructions,
-        "num_held_out": len(held_out_rows),
+        "num_held_out": count_distinct(texts[row] for row in held_out_rows),
         "held_out_loss": losses[0] if held_out_rows else None,
         "other_vector_loss": losses[1] if held_out_rows else None,
         **{name: getattr(options, name) for name in OF_TRAINING if name != "save_every_steps"},

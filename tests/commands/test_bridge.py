@@ -21,7 +21,12 @@ from bind.runs.directory import CONFIG_VERSION
 from bind.runs.parts import binder_config
 
 QUICK = {"num_steps": 3, "batch_size": 4, "num_samples": 20, "save_every_steps": 1}
-TEXTS = ["a red star", "a metal thing bouncing", "a small circle"] * 10
+TEXTS = [
+    f"a {size} {colour} {shape}"
+    for size in ("small", "large")
+    for colour in ("red", "blue", "green")
+    for shape in ("star", "circle", "square", "cross", "ring")
+]
 
 
 def config(*choices, **values):
@@ -45,7 +50,7 @@ def test_texts_alone_make_a_bridge_and_a_stopped_training_goes_on(saved_binder, 
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     bridge(config(binder=saved_binder, texts=texts, out=str(whole)))
     shown = capsys.readouterr().out
-    assert "3 texts that were held out:" in shown
+    assert "3 of 30 distinct texts were held out, too few to tell much:" in shown
     assert shown.endswith(f"bridge: {whole}\n")
     assert {path.name for path in whole.iterdir()} == {"bridge.json", "bridge.safetensors"}
     facts = json.loads((whole / "bridge.json").read_text())["facts"]
@@ -66,8 +71,21 @@ def test_texts_alone_make_a_bridge_and_a_stopped_training_goes_on(saved_binder, 
 
     with pytest.raises(ValueError, match="holds a finished bridge; name another folder, or add overwrite=true"):
         bridge(config(binder=saved_binder, texts=texts, out=str(whole)))
+    capsys.readouterr()
     bridge(config(binder=saved_binder, texts=texts, out=str(whole), overwrite=True, num_held_out=0))
-    assert "held out" not in capsys.readouterr().out.rpartition("stopped")[2]
+    assert "held out" not in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_of_few_distinct_texts_none_is_held_out_and_no_figure_is_shown(saved_binder, tmp_path, capsys):
+    (tmp_path / "texts.txt").write_text("a red star\na small circle\n" * 100)
+    bridge(config(binder=saved_binder, texts=str(tmp_path / "texts.txt"), out=str(tmp_path / "out")))
+    shown = capsys.readouterr().out
+    assert "2 distinct texts: too few to hold some out" in shown
+    assert "nats" not in shown
+    facts = json.loads((tmp_path / "out" / "bridge.json").read_text())["facts"]
+    assert (facts["num_texts"], facts["num_distinct_texts"], facts["num_held_out"]) == (200, 2, 0)
+    assert facts["held_out_loss"] is None
 
 
 @pytest.mark.slow
