@@ -15,7 +15,8 @@ from bind.bridge.dialogues import Dialogue, ReadyDialogue, assemble, tokenise
 from bind.bridge.gap import NO_REMEDY, Gap, GapChoice
 from bind.bridge.inputs import MapperInputs, TokensOfValues, width_of_tokens
 from bind.bridge.language_model import LanguageModel
-from bind.bridge.saved import ADAPTER_FOLDER, AboutBridge, read_about, read_bridge_weights, write_about
+from bind.bridge.origin import Origin
+from bind.bridge.saved import ADAPTER_FOLDER, CONFIG_NAME, AboutBridge, read_about, read_bridge_weights, write_about
 from bind.build import build, locate_class
 from bind.encoders.lora import load_adapter, save_adapter
 from bind.files.reading import require_regular_file
@@ -49,6 +50,7 @@ class Bridge:
             that one's encoder, and this bridge speaks of it alone; others read vectors, of every modality.
         gap: between modalities, and what is done about it.
         lora: rank of an adapter of the language model, None without one.
+        origin: what it is made of, so that it can say so over another run's binder.
 
     Raises:
         ValueError: for a mapper that can't be built, tokens that no encoder gives, or an adapter that can't be put in.
@@ -76,8 +78,9 @@ class Bridge:
         gap: Gap | None = None,
         lora: int | None = None,
         facts: Mapping[str, Any] | None = None,
+        origin: Origin | None = None,
     ) -> None:
-        self.binder, self.lm, self.lora = binder, lm, lora
+        self.binder, self.lm, self.lora, self.origin = binder, lm, lora, origin
         self.mapper_config = dict(mapper or MLP)
         self.gap = gap or Gap()
         self.facts = dict(facts or {})
@@ -326,6 +329,7 @@ class Bridge:
             gap_of_modality=dict(self.gap.of_modality),
             facts=self.facts,
             encoder_fingerprint=self.encoder_fingerprint,
+            origin={} if self.origin is None else self.origin.as_json(),
         )
         with open_folder_atomically(Path(folder)) as partial:
             if self.lora is not None:
@@ -336,7 +340,7 @@ class Bridge:
     @classmethod
     @printable_errors()
     def load(cls, folder: Path | str, binder: Binder) -> Bridge:
-        """Load what `save` wrote, over a binder of the same space.
+        """Load what `save` wrote, over a binder of the same space; a warning where it was made of another one.
 
         Raises:
             ValueError: where there is nothing to load, a file is damaged, the binder is of another space, or the
@@ -370,17 +374,23 @@ class Bridge:
             {name.removeprefix(kind): x for name, x in weights.items() if name.startswith(kind)}
             for kind in ("means.", "shifts.")
         )
-        gap = Gap(about.gap, means, weights.get("memory"), about.gap_of_modality, shifts)
+        origin = Origin.read(about.origin, str(folder / CONFIG_NAME))
+        run = origin.run if origin else ""
+        gap = Gap(about.gap, means, weights.get("memory"), about.gap_of_modality, shifts, run)
         require_regular_file(folder / "bridge.safetensors")
         try:
             with SizeLimit(read_shapes(folder / "bridge.safetensors")):
-                bridge = cls(binder, lm, mapper=about.mapper, gap=gap, lora=about.lora, facts=about.facts)
+                bridge = cls(
+                    binder, lm, mapper=about.mapper, gap=gap, lora=about.lora, facts=about.facts, origin=origin
+                )
             of_mapper = {n.removeprefix("mapper."): x for n, x in weights.items() if n.startswith("mapper.")}
             bridge.mapper.load_state_dict(of_mapper)
         except RuntimeError as error:
             raise ValueError(f"{folder}: its weights and its description don't belong together: {error}") from error
         if about.lora is not None:
             load_adapter(lm.model, folder / ADAPTER_FOLDER, "lm")
+        if origin is not None:
+            origin.warn_if_other(folder, binder)
         return bridge
 
 

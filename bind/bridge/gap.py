@@ -42,6 +42,7 @@ class Gap:
         memory_ND: unit vectors of texts.
         of_modality: modality → the remedy that is taken of it.
         shifts: modality → the mean (D,) of captions less that of the samples that they belong to.
+        run: whose training samples were measured, for messages; empty where it is not known.
 
     Examples:
         >>> gap = Gap("mean", {"text": torch.tensor([1.0, 0.0]), "audio": torch.tensor([0.0, 1.0])})
@@ -58,6 +59,7 @@ class Gap:
     memory_ND: Tensor | None = None
     of_modality: Mapping[Modality, str] = field(default_factory=dict)
     shifts: Mapping[Modality, Tensor] = field(default_factory=dict)
+    run: str = ""
 
     @property
     def remedies(self) -> set[str]:
@@ -87,22 +89,24 @@ class Gap:
         remedy = self.remedy_of(modality, choice)
         if modality == TEXT or remedy == "noise":
             return z_BD
+        made_of = self.run or "the run that this bridge was made of"
         if remedy == "memory":
             if self.memory_ND is None or not len(self.memory_ND):
-                raise ValueError("gap=memory: this bridge keeps no vectors of texts; make it again with gap=memory")
+                raise ValueError(
+                    f"gap=memory: this bridge keeps no vectors of texts; make it again of {made_of}, with texts"
+                )
             memory_ND = self.memory_ND.to(z_BD)
             return normalize((z_BD @ memory_ND.T / TEMPERATURE).softmax(dim=1) @ memory_ND, dim=1)
         if remedy == "captions":
             if modality not in self.shifts:
                 raise ValueError(
-                    f"gap=captions: no training sample of the run had {modality} and a caption when this bridge was "
-                    "made; take another remedy"
+                    f"gap=captions: no training sample of {made_of} had {modality} and a caption; take another remedy"
                 )
             return normalize(z_BD + self.shifts[modality].to(z_BD), dim=1)
         if missing := [m for m in (modality, TEXT) if m not in self.means]:
             raise ValueError(
-                f"gap=mean: this bridge knows no mean of {' and '.join(missing)}, of which the run's training samples "
-                "have none; take gap=noise or gap=memory"
+                f"gap=mean: this bridge knows no mean of {' and '.join(missing)}: it was not measured on training "
+                f"samples of {made_of}; take gap=noise or gap=memory"
             )
         return normalize(z_BD + (self.means[TEXT] - self.means[modality]).to(z_BD), dim=1)
 

@@ -45,7 +45,7 @@ KINDS: dict[str, Kind] = {
     "facts": dict,
     "checksums": dict,
 }
-OPTIONAL_KINDS: dict[str, Kind] = {"gap_of_modality": dict, "encoder_fingerprint": (str, type(None))}
+OPTIONAL_KINDS: dict[str, Kind] = {"gap_of_modality": dict, "encoder_fingerprint": (str, type(None)), "origin": dict}
 """Of bridges of today; older ones lack them."""
 NAMES = tuple(name for name in (*KINDS, *OPTIONAL_KINDS) if name not in ("version", "checksums"))
 
@@ -62,6 +62,7 @@ class AboutBridge:
         facts: how it was trained and what came of it.
         gap_of_modality: remedies of modalities for which it is not `gap`.
         encoder_fingerprint: of the encoder whose tokens it reads, None where it reads vectors.
+        origin: what it was made of, see `bind.bridge.origin`; empty where nobody said.
     """
 
     anchor_name: str
@@ -76,6 +77,7 @@ class AboutBridge:
     facts: Mapping[str, Any]
     gap_of_modality: Mapping[Modality, str] = field(default_factory=dict)
     encoder_fingerprint: str | None = None
+    origin: Mapping[str, str] = field(default_factory=dict)
 
 
 def write_about(folder: Path, about: AboutBridge, weights: Mapping[str, Tensor]) -> None:

@@ -55,7 +55,7 @@ def test_a_memory_is_bounded():
         ("men", "gap=men: choose noise, mean, captions, memory"),
         ("memory", "keeps no vectors of texts"),
         ("mean", "knows no mean of imu"),
-        ("captions", "no training sample of the run had imu and a caption"),
+        ("captions", "no training sample of the run that this bridge was made of had imu and a caption"),
     ],
 )
 def test_what_a_bridge_lacks_is_said(remedy, message):

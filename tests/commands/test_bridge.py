@@ -17,8 +17,8 @@ from bind.commands.bridge import bridge, measure_gap
 from bind.commands.cli import CONFIG_DIR
 from bind.data.sources.toy.world import ToySource
 from bind.model.binder import Binder
-from bind.runs.directory import CONFIG_VERSION
-from bind.runs.parts import binder_config
+from bind.runs.directory import CONFIG_VERSION, open_run
+from bind.runs.parts import Parts, binder_config
 
 QUICK = {"num_steps": 3, "batch_size": 4, "num_samples": 20, "save_every_steps": 1}
 TEXTS = [
@@ -101,12 +101,16 @@ def test_conversations_about_texts_are_learned_too(saved_binder, texts, tmp_path
 
 
 @pytest.mark.slow
-def test_a_run_has_captions_and_means_of_its_own(toy_run, tmp_path):
+def test_a_run_has_captions_and_means_of_its_own(toy_run, tmp_path, caplog):
     bridge(config(run=str(toy_run), out=str(tmp_path / "out"), **{"gap.default": "mean", "gap.audio": "noise"}))
     made = Bridge.load(tmp_path / "out", Binder.load(toy_run))
     assert (made.gap.remedy, made.gap.of_modality) == ("mean", {"audio": "noise"})
     assert set(made.gap.means) >= {"image", "text", "audio", "imu"}
     assert set(made.gap.shifts) == {"image", "audio", "imu"}
+    Bridge.load(tmp_path / "out", Parts.load(*open_run(str(toy_run)), trust=[]).binder)
+    assert not [message for message in caplog.messages if "was made of" in message]
+    assert made.origin.run == toy_run.name
+    assert made.origin.example
     assert made.facts["num_texts"] > 100
     toy = made.binder.embed("text", ["a red star"])
     assert len(made.caption_vectors("audio", toy)) == 1
