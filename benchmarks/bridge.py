@@ -156,7 +156,10 @@ def mark_cell(bridge: Bridge, toy: ToySource, options: argparse.Namespace, has_q
         carried = CARRIES[modality]
         for gap in REMEDIES if modality != "text" else ("noise",):
             texts = bridge.caption_vectors(modality, z_ND, gap=gap, num_beams=beams)
-            entry = {"captions": mark([stated_words(text) for text in texts], truth, carried), "examples": texts[:3]}
+            entry: dict[str, Any] = {
+                "captions": mark([stated_words(text) for text in texts], truth, carried),
+                "examples": texts[:3],
+            }
             scores = score_captions(texts, references)
             entry["scores"] = {"BLEU-4": scores.bleu[3], "ROUGE-L": scores.rouge_l, "CIDEr-D": scores.cider_d}
             pool = slice(0, num_groups)  # one item of each combination
