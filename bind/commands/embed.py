@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -110,8 +111,19 @@ def embed_files(binder: Binder, files: Sequence[str], chosen: Sequence[Modality]
     return columns
 
 
+def by_numbers(name: str) -> list[tuple[int, str]]:
+    """A key to sort names by, in which numbers count as numbers.
+
+    Examples:
+        >>> sorted(["a/10.wav", "a/9.wav", "a/b.wav", "a/1.wav"], key=by_numbers)
+        ['a/1.wav', 'a/9.wav', 'a/10.wav', 'a/b.wav']
+    """
+    parts = re.split(r"(\d+)", name)  # words and numbers by turns
+    return [(int(part), part) if place % 2 else (-1, part) for place, part in enumerate(parts)]
+
+
 def match_files(patterns: Sequence[str]) -> list[str]:
-    """The files of these paths and patterns (`*`, `?`, and `**` for folders within folders), each once, sorted.
+    """The files of paths and patterns (`*`, `?`, `**` for folders within folders), each once, `2.wav` before `10.wav`.
 
     Raises:
         ValueError: for one that matches no file.
@@ -119,7 +131,7 @@ def match_files(patterns: Sequence[str]) -> list[str]:
     matches: dict[str, None] = {}
     for pattern in patterns:
         path = os.path.expanduser(str(pattern))
-        names = [path] if os.path.isfile(path) else sorted(glob.glob(path, recursive=True))
+        names = [path] if os.path.isfile(path) else sorted(glob.glob(path, recursive=True), key=by_numbers)
         files = [name for name in names if os.path.isfile(name)]
         if not files:
             hint = f"; for all files below it, files='{path.rstrip('/')}/**/*'" if os.path.isdir(path) else ""
