@@ -80,6 +80,21 @@ class Gap:
         require_remedy(chosen, key)
         return chosen
 
+    def remedies_for(self, modality: Modality) -> list[str]:
+        """The remedies for which this bridge has what they take, the strongest first; none of texts.
+
+        Examples:
+            >>> Gap("mean", {"text": torch.zeros(2), "imu": torch.zeros(2)}).remedies_for("imu")
+            ['mean', 'noise']
+        """
+        there = {
+            "memory": self.memory_ND is not None and len(self.memory_ND) > 0,
+            "mean": {modality, TEXT} <= self.means.keys(),
+            "captions": modality in self.shifts,
+            "noise": True,
+        }
+        return [] if modality == TEXT else [remedy for remedy, is_there in there.items() if is_there]
+
     def bring_near(self, modality: Modality, z_BD: Tensor, choice: GapChoice = None) -> Tensor:
         """Unit vectors (B, D) of a modality, nearer to where texts lie.
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from bind.bridge.bridge import Bridge
 from bind.bridge.conversations import make_question, read_conversations
 from bind.bridge.gap import require_choice
 from bind.commands.caption import (
+    hints_of_silence,
     open_binder,
     output_file,
     place_of_binder,
@@ -86,3 +88,6 @@ def main(arguments: list[str]) -> None:
         print(json.dumps(rows, ensure_ascii=False, indent=1))
     else:
         print(answers[0] or "(nothing)")
+    silent = [m for one, answer in zip(conversations, answers, strict=True) if not answer for m, _ in one.inputs]
+    for hint in hints_of_silence(bridge, silent, writing["gap"]):
+        print(hint, file=sys.stderr)

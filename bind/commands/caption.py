@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bind.bridge.bridge import BATCH_SIZE, MAX_TOKENS, Bridge
-from bind.bridge.gap import GapChoice, require_choice
+from bind.bridge.gap import NO_REMEDY, GapChoice, require_choice
 from bind.commands.convert import read_number
 from bind.commands.named_inputs import TEXT, find_files, read_named_inputs, require_modalities
 from bind.commands.taken_parts import print_taken_parts
@@ -106,9 +107,28 @@ def main(arguments: list[str]) -> None:
     if options.get("json", "false").lower() == "true":
         print(json.dumps(plain, ensure_ascii=False, indent=1))
     else:
-        print_cells(_cells(captions, bridge))
+        print_cells(_cells(captions, bridge, out))
+    for hint in hints_of_silence(bridge, [one.modality for one in captions if not one.caption], writing["gap"]):
+        print(hint, file=sys.stderr)
     if out:
         print(f"{len(plain)} captions: {out}")
+
+
+def hints_of_silence(bridge: Bridge, silent: Iterable[Modality], gap: GapChoice) -> list[str]:
+    """What to try where a bridge said nothing of inputs of these modalities: their vectors lie far from all texts.
+
+    Args:
+        gap: the remedies that were taken, as in `Bridge.caption`.
+    """
+    hints = []
+    for modality in dict.fromkeys(silent):
+        if bridge.token_modality is not None or modality == TEXT:
+            continue
+        taken = bridge.gap.remedy_of(modality, gap)
+        others = [remedy for remedy in bridge.gap.remedies_for(modality) if remedy not in (taken, NO_REMEDY)]
+        advice = f"try gap={' or gap='.join(others)}" if others else "learn of more texts, or with more noise="
+        hints.append(f"(nothing) of {modality} with gap={taken}: its vectors lie far from those of texts; {advice}")
+    return hints
 
 
 def required(options: dict[str, str], key: str) -> str:
@@ -268,8 +288,9 @@ def _caption_tokens(
     return captions
 
 
-def _cells(captions: Sequence[CaptionedValue], bridge: Bridge) -> Cells:
+def _cells(captions: Sequence[CaptionedValue], bridge: Bridge, out: Path | None) -> Cells:
     rows: list[tuple[str, ...]] = [(one.key, one.modality, one.caption or "(nothing)") for one in captions[:MAX_SHOWN]]
-    rest = len(captions) - MAX_SHOWN
-    caption = f"by lm={bridge.lm.name}" + (f"; {rest:,} more: out=FILE.jsonl or json=true has them" if rest > 0 else "")
+    caption, rest = f"by lm={bridge.lm.name}", len(captions) - MAX_SHOWN
+    if rest > 0:
+        caption += f"; {rest:,} more: " + ("out=FILE.jsonl or json=true has them" if out is None else f"in {out.name}")
     return Cells("Captions", caption, ("", "modality", "caption"), {"": rows})

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from support import runs
 from support.bridges import anchor_binder, token_binder, toy_values, write_motion
@@ -13,6 +14,7 @@ from bind.bridge.gap import Gap
 from bind.bridge.language_model import LanguageModel
 from bind.commands.ask import main as ask
 from bind.commands.caption import main as caption
+from bind.commands.embed import match_files
 from bind.model.binder import Binder
 
 QFORMER = {"_target_": "bind.bridge.mappers.QFormerMapper", "modality": "imu", "num_tokens": 4, "width": 32}
@@ -64,7 +66,8 @@ def test_samples_of_a_table_and_of_a_run_are_captioned(places, pictures, toy_run
     shown = capsys.readouterr().out
     modalities = [json.loads(line)["modality"] for line in out.read_text().splitlines()]
     assert set(modalities) == {"audio", "imu"}
-    assert f"{len(modalities) - 40:,} more: out=FILE.jsonl" in shown
+    assert "out=FILE" not in shown
+    assert f"{len(modalities) - 40:,} more: in out.jsonl" in " ".join(shown.split())
     with pytest.raises(ValueError, match="modalities=smell: not in these samples"):
         caption([*of_run, "modalities=smell"])
 
@@ -103,6 +106,7 @@ def test_each_modality_may_have_a_remedy_of_its_own(pictures, tmp_path, capsys):
     binder = anchor_binder()
     z = binder.embed("text", ["a red star", "a dog"])
     gap = Gap("noise", {"text": z[0], "image": z[1]})
+    torch.manual_seed(0)  # of a mapper with random weights, which may say nothing
     bridge = Bridge(binder, LanguageModel.load("toy"), gap=gap)
     places = [f"binder={binder.save(tmp_path / 'binder')}", f"bridge={bridge.save(tmp_path / 'bridge')}"]
     expected = {gap: bridge.caption("image", [pictures / "a.png"], gap=gap)[0] for gap in ("noise", "mean")}
@@ -114,6 +118,33 @@ def test_each_modality_may_have_a_remedy_of_its_own(pictures, tmp_path, capsys):
     assert capsys.readouterr().out.strip() == bridge.ask("What shape is it?", image=pictures / "a.png", gap="mean")
     with pytest.raises(ValueError, match=r"gap\.audio=mean: this run embeds image, text"):
         caption([*places, "text=a", "gap.audio=mean"])
+
+
+@pytest.mark.slow
+def test_where_nothing_is_said_stands_what_to_try(pictures, tmp_path, capsys, monkeypatch):
+    binder = anchor_binder()
+    z = binder.embed("text", ["a red star", "a dog"])
+    bridge = Bridge(binder, LanguageModel.load("toy"), gap=Gap("noise", {"text": z[0].clone()}, z))
+    places = [f"binder={binder.save(tmp_path / 'binder')}", f"bridge={bridge.save(tmp_path / 'bridge')}"]
+    monkeypatch.setattr(LanguageModel, "write", lambda self, embeds, mask, **options: [""] * len(embeds))
+    caption([*places, f"image={pictures}/*.png", "text=a dog"])
+    shown = capsys.readouterr()
+    assert shown.out.count("(nothing)") == 3
+    assert shown.err.splitlines() == [
+        "(nothing) of image with gap=noise: its vectors lie far from those of texts; try gap=memory"
+    ]
+    ask([*places, f"image={pictures / 'a.png'}", "gap=memory", "What shape is it?"])
+    shown = capsys.readouterr()
+    assert shown.out == "(nothing)\n"
+    assert "(nothing) of image with gap=memory: " in shown.err
+    assert "learn of more texts" in shown.err
+
+
+def test_files_of_a_pattern_are_in_the_order_of_their_numbers(tmp_path):
+    for number in (10, 9, 1, 11, 0):
+        (tmp_path / f"{number}_theo.wav").touch()
+    files = match_files([str(tmp_path / "*.wav")])
+    assert [int(file.rpartition("/")[2].partition("_")[0]) for file in files] == [0, 1, 9, 10, 11]
 
 
 @pytest.mark.slow
