@@ -11,7 +11,6 @@ import hashlib
 import json
 import math
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,11 +25,11 @@ from torch.nn.functional import cross_entropy
 from bind.bridge.dialogues import NO_LABEL, ReadyDialogue, assemble
 from bind.bridge.inputs import MapperInputs, fingerprint_inputs, take_with_noise
 from bind.bridge.language_model import LanguageModel
+from bind.bridge.progress import ProgressLines
 from bind.files.reading import reading
 from bind.files.writing import write_bytes
 
 STATE_NAME = "training.safetensors"
-SECONDS_BETWEEN_LINES = 60.0
 WARMUP_SHARE = 0.05
 BETAS = (0.9, 0.98)
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -82,7 +81,7 @@ def train_bridge(
     Args:
         inputs: of the mapper, see `take_with_noise`.
         state_path: a file of this training, from which it goes on where it is there; deleted by the caller.
-        show: a bar on a terminal, a line a minute elsewhere.
+        show: a bar on a terminal; elsewhere a line after some seconds, then one a minute, and one at the end.
 
     Raises:
         ValueError: where `state_path` is of another training.
@@ -95,7 +94,7 @@ def train_bridge(
     identity = _identity(lm, parameters, inputs, dialogues, options)
     first = _read_state(state_path, identity, parameters, optimizer) if state_path and state_path.exists() else 0
     bar = show and sys.stdout.isatty()
-    lines = _Lines(options.num_steps, first) if show and not bar else None
+    lines = ProgressLines("step", options.num_steps, first) if show and not bar else None
     mapper.train()
     for step in track(range(first, options.num_steps), "train the bridge", transient=True, disable=not bar):
         for group in optimizer.param_groups:
@@ -107,7 +106,11 @@ def train_bridge(
         nn.utils.clip_grad_norm_(parameters.values(), 1.0)
         optimizer.step()
         if lines:
-            lines.print_if_due(step + 1, loss)
+            note = functools.partial("loss {:.3f}".format, loss)
+            if step + 1 == options.num_steps:
+                lines.print_now(step + 1, note())
+            else:
+                lines.print_if_due(step + 1, note)
         if state_path and (step + 1) % options.save_every_steps == 0:
             _write_state(state_path, identity, step + 1, parameters, optimizer)
     mapper.eval()
@@ -236,19 +239,3 @@ def _read_state(
                 moments = {moment: file.get_tensor(f"{moment} {name}").to(parameter.device) for moment in MOMENTS}
                 optimizer.state[parameter] = {"step": torch.tensor(float(step)), **moments}
     return step
-
-
-class _Lines:
-    """Lines of progress where no bar can be drawn."""
-
-    def __init__(self, num_steps: int, first: int) -> None:
-        self.num_steps, self.first = num_steps, first
-        self.started = self.printed_at = time.monotonic()
-
-    def print_if_due(self, step: int, loss: Tensor) -> None:
-        now = time.monotonic()
-        if now - self.printed_at < SECONDS_BETWEEN_LINES and step < self.num_steps:
-            return
-        self.printed_at = now
-        seconds_left = (now - self.started) / (step - self.first) * (self.num_steps - step)
-        print(f"step {step}/{self.num_steps}, loss {loss.item():.3f}, {seconds_left:.0f} s left", flush=True)

@@ -19,6 +19,7 @@ from bind.bridge.gap import NO_REMEDY, TEXT, Gap, choose_memory, read_remedies, 
 from bind.bridge.inputs import MapperInputs, TokensOfValues, width_of_tokens
 from bind.bridge.language_model import LanguageModel
 from bind.bridge.origin import Origin
+from bind.bridge.progress import ProgressLines
 from bind.bridge.saved import CONFIG_NAME
 from bind.bridge.texts import count_distinct, hold_out, read_texts
 from bind.bridge.training import STATE_NAME, BridgeTraining, held_out_losses, train_bridge
@@ -37,6 +38,7 @@ MIN_TEXT_TOKENS = 2
 FEW_HELD_OUT = 10
 MAX_CAPTIONS = 100_000
 """Of a run's training samples, evenly spaced."""
+TEXTS_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ def bridge(cfg: DictConfig) -> None:
         raise ValueError("texts=: a mapper of tokens learns of the run's training samples with captions; leave it out")
     texts = None if cfg.texts is None else read_texts(Path(str(cfg.texts)).expanduser())
     needs_captions = texts is None and (cfg.instructions is None or (reads_tokens and cfg.run is not None))
+    _say(f"open {cfg.binder if cfg.run is None else cfg.run}")
     binder, sources = _open_binder(cfg, gap, needs_captions=needs_captions)
     require_choice(gap.of_modality, binder.modalities)
     if reads_tokens:
@@ -77,7 +80,9 @@ def bridge(cfg: DictConfig) -> None:
     elif TEXT not in binder.modalities:
         raise ValueError(f"a bridge learns of texts, and {binder.anchor.name} embeds none: it needs another anchor")
     elif needs_captions:
+        _say("read the captions of the run's training samples")
         texts = _training_captions(sources)
+    _say(f"load lm={cfg.lm}")
     lm = LanguageModel.load(str(cfg.lm)).to(best_device())
     with lock_folder(out, "wait until it has ended, or choose another out="):
         torch.manual_seed(options.seed)
@@ -85,7 +90,7 @@ def bridge(cfg: DictConfig) -> None:
         if reads_tokens:
             lessons = _pairs(trained, mapper["modality"], sources if needs_captions else [])
         else:
-            lessons = Lessons(binder.embed(TEXT, texts or []).float(), texts or [])
+            lessons = Lessons(embed_texts(binder, texts or []), texts or [])
         _train(cfg, trained, lessons, gap, sources, options)
         trained.origin = Origin.of(str(cfg.binder if cfg.run is None else cfg.run), binder, lessons.texts)
         trained.save(out)
@@ -138,6 +143,25 @@ def _open_binder(cfg: DictConfig, gap: Gap, *, needs_captions: bool) -> tuple[Bi
     return parts.binder.eval(), parts.datamodule.sources
 
 
+def _say(phase: str) -> None:
+    """Say what is done next, at once also in a log file."""
+    print(phase, flush=True)
+
+
+def embed_texts(binder: Binder, texts: Sequence[str]) -> Tensor:
+    """Unit vectors (N, D) of texts; copies of a text are embedded once."""
+    numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    if not numbers:
+        return binder.embed(TEXT, []).float()
+    distinct, parts = list(numbers), []
+    _say(f"embed {len(distinct):,} distinct texts")
+    lines = ProgressLines("text", len(distinct))
+    for start in range(0, len(distinct), TEXTS_AT_ONCE):
+        lines.print_if_due(start)
+        parts.append(binder.embed(TEXT, distinct[start : start + TEXTS_AT_ONCE]).float())
+    return torch.cat(parts)[[numbers[text] for text in texts]]
+
+
 def _training_captions(sources: Sequence[Source]) -> list[str]:
     """The first caption of each training sample."""
     captions = KnownSamples.draw(sources, "train", MAX_CAPTIONS)
@@ -178,6 +202,8 @@ def _train(
     trained_rows, held_out_rows = hold_out(texts, int(cfg.num_held_out), options.seed)
     inputs = lessons.inputs
     if isinstance(inputs, Tensor):
+        if sources and cfg.num_samples:
+            _say(f"measure the gap on up to {cfg.num_samples:,} training samples")
         means, shifts = measure_gap(trained.binder, sources, int(cfg.num_samples))
         if texts:
             means[TEXT] = inputs.mean(dim=0).cpu()
@@ -195,7 +221,9 @@ def _train(
     if isinstance(inputs, Tensor):
         inputs = inputs.to(lm.device)
     elif isinstance(inputs, TokensOfValues):
+        _say(f"compute tokens of {len(inputs):,} samples, up to keep_gb={cfg.keep_gb}")
         inputs.keep(int(cfg.keep_gb * 1e9), show=True)
+    _say(f"train for {options.num_steps:,} steps on {len(dialogues):,} texts and conversations")
     train_bridge(
         lm, trained.mapper, inputs, dialogues, options, state_path=Path(cfg.out).expanduser() / STATE_NAME, show=True
     )

@@ -13,7 +13,7 @@ from support.bridges import anchor_binder, token_binder
 from bind.bridge.bridge import Bridge
 from bind.bridge.training import STATE_NAME
 from bind.build import locate_class
-from bind.commands.bridge import bridge, measure_gap
+from bind.commands.bridge import bridge, embed_texts, measure_gap
 from bind.commands.cli import CONFIG_DIR
 from bind.data.sources.toy.world import ToySource
 from bind.model.binder import Binder
@@ -50,6 +50,8 @@ def test_texts_alone_make_a_bridge_and_a_stopped_training_goes_on(saved_binder, 
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     bridge(config(binder=saved_binder, texts=texts, out=str(whole)))
     shown = capsys.readouterr().out
+    phases = ["open ", "load lm=toy", "embed 30 distinct texts", "train for 3 steps on 27 texts", "step 3/3, loss "]
+    assert sorted(phases, key=shown.index) == phases
     assert "3 of 30 distinct texts were held out, too few to tell much:" in shown
     assert shown.endswith(f"bridge: {whole}\n")
     assert {path.name for path in whole.iterdir()} == {"bridge.json", "bridge.safetensors"}
@@ -86,6 +88,21 @@ def test_of_few_distinct_texts_none_is_held_out_and_no_figure_is_shown(saved_bin
     facts = json.loads((tmp_path / "out" / "bridge.json").read_text())["facts"]
     assert (facts["num_texts"], facts["num_distinct_texts"], facts["num_held_out"]) == (200, 2, 0)
     assert facts["held_out_loss"] is None
+
+
+@pytest.mark.slow
+def test_copies_of_a_text_are_embedded_once_and_all_have_its_vector(monkeypatch, capsys):
+    monkeypatch.setattr("bind.commands.bridge.TEXTS_AT_ONCE", 2)
+    monkeypatch.setattr("bind.bridge.progress.SECONDS_TO_FIRST_LINE", 0.0)
+    binder, seen = anchor_binder(), []
+    embed = binder.embed
+    monkeypatch.setattr(binder, "embed", lambda modality, values: seen.extend(values) or embed(modality, values))
+    texts = [*TEXTS[:3], *TEXTS[:3], TEXTS[1]]
+    z = embed_texts(binder, texts)
+    torch.testing.assert_close(z, embed("text", texts).float())
+    assert seen == TEXTS[:3]
+    assert capsys.readouterr().out.startswith("embed 3 distinct texts\ntext 0/3, ")
+    assert embed_texts(binder, []).shape == (0, binder.dim)
 
 
 @pytest.mark.slow
@@ -146,7 +163,9 @@ def test_pairs_make_a_bridge_that_reads_tokens_and_a_stopped_training_goes_on(tm
         raise RuntimeError("stopped")
 
     with monkeypatch.context() as patched:
-        patched.setattr("bind.bridge.training._Lines.print_if_due", lambda self, step, loss: step == 2 and stop())
+        patched.setattr(
+            "bind.bridge.training.ProgressLines.print_if_due", lambda self, step, note: step == 2 and stop()
+        )
         with pytest.raises(RuntimeError, match="stopped"):
             bridge(config("mapper=qformer", out=str(drawn), **reads))
     assert {path.name for path in drawn.iterdir()} == {STATE_NAME}
