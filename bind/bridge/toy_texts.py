@@ -7,6 +7,7 @@ facts.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -114,8 +115,22 @@ def draw_question(thing: Thing, rng: np.random.Generator) -> tuple[str, str]:
     word = words[rng.integers(len(words))]
     if aspect in thing and rng.random() < 0.5:
         word = thing[aspect]
-    question = f"Is it a {word}?" if aspect == "shape" else f"Is it {word}?"
-    return question, UNKNOWN if aspect not in thing else YES if thing[aspect] == word else NO
+    return _ask_for(aspect, word), UNKNOWN if aspect not in thing else YES if thing[aspect] == word else NO
+
+
+def is_learned_question(question: str) -> bool:
+    """Whether the shipped language model learned a question in this wording.
+
+    Examples:
+        >>> [is_learned_question(q) for q in ("Which digit is it?", "Is it red?", "Which digit is spoken?")]
+        [True, True, False]
+    """
+    of_words = (_ask_for(factor, word) for factor, words in FACTORS.items() for word in words)
+    return " ".join(question.split()) in {*itertools.chain(*QUESTIONS.values()), *SAME, *of_words}
+
+
+def _ask_for(aspect: str, word: str) -> str:
+    return f"Is it a {word}?" if aspect == "shape" else f"Is it {word}?"
 
 
 def contradict(a: Thing, b: Thing) -> bool:

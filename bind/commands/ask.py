@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from bind.bridge.bridge import Bridge
-from bind.bridge.conversations import make_question, read_conversations
+from bind.bridge.conversations import Conversation, make_question, read_conversations
 from bind.bridge.gap import require_choice
+from bind.bridge.language_model import TOY
+from bind.bridge.toy_texts import QUESTIONS, is_learned_question
 from bind.commands.caption import (
     hints_of_silence,
     open_binder,
@@ -32,7 +35,7 @@ bindspace ask run=PATH bridge=FOLDER questions=FILE.json [KEY=VALUE ...]
   run=PATH               a run directory; or binder=PATH, a folder from Binder.save, or NAME/REPOSITORY on the hub
   bridge=FOLDER          the folder of a bridge
   image=FILE             or audio=, imu=, … any modality of the binder; text=WORDS. Several are read in their order
-  "QUESTION"             in quotes
+  "QUESTION"             in quotes; lm=toy knows the wordings that docs/bridge.md lists, and those of instructions=
   questions=FILE.json    in place of both: conversations in LLaVA's JSON, of which the last question is answered
   gap=mean               noise, mean, captions or memory, in place of the bridge's own; gap.image=mean for one modality
   max_tokens=40          an answer that does not end is cut there
@@ -91,3 +94,16 @@ def main(arguments: list[str]) -> None:
     silent = [m for one, answer in zip(conversations, answers, strict=True) if not answer for m, _ in one.inputs]
     for hint in hints_of_silence(bridge, silent, writing["gap"]):
         print(hint, file=sys.stderr)
+    if strange := strange_questions(bridge, conversations):
+        print(
+            f"lm={TOY} did not learn the question {strange[0]!r}, so that its answer says nothing: docs/bridge.md "
+            f"lists those that it did, such as {QUESTIONS['shape'][0]!r} and {QUESTIONS['digit'][0]!r}",
+            file=sys.stderr,
+        )
+
+
+def strange_questions(bridge: Bridge, conversations: Sequence[Conversation]) -> list[str]:
+    """Last questions that the shipped language model did not learn; none where the bridge learned questions itself."""
+    if bridge.lm.name != TOY or bridge.facts.get("num_instructions"):
+        return []
+    return [one.turns[-1][0] for one in conversations if not is_learned_question(one.turns[-1][0])]

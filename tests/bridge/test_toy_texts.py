@@ -1,14 +1,18 @@
 """Texts of the toy language model: captions say their facts and no others, answers are right or unknown."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.source_code import ROOT
 
 from bind.bridge.toy_texts import (
     COMPARISONS,
     NO,
     QUESTIONS,
+    SAME,
     UNKNOWN,
     YES,
     compare,
@@ -18,6 +22,7 @@ from bind.bridge.toy_texts import (
     draw_question,
     draw_text,
     draw_thing,
+    is_learned_question,
     leave_facts_out,
     list_facts,
 )
@@ -89,3 +94,17 @@ def test_texts_are_of_all_kinds():
     assert any(first.count(".\n") == 2 for first, _ in texts)
     assert all(first.endswith((".\n", "Answer:")) for first, _ in texts)
     assert sum("Question" not in first for first, _ in texts) == pytest.approx(150, abs=40)
+
+
+def test_every_question_that_was_learned_is_known_and_others_are_not():
+    rng = np.random.default_rng(0)
+    drawn = [draw_question(draw_thing(COMBINATIONS, rng), rng)[0] for _ in range(3_000)]
+    assert all(is_learned_question(question) for question in [*drawn, *SAME])
+    assert set().union(*QUESTIONS.values()) <= set(drawn)
+    unknown = ["Which digit is spoken?", "Is the person walking?", "Is it?", "Is it star?", *COMPARISONS["shape"]]
+    assert not any(is_learned_question(question) for question in unknown)
+
+
+def test_the_page_lists_the_questions():
+    page = (ROOT / "docs" / "bridge.md").read_text()
+    assert [question for question in (*itertools.chain(*QUESTIONS.values()), *SAME) if question not in page] == []

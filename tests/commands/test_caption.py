@@ -150,7 +150,11 @@ def test_files_of_a_pattern_are_in_the_order_of_their_numbers(tmp_path):
 @pytest.mark.slow
 def test_a_question_is_answered(places, pictures, capsys):
     ask([*places, f"image={pictures / 'a.png'}", "text=a red star", "Do these belong together?", "max_tokens=3"])
-    assert capsys.readouterr().out.strip()
+    shown = capsys.readouterr()
+    assert shown.out.strip()
+    assert "did not learn" not in shown.err
+    ask([*places, "text=a red star", "Which star is it?", "max_tokens=3"])
+    assert "lm=toy did not learn the question 'Which star is it?'" in capsys.readouterr().err
     turns = [{"from": "human", "value": "What shape is it?"}, {"from": "gpt", "value": "star"}]
     (pictures / "talk.json").write_text(json.dumps([{"id": "q1", "image": "b.png", "conversations": turns}]))
     ask([*places, f"questions={pictures / 'talk.json'}", "max_tokens=3"])
