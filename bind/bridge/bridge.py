@@ -15,7 +15,7 @@ from bind.bridge.dialogues import Dialogue, ReadyDialogue, assemble, tokenise
 from bind.bridge.gap import NO_REMEDY, Gap, GapChoice
 from bind.bridge.inputs import MapperInputs, TokensOfValues, width_of_tokens
 from bind.bridge.language_model import LanguageModel
-from bind.bridge.origin import Origin
+from bind.bridge.origin import BridgeOrigin
 from bind.bridge.saved import ADAPTER_FOLDER, CONFIG_NAME, AboutBridge, read_about, read_bridge_weights, write_about
 from bind.build import build, locate_class
 from bind.encoders.lora import load_adapter, save_adapter
@@ -78,7 +78,7 @@ class Bridge:
         gap: Gap | None = None,
         lora: int | None = None,
         facts: Mapping[str, Any] | None = None,
-        origin: Origin | None = None,
+        origin: BridgeOrigin | None = None,
     ) -> None:
         self.binder, self.lm, self.lora, self.origin = binder, lm, lora, origin
         self.mapper_config = dict(mapper or MLP)
@@ -374,7 +374,7 @@ class Bridge:
             {name.removeprefix(kind): x for name, x in weights.items() if name.startswith(kind)}
             for kind in ("means.", "shifts.")
         )
-        origin = Origin.read(about.origin, str(folder / CONFIG_NAME))
+        origin = BridgeOrigin.read(about.origin, str(folder / CONFIG_NAME))
         run = origin.run if origin else ""
         gap = Gap(about.gap, means, weights.get("memory"), about.gap_of_modality, shifts, run)
         require_regular_file(folder / "bridge.safetensors")

@@ -20,7 +20,7 @@ MAX_EXAMPLE = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class BridgeOrigin:
     """What a bridge was made of.
 
     Attributes:
@@ -34,14 +34,14 @@ class Origin:
     example: str = ""
 
     @classmethod
-    def of(cls, place: str, binder: Binder, texts: Sequence[str]) -> Origin:
+    def of(cls, place: str, binder: Binder, texts: Sequence[str]) -> BridgeOrigin:
         """Of a run directory, or a saved binder's folder or hub id; no more of a path than a name is kept."""
         folder = Path(place).expanduser().resolve()
         name = folder.parent.name if folder.name == "binder" else folder.name  # runs/mine/binder is of run mine
         return cls(name if folder.is_dir() else place, fingerprint_of(binder), cut(texts[0]) if texts else "")
 
     @classmethod
-    def read(cls, values: Any, where: str) -> Origin | None:
+    def read(cls, values: Any, where: str) -> BridgeOrigin | None:
         """Out of plain values, None of bridges that have none.
 
         Raises:

@@ -18,7 +18,7 @@ from bind.bridge.dialogues import Dialogue, ReadyDialogue
 from bind.bridge.gap import NO_REMEDY, TEXT, Gap, choose_memory, read_remedies, require_choice
 from bind.bridge.inputs import MapperInputs, TokensOfValues, width_of_tokens
 from bind.bridge.language_model import LanguageModel
-from bind.bridge.origin import Origin
+from bind.bridge.origin import BridgeOrigin
 from bind.bridge.progress import ProgressLines
 from bind.bridge.saved import CONFIG_NAME
 from bind.bridge.texts import count_distinct, hold_out, read_texts
@@ -92,7 +92,7 @@ def bridge(cfg: DictConfig) -> None:
         else:
             lessons = Lessons(embed_texts(binder, texts or []), texts or [])
         _train(cfg, trained, lessons, gap, sources, options)
-        trained.origin = Origin.of(str(cfg.binder if cfg.run is None else cfg.run), binder, lessons.texts)
+        trained.origin = BridgeOrigin.of(str(cfg.binder if cfg.run is None else cfg.run), binder, lessons.texts)
         trained.save(out)
         (out / STATE_NAME).unlink(missing_ok=True)
     if cfg.num_held_out and lessons.texts:

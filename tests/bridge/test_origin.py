@@ -7,7 +7,7 @@ from support.bridges import anchor_binder, token_binder
 
 from bind.bridge.bridge import Bridge
 from bind.bridge.language_model import LanguageModel
-from bind.bridge.origin import Origin
+from bind.bridge.origin import BridgeOrigin
 from bind.files.checksums import checksum_of_values
 from bind.model.binder import Binder
 
@@ -20,7 +20,7 @@ def places(tmp_path_factory):
     folder = tmp_path_factory.mktemp("activities")
     binder = token_binder(0)
     binder.save(folder / "binder")
-    bridge = Bridge(binder, LanguageModel.load("toy"), origin=Origin.of(str(folder / "binder"), binder, TEXTS))
+    bridge = Bridge(binder, LanguageModel.load("toy"), origin=BridgeOrigin.of(str(folder / "binder"), binder, TEXTS))
     return folder / "binder", bridge.save(folder / "bridge")
 
 
