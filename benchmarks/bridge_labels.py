@@ -7,30 +7,17 @@ classification of the same samples, with each remedy for the gap between modalit
 from __future__ import annotations
 
 import argparse
-import re
 from collections import Counter
-from collections.abc import Sequence
 
 import numpy as np
 
 from bind.bridge.bridge import Bridge
-from bind.bridge.gap import REMEDIES
+from bind.commands.bridge_remedies import named_label
 from bind.data.datamodule import BindDataModule
 from bind.evaluation.embed import embed_split
 from bind.evaluation.label_sets import LabelSet
 from bind.runs.directory import open_run
 from bind.runs.parts import Parts
-
-
-def named_label(caption: str, labels: Sequence[str]) -> str | None:
-    """The longest of the labels that a caption has, in whole words.
-
-    Examples:
-        >>> named_label("a person walking upstairs", ["walking", "walking upstairs"])
-        'walking upstairs'
-    """
-    present = [label for label in labels if re.search(rf"(?<!\w){re.escape(label)}(?!\w)", caption)]
-    return max(present, key=len, default=None)
 
 
 def main() -> None:
@@ -61,7 +48,7 @@ def main() -> None:
     guesses = [labels[n] for n in (z_ND @ z_KD.T).argmax(dim=1).tolist()]
     print(f"{len(rows)} {options.modality} of {options.split}, {len(labels)} labels of {name}")
     print(f"zero-shot: {np.mean([a == b for a, b in zip(guesses, truth, strict=True)]):.3f}")
-    for gap in REMEDIES:
+    for gap in bridge.gap.remedies_for(options.modality):
         captions = bridge.caption_vectors(options.modality, z_ND, gap=gap)
         named = [named_label(caption, labels) for caption in captions]
         share = np.mean([a == b for a, b in zip(named, truth, strict=True)])

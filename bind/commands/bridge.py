@@ -23,10 +23,12 @@ from bind.bridge.progress import ProgressLines
 from bind.bridge.saved import CONFIG_NAME
 from bind.bridge.texts import count_distinct, hold_out, read_texts
 from bind.bridge.training import STATE_NAME, BridgeTraining, held_out_losses, train_bridge
+from bind.commands.bridge_remedies import remedy_cells
 from bind.evaluation.embed import best_device
 from bind.explain.known import KnownSamples
 from bind.files.locks import LOCK, lock_folder
 from bind.model.binder import Binder
+from bind.report.terminal_table import print_cells
 from bind.runs.directory import open_run, run_or_binder
 from bind.runs.parts import Parts
 from bind.types import Modality, Source
@@ -61,7 +63,12 @@ def bridge(cfg: DictConfig) -> None:
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     default, of_modality = read_remedies(plain["gap"])
     gap = Gap(default or NO_REMEDY, of_modality=of_modality)
-    for name, least in (("max_text_tokens", MIN_TEXT_TOKENS), ("num_held_out", 0), ("num_samples", 0)):
+    for name, least in (
+        ("max_text_tokens", MIN_TEXT_TOKENS),
+        ("num_held_out", 0),
+        ("num_samples", 0),
+        ("num_compared", 0),
+    ):
         if not isinstance(cfg[name], int) or isinstance(cfg[name], bool) or cfg[name] < least:
             raise ValueError(f"{name}={cfg[name]}: give a whole number of at least {least}")
     if isinstance(cfg.keep_gb, bool) or not isinstance(cfg.keep_gb, int | float) or not 0 <= cfg.keep_gb < 1e6:
@@ -97,6 +104,10 @@ def bridge(cfg: DictConfig) -> None:
         (out / STATE_NAME).unlink(missing_ok=True)
     if cfg.num_held_out and lessons.texts:
         print(describe_held_out(trained.facts, "values" if reads_tokens else "vectors"))
+    if sources and cfg.num_compared and not reads_tokens:
+        _say(f"compare remedies for the gap on up to {cfg.num_compared:,} validation samples")
+        if cells := remedy_cells(trained, sources, int(cfg.num_compared)):
+            print_cells(cells)
     print(f"bridge: {out}")
 
 

@@ -20,7 +20,7 @@ from bind.model.binder import Binder
 from bind.runs.directory import CONFIG_VERSION, open_run
 from bind.runs.parts import Parts, binder_config
 
-QUICK = {"num_steps": 3, "batch_size": 4, "num_samples": 20, "save_every_steps": 1}
+QUICK = {"num_steps": 3, "batch_size": 4, "num_samples": 20, "save_every_steps": 1, "num_compared": 0}
 TEXTS = [
     f"a {size} {colour} {shape}"
     for size in ("small", "large")
@@ -118,12 +118,16 @@ def test_conversations_about_texts_are_learned_too(saved_binder, texts, tmp_path
 
 
 @pytest.mark.slow
-def test_a_run_has_captions_and_means_of_its_own(toy_run, tmp_path, caplog):
-    bridge(config(run=str(toy_run), out=str(tmp_path / "out"), **{"gap.default": "mean", "gap.audio": "noise"}))
+def test_a_run_has_captions_and_means_of_its_own(toy_run, tmp_path, caplog, capsys):
+    remedies = {"gap.default": "mean", "gap.audio": "noise"}
+    bridge(config(run=str(toy_run), out=str(tmp_path / "out"), num_compared=4, **remedies))
     made = Bridge.load(tmp_path / "out", Binder.load(toy_run))
     assert (made.gap.remedy, made.gap.of_modality) == ("mean", {"audio": "noise"})
     assert set(made.gap.means) >= {"image", "text", "audio", "imu"}
     assert set(made.gap.shifts) == {"image", "audio", "imu"}
+    shown = capsys.readouterr().out
+    assert "compare remedies for the gap on up to 4 validation samples" in shown
+    assert "name the label" in shown
     Bridge.load(tmp_path / "out", Parts.load(*open_run(str(toy_run)), trust=[]).binder)
     assert not [message for message in caplog.messages if "was made of" in message]
     assert made.origin.run == toy_run.name
@@ -222,6 +226,7 @@ def test_texts_are_not_for_tokens(texts, tmp_path):
         ({"gap.image": "captions"}, "gap=captions needs training samples"),
         ({"gap.image": "mean"}, "gap=mean needs training samples"),
         ({"gap.image": "men"}, r"gap\.image=men: choose noise"),
+        ({"num_compared": -1}, "num_compared=-1: give a whole number of at least 0"),
         ({"keep_gb": -1}, "keep_gb=-1: give a number of 0 or more"),
     ],
 )
