@@ -36,7 +36,7 @@ def remedy_cells(bridge: Bridge, sources: Sequence[Source], num_samples: int) ->
     if bridge.token_modality is not None or not num_samples:
         return None
     known = KnownSamples.draw(sources, "val", num_samples)
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for modality in (m for m in bridge.modalities if m != TEXT and known.has(m)):
         z_ND = known.embed(bridge.binder, modality)
         truth = [known.samples[row].label for row in known.rows[modality]]
