@@ -104,7 +104,7 @@ class Gap:
         remedy = self.remedy_of(modality, choice)
         if modality == TEXT or remedy == "noise":
             return z_BD
-        made_of = self.run or "the run that this bridge was made of"
+        made_of = f"run {self.run}" if self.run else "the run that this bridge was made of"
         if remedy == "memory":
             if self.memory_ND is None or not len(self.memory_ND):
                 raise ValueError(

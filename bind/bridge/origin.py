@@ -62,8 +62,7 @@ class BridgeOrigin:
             return
         example = f", such as {self.example!r}" if self.example else ""
         log.warning(
-            "bridge=%s was made of %s, and this is another binder of the same space: it speaks of the texts that it "
-            "learned there%s",
+            "bridge=%s was made of run %s, and this is another one of the same space: it speaks of that run's texts%s",
             folder,
             self.run,
             example,

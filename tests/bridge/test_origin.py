@@ -40,9 +40,9 @@ def test_over_another_binder_it_says_what_it_was_made_of(places, other, caplog):
     _, bridge = places
     loaded = Bridge.load(bridge, other())
     ((message),) = caplog.messages
-    assert "was made of activities" in message
+    assert "was made of run activities" in message
     assert "such as 'a person walking'" in message
-    with pytest.raises(ValueError, match=r"no mean of image and text: .* training samples of activities"):
+    with pytest.raises(ValueError, match=r"no mean of image and text: .* training samples of run activities"):
         loaded.caption("image", [], gap="mean")
 
 
