@@ -16,7 +16,7 @@ from support.finished import assert_equal, figures_of, metrics_of, weights_of
 
 import bind
 from bind.commands.cli import main
-from bind.commands.embed import embed
+from bind.commands.embed import by_numbers, embed
 from bind.data.sources.manifest import ManifestSource
 from bind.model.binder import Binder
 from bind.runs.jobs import evaluate, train
@@ -208,7 +208,7 @@ def test_files_are_embedded_without_a_table(recordings, recorded_run, tmp_path, 
     asked = {"run": str(recorded_run), "out": str(out)}
     embed(runs.config(name="embed", **asked, files=["**/train*.wav", "test0.png", str(recordings.parent / "val1.npy")]))
     rows = pq.read_table(out).to_pylist()
-    sounds = sorted(path.name for path in recordings.parent.glob("train*.wav"))
+    sounds = sorted((path.name for path in recordings.parent.glob("train*.wav")), key=by_numbers)
     npy = str(recordings.parent / "val1.npy")
     assert [(row["key"], row["modality"]) for row in rows] == [
         *((name, "audio") for name in sounds),
