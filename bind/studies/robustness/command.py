@@ -19,9 +19,9 @@ from bind.report.terminal_table import print_cells
 from bind.runs.directory import as_list, open_run, suffix_of, writes_results
 from bind.runs.parts import Parts
 from bind.studies.robustness.cells import fusion_cells, noise_cells
-from bind.studies.robustness.embed import Disturber
+from bind.studies.robustness.embed import Disturber, add_fused_without
 from bind.studies.robustness.figures import FusedQueries
-from bind.studies.robustness.heads import make_heads
+from bind.studies.robustness.heads import Vectors, make_heads, names_of_fused, reads_tokens
 from bind.studies.robustness.kinds import KINDS, choose_kinds, select_possible_levels
 from bind.studies.robustness.measure import describe_curve, make_fused_curves, make_missing_curves, make_noise_curves
 from bind.studies.robustness.show import plot_robustness
@@ -71,12 +71,16 @@ def robustness(cfg: DictConfig) -> None:
         label_sets=label_sets,
         embed_text=lambda texts: embed_text(tuple(texts)),
     )
-    fused = FusedQueries(clean, inputs, make_heads(inputs, binder.fusion), tasks_for(inputs)) if inputs else None
+    of_tokens = inputs if reads_tokens(inputs, binder.fusion) else []
+    names = names_of_fused(of_tokens).values() if of_tokens else ()
+    queries = add_fused_without(clean, datamodule, binder, of_tokens, split_name) if of_tokens else clean
+    heads = make_heads(inputs, binder.fusion) if inputs else {}
+    fused = FusedQueries(queries, inputs, heads, tasks_for(inputs), computed=names) if inputs else None
     tasks_of_modality = {m: [task for task in tasks_for([m]) if len(task.query_rows(clean.rows[m]))] for m, _ in kinds}
     for modality in (m for m, tasks in tasks_of_modality.items() if not tasks):
         log.warning("noise in %s is left out: there is nothing that it can be asked", modality)
     kinds = {(m, kind): values for (m, kind), values in kinds.items() if tasks_of_modality[m]}
-    disturber = Disturber(datamodule, binder, clean, split_name, seed)
+    disturber = Disturber(datamodule, binder, clean, split_name, seed, of_tokens)
     study: dict[str, Any] = {"split": split_name, "seed": seed, "noise": {}, "fusion": None}
     if fused:
         facts = {task.name: task.facts(evaluation, inputs, fused.rows) for task in fused.tasks}
@@ -85,16 +89,17 @@ def robustness(cfg: DictConfig) -> None:
         batches = sum(disturber.num_batches(modality, kind) * len(of) for (modality, kind), of in kinds.items())
         steps = bar.add_task("robustness", total=batches + len(inputs) * len(shares))
         for (modality, kind), values in kinds.items():
-            vectors = [clean.z[modality]]
+            vectors: list[Vectors] = [{modality: clean.z[modality]}]
             for level in values:
                 bar.update(steps, description=f"{modality}, {KINDS[kind].label} {level:g}")
                 vectors.append(disturber.vectors(modality, kind, level, lambda: bar.advance(steps)))
-            curves = make_noise_curves(evaluation, tasks_of_modality[modality], modality, vectors)
+            alone = [z[modality] for z in vectors]
+            curves = make_noise_curves(evaluation, tasks_of_modality[modality], modality, alone)
             study["noise"].setdefault(modality, {})[kind] = describe_curve(kind, values) | {"tasks": curves}
             if fused and modality in inputs:
-                heads = make_fused_curves([fused.noisy({modality: z_ND}) for z_ND in vectors])
+                by_heads = make_fused_curves([fused.noisy(z) for z in vectors])
                 fused_noise = study["fusion"]["noise"].setdefault(modality, {})
-                fused_noise[kind] = describe_curve(kind, values) | {"tasks": heads}
+                fused_noise[kind] = describe_curve(kind, values) | {"tasks": by_heads}
         if fused:
             bar.update(steps, description="missing inputs")
             study["fusion"]["missing"] = make_missing_curves(fused, shares, seed, lambda: bar.advance(steps))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,14 +42,24 @@ def point(split: EmbeddedSplit, task: RankingTask, modality: Modality, z_ND: Ten
 class FusedQueries:
     """The samples that have all of `inputs`, asked the same tasks by every head, with an input noisy or missing.
 
+    Args:
+        computed: names of vectors in `split` that a head takes beside those of the inputs.
+
     Raises:
         ValueError: where no sample has all of them, or such samples have nothing to find.
     """
 
     def __init__(
-        self, split: EmbeddedSplit, inputs: Sequence[Modality], heads: Mapping[str, Head], tasks: Sequence[RankingTask]
+        self,
+        split: EmbeddedSplit,
+        inputs: Sequence[Modality],
+        heads: Mapping[str, Head],
+        tasks: Sequence[RankingTask],
+        *,
+        computed: Iterable[str] = (),
     ) -> None:
         self.split = split
+        self._names = [*inputs, *(name for name in computed if name in split.z)]
         self.inputs, self.heads = tuple(inputs), dict(heads)
         self.z, self.rows = self._aligned({})
         self.tasks = [task for task in tasks if len(task.query_rows(self.rows))]
@@ -78,8 +88,8 @@ class FusedQueries:
 
     def _aligned(self, z: Vectors) -> tuple[dict[Modality, Tensor], Tensor]:
         embeddings = Embeddings({**self.split.z, **z}, self.split.rows, len(self.split.keys))
-        vectors, rows = embeddings.aligned(self.inputs)
-        return dict(zip(self.inputs, vectors, strict=True)), rows
+        vectors, rows = embeddings.aligned(self._names)
+        return dict(zip(self._names, vectors, strict=True)), rows
 
     def _figures(self, z: Vectors, present: Presence) -> dict[str, dict[str, Figures]]:
         found = {}

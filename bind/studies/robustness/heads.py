@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bind.fusion.early import EarlyFusion
+from bind.fusion.inputs import fused_name
 from bind.fusion.late import LateFusion
 from bind.fusion.learned import LearnedFusion
 from bind.metrics import COSINE_TIE_TOLERANCE, rank_by_cosine, rank_by_scores
@@ -18,10 +18,8 @@ from bind.studies.robustness.show import PLAIN_SUM
 from bind.studies.robustness.tasks import RankingTask
 from bind.types import Modality, TokenFusion
 
-log = logging.getLogger("bind")
-
 Vectors = Mapping[Modality, Tensor]
-"""Input → (Q, D) unit vectors of the same Q queries."""
+"""Input → (Q, D) unit vectors of the same Q queries; where a head needs them, those of `names_of_fused` too."""
 
 Presence = Mapping[Modality, Tensor]
 """Input → bool (Q,), whether the query has it."""
@@ -35,16 +33,32 @@ def make_heads(inputs: Sequence[Modality], fusion: Any) -> dict[str, Head]:
     heads: dict[str, Head] = {m: alone(m) for m in inputs}
     heads[PLAIN_SUM] = embedded(EarlyFusion(inputs=inputs))
     late = {method: LateFusion(inputs=inputs, method=method) for method in ("sum", "rrf", "softmax")}
-    is_of_these = fusion is not None and tuple(fusion.inputs) == tuple(inputs)
+    is_of_these = _is_of_these(inputs, fusion)
     if is_of_these and isinstance(fusion, LateFusion):
         late[fusion.method] = fusion  # with its weights and constants
     heads |= {f"late: {method}": scored(of) for method, of in late.items()}
     weighs = isinstance(fusion, EarlyFusion) and len(set(fusion.weights.values())) > 1
-    if is_of_these and isinstance(fusion, TokenFusion) and fusion.token_widths:
-        log.warning("fusion: %s reads tokens, of which this study has none: it is left out", type(fusion).__name__)
+    if reads_tokens(inputs, fusion):
+        heads[head_name(fusion)] = computed(inputs)
     elif is_of_these and isinstance(fusion, nn.Module) and (weighs or not isinstance(fusion, EarlyFusion)):
         heads[head_name(fusion)] = embedded(copy.deepcopy(fusion).cpu().eval())
     return heads
+
+
+def reads_tokens(inputs: Sequence[Modality], fusion: Any) -> bool:
+    """Whether `fusion` is of these inputs and takes more than their vectors: only the binder can compute it."""
+    return _is_of_these(inputs, fusion) and isinstance(fusion, TokenFusion) and bool(fusion.token_widths)
+
+
+def names_of_fused(inputs: Sequence[Modality]) -> dict[Modality | None, str]:
+    """The missing input, None for none → the name of the vectors that the binder fuses without it.
+
+    Examples:
+        >>> names_of_fused(["audio", "imu"])["imu"]
+        'audio_and_imu without imu'
+    """
+    name = fused_name(inputs)
+    return {None: name} | {m: f"{name} without {m}" for m in inputs}
 
 
 def head_name(fusion: nn.Module) -> str:
@@ -75,6 +89,21 @@ def embedded(fusion: nn.Module) -> Head:
     return places
 
 
+def computed(inputs: Sequence[Modality]) -> Head:
+    """The vectors that the binder made of all `inputs`, or without the one that a query lacks; `z` has both."""
+    names = names_of_fused(inputs)
+
+    def places(z: Vectors, present: Presence, task: RankingTask, groups_Q: Tensor) -> Tensor:
+        num_missing_Q = torch.stack([~present[m] for m in inputs]).sum(dim=0)
+        assert bool((num_missing_Q <= 1).all()), "the binder was asked for vectors with at most one input missing"
+        z_QD = z[names[None]]
+        for modality in inputs:
+            z_QD = torch.where(present[modality][:, None], z_QD, z[names[modality]])
+        return rank_by_cosine(z_QD, task.z_PD, groups_Q, task.groups_E, pool_items=task.items_E).ranks_Q
+
+    return places
+
+
 def scored(fusion: LateFusion) -> Head:
     """The scores of those inputs that are present, combined."""
 
@@ -82,7 +111,7 @@ def scored(fusion: LateFusion) -> Head:
         pool_present = {task.name: torch.ones(len(task.z_PD), dtype=torch.bool)}
 
         def score_rows(start: int, stop: int) -> Tensor:
-            some, there = ({m: x[start:stop] for m, x in of.items()} for of in (z, present))
+            some, there = ({m: of[m][start:stop] for m in fusion.inputs} for of in (z, present))
             return fusion.scores(some, {task.name: task.z_PD}, there, pool_present)
 
         tie_tolerance = COSINE_TIE_TOLERANCE if fusion.method == "sum" else 0.0
@@ -92,3 +121,7 @@ def scored(fusion: LateFusion) -> Head:
         return ranked.ranks_Q
 
     return places
+
+
+def _is_of_these(inputs: Sequence[Modality], fusion: Any) -> bool:
+    return fusion is not None and tuple(fusion.inputs) == tuple(inputs)

@@ -58,7 +58,7 @@ def disturber(run_dir, modalities=None):
 
 
 def vectors(of, modality, kind, level):
-    return of.vectors(modality, kind, level, lambda: None)
+    return of.vectors(modality, kind, level, lambda: None)[modality]
 
 
 @pytest.fixture(scope="module")
