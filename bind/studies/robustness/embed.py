@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from rich.progress import track
 from torch.utils.data import DataLoader
 
 from bind.data.datamodule import BindDataModule
@@ -81,9 +83,10 @@ def add_fused_without(
     """
     names = names_of_fused(inputs)
     device = next(binder.parameters()).device
+    loader = load_split(datamodule, binder, datamodule.sources, inputs, split_name)
     parts = []
     with torch.inference_mode():
-        for batch in load_split(datamodule, binder, datamodule.sources, inputs, split_name):
+        for batch in track(loader, "fuse without", len(loader), transient=True, disable=not sys.stdout.isatty()):
             z, rows = {}, {}
             for modality in inputs:
                 embeddings = binder(take_away(batch, modality).to(device))
