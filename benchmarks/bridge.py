@@ -183,6 +183,14 @@ def print_entry(modality: Modality, gap: str, entry: Mapping[str, Any]) -> None:
             print(f"  {modality:6} {gap:7} {kind:9} {mean}: {right} | made up: {made_up or 'nothing to'}", flush=True)
 
 
+def open_toy_run(run: str) -> tuple[str, Binder, ToySource]:
+    """The name and the binder of a run of the toy world, and its world, of the modalities that the binder embeds."""
+    run_dir, config = open_run(run)
+    binder = Binder.load(run_dir).eval()
+    modalities = [m for m in binder.modalities if m in CARRIES]
+    return run_dir.name, binder, ToySource(seed=config["data"]["sources"]["toy"]["seed"], modalities=modalities)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="a run of the toy world, such as of `python train.py`")
@@ -203,18 +211,15 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=1e-2)
     parser.add_argument("--noise", type=float, default=0.8)
     options = parser.parse_args()
-    run_dir, config = open_run(options.run)
-    binder = Binder.load(run_dir).eval()
-    modalities = [m for m in binder.modalities if m in CARRIES]
-    toy = ToySource(seed=config["data"]["sources"]["toy"]["seed"], modalities=modalities)
+    run_name, binder, toy = open_toy_run(options.run)
     options.out.mkdir(parents=True, exist_ok=True)
     for abstain in (name == "true" for name in options.abstain):
         for seed in options.seeds:
             kind = "abstain" if abstain else "whole"
             beams = f"_{options.beams}beams" if options.beams > 1 else ""
             only = "".join(f"_{m}" for m in options.modalities or ())
-            cell = options.out / f"{run_dir.name}_{options.split}_{kind}_{seed}{beams}{only}.json"
-            folder = options.out / f"{run_dir.name}_{kind}_{seed}"
+            cell = options.out / f"{run_name}_{options.split}_{kind}_{seed}{beams}{only}.json"
+            folder = options.out / f"{run_name}_{kind}_{seed}"
             print(cell.stem, flush=True)
             if cell.exists():
                 for modality, of_gaps in json.loads(cell.read_text())["figures"].items():

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from bridge import NUM_MEAN_SAMPLES, make_questions, make_texts
+from bridge import NUM_MEAN_SAMPLES, make_questions, make_texts, open_toy_run
 
 from bind.bridge.bridge import MLP, Bridge
 from bind.bridge.conversations import Conversation
@@ -42,7 +42,6 @@ from bind.commands.bridge import measure_gap
 from bind.data.sources.toy.world import CARRIES, FACTORS, ToySource, factor_words
 from bind.files.writing import write_text
 from bind.model.binder import Binder
-from bind.runs.directory import open_run
 from bind.types import Modality
 
 PAIRS: Sequence[tuple[Modality, Modality]] = (("audio", "image"), ("imu", "image"), ("audio", "imu"))
@@ -151,13 +150,10 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=5e-3)
     parser.add_argument("--noise", type=float, default=0.8)
     options = parser.parse_args()
-    run_dir, config = open_run(options.run)
-    binder = Binder.load(run_dir).eval()
-    modalities = [m for m in binder.modalities if m in CARRIES]
-    toy = ToySource(seed=config["data"]["sources"]["toy"]["seed"], modalities=modalities)
+    run_name, binder, toy = open_toy_run(options.run)
     options.out.mkdir(parents=True, exist_ok=True)
     for seed in options.seeds:
-        name = f"{run_dir.name}_lora{options.lora}_{options.num_comparisons}_{options.num_steps}_{seed}"
+        name = f"{run_name}_lora{options.lora}_{options.num_comparisons}_{options.num_steps}_{seed}"
         cell, folder = options.out / f"{name}.json", options.out / name
         figures = json.loads(cell.read_text()) if cell.exists() else {}
         for split in options.splits:

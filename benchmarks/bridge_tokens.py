@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from bridge import mark, stated_words
+from bridge import mark, open_toy_run, stated_words
 from torch import Tensor
 
 from bind.bridge.bridge import MLP, Bridge
@@ -31,7 +31,6 @@ from bind.bridge.training import STATE_NAME, BridgeTraining, train_bridge
 from bind.data.sources.toy.world import CARRIES, ToySource, factor_words
 from bind.files.writing import write_text
 from bind.model.binder import Binder
-from bind.runs.directory import open_run
 from bind.types import Modality
 
 ARMS = ("texts", "vectors", "tokens")
@@ -103,14 +102,12 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=1e-2)
     parser.add_argument("--lr-of-tokens", type=float, default=2e-3)
     options = parser.parse_args()
-    run_dir, config = open_run(options.run)
-    binder = Binder.load(run_dir).eval()
-    toy = ToySource(seed=config["data"]["sources"]["toy"]["seed"], modalities=["image", "text", options.modality])
+    run_name, binder, toy = open_toy_run(options.run)
     options.out.mkdir(parents=True, exist_ok=True)
     for num in options.num_captions:
         for arm in options.arms:
             for seed in options.seeds:
-                name = f"{run_dir.name}_{options.modality}_{arm}_{num}_{options.num_steps}_{seed}"
+                name = f"{run_name}_{options.modality}_{arm}_{num}_{options.num_steps}_{seed}"
                 name += "_all" if options.say == "all" and arm != "texts" else ""
                 cell = options.out / f"{name}.json"
                 figures = json.loads(cell.read_text()) if cell.exists() else {}

@@ -18,13 +18,13 @@ ABOUT = (
 
 
 def named_label(caption: str, labels: Iterable[str]) -> str | None:
-    """The longest of the labels that a caption has, in whole words.
+    """The longest of the labels that a caption has, in whole words and either case.
 
     Examples:
         >>> named_label("a person walking upstairs", ["walking", "walking upstairs"])
         'walking upstairs'
     """
-    present = [label for label in labels if re.search(rf"(?<!\w){re.escape(label)}(?!\w)", caption)]
+    present = [label for label in labels if re.search(rf"(?<!\w){re.escape(label)}(?!\w)", caption, re.IGNORECASE)]
     return max(present, key=len, default=None)
 
 

@@ -16,6 +16,7 @@ QFORMER = {"_target_": "bind.bridge.mappers.QFormerMapper", "modality": "imu", "
 def test_a_label_is_named_in_whole_words():
     assert named_label("a person walking", ["walk", "walking"]) == "walking"
     assert named_label("a stone", ["one"]) is None
+    assert named_label("a person walking", ["WALKING", "Lying"]) == "WALKING"
     assert named_label("", ["one"]) is None
 
 
