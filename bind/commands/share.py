@@ -11,10 +11,11 @@ from omegaconf import DictConfig
 from bind.data.counts import count_samples
 from bind.data.mixture import source_weights
 from bind.evaluation.figures import read_metrics
-from bind.model.binder import ADAPTERS_FOLDER, Binder
+from bind.model.binder import Binder
 from bind.model.description import CONFIG_NAME, HUB_ID
 from bind.model.hub import describe_binder, push_folder, require_repository_name
 from bind.model.saved_files import locate
+from bind.model.saving import ADAPTERS_FOLDER
 from bind.runs.directory import open_run, run_or_binder
 from bind.runs.ownership import confined, is_own, is_trusted_place
 from bind.runs.parts import active_pairs, make_sources

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
-import inspect
-import json
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,23 +11,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bind.build import build, locate_class
 from bind.data.collate import collate_clips
-from bind.encoders.lora import has_adapter, merge_adapter, merged_state_dict, save_adapter
+from bind.encoders.lora import has_adapter, merge_adapter
 from bind.encoders.trainable import (
     FULL,
     HEAD,
-    LORA,
     is_frozen,
-    options_of_training,
     require_equal_parts,
     set_trained_part,
 )
 from bind.files.reading import require_regular_file
 from bind.files.size import SizeLimit, read_shapes
-from bind.files.writing import open_folder_atomically, write_text
+from bind.files.writing import open_folder_atomically
 from bind.fusion.inputs import fused_name
 from bind.model.adapter_weights import renamed_for_adapters
+from bind.model.build_parts import build_parts
 from bind.model.chunks import encode_in_chunks
 from bind.model.clips import average_clips
 from bind.model.description import (
@@ -38,13 +33,13 @@ from bind.model.description import (
     CONFIG_VERSION,
     NOT_AS_SAVED,
     WEIGHTS_NAME,
-    describe_with_anchor,
     enclosed_shapes,
     read_description,
 )
-from bind.model.encoder_and_head import build_encoder_and_head, named_by, token_widths
+from bind.model.fuse import add_fused
 from bind.model.hub import describe_binder, push_folder
 from bind.model.saved_files import locate, read_weights
+from bind.model.saving import write_binder
 from bind.model.summary import summarise
 from bind.model.trunks import share_trunks
 from bind.terminal import printable_errors
@@ -53,15 +48,10 @@ from bind.types import (
     Clip,
     Embeddings,
     Inputs,
-    LoadedPart,
     Modality,
-    TokenEncoder,
-    TokenFusion,
     Transform,
     without_view,
 )
-
-ADAPTERS_FOLDER = "adapters"
 
 
 class Binder(nn.Module):
@@ -139,41 +129,10 @@ class Binder(nn.Module):
             ValueError: where a chosen modality has no encoder or transform, a part can't be built, a trunk can't be
                 shared, or `train` names no part of an encoder.
         """
-        anchor = build(config["anchor"], "anchor", trust=trust)
-        chosen = config["modalities"]
-        encoders, heads, transforms, share, train, lora = {}, {}, {}, {}, {}, {}
-        for modality in chosen:
-            for part in ("encoder", "transform"):
-                if not config[part].get(modality):
-                    known = sorted(m for m, options in config[part].items() if options)
-                    close = difflib.get_close_matches(str(modality), known, n=1)
-                    hint = f"did you mean {close[0]}? If not, " if close else ""
-                    raise ValueError(
-                        f"modalities={list(chosen)}: {modality} has no {part}; {hint}add one with "
-                        f"+{part}/{modality}=NAME (known: {', '.join(known)})"
-                    )
-            options = dict(config["encoder"][modality])
-            if owner := options.pop("share", None):
-                share[modality] = owner
-            train[modality], lora[modality] = options_of_training(options)
-            with named_by(f"encoder.{modality}"):
-                encoders[modality], heads[modality] = build_encoder_and_head(
-                    options, config["head"], anchor, trust=trust
-                )
-            with named_by(f"transform.{modality}"):
-                transforms[modality] = build(config["transform"][modality], "transform", trust=trust)
-        fusion = None
-        fusion_config = config.get("fusion") or {}
-        if fusion_config.get("_target_"):
-            if len(fusion_config.get("inputs") or []) < 2:
-                raise ValueError("fusion.inputs needs at least two modalities, for example fusion.inputs=[audio,imu]")
-            taken = inspect.signature(locate_class(fusion_config["_target_"], "fusion", trust)).parameters
-            extra = {"dim": anchor.dim, "token_widths": token_widths(fusion_config["inputs"], encoders, train)}
-            arguments = {name: value for name, value in extra.items() if name in taken}
-            fusion = build(fusion_config, "fusion", trust=trust, **arguments)
-        of_chosen = {part: {m: config[part][m] for m in chosen} for part in ("encoder", "transform")}
+        parts = build_parts(config, trust)
+        of_chosen = {part: {m: config[part][m] for m in config["modalities"]} for part in ("encoder", "transform")}
         kept = {**config, **of_chosen, "version": CONFIG_VERSION}
-        return cls(anchor, encoders, heads, transforms, fusion=fusion, config=kept, share=share, train=train, lora=lora)
+        return cls(**vars(parts), config=kept)
 
     def __repr__(self) -> str:
         return summarise(self)
@@ -246,7 +205,7 @@ class Binder(nn.Module):
             rows[modality] = batch.rows.get(modality, torch.zeros(0, dtype=torch.long))
         embeddings = Embeddings(z, rows, len(batch))
         if isinstance(self.fusion, nn.Module):  # late fusion combines scores and has no embedding
-            self._fuse(embeddings, batch)
+            add_fused(self.fusion, self.encoders, embeddings, batch)
         return embeddings
 
     def _embed_cached(self, modality: Modality, batch: Batch) -> Tensor:
@@ -256,52 +215,6 @@ class Binder(nn.Module):
             return vectors
         z = average_clips(self.heads[modality](vectors), batch.num_clips.get(modality))
         return z[: len(batch.rows.get(modality, ()))]  # without a row that was borrowed
-
-    def _fuse(self, embeddings: Embeddings, batch: Batch) -> None:
-        inputs = [m for m in self.fusion_inputs if m in embeddings.z]
-        if len(inputs) < len(self.fusion_inputs):
-            return
-        assert self.fusion is not None
-        assert self.fused_modality is not None
-        z_full, present = {}, {}
-        for modality in inputs:
-            (z_RD,), rows_R = embeddings.aligned([modality])
-            device = z_RD.device
-            places = rows_R.to(device, non_blocking=True)
-            z_full[modality] = z_RD.new_zeros(embeddings.num_rows, self.dim).index_copy(0, places, z_RD)
-            present[modality] = torch.zeros(embeddings.num_rows, dtype=torch.bool)
-            present[modality][rows_R] = True
-        rows = torch.stack(list(present.values())).any(dim=0).nonzero().flatten()
-        any_R = rows.to(device, non_blocking=True)
-        z_R = {m: z[any_R] for m, z in z_full.items()}
-        present_R = {m: p[rows].to(device, non_blocking=True) for m, p in present.items()}
-        if isinstance(self.fusion, TokenFusion):
-            tokens = {m: self._tokens(m, batch, embeddings) for m in self.fusion.token_widths}
-            tokens_R = {m: (x_BLF[any_R], mask_BL[any_R]) for m, (x_BLF, mask_BL) in tokens.items()}
-            embeddings.z[self.fused_modality] = self.fusion(z_R, present_R, tokens_R)
-        else:
-            embeddings.z[self.fused_modality] = self.fusion(z_R, present_R)
-        embeddings.rows[self.fused_modality] = rows
-
-    def _tokens(self, modality: Modality, batch: Batch, embeddings: Embeddings) -> tuple[Tensor, Tensor]:
-        """Tokens (B, L, F) of a modality for every row of the batch, and which are there; of a row without it none."""
-        if modality in batch.num_clips:
-            raise ValueError(f"fusion=qformer takes one window of a sample: set transform.{modality}.num_clips=1")
-        assert isinstance(self.fusion, TokenFusion)
-        device, num_rows = batch.group_ids_B.device, embeddings.num_rows
-        if modality not in batch.inputs:  # other ranks may have rows: its weights are met here too
-            x_B1F = torch.zeros(num_rows, 1, self.fusion.token_widths[modality], device=device)
-            return x_B1F, torch.zeros(num_rows, 1, dtype=torch.bool, device=device)
-        encoder = self.encoders[modality]
-        assert isinstance(encoder, TokenEncoder)
-        x_RLF, mask_RL = encoder.tokens(batch.inputs[modality])
-        num_values = len(batch.rows.get(modality, ()))  # without a row that was borrowed
-        rows = {modality: embeddings.rows[modality]}
-        (x_RLF,), places = Embeddings({modality: x_RLF[:num_values]}, rows, num_rows).aligned([modality])
-        (mask_RL,), _ = Embeddings({modality: mask_RL[:num_values]}, rows, num_rows).aligned([modality])
-        places = places.to(device, non_blocking=True)
-        tokens = x_RLF.new_zeros(num_rows, *x_RLF.shape[1:]).index_copy(0, places, x_RLF)
-        return tokens, mask_RL.new_zeros(num_rows, mask_RL.shape[1]).index_copy(0, places, mask_RL)
 
     @torch.no_grad()
     @printable_errors()
@@ -390,27 +303,8 @@ class Binder(nn.Module):
         them alone.
         """
         with open_folder_atomically(Path(folder)) as partial:
-            self.write_into(partial)
+            write_binder(self, partial)
         return Path(folder)
-
-    def write_into(self, folder: Path) -> None:
-        """As `save`, file by file into a folder that is there, and may hold the anchor already."""
-        from safetensors.torch import save_file
-
-        if self.config is None:
-            raise ValueError("this Binder has no config to save: build it with Binder.from_config")
-        own = self.own_state_dict()
-        for modality in self.adapted:
-            prefix = f"encoders.{modality}."
-            merged = merged_state_dict(self.encoders[modality])
-            own = {name: tensor for name, tensor in own.items() if not name.startswith(prefix)}
-            own |= {f"{prefix}{name}": tensor for name, tensor in merged.items()}
-        state = {name: tensor.detach().cpu().contiguous() for name, tensor in own.items()}
-        save_file(state, folder / WEIGHTS_NAME)
-        for modality in self.adapted:
-            save_adapter(self.encoders[modality], folder / ADAPTERS_FOLDER / modality)
-        described = describe_with_anchor(self._saved_config(), self.anchor, folder)
-        write_text(folder / CONFIG_NAME, json.dumps(described, indent=2) + "\n")
 
     def push_to_hub(
         self, repo: str, *, private: bool | None = None, message: str = "Upload a binder", token: str | None = None
@@ -432,26 +326,9 @@ class Binder(nn.Module):
             ValueError: where `repo` is no such name, or the hub refuses or can't be reached.
         """
         with tempfile.TemporaryDirectory() as folder:
-            self.write_into(Path(folder))
+            write_binder(self, Path(folder))
             card = describe_binder(repo, self.anchor.name, list(self.encoders))
             return push_folder(Path(folder), repo, private=private, message=message, token=token, card_if_none=card)
-
-    def _saved_config(self) -> dict[str, Any]:
-        """The config, in which parts that were made of files are described without them."""
-        assert self.config is not None
-        parts: dict[str, Any] = {"encoder": self.encoders, "transform": self.transforms}
-        saved = {
-            kind: {
-                m: options | parts[kind][m].saved_arguments() if isinstance(parts[kind][m], LoadedPart) else options
-                for m, options in self.config[kind].items()
-            }
-            for kind in parts
-        }
-        for modality, part in self.trained_parts.items():
-            options = saved["encoder"][modality]
-            if part == LORA or "lora" in options:  # which may name a folder
-                saved["encoder"][modality] = {**options, "lora": None, "train": FULL if part == LORA else part}
-        return {**self.config, **saved}
 
     @classmethod
     @printable_errors()

@@ -18,6 +18,7 @@ from bind.model.binder import Binder
 from bind.model.description import ANCHOR_FOLDER
 from bind.model.licence import IMAGEBIND, write_licence
 from bind.model.published import GET_IT_AGAIN, PublishedWeights, read_published_weights
+from bind.model.saving import write_binder
 
 IMAGEBIND_NUM_HEADS = {"audio": 12, "depth": 8, "thermal": 12, "imu": 8, "image": 16, "text": 16}
 """Heads of attention in the published model. Weights of any number of heads have the same shapes."""
@@ -110,7 +111,7 @@ def convert_imagebind(
         binder.load_own_state_dict(own)
         del own
         binder.anchor.name = file.stem
-        binder.write_into(partial)
+        write_binder(binder, partial)
         write_licence(IMAGEBIND, partial, partial / ANCHOR_FOLDER)
     return binder.eval()
 

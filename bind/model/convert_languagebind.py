@@ -20,6 +20,7 @@ from bind.model.adapter_weights import merge_lora
 from bind.model.binder import Binder
 from bind.model.licence import LANGUAGEBIND, write_licence
 from bind.model.published import GET_IT_AGAIN, PublishedWeights, read_published_weights
+from bind.model.saving import write_binder
 
 LANGUAGEBIND_ANCHOR = "laion/CLIP-ViT-L-14-DataComp.XL-s13B-b90K"
 """The CLIP that LanguageBind's encoders were made from, with the text tower that they hold."""
@@ -137,7 +138,7 @@ def convert_languagebind(
     require_shapes(binder, own, folder)
     binder.load_own_state_dict(own)
     with open_folder_atomically(out) as partial:
-        binder.write_into(partial)
+        write_binder(binder, partial)
         write_licence(LANGUAGEBIND, partial)
     return binder.eval(), notes
 

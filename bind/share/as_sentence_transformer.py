@@ -16,6 +16,7 @@ from torch import Tensor
 from bind.data.collate import collate_clips
 from bind.model.binder import Binder
 from bind.model.clips import average_clips
+from bind.model.saving import write_binder
 from bind.share.sounds import waveform_of
 from bind.types import Clip, Modality
 
@@ -82,7 +83,7 @@ class BinderModule(InputModule):  # type: ignore[misc, unused-ignore]
 
     def save(self, output_path: str, *args: Any, safe_serialization: bool = True, **options: Any) -> None:
         """Write the binder's files."""
-        self.binder.write_into(Path(output_path))
+        write_binder(self.binder, Path(output_path))
 
     @classmethod
     def load(  # type: ignore[override, unused-ignore]

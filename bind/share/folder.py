@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from bind.files.writing import open_folder_atomically, remove_failed_start, write_text
-from bind.model.binder import ADAPTERS_FOLDER, Binder
+from bind.model.binder import Binder
 from bind.model.hub import CARD_FILE
 from bind.model.licence import LICENCE_FILE
+from bind.model.saving import ADAPTERS_FOLDER, write_binder
 from bind.report.leakage_table import leakage_note
 from bind.share.eval_results import EVAL_RESULTS_FILE, eval_results_yaml
 from bind.share.model_card import write_card
@@ -87,7 +88,7 @@ def _new_folder(folder: Path) -> Iterator[Path]:
 
 
 def _write_binder(binder: Binder, folder: Path, adapters: Path | None, trust: Sequence[str]) -> None:
-    binder.write_into(folder)
+    write_binder(binder, folder)
     if adapters is not None and adapters.is_dir():
         shutil.copytree(adapters, folder / ADAPTERS_FOLDER, dirs_exist_ok=True)
     Binder.load(folder, trust=trust)

@@ -5,20 +5,9 @@ import pytest
 import torch
 from PIL import Image
 from support import tiny
-from support.batches import CHANNELS, RECORDINGS, RNG, attention, depth_map, make_batch
+from support.batches import CHANNELS, RECORDINGS, RNG, depth_map, make_batch
 
-from bind.anchors.scratch import ScratchAnchor
 from bind.model.binder import CONFIG_NAME, WEIGHTS_NAME, Binder
-
-
-@pytest.fixture(scope="module")
-def anchor_folder(tmp_path_factory):
-    return tiny.write_anchor(tmp_path_factory.mktemp("anchor"))
-
-
-@pytest.fixture
-def config(anchor_folder):
-    return tiny.binder_config(anchor_folder)
 
 
 @pytest.mark.slow
@@ -81,90 +70,10 @@ def test_a_batch_is_embedded_with_its_missing_modalities(config):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fusion", ["attention", "early"])
-def test_a_fusion_makes_a_modality_of_the_rows_that_have_any_input(config, fusion):
-    option = attention("imu", "depth")
-    if fusion == "early":
-        option = {"_target_": "bind.fusion.early.EarlyFusion", "inputs": ["imu", "depth"]}
-    binder = Binder.from_config({**config, "fusion": option}).eval()
-    assert binder.fused_modality == "imu_and_depth"
-    embeddings = binder(make_batch(binder))
-    fused = embeddings.z["imu_and_depth"]
-    assert embeddings.rows["imu_and_depth"].tolist() == [0, 1, 2, 3]
-    torch.testing.assert_close(fused.norm(dim=-1), torch.ones(4))
-    torch.testing.assert_close(fused[0], embeddings.z["imu"][0])
-    torch.testing.assert_close(fused[1], embeddings.z["depth"][0])
-    both = torch.nn.functional.normalize(embeddings.z["imu"][1] + embeddings.z["depth"][1], dim=-1)
-    torch.testing.assert_close(fused[2], both)
-
-    nothing = binder(make_batch(binder, imu=(), depth=()))
-    assert nothing.z["imu_and_depth"].shape == (0, tiny.DIM)
-    assert nothing.z["imu_and_depth"].requires_grad
-    assert "imu_and_depth" not in binder(make_batch(binder, depth=(), carried=("image", "imu"))).z
-
-
-@pytest.mark.slow
-def test_a_fusion_of_tokens_is_given_those_of_encoders_that_have_them(config, tmp_path):
-    transformer = {"_target_": "bind.encoders.imu_transformer.ImuTransformer", "num_channels": 6, "num_steps": 100}
-    transformer |= {"width": 16, "num_layers": 1, "num_heads": 2, "kernel": 10}
-    option = {"_target_": "bind.fusion.qformer.QFormerFusion", "inputs": ["imu", "depth"], "width": 8}
-    encoders = {**config["encoder"], "imu": transformer}
-    binder = Binder.from_config({**config, "encoder": encoders, "fusion": option}).eval()
-    assert binder.fusion.token_widths == {"imu": 16}
-    with torch.no_grad():
-        binder.fusion.out.weight.normal_()
-    batch = make_batch(binder)
-    embeddings = binder(batch)
-    fused = embeddings.z["imu_and_depth"]
-    assert embeddings.rows["imu_and_depth"].tolist() == [0, 1, 2, 3]
-    torch.testing.assert_close(fused.norm(dim=-1), torch.ones(4))
-    fused[1].sum().backward()  # that row has no imu
-    assert not any(weight.grad is not None and weight.grad.any() for weight in binder.encoders["imu"].parameters())
-    loaded = Binder.load(binder.save(tmp_path / "saved")).eval()
-    torch.testing.assert_close(loaded(batch).z["imu_and_depth"], fused)
-    nothing = binder(make_batch(binder, imu=(), depth=()))
-    assert nothing.z["imu_and_depth"].shape == (0, tiny.DIM)
-    frozen = {**encoders, "imu": {**transformer, "train": "head"}}
-    binder = Binder.from_config({**config, "encoder": frozen, "fusion": option})
-    assert binder.fusion.token_widths == {}, "features of a frozen encoder may come from the cache, without tokens"
-
-
-@pytest.mark.slow
 def test_late_fusion_has_no_vector(config):
     late = {"_target_": "bind.fusion.late.LateFusion", "inputs": ["imu", "depth"]}
     binder = Binder.from_config({**config, "fusion": late})
     assert set(binder(make_batch(binder)).z) == {"image", "imu", "depth"}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("fused", [False, True])
-def test_what_is_saved_loads_bit_for_bit(config, tmp_path, fused):
-    binder = Binder.from_config({**config, "fusion": attention("imu", "depth") if fused else None})
-    with torch.no_grad():
-        for parameter in binder.parameters():
-            if parameter.requires_grad:
-                parameter.add_(torch.randn_like(parameter))
-    folder = binder.save(tmp_path / "run" / "binder")
-    (tmp_path / "new").touch()
-    assert {path.stat().st_mode for path in folder.rglob("*.*")} == {(tmp_path / "new").stat().st_mode}
-    for place in (folder, tmp_path / "run", str(folder)):
-        loaded = Binder.load(place)
-        assert not loaded.training
-        assert torch.equal(loaded.embed("imu", RECORDINGS), binder.embed("imu", RECORDINGS))
-        assert torch.equal(loaded.embed("text", ["a dog"]), binder.embed("text", ["a dog"]))
-        batches = [model.eval()(make_batch(model)) for model in (loaded, binder)]
-        assert all(torch.equal(batches[0].z[m], batches[1].z[m]) for m in batches[1].z)
-    assert not any(name.startswith("anchor.") for name in loaded.own_state_dict())
-
-
-@pytest.mark.slow
-def test_an_open_anchor_is_saved_with_the_rest(config, tmp_path):
-    config["anchor"]["train"] = ["text"]
-    binder = Binder.from_config(config)
-    with torch.no_grad():
-        binder.anchor.model.text_projection.weight.add_(0.1)
-    loaded = Binder.load(binder.save(tmp_path))
-    assert torch.equal(loaded.embed("text", ["a dog"]), binder.embed("text", ["a dog"]))
 
 
 @pytest.mark.slow
@@ -229,22 +138,3 @@ def test_weights_of_another_architecture_are_refused(config):
         binder.load_own_state_dict({**state, "stray": torch.zeros(1)})
     with pytest.raises(ValueError, match="another architecture"):
         binder.load_own_state_dict({**state, name: state[name][:, :-1]})
-
-
-@pytest.mark.slow
-def test_configs_that_do_not_add_up_are_refused(config):
-    with pytest.raises(ValueError, match="audio has no encoder"):
-        Binder.from_config({**config, "modalities": ["imu", "audio"]})
-    with pytest.raises(ValueError, match="imu has no transform"):
-        Binder.from_config({**config, "transform": {}})
-    with pytest.raises(ValueError, match=r"fusion\.inputs needs at least two"):
-        Binder.from_config({**config, "fusion": attention("imu")})
-    with pytest.raises(ValueError, match=r"fusion\.inputs: \['audio'\] have no encoder"):
-        Binder.from_config({**config, "fusion": attention("imu", "audio")})
-
-
-@pytest.mark.slow
-def test_a_binder_put_together_by_hand_can_not_be_saved(tmp_path):
-    anchor = ScratchAnchor(tiny.CORPUS, dim=4, image_widths=(8, 8, 8, 8), text_width=8, text_num_layers=1)
-    with pytest.raises(ValueError, match=r"Binder\.from_config"):
-        Binder(anchor, {}, {}, {}).save(tmp_path)

@@ -13,11 +13,6 @@ from bind.model.binder import Binder
 from bind.model.frozen import frozen_encoder_of, frozen_encoders
 
 
-@pytest.fixture(scope="module")
-def anchor_folder(tmp_path_factory):
-    return tiny.write_anchor(tmp_path_factory.mktemp("anchor"))
-
-
 @pytest.fixture
 def config(anchor_folder):
     config = tiny.binder_config(anchor_folder)

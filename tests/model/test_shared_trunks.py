@@ -38,11 +38,6 @@ def depth(**more):
     return MapViT(**{"size_px": 64, "patch": 32} | TRUNK | more)
 
 
-@pytest.fixture(scope="module")
-def anchor_folder(tmp_path_factory):
-    return tiny.write_anchor(tmp_path_factory.mktemp("anchor"))
-
-
 @pytest.fixture
 def config(anchor_folder):
     return tiny.binder_config(anchor_folder, encoder=copy.deepcopy(ENCODERS))

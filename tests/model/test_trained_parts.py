@@ -27,11 +27,6 @@ DEPTH = {"_target_": "bind.encoders.map_vit.MapViT", "size_px": 64, "patch": 32,
 LORA = {"r": 4, "alpha": 8, "dropout": 0.1, "targets": None}
 
 
-@pytest.fixture(scope="module")
-def anchor_folder(tmp_path_factory):
-    return tiny.write_anchor(tmp_path_factory.mktemp("anchor"))
-
-
 @pytest.fixture
 def make_binder(anchor_folder):
     def make(imu="head", depth="full", **more):
