@@ -28,7 +28,8 @@ from bind.build import ANY_CLASS
 from bind.cache.build import CacheOptions, build_cache
 from bind.cache.fill import Engine
 from bind.cache.lookup import hash_keys
-from bind.cache.store import CacheFolder, Origin
+from bind.cache.origin import Origin
+from bind.cache.store import CacheFolder
 from bind.commands.cli import CONFIG_DIR
 from bind.data.dataset import BatchDataset
 from bind.model.binder import Binder

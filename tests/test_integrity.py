@@ -16,7 +16,8 @@ from support import cache_cases, tiny
 
 from bind.cache.build import build_cache
 from bind.cache.lookup import hash_keys
-from bind.cache.store import CacheFolder, Origin
+from bind.cache.origin import Origin
+from bind.cache.store import CacheFolder
 from bind.data.sources.shards.tar_index import MEMBER_TYPES, TarIndex
 from bind.files.checksums import TRAILER_BYTES
 from bind.model.binder import Binder

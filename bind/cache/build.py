@@ -25,8 +25,9 @@ from rich.progress import (
 
 from bind.cache.fill import EmbeddingJob, Engine
 from bind.cache.lookup import AnchorCache, CachedEmbeddings, Place, RowsInMemory, hash_keys, index_keys
+from bind.cache.origin import PART_SIZE, Origin
 from bind.cache.own_code import hash_own_code
-from bind.cache.store import PART_SIZE, CacheFolder, Origin
+from bind.cache.store import CacheFolder
 from bind.files.plain_data import read_json, require_kinds
 from bind.media.readers import describe_readers
 from bind.media.views import VIEW_RECIPE

@@ -13,7 +13,8 @@ from bind.build import ANY_CLASS, build
 from bind.cache.build import CacheOptions, build_cache, cacheable_modalities, format_bytes
 from bind.cache.fill import EmbeddingJob, Engine
 from bind.cache.lookup import AnchorCache, Place
-from bind.cache.store import CacheFolder, RowsInFiles
+from bind.cache.store import CacheFolder
+from bind.cache.stored_rows import RowsInFiles
 from bind.commands.on_ray import connected, spread
 from bind.data.sources.splits import require_split
 from bind.encoders.trainable import HEAD

@@ -22,7 +22,8 @@ from bind.anchors.dual_encoder import PretrainedAnchor
 from bind.cache.build import CacheOptions, build_cache, cacheable_modalities
 from bind.cache.fill import EmbeddingJob, Engine
 from bind.cache.lookup import hash_keys
-from bind.cache.store import CacheFolder, Origin
+from bind.cache.origin import Origin
+from bind.cache.store import CacheFolder
 from bind.data.sources.manifest import ManifestSource
 from bind.data.sources.toy.world import ToySource
 from bind.types import Sample
@@ -362,7 +363,7 @@ def test_of_a_large_cache_only_what_is_looked_up_comes_into_memory(tmp_path, mon
             z_RKD[:, 0, :2] = np.stack(divmod(np.arange(first, first + size), 1000), axis=1)
             folder.write_part(part, np.ones(size, np.int32), z_RKD)
         folder.finish(hash_keys([Sample(key, "train", {}) for key in keys]))
-    monkeypatch.setattr("bind.cache.store.MAX_OPEN_PARTS", 4)
+    monkeypatch.setattr("bind.cache.stored_rows.MAX_OPEN_PARTS", 4)
     files, before = len(os.listdir("/proc/self/fd")), resident_mb()
     cached = folder.open()
     order = np.random.default_rng(0).permutation(num_samples)[: 300 * 64].reshape(300, 64)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from bind.cache.lookup import hash_keys
-from bind.cache.store import CacheFolder, Origin
+from bind.cache.origin import Origin
+from bind.cache.store import CacheFolder
 from bind.commands.cached import entries_in
 from bind.commands.cli import main
 from bind.types import Sample

@@ -10,8 +10,8 @@ import pytest
 from support import pretrained, ray_cases, runs, tiny
 from support.cache_cases import ENGINE, World, options
 
+from bind.cache.arrays import load_array
 from bind.cache.build import build_cache
-from bind.cache.store import load_array
 from bind.commands import pack
 from bind.commands.cache import RayEngine, cache
 from bind.commands.on_ray import connected, spread
