@@ -36,6 +36,7 @@ from bind.runs.ownership import marked
 from bind.runs.parts import Parts
 from bind.runs.saved_binder import evaluate_binder
 from bind.runs.shared_values import warn_of_shared_values
+from bind.runs.start import parts_to_start_from, warn_of_other_settings
 from bind.runs.stopwatch import Stopwatch
 from bind.training.callbacks.forecast import ForecastCosts
 from bind.training.checkpoints import find_checkpoint, init_weights, last_checkpoint
@@ -155,6 +156,8 @@ def prepare(config: dict[str, Any], run_dir: Path, callbacks: Sequence[L.Callbac
         refuse_changed_data(checkpoint, parts.datamodule, allow=config["allow_changed_data"])
     if start := checkpoint or config["init_from"]:  # of a checkpoint, the rest is the trainer's to restore
         init_weights(module, Path(start), exact=checkpoint is not None, parts=None if checkpoint else init_parts)
+        if not checkpoint:
+            warn_of_other_settings(config, Path(start), init_parts)
     callbacks = [*callbacks, *([auto_batch] if auto_batch else [])]
     training = Training(parts, run_dir, make_trainer(config, run_dir, callbacks), module, splits, checkpoint)
     if auto_batch:
@@ -166,21 +169,6 @@ def prepare(config: dict[str, Any], run_dir: Path, callbacks: Sequence[L.Callbac
         warn_of_cut_captions(parts.datamodule, dict.fromkeys((*splits, split)))
         warn_of_shared_values(parts.datamodule)
     return training
-
-
-def parts_to_start_from(config: dict[str, Any]) -> dict[str, str] | None:
-    """`init_parts`, part of this binder → part of that in `init_from`; None: all. ValueError for anything else."""
-    named = config["init_parts"]
-    if named is None:
-        return None
-    if not isinstance(named, dict) or not named or not all(isinstance(part, str) for part in named.values()):
-        raise ValueError(
-            f"init_parts={named}: give parts here and the parts there that they begin with, "
-            "init_parts='{encoders.imu.trunk: encoders.audio.trunk}', or null"
-        )
-    if config["init_from"] is None and config["ckpt"] is None:
-        raise ValueError("init_parts names parts of init_from: set init_from= to a run, a saved binder or a checkpoint")
-    return named
 
 
 def make_module(parts: Parts) -> BindingModule:
