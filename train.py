@@ -2,8 +2,11 @@
 
 import sys
 
-from bind.commands.cli import CONFIG_DIR, report_interrupt, run_train, sweeps
+from bind.commands.checkout import CONFIG_DIR
+from bind.commands.failures import report_interrupt
 from bind.commands.overrides import suggestions
+from bind.commands.running import run_train
+from bind.commands.sweeping import sweeps
 from bind.terminal import prepare_terminal
 
 prepare_terminal()

@@ -30,7 +30,7 @@ from bind.cache.fill import Engine
 from bind.cache.lookup import hash_keys
 from bind.cache.origin import Origin
 from bind.cache.store import CacheFolder
-from bind.commands.cli import CONFIG_DIR
+from bind.commands.checkout import CONFIG_DIR
 from bind.data.dataset import BatchDataset
 from bind.model.binder import Binder
 from bind.runs.parts import binder_config, make_datamodule

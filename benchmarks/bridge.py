@@ -23,17 +23,20 @@ from torch import Tensor
 from bind.bridge.bridge import Bridge
 from bind.bridge.conversations import Conversation
 from bind.bridge.dialogues import Dialogue
-from bind.bridge.gap import REMEDIES, Gap, choose_memory
+from bind.bridge.gap import Gap, choose_memory
 from bind.bridge.language_model import LanguageModel
+from bind.bridge.options import BridgeTraining
+from bind.bridge.places import STATE_NAME
+from bind.bridge.remedies import REMEDIES
 from bind.bridge.texts import hold_out
 from bind.bridge.toy_texts import QUESTIONS, SAME, UNKNOWN, YES, contradict, describe, draw_question, leave_facts_out
-from bind.bridge.training import STATE_NAME, BridgeTraining, held_out_losses, train_bridge
+from bind.bridge.training import held_out_losses, train_bridge
 from bind.commands.bridge import measure_gap
 from bind.data.sources.toy.world import CARRIES, FACTORS, ToySource, captions, factor_words
 from bind.files.writing import write_text
 from bind.metrics.captions import score_captions
 from bind.model.binder import Binder
-from bind.runs.directory import open_run
+from bind.runs.run_config import open_run
 from bind.types import Modality
 
 WORD_FACTORS = {word: factor for factor, words in FACTORS.items() for word in words}

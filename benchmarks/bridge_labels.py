@@ -16,8 +16,8 @@ from bind.commands.bridge_remedies import named_label
 from bind.data.datamodule import BindDataModule
 from bind.evaluation.embed import embed_split
 from bind.evaluation.label_sets import LabelSet
-from bind.runs.directory import open_run
 from bind.runs.parts import Parts
+from bind.runs.run_config import open_run
 
 
 def main() -> None:

@@ -25,6 +25,8 @@ from bind.bridge.conversations import Conversation
 from bind.bridge.dialogues import Dialogue
 from bind.bridge.gap import Gap
 from bind.bridge.language_model import LanguageModel
+from bind.bridge.options import BridgeTraining
+from bind.bridge.places import STATE_NAME
 from bind.bridge.toy_texts import (
     COMPARISONS,
     NO,
@@ -37,7 +39,7 @@ from bind.bridge.toy_texts import (
     draw_near,
     leave_facts_out,
 )
-from bind.bridge.training import STATE_NAME, BridgeTraining, train_bridge
+from bind.bridge.training import train_bridge
 from bind.commands.bridge import measure_gap
 from bind.data.sources.toy.world import CARRIES, FACTORS, ToySource, factor_words
 from bind.files.writing import write_text

@@ -26,8 +26,10 @@ from bind.bridge.bridge import MLP, Bridge
 from bind.bridge.dialogues import Dialogue
 from bind.bridge.inputs import MapperInputs, TokensOfValues
 from bind.bridge.language_model import LanguageModel
+from bind.bridge.options import BridgeTraining
+from bind.bridge.places import STATE_NAME
 from bind.bridge.toy_texts import describe, leave_facts_out
-from bind.bridge.training import STATE_NAME, BridgeTraining, train_bridge
+from bind.bridge.training import train_bridge
 from bind.data.sources.toy.world import CARRIES, ToySource, factor_words
 from bind.files.writing import write_text
 from bind.model.binder import Binder

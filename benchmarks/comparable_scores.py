@@ -18,7 +18,7 @@ from torch import Tensor
 
 from bind.data.sources.toy.world import FACTORS, ToySource
 from bind.model.binder import Binder
-from bind.runs.directory import open_run
+from bind.runs.run_config import open_run
 from bind.search.hits import Hit
 from bind.search.index import Index
 

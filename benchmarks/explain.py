@@ -32,7 +32,7 @@ from bind.explain.occlusion import (
     mean_of_orders,
 )
 from bind.model.binder import Binder
-from bind.runs.directory import open_run
+from bind.runs.run_config import open_run
 from bind.types import Modality, stable_id
 
 WORDS = [word for words in FACTORS.values() for word in words]

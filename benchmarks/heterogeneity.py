@@ -23,8 +23,8 @@ import numpy as np
 import bind
 from bind.metrics.heterogeneity import Heterogeneity
 from bind.model.binder import Binder
-from bind.runs.directory import open_run
 from bind.runs.parts import Parts
+from bind.runs.run_config import open_run
 from bind.studies.heterogeneity.starts import measure_starts
 from bind.studies.heterogeneity.tasks import StudiedRun, make_tasks
 

@@ -16,7 +16,7 @@ import numpy as np
 from bind.data.sources.toy.imu import CHANNELS, SAMPLE_RATE_HZ, UNITS, render_imu
 from bind.data.sources.toy.world import FACTORS
 from bind.model.binder import Binder
-from bind.runs.directory import open_run
+from bind.runs.run_config import open_run
 from bind.studies.timeline.measure import embed_stretches, measure
 from bind.timeline.annotated import AnnotatedRecording
 from bind.timeline.fit import fit_parameters

@@ -15,8 +15,11 @@ import torch
 from support import runs
 
 import bind.runs.jobs
-from bind.commands.cli import TRAIN_SCRIPT, JobFailed, main, run_job
+from bind.commands.checkout import TRAIN_SCRIPT
+from bind.commands.cli import main
 from bind.commands.embed import embed
+from bind.commands.failures import JobFailed
+from bind.commands.running import run_job
 from bind.runs.directory import prepare_run_dir
 
 NO_TRAINING = {"trainer.max_steps": 0}

@@ -15,7 +15,10 @@ from support import runs
 
 from bind.anchors.dual_encoder import PretrainedAnchor
 from bind.build import ANY_CLASS, locate_class
-from bind.commands.cli import COMMANDS, CONFIG_DIR, flat, main
+from bind.commands.checkout import CONFIG_DIR
+from bind.commands.cli import main
+from bind.commands.command_table import COMMANDS
+from bind.commands.overrides import flat
 from bind.runs.jobs import evaluate, train
 from bind.training.module import BindingModule
 

@@ -14,7 +14,8 @@ import yaml
 from PIL import Image
 from support import documents, runs
 
-from bind.commands.cli import COMMANDS, CONFIG_DIR
+from bind.commands.checkout import CONFIG_DIR
+from bind.commands.command_table import COMMANDS
 from bind.types import Clip
 
 DOCS = documents.ROOT / "docs"

@@ -16,7 +16,8 @@ from support.finished import assert_equal, figures_of, metrics_of, weights_of
 
 import bind
 from bind.commands.cli import main
-from bind.commands.embed import by_numbers, embed
+from bind.commands.embed import embed
+from bind.commands.files import by_numbers
 from bind.data.sources.manifest import ManifestSource
 from bind.model.binder import Binder
 from bind.runs.jobs import evaluate, train

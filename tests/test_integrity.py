@@ -21,7 +21,8 @@ from bind.cache.store import CacheFolder
 from bind.data.sources.shards.tar_index import MEMBER_TYPES, TarIndex
 from bind.files.checksums import TRAILER_BYTES
 from bind.model.binder import Binder
-from bind.model.description import CONFIG_NAME, WEIGHTS_NAME, read_description
+from bind.model.description import WEIGHTS_NAME, read_description
+from bind.model.places import CONFIG_NAME
 from bind.training.checkpoints import read_checkpoint
 from bind.types import Sample
 

@@ -40,7 +40,7 @@ PLAINER = {
     "fused_sides": "is_fused_key",
     "given": "the name of what is given",
     "how_to_go_on": "resume_hint",
-    "job_begins": "reset_used_keys",
+    "job_begins": "hand_over_stderr",
     "listed": "a verb and what is listed",
     "luck": "missing_threshold",
     "made": "the name of what is made",

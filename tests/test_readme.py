@@ -10,7 +10,7 @@ import soundfile
 from PIL import Image
 from support import documents, runs
 
-from bind.commands.cli import COMMANDS
+from bind.commands.command_table import COMMANDS
 from bind.runs.jobs import train
 
 README = (documents.ROOT / "README.md").read_text()

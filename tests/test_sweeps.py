@@ -19,7 +19,9 @@ from omegaconf import OmegaConf, open_dict, read_write
 from support import rank_config, runs
 from support.runs import assigned
 
-from bind.commands.cli import CONFIG_DIR, SWEEP_PLUGINS, TRAIN_SCRIPT, main, run_as_train_script
+from bind.commands.checkout import CONFIG_DIR, TRAIN_SCRIPT
+from bind.commands.cli import main
+from bind.commands.sweeping import SWEEP_PLUGINS, run_as_train_script
 from bind.files.locks import lock_folder
 from bind.runs.jobs import train
 from bind.studies.sweeps.jobs import read_jobs, run_recorded
@@ -205,7 +207,7 @@ def test_a_choice_composes_where_its_extra_is_installed(choice):
 
 @pytest.mark.parametrize("chosen", ["optuna", "[joblib,optuna]"])
 def test_a_choice_that_is_not_installed_says_how_to_install_it(chosen, as_command, capfd, monkeypatch):
-    monkeypatch.setattr("bind.commands.cli.SWEEP_PLUGINS", {"optuna": "hydra-no-such-sweeper"})
+    monkeypatch.setattr("bind.commands.sweeping.SWEEP_PLUGINS", {"optuna": "hydra-no-such-sweeper"})
     assert as_command(main, "train", "-m", f"sweep={chosen}", "seed=0,1") == 1
     assert capfd.readouterr().err == (
         'error: sweep=optuna needs hydra-no-such-sweeper: pip install "bindspace[optuna]"\n'

@@ -12,11 +12,13 @@ from torch import Tensor, nn
 
 from bind.bridge.conversations import Conversation, make_question
 from bind.bridge.dialogues import Dialogue, ReadyDialogue, assemble, tokenise
-from bind.bridge.gap import NO_REMEDY, Gap, GapChoice
+from bind.bridge.gap import Gap
 from bind.bridge.inputs import MapperInputs, TokensOfValues, width_of_tokens
 from bind.bridge.language_model import LanguageModel
 from bind.bridge.origin import BridgeOrigin
-from bind.bridge.saved import ADAPTER_FOLDER, CONFIG_NAME, AboutBridge, read_about, read_bridge_weights, write_about
+from bind.bridge.places import CONFIG_NAME
+from bind.bridge.remedies import NO_REMEDY, GapChoice
+from bind.bridge.saved import ADAPTER_FOLDER, AboutBridge, read_about, read_bridge_weights, write_about
 from bind.build import build, locate_class
 from bind.encoders.lora import load_adapter, save_adapter
 from bind.files.reading import require_regular_file

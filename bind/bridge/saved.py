@@ -19,6 +19,7 @@ from torch import Tensor
 
 from bind.anchors.model_files import copy_model_files
 from bind.bridge.language_model import TOY
+from bind.bridge.places import CONFIG_NAME, require_bridge
 from bind.files.checksums import checksum_of_file, checksum_of_values
 from bind.files.plain_data import Kind, read_json, require_kinds
 from bind.files.reading import require_regular_file
@@ -28,7 +29,7 @@ from bind.model.description import HUB_ID
 from bind.types import Modality
 
 VERSION = 1
-CONFIG_NAME, WEIGHTS_NAME, LM_FOLDER, ADAPTER_FOLDER = "bridge.json", "bridge.safetensors", "language_model", "adapter"
+WEIGHTS_NAME, LM_FOLDER, ADAPTER_FOLDER = "bridge.safetensors", "language_model", "adapter"
 ENCLOSED_LM = f"./{LM_FOLDER}"
 MAX_BYTES = 2**20
 KINDS: dict[str, Kind] = {
@@ -99,9 +100,7 @@ def read_about(folder: Path) -> AboutBridge:
     Raises:
         ValueError: naming the file, where it is none of a bridge, was changed, or names a place elsewhere.
     """
-    path = folder / CONFIG_NAME
-    if not path.is_file():
-        raise ValueError(f"bridge={folder}: no {CONFIG_NAME} there; name a folder that bindspace bridge wrote")
+    path = require_bridge(folder)
     described = require_kinds(read_json(path, max_bytes=MAX_BYTES), {"version": int}, str(path))
     if described["version"] != VERSION:
         raise ValueError(f"{path}: version {described['version']}, this bind reads {VERSION}")

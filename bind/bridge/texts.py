@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import torch
-
 from bind.files.content import decode_text
 from bind.files.reading import read_bytes
 
@@ -41,6 +39,8 @@ def hold_out(texts: Sequence[str], num_held_out: int, seed: int) -> tuple[list[i
         >>> hold_out(["a dog", "a cat"] * 2, 200, seed=0)
         ([0, 1, 2, 3], [])
     """
+    import torch  # which reading texts does not need
+
     rows_of: dict[str, list[int]] = {}
     for row, text in enumerate(texts):
         rows_of.setdefault(text.casefold(), []).append(row)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from bind.media.views import random_view
 from bind.processes.workers import PrefetchLoader, explained_worker_death
 from bind.types import FrozenTower, Inputs, Modality, Source, StoredVector, Transform, stable_id
 
-Loaded = tuple[np.ndarray, np.ndarray, Inputs | None]
+Loaded: TypeAlias = "tuple[np.ndarray, np.ndarray, Inputs | None]"
 """Rows of each sample (n,); at the first row of a value its clips and else 0 (R,); inputs (R·K, …), None if R = 0."""
 
 

@@ -9,34 +9,35 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor
 
 from bind.bridge.bridge import Bridge
 from bind.bridge.conversations import read_conversations
 from bind.bridge.dialogues import Dialogue, ReadyDialogue
-from bind.bridge.gap import NO_REMEDY, TEXT, Gap, choose_memory, read_remedies, require_choice
+from bind.bridge.gap import TEXT, Gap, choose_memory
 from bind.bridge.inputs import MapperInputs, TokensOfValues, width_of_tokens
 from bind.bridge.language_model import LanguageModel
+from bind.bridge.options import BridgeTraining
 from bind.bridge.origin import BridgeOrigin
+from bind.bridge.places import STATE_NAME
 from bind.bridge.progress import ProgressLines
-from bind.bridge.saved import CONFIG_NAME
-from bind.bridge.texts import count_distinct, hold_out, read_texts
-from bind.bridge.training import STATE_NAME, BridgeTraining, held_out_losses, train_bridge
+from bind.bridge.remedies import require_choice
+from bind.bridge.texts import count_distinct, hold_out
+from bind.bridge.training import held_out_losses, train_bridge
+from bind.commands.arguments.bridge import OF_TRAINING, read_arguments
 from bind.commands.bridge_remedies import remedy_cells
 from bind.evaluation.embed import best_device
 from bind.explain.known import KnownSamples
-from bind.files.locks import LOCK, lock_folder
+from bind.files.locks import lock_folder
 from bind.model.binder import Binder
 from bind.report.terminal_table import print_cells
-from bind.runs.directory import open_run, run_or_binder
 from bind.runs.parts import Parts
+from bind.runs.run_config import open_run, run_or_binder
 from bind.types import Modality, Source
 
 log = logging.getLogger("bind")
 
-OF_TRAINING = ("num_steps", "batch_size", "lr", "weight_decay", "noise", "seed", "save_every_steps")
-MIN_TEXT_TOKENS = 2
 FEW_HELD_OUT = 10
 MAX_CAPTIONS = 100_000
 """Of a run's training samples, evenly spaced."""
@@ -57,30 +58,13 @@ def bridge(cfg: DictConfig) -> None:
     Raises:
         ValueError: for a run, texts, a language model, options or a folder that can't be used.
     """
-    out = Path(cfg.out).expanduser()
-    _require_free(out, overwrite=bool(cfg.overwrite))
-    options = BridgeTraining(**{name: cfg[name] for name in OF_TRAINING})
-    plain: Any = OmegaConf.to_container(cfg, resolve=True)
-    default, of_modality = read_remedies(plain["gap"])
-    gap = Gap(default or NO_REMEDY, of_modality=of_modality)
-    for name, least in (
-        ("max_text_tokens", MIN_TEXT_TOKENS),
-        ("num_held_out", 0),
-        ("num_samples", 0),
-        ("num_compared", 0),
-    ):
-        if not isinstance(cfg[name], int) or isinstance(cfg[name], bool) or cfg[name] < least:
-            raise ValueError(f"{name}={cfg[name]}: give a whole number of at least {least}")
-    if isinstance(cfg.keep_gb, bool) or not isinstance(cfg.keep_gb, int | float) or not 0 <= cfg.keep_gb < 1e6:
-        raise ValueError(f"keep_gb={cfg.keep_gb}: give a number of 0 or more")
-    mapper = plain["mapper"]
+    read = read_arguments(cfg)
+    out, options, mapper = read.out, read.options, read.mapper
+    gap = Gap(read.remedy, of_modality=read.of_modality)
+    texts, needs_captions = read.texts, read.needs_captions
     reads_tokens = "modality" in mapper
-    if reads_tokens and cfg.texts is not None:
-        raise ValueError("texts=: a mapper of tokens learns of the run's training samples with captions; leave it out")
-    texts = None if cfg.texts is None else read_texts(Path(str(cfg.texts)).expanduser())
-    needs_captions = texts is None and (cfg.instructions is None or (reads_tokens and cfg.run is not None))
     _say(f"open {cfg.binder if cfg.run is None else cfg.run}")
-    binder, sources = _open_binder(cfg, gap, needs_captions=needs_captions)
+    binder, sources = _open_binder(cfg, needs_captions=needs_captions)
     require_choice(gap.of_modality, binder.modalities)
     if reads_tokens:
         width_of_tokens(binder, mapper["modality"])
@@ -128,24 +112,10 @@ def describe_held_out(facts: Mapping[str, Any], inputs: str) -> str:
     )
 
 
-def _require_free(out: Path, *, overwrite: bool) -> None:
-    names = {path.name for path in out.iterdir()} if out.is_dir() else set()
-    if out.is_file() or (names - {STATE_NAME, LOCK} and CONFIG_NAME not in names):
-        raise ValueError(f"out={out}: holds something else; name a new folder")
-    if CONFIG_NAME in names and not overwrite:
-        raise ValueError(f"out={out}: holds a finished bridge; name another folder, or add overwrite=true")
-
-
-def _open_binder(cfg: DictConfig, gap: Gap, *, needs_captions: bool) -> tuple[Binder, Sequence[Source]]:
+def _open_binder(cfg: DictConfig, *, needs_captions: bool) -> tuple[Binder, Sequence[Source]]:
     """The binder, and the sources of its run; none of a binder without one, or where nothing is taken of them."""
     trust = list(cfg.trust)
     if run_or_binder(cfg) == "binder":
-        if needs_captions:
-            raise ValueError("binder= has no data of its own: add texts=FILE, one text a line")
-        if remedies := sorted(gap.remedies & {"mean", "captions"}):
-            raise ValueError(
-                f"gap={remedies[0]} needs training samples, which a binder has not: pass run=PATH, or another gap="
-            )
         return Binder.load(cfg.binder, trust=trust).to(best_device()), []
     run_dir, config = open_run(cfg.run)
     if not (needs_captions or cfg.num_samples):

@@ -21,9 +21,9 @@ from bind.encoders.trainable import HEAD
 from bind.model.frozen import frozen_encoder_of
 from bind.report.cells import Cells
 from bind.report.terminal_table import print_cells
-from bind.runs.directory import as_list
 from bind.runs.interpolations import resolved
 from bind.runs.parts import make_sources
+from bind.runs.run_config import as_list
 from bind.training.lightning_private import is_first_process
 from bind.types import FrozenTower, Source
 

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from bind.files.plain_data import read_json
 from bind.report.cells import Cells
 from bind.report.terminal_table import print_cells
-from bind.runs.directory import as_list
+from bind.runs.run_config import as_list
 
 ABOUT = "about.json"
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bind.bridge.bridge import BATCH_SIZE, MAX_TOKENS, Bridge
-from bind.bridge.gap import NO_REMEDY, GapChoice, require_choice
-from bind.commands.convert import read_number
-from bind.commands.named_inputs import TEXT, find_files, read_named_inputs, require_modalities
+from bind.bridge.bridge import BATCH_SIZE, Bridge
+from bind.bridge.remedies import NO_REMEDY, GapChoice, require_choice
+from bind.commands.arguments.caption import OPTIONS, read_arguments, split_names
+from bind.commands.named_inputs import TEXT, require_modalities
 from bind.commands.taken_parts import print_taken_parts
 from bind.data.datamodule import BindDataModule
 from bind.data.sources.manifest import ManifestSource
@@ -24,37 +23,10 @@ from bind.files.writing import write_text
 from bind.model.binder import Binder
 from bind.report.cells import Cells
 from bind.report.terminal_table import print_cells
-from bind.runs.directory import open_run
 from bind.runs.parts import Parts
+from bind.runs.run_config import open_run
 from bind.types import Modality, Source
 
-DESCRIPTION = """\
-Say in words what files, texts or samples are, by a bridge that bindspace bridge made.
-
-bindspace caption run=PATH bridge=FOLDER MODALITY=FILE ... [KEY=VALUE ...]
-bindspace caption run=PATH bridge=FOLDER split=val [manifest=FILE] [modalities=audio,imu] [KEY=VALUE ...]
-
-  run=PATH               a run directory; or binder=PATH, a folder from Binder.save, or NAME/REPOSITORY on the hub
-  bridge=FOLDER          the folder of a bridge
-  audio=FILE             or image=, imu=, … any modality of the binder: a file, or a pattern such as 'sounds/**/*.wav';
-                         text=WORDS
-  split=val              in place of files: the samples of a split of the run's data
-  manifest=FILE          with split=: of another table (CSV, JSONL or Parquet)
-  modalities=audio,imu   of these samples (default: all but text that both have)
-  gap=mean               noise, mean, captions or memory, in place of the bridge's own; gap.image=mean for one modality
-  max_tokens=40          a caption that does not end is cut there
-  beams=1                captions that are followed at a time
-  out=FILE.jsonl         write all: key, modality, caption
-  json=true              print JSON in place of a table
-  trust=PACKAGE          packages besides bind whose classes the config may name, and folders it may read
-
-Examples:
-  bindspace caption run=runs/mine bridge=runs/mine_bridge audio=bark.wav
-  bindspace caption run=runs/mine bridge=runs/mine_bridge split=val modalities=imu out=captions.jsonl
-"""
-OPTIONS = (
-    "run", "binder", "bridge", "split", "manifest", "modalities", "gap", "max_tokens", "beams", "out", "json", "trust",
-)  # fmt: skip
 MAX_SHOWN = 40
 
 
@@ -77,38 +49,26 @@ def main(arguments: list[str]) -> None:
     Raises:
         ValueError: for options, files, a run or a bridge that can't be used.
     """
-    parser = argparse.ArgumentParser(
-        prog="bindspace caption", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("words", nargs="+", metavar="KEY=VALUE", help="see above")
-    named = read_named_inputs(parser.parse_args(arguments).words, OPTIONS, parents=("gap",))
-    options = named.options
-    if named.words:
-        raise ValueError(f"{named.words[0]}: write KEY=VALUE; a text is text={named.words[0]!r}")
-    if bool(named.inputs) == ("split" in options):
-        raise ValueError("name what to caption: files such as audio=a.wav, or split=val for samples; not both")
-    out = output_file(options)
-    writing = writing_options(options)
-    place = place_of_binder(options)
-    inputs = find_files(named.inputs, are_patterns=True)
-    binder, sources = open_binder(place, options, needs_data="split" in options)
-    require_modalities(inputs, binder.modalities, OPTIONS)
-    require_choice(writing["gap"], binder.modalities)
-    bridge = Bridge.load(required(options, "bridge"), binder)
+    read = read_arguments(arguments)
+    options, out = read.options, read.out
+    binder, sources = open_binder(read.place, options, needs_data="split" in options)
+    require_modalities(read.inputs, binder.modalities, OPTIONS)
+    require_choice(read.writing["gap"], binder.modalities)
+    bridge = Bridge.load(read.bridge, binder)
     if "split" in options:
         chosen = split_names(options.get("modalities"))
-        captions = caption_split(bridge, sources, options["split"], chosen, writing)
+        captions = caption_split(bridge, sources, options["split"], chosen, read.writing)
     else:
-        print_taken_parts(binder, inputs)
-        captions = caption_inputs(bridge, inputs, writing)
+        print_taken_parts(binder, read.inputs)
+        captions = caption_inputs(bridge, read.inputs, read.writing)
     plain = [caption.as_json() for caption in captions]
     if out:
         write_text(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in plain))
-    if options.get("json", "false").lower() == "true":
+    if read.is_json:
         print(json.dumps(plain, ensure_ascii=False, indent=1))
     else:
         print_cells(_cells(captions, bridge, out))
-    for hint in hints_of_silence(bridge, [one.modality for one in captions if not one.caption], writing["gap"]):
+    for hint in hints_of_silence(bridge, [one.modality for one in captions if not one.caption], read.writing["gap"]):
         print(hint, file=sys.stderr)
     if out:
         print(f"{len(plain)} captions: {out}")
@@ -131,67 +91,7 @@ def hints_of_silence(bridge: Bridge, silent: Iterable[Modality], gap: GapChoice)
     return hints
 
 
-def required(options: dict[str, str], key: str) -> str:
-    """An option that has to be there; ValueError otherwise."""
-    if key not in options:
-        raise ValueError(f"not set: {key}; pass {key}=FOLDER")
-    return options[key]
-
-
-def output_file(options: dict[str, str]) -> Path | None:
-    """The file of `out=`; ValueError where it is no name for JSON lines."""
-    if "out" not in options:
-        return None
-    out = Path(options["out"]).expanduser()
-    if out.suffix != ".jsonl":
-        raise ValueError(f"out={out}: choose a name that ends in .jsonl")
-    return out
-
-
-def writing_options(options: dict[str, str]) -> dict[str, Any]:
-    """The options of `Bridge.caption` and `Bridge.ask`."""
-    return {
-        "gap": gap_choice(options),
-        "max_tokens": read_number("max_tokens", options.get("max_tokens", str(MAX_TOKENS))),
-        "num_beams": read_number("beams", options.get("beams", "1")),
-    }
-
-
-def gap_choice(options: dict[str, str]) -> GapChoice:
-    """What `gap=` and `gap.MODALITY=` say, None where neither is there.
-
-    Raises:
-        ValueError: where both are there, or for a remedy that there is not.
-
-    Examples:
-        >>> gap_choice({"gap": "mean"}), gap_choice({"gap.image": "mean", "gap.imu": "noise"})
-        ('mean', {'image': 'mean', 'imu': 'noise'})
-    """
-    of_modality = {key.removeprefix("gap."): value for key, value in options.items() if key.startswith("gap.")}
-    if of_modality and "gap" in options:
-        raise ValueError(f"gap={options['gap']} is for all modalities: leave it out, or gap.{min(of_modality)}=")
-    choice: GapChoice = of_modality or options.get("gap")
-    require_choice(choice, of_modality)
-    return choice
-
-
-def split_names(text: str | None) -> list[str]:
-    """Names out of `a,b` or `[a,b]`."""
-    return [name.strip() for name in (text or "").strip("[]").split(",") if name.strip()]
-
-
-def place_of_binder(options: dict[str, str]) -> str:
-    """The run directory of `run=`, or what `binder=` names.
-
-    Raises:
-        ValueError: where neither or both are named, or there is no such run.
-    """
-    if ("run" in options) == ("binder" in options):
-        raise ValueError("pass either run=PATH, a run directory, or binder=PATH, a folder that Binder.save wrote")
-    return str(open_run(options["run"])[0]) if "run" in options else options["binder"]
-
-
-def open_binder(place: str, options: dict[str, str], *, needs_data: bool) -> tuple[Binder, list[Source]]:
+def open_binder(place: str, options: Mapping[str, str], *, needs_data: bool) -> tuple[Binder, list[Source]]:
     """The binder on the best device, and the sources that samples are taken of.
 
     Raises:
@@ -203,8 +103,6 @@ def open_binder(place: str, options: dict[str, str], *, needs_data: bool) -> tup
         run_dir, config = open_run(place)
         parts = Parts.load(run_dir, config, trust=trust, device=best_device())
         return parts.binder.eval(), list(parts.datamodule.sources)
-    if needs_data and table is None:
-        raise ValueError("binder= has no data of its own: add manifest=FILE")
     binder = Binder.load(place, trust=trust).to(best_device())
     return binder, [ManifestSource(Path(table).expanduser())] if table and needs_data else []
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -11,37 +10,12 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from bind.commands.cli import CONFIG_DIR
+from bind.commands.arguments.convert import read_arguments
+from bind.commands.checkout import CONFIG_DIR
+from bind.commands.values import read_flag, read_number
 from bind.model.convert_imagebind import ENCODERS, IMAGEBIND_NUM_HEADS, convert_imagebind
 from bind.model.convert_languagebind import LANGUAGEBIND_ANCHOR, MODEL_TYPES, convert_languagebind
 from bind.model.licence import IMAGEBIND, LANGUAGEBIND
-
-DESCRIPTION = """\
-Turn published weights into a binder: a folder for Binder.load, bindspace embed binder=OUT, bindspace evaluate
-binder=OUT and init_from=OUT. The licence of the weights is printed, and lies in the folder.
-
-bindspace convert imagebind FILE OUT [KEY=VALUE ...]
-bindspace convert languagebind FOLDER OUT [anchor=...]
-
-of imagebind:
-  FILE                   imagebind_huge.pth, or the .safetensors of a mirror with the same names
-  OUT                    a new folder; its folder anchor is the CLIP: anchor=clip anchor.pretrained=OUT/anchor
-  half=true              the weights of the CLIP in 16 bits: half the size, another anchor than the one in 32 bits
-  tokenizer=FOLDER       a transformers folder (or hub id) with CLIP's tokenizer, where open_clip is not installed
-  num_heads.audio=12     heads of attention, which weights do not tell, of models of other sizes than the published one:
-                         num_heads.{audio,depth,thermal,imu,image,text}
-
-of languagebind:
-  FOLDER                 a checkpoint of audio, depth, thermal or video, as the hub has it (config.json, and
-                         pytorch_model.bin or model.safetensors), or a folder with such folders in it, one per modality
-  OUT                    a new folder
-  anchor=FOLDER          the CLIP that it was made from, a folder or hub id of transformers; its text tower is compared.
-                         Without it laion/CLIP-ViT-L-14-DataComp.XL-s13B-b90K
-
-Examples:
-  bindspace convert imagebind imagebind_huge.pth models/imagebind
-  bindspace convert languagebind LanguageBind_Audio_FT models/languagebind anchor=CLIP-ViT-L-14-DataComp.XL-s13B-b90K
-"""
 
 
 def main(arguments: list[str]) -> None:
@@ -50,15 +24,8 @@ def main(arguments: list[str]) -> None:
     Raises:
         ValueError: for an option that there is not, or a file that can't be converted.
     """
-    parser = argparse.ArgumentParser(
-        prog="bindspace convert", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("model", choices=list(MODELS), help="whose weights they are")
-    parser.add_argument("source", type=Path, metavar="FILE", help="the published weights, a file or folder")
-    parser.add_argument("out", type=Path, metavar="OUT", help="a new folder")
-    parser.add_argument("options", nargs="*", metavar="KEY=VALUE", help="see above")
-    parsed = parser.parse_args(arguments)
-    MODELS[parsed.model](parsed.source, parsed.out, read_options(parsed.options))
+    parsed = read_arguments(arguments)
+    CONVERSIONS[parsed.model](parsed.source, parsed.out, parsed.options)
 
 
 def convert_imagebind_file(source: Path, out: Path, options: Mapping[str, str]) -> None:
@@ -93,7 +60,7 @@ def convert_languagebind_folder(source: Path, out: Path, options: Mapping[str, s
     print(f"binder: {out}")
 
 
-MODELS: dict[str, Callable[[Path, Path, Mapping[str, str]], None]] = {
+CONVERSIONS: dict[str, Callable[[Path, Path, Mapping[str, str]], None]] = {
     "imagebind": convert_imagebind_file,
     "languagebind": convert_languagebind_folder,
 }
@@ -111,33 +78,7 @@ def published_parts(name: str, modalities: tuple[str, ...]) -> dict[str, Any]:
     return {str(name): part for name, part in resolved.items()}
 
 
-def read_options(words: Sequence[str]) -> dict[str, str]:
-    """KEY → VALUE; ValueError for a word that is no such pair.
-
-    Examples:
-        >>> read_options(["half=true", "num_heads.audio=4"])
-        {'half': 'true', 'num_heads.audio': '4'}
-    """
-    if wrong := [word for word in words if "=" not in word]:
-        raise ValueError(f"{wrong[0]}: give options as KEY=VALUE; bindspace convert --help lists them")
-    return {key: value for key, _, value in (word.partition("=") for word in words)}
-
-
 def require_known(options: Mapping[str, str], known: Sequence[str]) -> None:
     """Raise ValueError for an option that is none of `known`."""
     if unknown := [key for key in options if key not in known]:
         raise ValueError(f"{unknown[0]}: no such option; there are {', '.join(known)}")
-
-
-def read_number(key: str, value: str) -> int:
-    """A whole number above 0; ValueError for anything else."""
-    if not value.isascii() or not value.isdecimal() or int(value) < 1:
-        raise ValueError(f"{key}={value}: give a whole number above 0")
-    return int(value)
-
-
-def read_flag(key: str, value: str) -> bool:
-    """`true` or `false`; ValueError for anything else."""
-    if value.lower() not in ("true", "false"):
-        raise ValueError(f"{key}={value}: give true or false")
-    return value.lower() == "true"

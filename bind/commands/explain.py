@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 
-from bind.commands.explain_classes import CLASSES_JSON, explain_labels
+from bind.commands.arguments.explain import JSON, PAGE, read_arguments, split_side
+from bind.commands.explain_classes import explain_labels
 from bind.data.sources.sample_columns import keys_of
 from bind.data.sources.splits import require_split
 from bind.evaluation.embed import best_device
@@ -25,15 +26,10 @@ from bind.files.writing import write_text
 from bind.model.binder import Binder
 from bind.report.cells import Cells
 from bind.report.terminal_table import print_cells
-from bind.runs.directory import open_run
 from bind.runs.parts import Parts
 from bind.search.hits import Hit
 from bind.search.index import MAX_TOP, Index
-from bind.timeline.labels import read_phrases
 from bind.types import Clip, Modality, Source
-
-JSON, PAGE = "explanation.json", "explanation.html"
-MIN_SAMPLES = 10
 
 
 def explain(cfg: DictConfig) -> None:
@@ -44,22 +40,8 @@ def explain(cfg: DictConfig) -> None:
     Raises:
         ValueError: for a run, a side, an index, concepts or a folder that can't be used.
     """
-    out = Path(cfg.out).expanduser()
-    if out.is_file() or (
-        out.is_dir() and any(out.iterdir()) and not any((out / n).is_file() for n in (JSON, CLASSES_JSON))
-    ):
-        raise ValueError(f"out={out}: holds something else; name a new folder")
-    for name, least in (("num_samples", MIN_SAMPLES), ("l1", 0)):
-        if isinstance(cfg[name], bool) or not isinstance(cfg[name], int | float) or not least <= cfg[name] < 1e6:
-            raise ValueError(f"{name}={cfg[name]}: give a number of {least} or more")
-    if cfg.a is None and (cfg.b is not None or cfg["in"] is not None):
-        raise ValueError(
-            "name the first side too, a=MODALITY:VALUE; without any side the classes of split= are explained"
-        )
-    if cfg.a is not None and cfg["in"] is None and cfg.b is None:
-        raise ValueError("name the other side, b=MODALITY:VALUE, or an index, in=INDEX, whose nearest it is to be")
-    words = None if cfg.concepts is None else read_phrases(_existing(cfg.concepts, "concepts"))
-    run_dir, config = open_run(cfg.run)
+    read = read_arguments(cfg)
+    run_dir, config, out, words = read.run_dir, read.config, read.out, read.words
     parts = Parts.load(run_dir, config, trust=list(cfg.trust), device=best_device())
     split = str(cfg.split or config["evaluation"]["split"])
     sources = parts.datamodule.sources
@@ -100,13 +82,7 @@ def read_side(binder: Binder, sources: Sequence[Source], split: str, name: str, 
     Raises:
         ValueError: naming the side, for a modality that the run does not embed, or no such file or key.
     """
-    modality, colon, value = side.partition(":")
-    if not colon or modality not in binder.modalities:
-        raise ValueError(
-            f"{name}={side}: write MODALITY:VALUE, such as audio:x.wav; this run embeds {', '.join(binder.modalities)}"
-        )
-    if not value.strip():
-        raise ValueError(f"{name}={side}: name a file, the key of a sample, or of text the words")
+    modality, value = split_side(name, side, binder.modalities)
     path = Path(value).expanduser()
     if modality != "text" and path.is_file():
         return ExplainedSide.embed(binder, modality, Clip(path), value)
@@ -236,10 +212,3 @@ def _regions_shown(regions: OcclusionMap) -> list[tuple[str, float]]:
     time = regions.strongest_time()
     times = [] if time is None else [(f"{time[0]}, hidden whole", time[1])]
     return [*times, ("all at once; no region matters alone", regions.effect_of_all)]
-
-
-def _existing(name: Any, key: str) -> Path:
-    path = Path(str(name)).expanduser()
-    if not path.is_file():
-        raise ValueError(f"{key}={name}: no such file. Paths count from {Path.cwd()}")
-    return path

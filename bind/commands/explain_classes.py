@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from bind.commands.arguments.explain import CLASSES_JSON
 from bind.data.sources.sample_columns import join_samples, labels_of
 from bind.evaluation.caption_wording import find_caption_wording
 from bind.evaluation.embed import embed_split
@@ -27,7 +28,7 @@ from bind.report.terminal_table import print_cells
 from bind.runs.parts import Parts
 from bind.types import Modality
 
-CLASSES_JSON, CLASSES_PAGE = "classes.json", "classes.html"
+CLASSES_PAGE = "classes.html"
 
 
 def explain_labels(

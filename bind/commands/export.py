@@ -10,7 +10,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from bind.commands.embed import match_files, modality_of
+from bind.commands.files import match_files, modality_of
 from bind.data.collate import collate_clips
 from bind.data.datamodule import BindDataModule
 from bind.data.sources.manifest import ManifestSource
@@ -18,8 +18,8 @@ from bind.data.sources.sample_columns import labels_of
 from bind.data.sources.splits import require_split
 from bind.evaluation.label_sets import LabelSet, default_label_sets, known_texts
 from bind.model.binder import Binder
-from bind.runs.directory import as_list, open_run, run_or_binder
 from bind.runs.parts import Parts
+from bind.runs.run_config import as_list, open_run, run_or_binder
 from bind.share.export import Examples, export_encoders
 from bind.share.graph import named_inputs
 from bind.types import Clip, Inputs, Modality, Source

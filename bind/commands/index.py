@@ -10,7 +10,9 @@ from typing import Any
 from omegaconf import DictConfig
 from rich.progress import Progress
 
-from bind.commands.embed import match_files, modality_of
+from bind.commands.arguments.embed import read_inputs
+from bind.commands.arguments.index import changes_of, check_arguments, grows
+from bind.commands.files import modality_of
 from bind.commands.index_on_ray import embed_on_ray
 from bind.commands.on_ray import connected
 from bind.data.sources.manifest import ManifestSource
@@ -18,16 +20,15 @@ from bind.evaluation import fusion_inputs
 from bind.evaluation.embed import best_device
 from bind.files.reading import read_bytes, reading
 from bind.model.binder import Binder
-from bind.runs.directory import as_list, open_run, run_or_binder
+from bind.runs.run_config import as_list
 from bind.search.binder_folder import save_binder
 from bind.search.embedding import EmbeddingTask, FileList, embed_source
 from bind.search.handover.engines import hand_over
 from bind.search.index import Index
-from bind.search.listing import LISTING, SCANS
+from bind.search.listing import LISTING
 from bind.search.store import IndexStore
 from bind.types import Modality, Sample
 
-CHANGES = ("delete", "delete_where", "compact", "repair")
 MAX_QUERY_BYTES = 2**24
 
 
@@ -39,13 +40,11 @@ def index(cfg: DictConfig) -> None:
     Raises:
         ValueError: for a run, a manifest, files or an index that can't be used, or another writer of the index.
     """
+    check_arguments(cfg)
     out = Path(cfg.out)
-    changes = [name for name in CHANGES if cfg[name] not in (None, False)]
-    if changes:
-        if cfg.manifest is not None or cfg.files is not None:
-            raise ValueError(f"{changes[0]}= changes what is in the index: call it without manifest= and files=")
+    if changes_of(cfg):
         change_index(out, cfg)
-    elif cfg.manifest is not None or cfg.files is not None or (cfg.approximate is None and cfg.to is None):
+    elif grows(cfg):
         grow_index(out, cfg)
     if cfg.approximate is not None:
         build_approximations(out, cfg)
@@ -60,8 +59,6 @@ def build_approximations(out: Path, cfg: DictConfig) -> None:
     Raises:
         ValueError: for an engine that is not installed, or queries that can't be read.
     """
-    if isinstance(cfg.recall, bool) or not isinstance(cfg.recall, int | float):
-        raise ValueError(f"recall={cfg.recall}: give a share from 0 to 1, such as 0.98")
     opened = Index.open(out, trust=as_list(cfg.trust))
     queries = None
     if cfg.queries is not None:
@@ -82,8 +79,6 @@ def hand_over_index(out: Path, cfg: DictConfig) -> None:
     Raises:
         ValueError: for an engine or an address that can't be used.
     """
-    if cfg.uri is None:
-        raise ValueError(f"to={cfg.to} needs uri=, where it is, such as uri=http://localhost:8080")
     store = IndexStore(out)
     modalities = as_list(cfg.modalities) or None
     num_vectors = sum(map(store.num_vectors, modalities or store.modalities))
@@ -116,15 +111,8 @@ def read_text_queries(path: Path) -> list[str]:
 
 def grow_index(out: Path, cfg: DictConfig) -> None:
     """Embed what the index lacks."""
-    if (cfg.manifest is None) == (cfg.files is None):
-        raise ValueError("pass either manifest=FILE or files='sounds/**/*.wav', a pattern or a list of paths")
-    if cfg.scan is not None and cfg.scan not in SCANS:
-        raise ValueError(f"scan={cfg.scan}: choose {', '.join(SCANS)}, or leave it out")
-    for name, least in (("batch_size", 1), ("num_workers", 0)):
-        if not isinstance(cfg[name], int) or cfg[name] < least:
-            raise ValueError(f"{name}={cfg[name]}: give a whole number, at least {least}")
-    place = cfg.binder if run_or_binder(cfg) == "binder" else open_run(cfg.run)[0]
-    files = [] if cfg.files is None else match_files(as_list(cfg.files))
+    read = read_inputs(cfg)
+    place, files = read.place, read.files
     source: Any = None if files else ManifestSource(cfg.manifest, known=as_list(cfg.known))
     binder = Binder.load(place, trust=list(cfg.trust))
     chosen = as_list(cfg.modalities)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import OmegaConf
 
 from bind.build import ANY_CLASS
+from bind.commands.arguments.learning_curve import read_arguments
 from bind.commands.train import compose_training, train
 from bind.data.mixture import source_weights
 from bind.data.owners import count_owners, training_owners
@@ -23,46 +23,21 @@ from bind.studies.learning_curve.cells import Cell, Curve, curve_cells, describe
 from bind.studies.learning_curve.plot import plot_curves
 from bind.training.callbacks.auto_batch import AUTO
 
-USAGE = """usage: bindspace learning-curve [shares=[0.5,1]] [seeds=[0]] [run_dir=FOLDER] [overrides as for train]
-
-Trains on an eighth, a quarter, half and all of the owners (persons, recordings) of the training split, each as many
-steps as on all, and fits a power law: what would twice as many owners bring?
-
-  shares=[0.25,0.5,1]   of the owners, by default [0.125,0.25,0.5,1]; a smaller share is part of a larger one
-  seeds=[0,1,2]         of weights, batches and which owners: the more, the narrower the interval
-  run_dir=FOLDER        a folder per training, learning_curve.csv and learning_curve.png (default: runs/learning_curve)
-
-The same command again goes on where it was stopped: finished trainings stay. More shares and seeds may be added;
-other overrides need another run_dir.
-
-Examples:
-  bindspace learning-curve experiment=hapt
-  bindspace learning-curve experiment=hapt seeds=[0,1,2,3,4] run_dir=runs/hapt_curve
-  bindspace learning-curve data=manifest data.manifest=my.csv modalities=[imu] shares=[0.5,1]"""
 PLAN = "learning_curve.json"
 """Beside the trainings: the overrides that they have in common."""
-OWN_KEYS = ("shares", "seeds", "run_dir")
-SET_HERE = ("seed", "data.owner_share", "ckpt", "overwrite")
 
 
 def main(arguments: list[str]) -> None:
     """`bindspace learning-curve [overrides]`."""
-    if any(argument in ("-h", "--help", "help") for argument in arguments):
-        print(USAGE)
-        return
-    own, overrides = _split_arguments(arguments)
-    shares = _numbers("shares", own.get("shares", "[0.125,0.25,0.5,1]"), float)
-    seeds = [int(seed) for seed in _numbers("seeds", own.get("seeds", "[0]"), int)]
-    if not all(0 < share <= 1 for share in shares):
-        raise ValueError(f"shares={own['shares']}: give shares above 0, up to 1, [0.25,0.5,1]")
-    folder = Path(own.get("run_dir", "runs/learning_curve"))
-    cells = plan_cells(overrides, shares, seeds, folder)
-    refuse_other_study(folder, overrides)
+    read = read_arguments(arguments)
+    folder = read.folder
+    cells = plan_cells(read.overrides, read.shares, read.seeds, folder)
+    refuse_other_study(folder, read.overrides)
     for number, cell in enumerate(cells, start=1):
         done = "finished before" if cell.is_finished else f"{cell.num_owners} owners"
         print(f"training {number} of {len(cells)}: share {cell.share:g}, seed {cell.seed}: {done}", flush=True)
         if not cell.is_finished:
-            train_cell(cell, overrides)
+            train_cell(cell, read.overrides)
     curves = make_curves(cells)
     write_text(folder / "learning_curve.csv", _as_csv(cells, curves))
     plot_curves(curves, folder / "learning_curve.png")
@@ -118,28 +93,6 @@ def train_cell(cell: Cell, overrides: Sequence[str]) -> None:
     """Train one cell, going on with what is there of it."""
     own = [f"data.owner_share={cell.share}", f"seed={cell.seed}", f"run_dir={cell.folder}", "ckpt=auto"]
     train([*overrides, *own])
-
-
-def _split_arguments(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    own: dict[str, str] = {}
-    overrides = []
-    for argument in arguments:
-        key, _, value = argument.partition("=")
-        if key.lstrip("+") in SET_HERE:
-            raise ValueError(f"{argument}: the command sets this itself; seeds=[0,1] and shares=[0.5,1] choose")
-        if key in OWN_KEYS:
-            own[key] = value
-        else:
-            overrides.append(argument)
-    return own, overrides
-
-
-def _numbers(key: str, text: str, kind: type[int] | type[float]) -> list[float]:
-    try:
-        numbers = [kind(part) for part in re.sub(r"^\[|\]$", "", text.strip()).split(",")]
-    except ValueError:
-        raise ValueError(f"{key}={text}: give numbers, {key}=[0,1]") from None
-    return list(dict.fromkeys(numbers))
 
 
 def _as_csv(cells: Sequence[Cell], curves: Sequence[Curve]) -> str:

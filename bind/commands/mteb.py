@@ -7,13 +7,14 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from bind.commands.arguments.mteb import check_arguments
 from bind.evaluation.embed import best_device
 from bind.files.writing import write_text
 from bind.model.binder import Binder
 from bind.model.hub import require_repository_name
 from bind.report.cells import Cells, format_score
 from bind.report.terminal_table import print_cells
-from bind.runs.directory import as_list, open_run, run_or_binder
+from bind.runs.run_config import as_list, open_run, run_or_binder
 
 
 def mteb(cfg: DictConfig) -> None:
@@ -22,16 +23,13 @@ def mteb(cfg: DictConfig) -> None:
     Raises:
         ValueError: where the extra is not installed, a task is not there, or has a modality that the binder lacks.
     """
+    check_arguments(cfg)
     place = cfg.binder if run_or_binder(cfg) == "binder" else open_run(cfg.run)[0]
     names = [str(name) for name in as_list(cfg.tasks)]
-    if not names:
-        raise ValueError("tasks: name at least one of MTEB's, tasks=[ESC50_Zeroshot], or your own as module:Class")
     name = cfg.name or f"bindspace/{Path(place).name}"
     require_repository_name(name)
-    try:
-        from bind.share.as_mteb import evaluate_tasks, find_tasks
-    except ImportError as error:
-        raise ValueError(f"bindspace mteb needs its extra ({error}): pip install 'bindspace[mteb]'") from error
+    from bind.share.as_mteb import evaluate_tasks, find_tasks
+
     binder = Binder.load(place, trust=list(cfg.trust)).to(best_device())
     tasks = find_tasks(names, binder)
     scores = evaluate_tasks(binder, tasks, name=name, batch_size=cfg.batch_size)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from bind.commands.embed import match_files
+from bind.commands.files import match_files, require_file
 from bind.types import Modality
 
 KEY_AND_VALUE = re.compile(r"([a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)?)=(.*)", re.DOTALL | re.ASCII)
@@ -83,10 +82,7 @@ def _files(modality: Modality, value: str, are_patterns: bool) -> list[str]:
             return match_files([value])
         except ValueError as error:
             raise ValueError(str(error).replace("files=", f"{modality}=")) from None
-    path = Path(value).expanduser()
-    if not path.is_file():
-        raise ValueError(f"{modality}={value}: no such file. Paths count from {Path.cwd()}")
-    return [str(path)]
+    return [str(require_file(modality, value))]
 
 
 def require_modalities(

@@ -54,7 +54,7 @@ class BufferedStderr:
             sys.stderr = self.stream
 
 
-def reset_used_keys() -> None:
+def hand_over_stderr() -> None:
     """From here on stderr is the job's, and no longer Hydra's that reads the command line."""
     if isinstance(sys.stderr, BufferedStderr):
         sys.stderr.end()

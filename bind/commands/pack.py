@@ -16,7 +16,7 @@ from bind.data.sources.shards.writer import ShardPlan, is_written, plan_shards, 
 from bind.data.sources.splits import require_split
 from bind.files.locks import lock_folder
 from bind.files.writing import remove_partial_files
-from bind.runs.directory import as_list
+from bind.runs.run_config import as_list
 
 MEGABYTE = 1_000_000
 

@@ -12,13 +12,14 @@ from bind.data.counts import count_samples
 from bind.data.mixture import source_weights
 from bind.evaluation.figures import read_metrics
 from bind.model.binder import Binder
-from bind.model.description import CONFIG_NAME, HUB_ID
+from bind.model.description import HUB_ID
 from bind.model.hub import describe_binder, push_folder, require_repository_name
+from bind.model.places import CONFIG_NAME
 from bind.model.saved_files import locate
 from bind.model.saving import ADAPTERS_FOLDER
-from bind.runs.directory import open_run, run_or_binder
 from bind.runs.ownership import confined, is_own, is_trusted_place
 from bind.runs.parts import active_pairs, make_sources
+from bind.runs.run_config import open_run, run_or_binder
 from bind.share.folder import require_publishable, write_folder_without_run, write_shared_folder
 from bind.share.run_facts import Licences, RunFacts, licence_of_anchor, licence_texts
 

@@ -14,8 +14,9 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from bind.build import ANY_CLASS
-from bind.commands.cli import CONFIG_DIR, TRAIN_SCRIPT, refuse_unset
+from bind.commands.checkout import CONFIG_DIR, TRAIN_SCRIPT
 from bind.commands.overrides import advice, quote_values
+from bind.commands.running import refuse_unset
 from bind.runs import jobs
 from bind.runs.run import Run
 from bind.runs.vector_choices import choose_vectors

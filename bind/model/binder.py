@@ -29,7 +29,6 @@ from bind.model.build_parts import build_parts
 from bind.model.chunks import encode_in_chunks
 from bind.model.clips import average_clips
 from bind.model.description import (
-    CONFIG_NAME,
     CONFIG_VERSION,
     NOT_AS_SAVED,
     WEIGHTS_NAME,
@@ -38,6 +37,7 @@ from bind.model.description import (
 )
 from bind.model.fuse import add_fused
 from bind.model.hub import describe_binder, push_folder
+from bind.model.places import CONFIG_NAME
 from bind.model.saved_files import locate, read_weights
 from bind.model.saving import write_binder
 from bind.model.summary import summarise

@@ -19,11 +19,11 @@ from bind.files.checksums import checksum_of_file, checksum_of_values
 from bind.files.plain_data import Kind, read_json, require_each, require_kinds
 from bind.files.reading import require_regular_file
 from bind.files.size import read_shapes, require_bounded_numbers
+from bind.model.places import CONFIG_NAME, MAX_BYTES, OF_ANCHOR
 from bind.types import Anchor
 
 log = logging.getLogger("bind")
 
-CONFIG_NAME = "binder.json"
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_VERSION = 1
 ANCHOR_FOLDER = "anchor"
@@ -37,7 +37,6 @@ ENCLOSED_PLACE = re.compile(r"\./anchor(/[A-Za-z0-9_][\w.-]*)?", re.ASCII)
 HUB = "pretrained"
 PLACE_ARGUMENTS = (HUB, "texts", "weights")
 """Of anchors of bind: arguments that name files, of which the first may be a hub id."""
-MAX_BYTES = 2**24
 MAX_ANCHOR_BYTES = 2**27
 """Of a JSON file of an anchor: vocabularies of a quarter of a million words have 35 MB."""
 NOT_AS_SAVED = (
@@ -52,7 +51,7 @@ KINDS = {
     "transform": dict,
     "anchor_fingerprint": str,
 }
-OPTIONAL_KINDS: dict[str, Kind] = {"fusion": (dict, type(None)), "anchor_name": str, "checksums": dict}
+OPTIONAL_KINDS: dict[str, Kind] = {"fusion": (dict, type(None)), "anchor_name": str, OF_ANCHOR: list, "checksums": dict}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,8 @@ class About:
 
 def describe_with_anchor(config: Mapping[str, Any], anchor: Anchor, folder: Path) -> dict[str, Any]:
     """What `binder.json` holds of a Binder; what its anchor needs of this machine is copied into `folder`."""
-    described = {**config, "anchor_fingerprint": anchor.fingerprint} | _enclose_anchor(config, anchor, folder)
+    facts = {"anchor_fingerprint": anchor.fingerprint, OF_ANCHOR: list(anchor.modalities)}
+    described = {**config, **facts} | _enclose_anchor(config, anchor, folder)
     checksums = {WEIGHTS_NAME: checksum_of_file(folder / WEIGHTS_NAME), CONFIG_NAME: checksum_of_values(described)}
     return {**described, "checksums": checksums}
 
@@ -154,6 +154,7 @@ def read_description(folder: Path, trust: Sequence[str]) -> tuple[dict[str, Any]
         require_bounded_numbers(config.get(part), str(path), part)
     checksums = config.pop("checksums", {})
     is_as_saved = checksums.get(CONFIG_NAME, checksum := checksum_of_values(config)) == checksum
+    config.pop(OF_ANCHOR, None)
     about = About(config.pop("anchor_fingerprint"), config.pop("anchor_name", None), checksums, is_as_saved)
     return {**config, "anchor": _with_place(config["anchor"], folder, about.anchor_fingerprint, trust)}, about
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import torch
@@ -10,28 +9,19 @@ from torch import Tensor
 
 from bind.files.reading import require_regular_file
 from bind.files.size import read_shapes
-from bind.model.description import CONFIG_NAME, PATTERNS, WEIGHTS_NAME, About, read_description
+from bind.model.description import PATTERNS, WEIGHTS_NAME, About, read_description
+from bind.model.places import CONFIG_NAME, find_folder
 from bind.terminal import printable_errors
 
 
 def locate(path_or_hub_id: Path | str) -> Path:
-    """The folder that holds the binder's config, from a run directory, such a folder, or the hub.
-
-    The hub is asked for `NAME/REPOSITORY` only, where NAME is neither a folder here nor `runs`.
+    """The folder that holds the binder's description, from a run directory, such a folder, or the hub.
 
     Raises:
         ValueError: where there is none.
     """
-    path = Path(path_or_hub_id).expanduser()
-    for folder in (path, path / "binder"):
-        if (folder / CONFIG_NAME).is_file():
-            return folder
-    if path.exists():
-        raise ValueError(
-            f"{path} holds no {CONFIG_NAME}: pass a run directory that finished, or a folder Binder.save wrote"
-        )
-    if not re.fullmatch(r"(?!runs/)[A-Za-z0-9][\w.-]*/[\w.-]+", str(path_or_hub_id)) or path.parent.exists():
-        raise ValueError(f"{path_or_hub_id}: no such folder; pass a run directory, or NAME/REPOSITORY on the hub")
+    if (there := find_folder(path_or_hub_id)) is not None:
+        return there
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 

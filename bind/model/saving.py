@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from bind.encoders.lora import merged_state_dict, save_adapter
 from bind.encoders.trainable import FULL, LORA
 from bind.files.writing import write_text
-from bind.model.description import CONFIG_NAME, WEIGHTS_NAME, describe_with_anchor
+from bind.model.description import WEIGHTS_NAME, describe_with_anchor
+from bind.model.places import CONFIG_NAME
 from bind.types import LoadedPart
 
 if TYPE_CHECKING:

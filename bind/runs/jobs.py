@@ -27,13 +27,14 @@ from bind.report.mixture import mixture_cells
 from bind.report.terminal_table import print_cells
 from bind.runs.auto_sizes import auto_keys, describe_sizes, fixed, make_auto_batch
 from bind.runs.captions import warn_of_cut_captions
-from bind.runs.directory import open_run, owned_results, owned_run_dir, prepare_run_dir, run_or_binder, suffix_of
+from bind.runs.directory import owned_results, owned_run_dir, prepare_run_dir, suffix_of
 from bind.runs.evaluation import evaluate_run
 from bind.runs.gallery_captions import load_bridge
 from bind.runs.hardware import describe_hardware
 from bind.runs.other_table import load_with_table, table_name
 from bind.runs.ownership import marked
 from bind.runs.parts import Parts
+from bind.runs.run_config import open_run, run_or_binder
 from bind.runs.saved_binder import evaluate_binder
 from bind.runs.shared_values import warn_of_shared_values
 from bind.runs.start import parts_to_start_from, warn_of_other_settings

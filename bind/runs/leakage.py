@@ -27,9 +27,9 @@ from bind.evaluation import QueryResults
 from bind.evaluation.embedded import EmbeddedSplit
 from bind.media.pictures import open_image
 from bind.metrics.bootstrap import bootstrap_ci
-from bind.runs.directory import open_run
 from bind.runs.ownership import confined, is_own, is_trusted_place
 from bind.runs.parts import Parts, make_sources
+from bind.runs.run_config import open_run
 from bind.types import Anchor, FactorSource, Modality
 
 log = logging.getLogger("bind")

@@ -9,8 +9,8 @@ from typing import Any
 
 from bind.evaluation.figures import read_metrics
 from bind.model.binder import Binder
-from bind.runs.directory import open_run
 from bind.runs.jobs import evaluate_again
+from bind.runs.run_config import open_run
 
 
 class Run:

@@ -14,12 +14,13 @@ from bind.evaluation.embed import best_device
 from bind.files.writing import write_text
 from bind.model.binder import Binder
 from bind.runs.captions import warn_of_cut_captions
-from bind.runs.directory import CONFIG_VERSION, owned_results
+from bind.runs.directory import owned_results
 from bind.runs.evaluation import evaluate_run
 from bind.runs.gallery_captions import load_bridge
 from bind.runs.other_table import label_sets_of, table_name
 from bind.runs.ownership import marked
 from bind.runs.parts import Parts
+from bind.runs.run_config import CONFIG_VERSION
 from bind.runs.stopwatch import Stopwatch
 
 

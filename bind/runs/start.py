@@ -9,7 +9,7 @@ from typing import Any
 
 from bind.model.description import read_description
 from bind.model.saved_files import locate
-from bind.runs.directory import open_run
+from bind.runs.run_config import open_run
 
 log = logging.getLogger("bind")
 

@@ -14,6 +14,7 @@ from torch.nn.functional import normalize
 from bind.fusion.inputs import check_weights
 from bind.model.binder import Binder
 from bind.search.pools import Pool
+from bind.search.query_values import require_queries
 from bind.types import Modality
 
 Fusion = Literal["early", "late"]
@@ -28,16 +29,7 @@ def embed_query(binder: Binder, query: Query, where: str) -> dict[Modality, Tens
         ValueError: for an empty query, a modality that the binder lacks, or a file that can't be read.
     """
     values = {"text": query} if isinstance(query, str | Path) else dict(query)
-    if not values:
-        raise ValueError("the query is empty: give a text, or a file of a modality, such as audio=query.wav")
-    for modality, value in values.items():
-        if modality not in binder.modalities:
-            known = ", ".join(binder.modalities)
-            raise ValueError(
-                f"{where}: its binder has no encoder for {modality}, so it can't be asked by it; it has {known}"
-            )
-        if modality == "text" and not str(value).strip():
-            raise ValueError("the query's text is empty: give words to search for")
+    require_queries(values, binder.modalities, where)
     return {m: binder.embed(m, [value]).float().cpu() for m, value in values.items()}
 
 

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from bind import __version__, report
 from bind.bridge.bridge import Bridge
-from bind.bridge.gap import GapChoice
+from bind.bridge.remedies import GapChoice
 from bind.model.binder import Binder
 from bind.search.index import Index
 from bind.serve.batching import Batcher

@@ -7,15 +7,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from bind.bridge.bridge import Bridge
-from bind.bridge.gap import read_remedies, require_choice
+from bind.bridge.remedies import require_choice
 from bind.evaluation.embed import best_device
 from bind.model.binder import Binder
-from bind.runs.directory import as_list, open_run, run_or_binder
+from bind.runs.run_config import as_list, open_run
 from bind.search.index import Index
-from bind.serve.limits import Limits
+from bind.serve.arguments import read_arguments
 
 DRAIN_SECONDS = 30
 SWITCH_SECONDS = 0.0005
@@ -28,39 +28,32 @@ def serve(cfg: DictConfig) -> None:
     Raises:
         ValueError: for a binder, an index, a port or limits that can't be used, or where the extra is missing.
     """
-    try:
-        import uvicorn
+    read = read_arguments(cfg)
+    import uvicorn
 
-        from bind.serve.app import create_app
-        from bind.serve.server import Server, open_socket
-    except ImportError as error:
-        raise ValueError(f'bindspace serve needs {error.name}: pip install "bindspace[serve]"') from error
-    if not isinstance(cfg.port, int) or not 0 <= cfg.port < 2**16:
-        raise ValueError(f"port={cfg.port}: give a number from 1 to 65535")
-    host, token = str(cfg.host), None if cfg.token is None else str(cfg.token)
-    if token is not None and (len(token) < 8 or not token.isascii() or not token.isprintable()):
-        raise ValueError("token=: give at least 8 letters, digits or signs of ASCII")
-    plain: Any = OmegaConf.to_container(cfg, resolve=True)
-    default_gap, gap_of_modality = read_remedies(plain["gap"])
-    limits = read_limits(plain["limits"])
+    from bind.serve.app import create_app
+    from bind.serve.server import Server
+    from bind.serve.sockets import open_socket
+
+    host, token, limits = read.host, read.token, read.limits
     opened = open_socket(host, cfg.port)  # before what takes long
     with opened:
         index, run_dir = None, None
         label_sets: dict[str, Any] = {}
         if cfg.index is not None:
             index = Index.open(Path(cfg.index), trust=as_list(cfg.trust), approximate=cfg.approximate)
-        if cfg.run is None and cfg.binder is None and index is not None:
+        if read.place is None:
+            assert index is not None
             binder = index.binder
-        elif run_or_binder(cfg) == "binder":
-            binder = Binder.load(cfg.binder, trust=as_list(cfg.trust))
         else:
+            binder = Binder.load(read.place, trust=as_list(cfg.trust))
+        if cfg.run is not None:
             run_dir, run_config = open_run(cfg.run)
             label_sets = run_config["data"].get("zero_shot") or {}
-            binder = Binder.load(run_dir, trust=as_list(cfg.trust))
         binder.to(best_device())
-        require_choice(gap_of_modality, binder.modalities)
+        require_choice(read.gap_of_modality, binder.modalities)
         bridge = None if cfg.bridge is None else Bridge.load(Path(cfg.bridge), binder)
-        of_all = {} if default_gap is None else dict.fromkeys(binder.modalities, default_gap)
+        of_all = {} if read.gap is None else dict.fromkeys(binder.modalities, read.gap)
         is_local = host in LOCAL_ADDRESSES
         app = create_app(
             binder,
@@ -71,7 +64,7 @@ def serve(cfg: DictConfig) -> None:
             run_dir=run_dir,
             label_sets=label_sets,
             bridge=bridge,
-            gap=of_all | gap_of_modality,
+            gap=of_all | dict(read.gap_of_modality),
         )
         config = uvicorn.Config(
             app,
@@ -93,19 +86,3 @@ def serve(cfg: DictConfig) -> None:
         sys.setswitchinterval(SWITCH_SECONDS)
         server.run([opened])
     print("all requests are answered", flush=True)
-
-
-def read_limits(values: Any) -> Limits:
-    """The limits of a config.
-
-    Raises:
-        ValueError: for a limit that there is not, or that is no number above 0.
-    """
-    kinds = {name: type(getattr(Limits(), name)) for name in Limits.__dataclass_fields__}
-    for name, value in values.items():
-        if name not in kinds:
-            raise ValueError(f"limits.{name}: there is no such limit; there are {', '.join(kinds)}")
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_number or (kinds[name] is int and value != int(value)):
-            raise ValueError(f"limits.{name}={value}: give a number above 0")
-    return Limits(**{name: kinds[name](value) for name, value in values.items()})

@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 import torch
 
 from bind.bridge.bridge import Bridge
-from bind.bridge.gap import TEXT, GapChoice
+from bind.bridge.gap import TEXT
 from bind.bridge.inputs import MapperInputs
+from bind.bridge.remedies import GapChoice
 from bind.serve.batching import Batcher
 from bind.serve.bodies import AskRequest, EmbedRequest, RequestItem
 from bind.serve.embedding import embed_items, read_items

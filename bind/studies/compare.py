@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import json
@@ -19,11 +18,10 @@ from bind.metrics.bootstrap import MIN_CLUSTERS, interval, resampled_means, resa
 from bind.report.cells import Cells
 from bind.report.queries import read_queries
 from bind.report.terminal_table import print_cells
+from bind.studies.compare_arguments import DEFAULT_FIGURES, read_arguments, require_run_directory
 
 ZERO_SHOT = "zero_shot/"
 LOWER_IS_BETTER = ("median_rank", "mean_rank")
-DEFAULT_FIGURES = ("R@1", "R@10", "map", "top1")
-"""The rows of the table, of those that there are: a classification has `top1` alone."""
 
 
 @dataclass(frozen=True)
@@ -71,20 +69,7 @@ class Comparison:
 
 def main(arguments: list[str]) -> None:
     """`bindspace compare RUN_A RUN_B`."""
-    parser = argparse.ArgumentParser(
-        prog="bindspace compare",
-        description="Pair the queries of two runs and say which differences between their figures are real.",
-        epilog="Example: bindspace compare runs/a runs/b --split val",
-    )
-    parser.add_argument("run_a", type=Path, metavar="RUN_A", help="a run directory")
-    parser.add_argument("run_b", type=Path, metavar="RUN_B", help="another one")
-    parser.add_argument("--split", help="the split to compare on (default: the one that the runs were made for)")
-    rows = ",".join(DEFAULT_FIGURES)
-    parser.add_argument("--figures", help=f"rows of the table (default: those there are of {rows})")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write all figures to FILE, .json or .csv")
-    options = parser.parse_args(arguments)
-    if options.out is not None and options.out.suffix not in (".json", ".csv"):
-        raise ValueError(f"--out {options.out}: choose a name that ends in .json or .csv")
+    options = read_arguments(arguments)
     comparison = compare_runs(options.run_a, options.run_b, options.split)
     chosen = DEFAULT_FIGURES if options.figures is None else options.figures.split(",")
     known = list(dict.fromkeys(d.figure for d in comparison.differences))
@@ -131,8 +116,7 @@ def compare_runs(run_a: Path, run_b: Path, split_name: str | None = None) -> Com
 def read_run_queries(run: Path, split_name: str | None) -> tuple[str, dict[str, QueryResults]]:
     """The split and the results of a run's queries on it; without a name, on the split that the run was made for."""
     path = run / "queries.parquet"
-    if not run.is_dir():
-        raise ValueError(f"{run} is no run directory")
+    require_run_directory(run)
     if split_name is None:
         return read_queries(path)
     if path.is_file() and (read := read_queries(path))[0] == split_name:

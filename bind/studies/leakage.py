@@ -11,9 +11,10 @@ from bind.files.writing import write_text
 from bind.report.leakage_table import leakage_cells, leakage_note
 from bind.report.queries import read_queries
 from bind.report.terminal_table import print_cells
-from bind.runs.directory import open_run, suffix_of, writes_results
+from bind.runs.directory import suffix_of, writes_results
 from bind.runs.leakage import audit_run, without_leaked
 from bind.runs.parts import Parts
+from bind.runs.run_config import open_run
 
 
 @writes_results("leakage", of_split=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from bind.data.transforms.imu import ImuTransform
 from bind.model.binder import Binder
+from bind.timeline.modalities import require_embedded
 from bind.timeline.parameters import window_hop
 from bind.timeline.windows import Block, Break, WindowCutter
 from bind.types import Modality, SensorRecording, SensorTransform, Waveform
@@ -115,8 +116,7 @@ def require_modality(binder: Binder, modality: Modality, *, of_samples: bool = T
     Args:
         of_samples: False: moving pictures will do as well.
     """
-    if modality not in binder.modalities:
-        raise ValueError(f"{modality}: the run embeds {', '.join(binder.modalities)}; train one with {modality}")
+    require_embedded(modality, binder.modalities)
     kinds = ("audio",) if of_samples else ("audio", "video")
     if modality not in kinds and not isinstance(binder.transforms[modality], SensorTransform):
         raise ValueError(

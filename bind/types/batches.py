@@ -8,15 +8,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from bind.types.samples import Modality
 
-Inputs = Tensor | dict[str, Tensor]
+if TYPE_CHECKING:  # torch takes seconds to import, and what only checks arguments needs names of modalities alone
+    import torch
+    from torch import Tensor
+
+Inputs: TypeAlias = "Tensor | dict[str, Tensor]"
 """Input of an encoder: one tensor, or several by name (`input_ids`, `attention_mask`), first axis B_m."""
 
 
@@ -61,6 +63,7 @@ class Batch:
     Examples:
         Three samples, of which the second lacks its sound:
 
+        >>> import torch
         >>> batch = Batch(
         ...     keys=["a", "b", "c"],
         ...     group_ids_B=torch.tensor([1, 2, 3]),
@@ -95,6 +98,8 @@ class Batch:
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        import torch
+
         self.__dict__ |= state
         self.group_ids_B = torch.as_tensor(state["group_ids_B"])
         self.rows = {m: torch.as_tensor(x) for m, x in state["rows"].items()}
@@ -153,6 +158,8 @@ class Embeddings:
 
         A row with several values of one modality counts with its first. Nothing is asked of the vectors' device.
         """
+        import torch
+
         first, *others = numbers = [self.rows[m].numpy() for m in modalities]
         if all(np.array_equal(first, other) for other in others) and bool((first[1:] > first[:-1]).all()):
             return [self.z[m] for m in modalities], self.rows[modalities[0]]  # the same rows: nothing to copy

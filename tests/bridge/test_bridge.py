@@ -11,7 +11,8 @@ from bind.bridge.bridge import Bridge
 from bind.bridge.dialogues import Dialogue
 from bind.bridge.gap import Gap, choose_memory
 from bind.bridge.language_model import LanguageModel
-from bind.bridge.training import BridgeTraining, train_bridge
+from bind.bridge.options import BridgeTraining
+from bind.bridge.training import train_bridge
 from bind.data.sources.toy.world import ToySource
 from bind.files.checksums import checksum_of_values
 

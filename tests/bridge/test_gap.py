@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from bind.bridge.gap import MAX_MEMORY, Gap, choose_memory, read_remedies, require_choice
+from bind.bridge.gap import MAX_MEMORY, Gap, choose_memory
+from bind.bridge.remedies import read_remedies, require_choice
 
 
 def unit(num, dim=16, seed=0):

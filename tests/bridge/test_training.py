@@ -7,7 +7,8 @@ from torch.nn.functional import normalize
 
 from bind.bridge.dialogues import Dialogue, ReadyDialogue, tokenise
 from bind.bridge.mappers import MLPMapper
-from bind.bridge.training import BridgeTraining, held_out_losses, rows_of_step, train_bridge
+from bind.bridge.options import BridgeTraining
+from bind.bridge.training import held_out_losses, rows_of_step, train_bridge
 
 TEXTS = ["a red star", "a dog", "two small circles"]
 

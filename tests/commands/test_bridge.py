@@ -11,14 +11,14 @@ from support import runs
 from support.bridges import anchor_binder, token_binder
 
 from bind.bridge.bridge import Bridge
-from bind.bridge.training import STATE_NAME
+from bind.bridge.places import STATE_NAME
 from bind.build import locate_class
 from bind.commands.bridge import bridge, embed_texts, measure_gap
-from bind.commands.cli import CONFIG_DIR
+from bind.commands.checkout import CONFIG_DIR
 from bind.data.sources.toy.world import ToySource
 from bind.model.binder import Binder
-from bind.runs.directory import CONFIG_VERSION, open_run
 from bind.runs.parts import Parts, binder_config
+from bind.runs.run_config import CONFIG_VERSION, open_run
 
 QUICK = {"num_steps": 3, "batch_size": 4, "num_samples": 20, "save_every_steps": 1, "num_compared": 0}
 TEXTS = [

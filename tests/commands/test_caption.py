@@ -14,7 +14,7 @@ from bind.bridge.gap import Gap
 from bind.bridge.language_model import LanguageModel
 from bind.commands.ask import main as ask
 from bind.commands.caption import main as caption
-from bind.commands.embed import match_files
+from bind.commands.files import match_files
 from bind.model.binder import Binder
 
 QFORMER = {"_target_": "bind.bridge.mappers.QFormerMapper", "modality": "imu", "num_tokens": 4, "width": 32}

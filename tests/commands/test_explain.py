@@ -10,8 +10,8 @@ from bind.commands.explain import explain, nearest_in_index, pair_kind, read_sid
 from bind.data.sources.toy.world import ToySource
 from bind.explain.explanation import ExplainedSide
 from bind.model.binder import Binder
-from bind.runs.directory import open_run
 from bind.runs.parts import Parts
+from bind.runs.run_config import open_run
 from bind.search.index import Index
 
 QUICK = {"num_samples": 80}

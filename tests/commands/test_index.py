@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from support import served
 
 from bind.commands import search as search_command
-from bind.commands.cli import CONFIG_DIR
+from bind.commands.checkout import CONFIG_DIR
 from bind.commands.index import index
 from bind.search import embedding
 from bind.search.index import Index

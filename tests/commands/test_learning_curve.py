@@ -29,7 +29,8 @@ def test_what_is_wrong_is_said_before_anything_trains(tmp_path: Path, arguments:
 
 
 def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
-    main(["--help"])
+    with pytest.raises(SystemExit):
+        main(["--help"])
     assert "bindspace learning-curve experiment=hapt" in capsys.readouterr().out
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import bind
-from bind.commands.cli import CONFIG_DIR, TRAIN_SCRIPT, main
+from bind.commands.checkout import CONFIG_DIR, TRAIN_SCRIPT
+from bind.commands.cli import main
 from bind.commands.overrides import BufferedStderr, meant, suggestions, unread
 
 KNOWN = ["data", "data.batch_size", "optimizer", "optimizer.lr", "optimizer.betas", "optimizer.lr_end_fraction", "seed"]

@@ -13,7 +13,8 @@ from support import runs
 from support.runs import assigned
 
 import bind
-from bind.commands.cli import CONFIG_DIR, main
+from bind.commands.checkout import CONFIG_DIR
+from bind.commands.cli import main
 
 
 class StepCounter(L.Callback):

@@ -11,8 +11,8 @@ from omegaconf import OmegaConf
 
 from bind.files.plain_data import MAX_DEPTH, parse_json, read_json, require_kinds, require_plain_yaml
 from bind.files.reading import read_bytes, require_regular_file
-from bind.runs.directory import open_run
 from bind.runs.figures import robustness_figures
+from bind.runs.run_config import open_run
 
 
 def nested(depth):

@@ -7,7 +7,8 @@ from PIL import Image
 from support import tiny
 from support.batches import CHANNELS, RECORDINGS, RNG, depth_map, make_batch
 
-from bind.model.binder import CONFIG_NAME, WEIGHTS_NAME, Binder
+from bind.model.binder import WEIGHTS_NAME, Binder
+from bind.model.places import CONFIG_NAME
 
 
 @pytest.mark.slow

@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 from support import imagebind
 
 from bind.anchors.dual_encoder import PretrainedAnchor
-from bind.commands.convert import main, read_options
+from bind.commands.arguments.convert import read_options
+from bind.commands.convert import main
 from bind.model.binder import Binder
 from bind.types import Clip
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bind.model.binder import CONFIG_NAME, Binder
+from bind.model.binder import Binder
+from bind.model.places import CONFIG_NAME
 
 CONFIG = {
     "anchor": {"_target_": "bind.anchors.dual_encoder.PretrainedAnchor", "pretrained": "toy"},

@@ -14,7 +14,8 @@ from bind.build import build
 from bind.encoders.imu_transformer import ImuTransformer
 from bind.encoders.map_cnn import MapCNN
 from bind.encoders.map_vit import MapViT
-from bind.model.binder import CONFIG_NAME, WEIGHTS_NAME, Binder
+from bind.model.binder import WEIGHTS_NAME, Binder
+from bind.model.places import CONFIG_NAME
 from bind.model.trunks import copy_trunk, share_trunks
 from bind.runs.jobs import evaluate, train
 from bind.training.module import BindingModule, parameter_groups

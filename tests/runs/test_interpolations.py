@@ -4,7 +4,7 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from bind.commands.cli import CONFIG_DIR
+from bind.commands.checkout import CONFIG_DIR
 from bind.runs.interpolations import resolved
 
 OF_ENCODERS = [

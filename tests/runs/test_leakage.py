@@ -12,10 +12,10 @@ from bind.commands.cli import main
 from bind.data.leakage.audit import exact_audit
 from bind.data.leakage.leaks import SourceSplit
 from bind.data.sources.manifest import ManifestSource
-from bind.runs.directory import open_run
 from bind.runs.jobs import evaluate, train
 from bind.runs.leakage import audit_run, earlier_parts
 from bind.runs.parts import Parts
+from bind.runs.run_config import open_run
 
 KEPT = {"sounds": ("train0", "train1", "train2", "train4", "val0", "val1", "test0", "test1", "test4"),
         "motions": ("train6", "train7", "train8", "train9", "val2", "val3", "test2", "test3")}  # fmt: skip

@@ -6,8 +6,8 @@ from omegaconf import OmegaConf
 from support import runs, tiny
 
 from bind.model.binder import Binder
-from bind.runs.directory import CONFIG_VERSION
 from bind.runs.jobs import write_config
+from bind.runs.run_config import CONFIG_VERSION
 from bind.runs.start import warn_of_other_settings
 
 HEADS = "encoder.imu.num_heads: 2 there, 4 here"

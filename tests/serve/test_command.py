@@ -9,10 +9,10 @@ from omegaconf import OmegaConf
 
 pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
-from bind.commands.cli import CONFIG_DIR
+from bind.commands.checkout import CONFIG_DIR
 from bind.serve.command import serve
 from bind.serve.limits import Limits
-from bind.serve.server import open_socket
+from bind.serve.sockets import open_socket
 
 CONFIG = OmegaConf.load(CONFIG_DIR / "serve.yaml")
 del CONFIG["defaults"], CONFIG["hydra"]

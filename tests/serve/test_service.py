@@ -26,7 +26,8 @@ from bind.bridge.bridge import Bridge
 from bind.bridge.language_model import LanguageModel
 from bind.search.index import Index
 from bind.serve.app import create_app
-from bind.serve.server import Server, open_socket
+from bind.serve.server import Server
+from bind.serve.sockets import open_socket
 from bind.timeline.stream import Stream
 
 pytestmark = pytest.mark.slow

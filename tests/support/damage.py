@@ -35,11 +35,13 @@ from bind.media.pictures import open_image, read_picture_size, read_pixels
 from bind.media.sensor import open_sensor
 from bind.media.video import open_video
 from bind.model.binder import Binder
-from bind.model.description import CONFIG_NAME, WEIGHTS_NAME
+from bind.model.description import WEIGHTS_NAME
+from bind.model.places import CONFIG_NAME
 from bind.report.queries import read_queries, write_queries
-from bind.runs.directory import open_run, prepare_run_dir
+from bind.runs.directory import prepare_run_dir
 from bind.runs.ownership import confined
 from bind.runs.parts import Parts, binder_config
+from bind.runs.run_config import open_run
 from bind.studies.compare import compare_runs
 from bind.types import Clip, PackedFile
 from support import runs, videos

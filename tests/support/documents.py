@@ -9,7 +9,8 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from bind.commands.cli import COMMANDS, CONFIG_DIR
+from bind.commands.checkout import CONFIG_DIR
+from bind.commands.command_table import COMMANDS
 from bind.commands.overrides import quote_values
 from bind.runs.vector_choices import choose_vectors
 

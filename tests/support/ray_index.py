@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 import bind.commands.index_on_ray as index_on_ray
 import bind.search.embedding as embedding
-from bind.commands.cli import CONFIG_DIR
+from bind.commands.checkout import CONFIG_DIR
 from bind.commands.index import index
 from support.ray_cases import die_once
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from bind.model.binder import Binder
-from bind.runs.directory import CONFIG_VERSION
+from bind.runs.run_config import CONFIG_VERSION
 from bind.timeline.annotated import AnnotatedRecording, EmbeddedStretch
 from bind.timeline.labels import Labels
 from bind.timeline.segments import Segment

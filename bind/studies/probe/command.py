@@ -27,8 +27,9 @@ from bind.files.writing import write_text
 from bind.metrics import bootstrap_ci, class_embeddings
 from bind.metrics.zero_shot import rank_classes, zero_shot
 from bind.report.terminal_table import print_cells
-from bind.runs.directory import as_list, open_run, writes_results
+from bind.runs.directory import writes_results
 from bind.runs.parts import Parts
+from bind.runs.run_config import as_list, open_run
 from bind.studies.probe.show import plot_probe, probe_cells
 from bind.types import Modality
 

@@ -16,8 +16,9 @@ from bind.evaluation.embed import best_device, embed_split
 from bind.files.writing import write_text
 from bind.model.binder import Binder
 from bind.report.terminal_table import print_cells
-from bind.runs.directory import as_list, open_run, suffix_of, writes_results
+from bind.runs.directory import suffix_of, writes_results
 from bind.runs.parts import Parts
+from bind.runs.run_config import as_list, open_run
 from bind.studies.robustness.cells import fusion_cells, noise_cells
 from bind.studies.robustness.embed import Disturber, add_fused_without
 from bind.studies.robustness.figures import FusedQueries

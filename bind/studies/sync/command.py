@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import json
@@ -16,6 +15,7 @@ from bind.files.writing import write_text
 from bind.report.cells import Cells
 from bind.report.terminal_table import print_cells
 from bind.studies.sync.activity import clock_start_seconds
+from bind.studies.sync.arguments import read_arguments
 from bind.studies.sync.plot import plot_recording
 from bind.studies.sync.recordings import StreamResult, corrected_rows, synchronise
 from bind.types import Clip, Modality
@@ -30,25 +30,7 @@ def main(arguments: list[str]) -> int:
     Raises:
         ValueError: a file that is no manifest, or has no row with two streams.
     """
-    parser = argparse.ArgumentParser(
-        prog="bindspace sync",
-        description="Measure how the clocks of the streams of each recording run against each other, by what "
-        "happens in several of them: motion in a video and of a sensor, sounds, a clap or a bump. What can't be told "
-        "is left as it is and named. Writes MANIFEST_synced.jsonl beside the manifest, with spans in which the streams "
-        "belong together, and MANIFEST_sync/ with sync.csv and a picture per recording to check.",
-        epilog="Examples:\n  bindspace sync recordings.csv\n  bindspace sync recordings.csv --reference imu",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("manifest", type=Path, help="the table: CSV, JSONL or Parquet, a row per recording")
-    parser.add_argument(
-        "--reference", metavar="MODALITY", help="whose clock the others are compared with (default: video, audio, …)"
-    )
-    parser.add_argument(
-        "--max-lag", type=float, default=3.0, metavar="SECONDS", help="the largest offset looked for (default: 3)"
-    )
-    options = parser.parse_args(arguments)
-    if not 0 < options.max_lag <= 600:
-        parser.error(f"--max-lag {options.max_lag:g}: give seconds above 0, up to 600")
+    options = read_arguments(arguments)
     clips_of = read_clips(options.manifest)
     if options.reference and not any(options.reference in clips for clips in clips_of.values()):
         known = sorted({m for clips in clips_of.values() for m in clips})

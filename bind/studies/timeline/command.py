@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.progress import Progress
 
 from bind.data.sources.annotations.read import read_annotations
@@ -18,7 +18,8 @@ from bind.evaluation.label_sets import LabelSet
 from bind.model.binder import Binder
 from bind.report.cells import Cells
 from bind.report.terminal_table import print_cells
-from bind.runs.directory import as_list, open_run, owned_results
+from bind.runs.directory import owned_results
+from bind.studies.timeline.arguments import TimelineArguments, read_arguments
 from bind.studies.timeline.colours import clock_text, seconds_of_labels
 from bind.studies.timeline.measure import TimelineScores, check_annotations, embed_annotated, measure
 from bind.studies.timeline.page import write_page
@@ -32,27 +33,6 @@ from bind.timeline.timeline import Timeline, make_timeline
 from bind.timeline.writers import WRITERS
 from bind.types import Modality
 
-KEYS = frozenset(
-    [
-        "run",
-        "labels",
-        "out",
-        "player",
-        "none",
-        "hop_seconds",
-        "look_ahead_seconds",
-        "manifest",
-        "annotations",
-        "kind",
-        "modality",
-        "fit",
-        "split",
-        "trust",
-    ]
-)
-"""Keys of the config; any other one is a modality and its file."""
-ENDINGS = (*WRITERS, ".html", ".png")
-
 
 def timeline(cfg: DictConfig) -> None:
     """Write the time line of a recording: `bindspace timeline run=PATH imu=day.csv labels=NAME out=segments.csv`.
@@ -63,43 +43,18 @@ def timeline(cfg: DictConfig) -> None:
     Raises:
         ValueError: for a run, a recording, labels, annotations or a name to write to that can't be used.
     """
-    options: Any = OmegaConf.to_container(cfg, resolve=True)
-    files = {name: value for name, value in options.items() if name not in KEYS and value is not None}
-    if (cfg.manifest is None) != (cfg.annotations is None):
-        raise ValueError("manifest= and annotations= belong together: recordings, and what is known of them")
-    if cfg.manifest is not None and (files or cfg.out is not None):
-        raise ValueError("pass either a recording and out=, or manifest= and annotations= to measure and to fit")
-    if cfg.manifest is None and cfg.fit:
-        raise ValueError("fit=true learns from annotated recordings: add manifest=FILE annotations=FILE")
-    if cfg.manifest is None and len(files) != 1:
-        raise ValueError("name one recording, such as imu=day.csv; or manifest= and annotations= to measure and to fit")
-    if not (isinstance(cfg.look_ahead_seconds, int | float) and cfg.look_ahead_seconds > 0):
-        raise ValueError(f"look_ahead_seconds={cfg.look_ahead_seconds}: give seconds above 0")
-    run_dir, config = open_run(cfg.run)
+    read = read_arguments(cfg)
+    run_dir, config = read.run_dir, read.config
     binder = Binder.load(run_dir, trust=list(cfg.trust)).to(best_device()).eval()
-    if cfg.manifest is None:
-        [(modality, file)] = files.items()
-        label_file(cfg, run_dir, config, binder, modality=modality, path=Path(str(file)).expanduser())
+    if read.modality is not None:
+        label_file(cfg, read, binder, modality=read.modality)
     else:
         measure_split(cfg, run_dir, config, binder)
 
 
-def label_file(
-    cfg: DictConfig, run_dir: Path, config: Mapping[str, Any], binder: Binder, *, modality: Modality, path: Path
-) -> None:
+def label_file(cfg: DictConfig, read: TimelineArguments, binder: Binder, *, modality: Modality) -> None:
     """Write the time line of one recording to each of `out`."""
-    outs = [Path(out).expanduser() for out in as_list(cfg.out)]
-    if not outs:
-        raise ValueError("out is missing: out=segments.csv, or several, out=[day.csv,day.eaf,day.html,day.png]")
-    if wrong := [out for out in outs if out.suffix.lower() not in ENDINGS]:
-        raise ValueError(f"out={wrong[0]}: choose names that end in {', '.join(ENDINGS)}")
-    if path.resolve() in [out.resolve() for out in outs]:
-        raise ValueError(f"out={path}: that is the recording; choose another name")
-    if not path.is_file():
-        raise ValueError(f"{modality}={path}: no such file. Paths count from {Path.cwd()}")
-    player = path if modality in ("audio", "video") else None if cfg.player is None else Path(cfg.player).expanduser()
-    if player is not None and not player.is_file():
-        raise ValueError(f"player={player}: no such file; name the sound or video that starts with the recording")
+    run_dir, config, path, outs, player = read.run_dir, read.config, read.path, read.outs, read.player
     require_modality(binder, modality, of_samples=False)
     labels = choose_and_embed_labels(cfg, config, binder, modality)
     parameters = choose_parameters(cfg, run_dir, binder, modality, labels)

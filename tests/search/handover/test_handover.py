@@ -15,7 +15,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from bind.commands.cli import CONFIG_DIR
+from bind.commands.checkout import CONFIG_DIR
 from bind.commands.index import index as index_command
 from bind.files.locks import lock_folder
 from bind.search.handover import milvus_files

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bind.commands.cli import COMMANDS, main
+from bind.commands.cli import main
+from bind.commands.command_table import COMMANDS
 from bind.studies.doctor.diagnose import diagnose
 from bind.studies.doctor.show import print_diagnosis
 

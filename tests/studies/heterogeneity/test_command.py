@@ -14,9 +14,9 @@ from bind.commands.cli import main
 from bind.data.sources.toy.world import CARRIES, ToySource
 from bind.metrics.heterogeneity import Heterogeneity
 from bind.report.terminal_table import print_cells
-from bind.runs.directory import open_run
 from bind.runs.jobs import train
 from bind.runs.parts import Parts
+from bind.runs.run_config import open_run
 from bind.studies.heterogeneity.advice import write_advice
 from bind.studies.heterogeneity.command import compare_fusions, figures
 from bind.studies.heterogeneity.fused import make_fused_tasks, make_fusion, start_fusion_from

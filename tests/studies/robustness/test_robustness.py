@@ -9,9 +9,9 @@ from support import runs
 
 from bind.commands.cli import main
 from bind.evaluation.embed import embed_split
-from bind.runs.directory import open_run
 from bind.runs.figures import robustness_figures
 from bind.runs.parts import Parts
+from bind.runs.run_config import open_run
 from bind.studies.robustness.cells import find_half_level
 from bind.studies.robustness.command import robustness
 from bind.studies.robustness.embed import Disturber

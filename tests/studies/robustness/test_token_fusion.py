@@ -11,9 +11,9 @@ from bind.evaluation.embed import embed_split
 from bind.evaluation.embedded import EmbeddedSplit
 from bind.fusion.qformer import QFormerFusion
 from bind.metrics import rank_by_cosine
-from bind.runs.directory import open_run
 from bind.runs.jobs import train
 from bind.runs.parts import Parts
+from bind.runs.run_config import open_run
 from bind.studies.robustness.command import robustness
 from bind.studies.robustness.embed import Disturber, add_fused_without
 from bind.studies.robustness.figures import FusedQueries
