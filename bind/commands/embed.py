@@ -15,6 +15,7 @@ from rich.progress import track
 
 from bind.commands.arguments.embed import read_arguments
 from bind.commands.files import modality_of
+from bind.commands.taken_parts import print_taken_parts, recordings_of
 from bind.data.datamodule import BindDataModule
 from bind.data.sources.manifest import ManifestSource
 from bind.evaluation import fusion_inputs
@@ -71,6 +72,10 @@ def embed_manifest(
     inputs = list(dict.fromkeys(part for m in modalities for part in fusion_inputs(m, binder)))
     source.require_modalities(inputs or known)
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+    of_splits = [source.samples(split_name) for split_name in source.splits]
+    drawn = [recordings_of(samples, range(len(samples)), inputs) for samples in of_splits]
+    recordings = [recording for of_split, _ in drawn for recording in of_split]
+    print_taken_parts(binder, recordings, num_drawn_from=sum(num for _, num in drawn))
     for split_name in source.splits:
         datamodule = BindDataModule({"manifest": source}, binder.transforms, [], inputs, batch_size=BATCH_SIZE)
         warn_of_cut_captions(datamodule, [split_name])
@@ -89,6 +94,7 @@ def embed_manifest(
 def embed_files(binder: Binder, files: Sequence[str], chosen: Sequence[Modality]) -> dict[str, list[Any]]:
     """The columns of files, each of the `chosen` modality or of the only one of the binder's that it can be."""
     modalities = [modality_of(file, binder.modalities, chosen) for file in files]
+    print_taken_parts(binder, list(zip(modalities, files, strict=True)))
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     for modality in dict.fromkeys(modalities):
         of_modality = [file for file, m in zip(files, modalities, strict=True) if m == modality]

@@ -15,6 +15,7 @@ from bind.commands.arguments.index import changes_of, check_arguments, grows
 from bind.commands.files import modality_of
 from bind.commands.index_on_ray import embed_on_ray
 from bind.commands.on_ray import connected
+from bind.commands.taken_parts import print_taken_parts, recordings_of
 from bind.data.sources.manifest import ManifestSource
 from bind.evaluation import fusion_inputs
 from bind.evaluation.embed import best_device
@@ -138,11 +139,30 @@ def grow_index(out: Path, cfg: DictConfig) -> None:
             embed = embed_source
         columns_of = no_columns if files else split_of
         with opened.store.writing() as store:
-            for split in splits:
-                for modality in modalities:
-                    task = EmbeddingTask(binder, source, split, modality, cfg.batch_size, cfg.num_workers, columns_of)
-                    embed(store, task)
+            tasks = [
+                EmbeddingTask(binder, source, split, modality, cfg.batch_size, cfg.num_workers, columns_of)
+                for split in splits
+                for modality in modalities
+            ]
+            _print_taken_parts_of(store, tasks)
+            for task in tasks:
+                embed(store, task)
             store.compact()
+
+
+def _print_taken_parts_of(store: IndexStore, tasks: Sequence[EmbeddingTask]) -> None:
+    """Say of how many recordings that the index lacks a part is taken."""
+    drawn = [
+        recordings_of(
+            task.source.samples(task.split),
+            task.missing_rows(store).tolist(),
+            fusion_inputs(task.modality, task.binder),
+        )
+        for task in tasks
+    ]
+    recordings = [recording for of_task, _ in drawn for recording in of_task]
+    if recordings:
+        print_taken_parts(tasks[0].binder, recordings, num_drawn_from=sum(num for _, num in drawn))
 
 
 def split_of(sample: Sample) -> dict[str, str]:
