@@ -34,7 +34,7 @@ bindspace search INDEX ["WORDS"] [MODALITY=FILE ...] [KEY=VALUE ...]
   weights.audio=2        of several queries: how much one counts
   comparable=false       rank vectors of several modalities by their scores as they are; without it by how far a score
                          stands out in its modality
-  json=true              a JSON list in place of the table
+  json=true              a JSON list in place of the table, of every vector: the table has copies of a file or text once
   run=PATH, binder=PATH  embed the query with this binder; without it with the one in the index
   approximate=faiss      search by what bindspace index approximate=faiss (or lancedb) built, in place of exactly
   trust=PACKAGE          packages besides bind whose classes the binder's config may name
