@@ -21,6 +21,7 @@ from bind.explain.occlusion import OcclusionMap
 from bind.explain.page import describe_sum, summarise, write_page
 from bind.explain.picture import draw_side
 from bind.explain.ranks import PoolRank
+from bind.explain.samples import page_samples
 from bind.explain.vocabulary import make_vocabulary
 from bind.files.writing import write_text
 from bind.model.binder import Binder
@@ -69,9 +70,8 @@ def explain(cfg: DictConfig) -> None:
         rank=rank,
         l1=float(cfg.l1),
     )  # fmt: skip
-    write_explanation(
-        out, explanation, binder, [f"run {run_dir.name}", f"split {split}", f"concepts: {about_vocabulary}"]
-    )
+    facts = [f"run {run_dir.name}", f"split {split}", f"concepts: {about_vocabulary}"]
+    write_explanation(out, explanation, training, binder, facts)
     print_cells(explanation_cells(explanation))
     print(*explanation.limits, out / PAGE, sep="\n")
 
@@ -173,13 +173,19 @@ def find_meeting_modality(parts: Parts, a: Modality, b: Modality) -> Modality | 
     return next((m for m in candidates if all(pair_kind(parts, m, side) != "emergent" for side in (a, b))), None)
 
 
-def write_explanation(out: Path, explanation: Explanation, binder: Binder, facts: Sequence[str]) -> None:
-    """Write page, pictures and JSON into a folder, over those of an earlier explanation."""
+def write_explanation(
+    out: Path, explanation: Explanation, training: KnownSamples, binder: Binder, facts: Sequence[str]
+) -> None:
+    """Write page, pictures and JSON into a folder, over those of an earlier explanation.
+
+    Args:
+        training: the samples that `explanation` names.
+    """
     out.mkdir(parents=True, exist_ok=True)
     pictures = [out / "a.png", out / "b.png"]
     for png, side, regions in zip(pictures, explanation.sides, explanation.maps, strict=True):
         draw_side(png, side, regions, binder.transforms[side.modality])
-    write_page(out / PAGE, explanation, pictures, facts)
+    write_page(out / PAGE, explanation, pictures, facts, page_samples(explanation, training, binder.transforms))
     content = json.dumps({**explanation.as_json(), "facts": list(facts)}, indent=1, ensure_ascii=False, allow_nan=False)
     write_text(out / JSON, content + "\n")
 

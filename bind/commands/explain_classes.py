@@ -64,7 +64,7 @@ def explain_labels(
     out.mkdir(parents=True, exist_ok=True)
     names = [label_set.name for _, label_set in label_sets]
     tables = class_cells(classes, split_name), confusion_cells(confusions, split_name, names)
-    write_classes_page(out / CLASSES_PAGE, *tables, facts)
+    write_classes_page(out / CLASSES_PAGE, *tables, facts, vocabulary.words)
     content = {"facts": facts, "classes": list(map(as_json, classes)), "confusions": list(map(as_json, confusions))}
     write_text(out / CLASSES_JSON, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     for cells in tables:

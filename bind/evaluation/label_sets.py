@@ -118,6 +118,17 @@ def split_labels(label: str | None, multi_label: bool) -> list[str]:
     return label.split(SEPARATOR) if multi_label else [label]
 
 
+def labels_in_order(label_sets: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The labels that sets name, in their order, each once.
+
+    Examples:
+        >>> few, more = {"classes": ["walking", "lying"]}, {"classes": {"lying": ["lies"], "running": ["runs"]}}
+        >>> labels_in_order({"few": few, "more": more, "of the data": {"classes": None}})
+        ['walking', 'lying', 'running']
+    """
+    return list(dict.fromkeys(str(label) for options in label_sets.values() for label in options["classes"] or ()))
+
+
 DEFAULT_TEMPLATES = {
     "image": "a photo of {}",
     "video": "a video of {}",

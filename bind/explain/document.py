@@ -1,34 +1,17 @@
-"""Document of an explanation: one file without scripts that needs no network."""
+"""Parts of the pages of explanations: their style, tables, and the words that concepts are."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from bind.files.writing import write_text
+from bind.report.document import SAMPLES_STYLE
 
+STYLES = (SAMPLES_STYLE, Path(__file__).parent / "page.css")
 NUMBER = re.compile(r"[+-]?[0-9][0-9,.]*( of [0-9,]+)?|–")
 """A cell of a column of numbers."""
-
-
-def write_document(path: Path, title: str, parts: Iterable[str]) -> None:
-    """Write a page of these parts of HTML; its policy lets nothing run, and shows no picture but those within it."""
-    style = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
-    policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    write_text(
-        path,
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        f"<title>{escape(title)} · bind</title>\n<style>{style}</style>\n</head>\n<body>\n"
-        + "\n".join(part for part in parts if part)
-        + "\n</body>\n</html>\n",
-    )
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -41,3 +24,9 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         "<tr>" + "".join(f"<td{k}>{escape(cell)}</td>" for cell, k in row) + "</tr>\n" for row in cells_of_rows
     )
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table></div>'
+
+
+def words_list(words: Sequence[str]) -> str:
+    """The words that vectors are mixtures of, folded."""
+    listed = escape(", ".join(words))
+    return f"<details><summary>The {len(words):,} words that concepts are drawn from</summary><p>{listed}</p></details>"

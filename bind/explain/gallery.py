@@ -13,6 +13,8 @@ from bind.types import Modality
 
 NUM_CONCEPTS = 3
 """That are shown of a hit."""
+LEAST_ADDED = 0.02
+"""To a cosine, by a concept that is shown: less is no reason why a thing was found."""
 
 
 def share_concepts(
@@ -21,7 +23,8 @@ def share_concepts(
     """Of each hit in a gallery, what the concepts that most add to its cosine with the query add to it.
 
     The means of the modalities are taken off, see `ConceptVocabulary.compare`. A gallery of words has none, as these
-    are concepts themselves. Where the mixture of one of both says less than half of its vector, there are none either.
+    are concepts themselves. Where the mixture of one of both says less than half of its vector, there are none either,
+    nor where all add next to nothing.
 
     Args:
         z: modality → the vectors (N_m, D) of the split, to which positions in the galleries count.
@@ -44,6 +47,6 @@ def share_concepts(
                 concepts[place] = []
                 if a.is_enough and b.is_enough:
                     parts_V = vocabulary.compare(a, b).of_each_V
-                    order = [n for n in (-parts_V).argsort(kind="stable").tolist() if parts_V[n] > 0]
+                    order = [n for n in (-parts_V).argsort(kind="stable").tolist() if parts_V[n] >= LEAST_ADDED]
                     concepts[place] = [(vocabulary.words[n], float(parts_V[n])) for n in order[:NUM_CONCEPTS]]
     return concepts

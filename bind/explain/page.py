@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
-from bind.explain.document import table, write_document
+from bind.explain.document import STYLES, table, words_list
 from bind.explain.explanation import ExplainedSide, Explanation
 from bind.explain.known import Neighbour
 from bind.explain.occlusion import OcclusionMap
+from bind.explain.samples import MEETING, describe_equal
+from bind.report.document import SAMPLES_SCRIPTS, write_document
 from bind.types import Clip
+
+SCRIPTS = (*SAMPLES_SCRIPTS, Path(__file__).parent / "explanation.js")
 
 KINDS = {
     "trained": "The loss saw pairs of these two modalities.",
@@ -20,15 +25,25 @@ KINDS = {
 }
 
 
-def write_page(path: Path, explanation: Explanation, pictures: Sequence[Path], facts: Sequence[str]) -> None:
-    """Write the page; all text is escaped, and its policy lets nothing run.
+def write_page(
+    path: Path,
+    explanation: Explanation,
+    pictures: Sequence[Path],
+    facts: Sequence[str],
+    samples: Mapping[str, Any],
+) -> None:
+    """Write the page; all text is escaped, and its policy lets nothing run but its own script.
 
     Args:
         pictures: of both sides, PNG.
         facts: sentences below the title.
+        samples: what `page_samples` gave.
     """
     a, b = explanation.sides
-    sides = "".join(f"<section>{_side(explanation, number, png)}</section>" for number, png in enumerate(pictures))
+    sides = "".join(
+        f"<section>{_side(explanation, number, png, samples)}</section>" for number, png in enumerate(pictures)
+    )
+    nearest = "".join(f"<section>{_nearest(explanation, number)}</section>" for number in range(2))
     parts = [
         f"<h1>Why {escape(a.modality)} and {escape(b.modality)} are close</h1>",
         f'<p class="note">{escape(" · ".join(facts))}</p>',
@@ -38,10 +53,12 @@ def write_page(path: Path, explanation: Explanation, pictures: Sequence[Path], f
         "<h2>Concepts that both share</h2>",
         table(("concept", "adds to the cosine without means"), _shared_rows(explanation)),
         f'<p class="note">{escape(describe_sum(explanation))}</p>',
+        words_list(explanation.words),
         f'<div class="sides">{sides}</div>',
+        f'<div class="sides">{nearest}</div>',
         _meeting(explanation),
     ]
-    write_document(path, f"{a.title} and {b.title}", parts)
+    write_document(path, f"{a.title} and {b.title} · bind", parts, styles=STYLES, scripts=SCRIPTS, data=samples)
 
 
 def summarise(explanation: Explanation) -> list[str]:
@@ -104,19 +121,29 @@ def _shared_rows(explanation: Explanation) -> list[tuple[str, str]]:
     ]
 
 
-def _side(explanation: Explanation, number: int, png: Path) -> str:
-    side, mixture = explanation.sides[number], explanation.mixtures[number]
+def _side(explanation: Explanation, number: int, png: Path, samples: Mapping[str, Any]) -> str:
+    side, mixture, name = explanation.sides[number], explanation.mixtures[number], "ab"[number]
     picture = base64.b64encode(png.read_bytes()).decode("ascii")
     concepts = [(word, f"{weight:.3f}") for word, weight in explanation.concepts(number)]
-    near = f"Nearest {side.modality} among {explanation.num_training:,} training samples"
     return (
-        f"<h2>{'ab'[number]}: {escape(side.modality)}</h2>"
-        f'<img alt="{escape(side.modality)} and its map; the text below says the same" '
+        f"<h2>{name}: {escape(side.modality)}</h2>"
+        + (f'<p class="note" data-sound="{name}">{_NO_PLAYER}</p>' if name in samples["sounds"] else "")
+        + f'<img class="map" alt="{escape(side.modality)} and its map; the text below says the same" '
         f'src="data:image/png;base64,{picture}">{_map_note(explanation.maps[number])}'
         + table(("concept", "weight"), concepts)
         + f'<p class="note">Cosine of the vector with this mixture: {mixture.reconstruction_cosine:.2f}</p>'
-        + f"<h2>{escape(near)}</h2>"
-        + _neighbours(explanation.nearest[number], "cosine", side.modality)
+    )
+
+
+_NO_PLAYER = "The player is made by a script, and scripts are off."
+
+
+def _nearest(explanation: Explanation, number: int) -> str:
+    modality, name = explanation.sides[number].modality, "ab"[number]
+    return (
+        f"<h2>Nearest {escape(modality)} to {name}</h2>"
+        f'<p class="note">Among {explanation.num_training:,} training samples, with their cosine.</p>'
+        + _neighbours(name, explanation.nearest[number], "cosine", modality)
     )
 
 
@@ -149,14 +176,14 @@ def _meeting(explanation: Explanation) -> str:
         f"<h2>Where they met: {modality} of training samples near to both</h2>"
         f'<p class="note">Both sides were bound to {modality}, and never to each other. Ordered by the smaller of both '
         "cosines, in standard deviations above the mean of its modality.</p>"
-        + _neighbours(explanation.meeting, "standard deviations", modality)
+        + _neighbours(MEETING, explanation.meeting, "standard deviations", modality)
     )
 
 
-def _neighbours(neighbours: Sequence[Neighbour], score: str, modality: str) -> str:
-    same = "with these words" if modality == "text" else "with the same file"
+def _neighbours(name: str, neighbours: Sequence[Neighbour], score: str, modality: str) -> str:
+    """A table, in whose place the page's script shows the samples themselves."""
     rows = []
     for near in neighbours:
-        others = f" … and {near.num_equal:,} more {same}" if near.num_equal else ""
+        others = f" {describe_equal(near, modality)}" if near.num_equal else ""
         rows.append((near.key, near.caption + others, f"{near.score:.3f}"))
-    return table(("key", "what it is", score), rows)
+    return f'<div data-samples="{name}">{table(("key", "what it is", score), rows)}</div>'

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from bind.report.media import spectrogram
+from bind.report.media import MissingValue, spectrogram
 from bind.report.style import DEPTH, FAINT, INK, LINES, RIGHT, SPECTROGRAM, WRONG, figure
 from bind.types import SensorRecording, Waveform
 
@@ -44,7 +44,8 @@ class Query:
 def plot_gallery(queries: Sequence[Query], png: Path, *, title: str = "") -> Path:
     """One row per query: the query, then its results with score, relevant ones framed green, others red; returns `png`.
 
-    Values: text, uint8 pictures (H, W, 3), depth maps (H, W) in metres, `Waveform`, `SensorRecording`.
+    Values: text, uint8 pictures (H, W, 3), depth maps (H, W) in metres, `Waveform`, `SensorRecording`, and
+    `MissingValue`, whose reason is written.
 
     Raises:
         ValueError: no queries, or a value that is none of these (load a `Clip` first).
@@ -97,6 +98,8 @@ def _draw_cell(
 
     if isinstance(value, str):
         _draw_text(axes(0.03, 0.03, 0.94, 0.94), value)
+    elif isinstance(value, MissingValue):
+        _draw_text(axes(0.03, 0.03, 0.94, 0.94), f"can't be shown: {value.reason}")
     elif isinstance(value, Waveform):
         _draw_spectrogram(axes(0.18, 0.20, 0.73, 0.75), value)
     elif isinstance(value, SensorRecording):

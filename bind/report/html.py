@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from bind.evaluation.fused import NO_FUSION, FusedModalities
-from bind.files.writing import write_text
 from bind.report.cells import Cells
+from bind.report.document import NO_SCRIPT, PAGE, SAMPLES_SCRIPTS, SAMPLES_STYLE, write_document
 from bind.report.outcome import outcome_sentences
 from bind.report.plots import TRAINING
 from bind.report.tables import tables
 
-_PAGE = Path(__file__).parent / "page"
-_SCRIPTS = ("media.js", "plane.js", "scatter.js", "gallery.js", "tables.js", "main.js")
+_STYLES = (SAMPLES_STYLE, PAGE / "page.css")
+_SCRIPTS = (
+    *SAMPLES_SCRIPTS,
+    *(PAGE / name for name in ("plane.js", "scatter.js", "gallery.js", "tables.js", "main.js")),
+)
 
 _MAX_OPEN_ROWS = 40
 _MAX_OPEN_FIGURES = 2
@@ -78,25 +79,11 @@ def write_report(
         f"<h1>{escape(title or name)}</h1>",
         _outcome(outcome_sentences(metrics, fused)),
         f'<p class="note">{escape(" · ".join(fact for fact in facts if fact))}</p>',
+        _missing(media["media"]),
         f"<nav>{links}</nav>",
         *(f'<h2 id="{heading.lower()}">{heading}</h2>\n{content}' for heading, content in shown.items()),
     ]
-    style = (_PAGE / "page.css").read_text(encoding="utf-8")
-    script = _script()
-    policy = (
-        f"default-src 'none'; img-src data:; media-src data:; style-src '{_hash(style)}'; "
-        f"script-src '{_hash(script)}'; base-uri 'none'; form-action 'none'"
-    )
-    page = (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        f"<title>{escape(title or name)} · bind report</title>\n<style>{style}</style>\n</head>\n<body>\n"
-        + "\n".join(parts)
-        + f'\n<script type="application/json" id="page-data">{_json(media)}</script>\n'
-        + f"<script>{script}</script>\n</body>\n</html>\n"
-    )
-    write_text(path, page)
+    write_document(path, f"{title or name} · bind report", parts, styles=_STYLES, scripts=_SCRIPTS, data=media)
 
 
 def _outcome(sentences: Sequence[str]) -> str:
@@ -106,18 +93,14 @@ def _outcome(sentences: Sequence[str]) -> str:
     return f'<p class="outcome">{"<br>".join([f"<b>{first}</b>", *others])}</p>'
 
 
-def _script() -> str:
-    files = "".join((_PAGE / name).read_text(encoding="utf-8") for name in _SCRIPTS)
-    return f'(() => {{\n"use strict";\n{files}}})();\n'
-
-
-def _hash(content: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode("ascii")
-
-
-def _json(value: Any) -> str:
-    """JSON that can't end the element it stands in: without `<`, there is neither `</script>` nor `<!--`."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+def _missing(items: Sequence[Mapping[str, Any]]) -> str:
+    num_missing = sum(item["kind"] == "missing" for item in items)
+    return (
+        f'<p class="note">{num_missing:,} of {len(items):,} pictures, sounds and traces can\'t be shown, such as those '
+        "whose files are gone; their places say why.</p>"
+        if num_missing
+        else ""
+    )
 
 
 def _table(cells: Cells) -> str:
@@ -151,15 +134,12 @@ def _figure(caption: str, png: Path, *, unfolded: bool) -> str:
     return f"<details><summary>{text}</summary><figure>{image}</figure></details>"
 
 
-_NO_SCRIPT = '<noscript><p class="note">This part is drawn by a script, and scripts are off.</p></noscript>'
-
-
 def _gallery(galleries: Sequence[Mapping[str, Any]]) -> str:
     has_reasons = any("why" in hit for gallery in galleries for row in gallery["rows"] for hit in row["hits"])
     why = " why: words that query and result have in common, and what each adds to their cosine." if has_reasons else ""
     return (
         '<p class="note">Each query with its nearest items of the pool and their cosine; ✓ and a solid frame: of the '
-        f'query\'s group, ✗ and a dashed frame: of another.{why}</p>\n{_NO_SCRIPT}<div id="galleries"></div>'
+        f'query\'s group, ✗ and a dashed frame: of another.{why}</p>\n{NO_SCRIPT}<div id="galleries"></div>'
     )
 
 
@@ -171,7 +151,7 @@ def _scatter(scatter: Mapping[str, Any]) -> str:
     missing = "" if umap else " UMAP is drawn where it is installed: <code>pip install 'bindspace[umap]'</code>."
     return (
         f'<p class="note">{which} {total:,} samples of the {escape(scatter["split"])} split{how}; '
-        f'{len(scatter["points"]["sample"]):,} vectors.{missing}</p>\n{_NO_SCRIPT}<div id="scatter"></div>'
+        f'{len(scatter["points"]["sample"]):,} vectors.{missing}</p>\n{NO_SCRIPT}<div id="scatter"></div>'
     )
 
 

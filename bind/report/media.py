@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,14 +21,25 @@ NUM_TRACE_POINTS = 160
 SOUND_RATES_HZ = (8_000, 16_000)  # a sound is kept at the lowest that holds what the encoder heard, or the highest
 
 
+@dataclass(frozen=True)
+class MissingValue:
+    """A value that can't be shown, and why."""
+
+    reason: str
+
+
 def as_media(value: Any) -> dict[str, Any]:
-    """What the page's script shows of a value, ready for JSON; `kind` is `text`, `picture`, `sound` or `trace`.
+    """What a page's script shows of a value, ready for JSON.
+
+    `kind` is `text`, `picture`, `sound`, `trace`, or `missing`, whose text says why.
 
     Values: text, uint8 pictures (H, W, 3), depth maps (H, W) in metres, `Waveform`, `SensorRecording`; of anything else
     the type is named.
     """
     if isinstance(value, str):
         return {"kind": "text", "text": value if len(value) <= LONGEST_TEXT else value[:LONGEST_TEXT] + " …"}
+    if isinstance(value, MissingValue):
+        return {"kind": "missing", "text": f"can't be shown: {value.reason[:LONGEST_TEXT]}"}
     if isinstance(value, Waveform):
         return _sound(value)
     if isinstance(value, SensorRecording):

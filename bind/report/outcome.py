@@ -92,7 +92,7 @@ def _words_outcome(zero_shot: Mapping[str, Mapping[str, Any]]) -> list[str]:
     modality = key.partition("/")[0]
     subject = WORDS.get(modality, modality)
     return [
-        f"{_article(subject)} {subject} finds its class, out of {entry['num_classes']} given in words, in {hits} of "
+        f"{article(subject)} {subject} finds its class, out of {entry['num_classes']} given in words, in {hits} of "
         f"{tries} tries, by chance {chance}{_doubt(entry, entry.get('ci95_top1'), entry['chance'])}"
     ]
 
@@ -117,7 +117,8 @@ def _doubt(entry: Mapping[str, Any], ci95: Sequence[float] | None, chance: float
     return " (no real difference)" if ci95 is not None and ci95[0] <= chance <= ci95[1] else ""
 
 
-def _article(word: str) -> str:
+def article(word: str) -> str:
+    """`an` before a vowel."""
     return "an" if word[0] in "aeiou" else "a"
 
 
@@ -127,7 +128,7 @@ def _outcome(query: Modality, pool: Modality, entry: Mapping[str, Any], fused: F
     subject = _words(query, fused)
     among = f" ({entry['label']})" if "label" in entry else ""
     outcome = (
-        f"{_article(subject)} {subject} finds its {_words(pool, fused)}{among} in {hits} of {tries} tries, by chance "
+        f"{article(subject)} {subject} finds its {_words(pool, fused)}{among} in {hits} of {tries} tries, by chance "
         f"{chance}{_doubt(entry, entry.get('ci95_R@1'), entry['chance_R@1'])}"
     )
     if "ceiling_R@1" not in entry:

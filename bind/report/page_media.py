@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Protocol
 
 import torch
 
 from bind.evaluation.fused import NO_FUSION, FusedModalities, modality_title
 from bind.report.media import as_media
 from bind.report.nearest import Gallery
+from bind.report.sample_words import caption_of
 from bind.report.scatter import projections, shown_samples
 from bind.report.values import SplitValues
 from bind.types import Modality
@@ -17,14 +19,23 @@ from bind.types import Modality
 HitConcepts = dict[tuple[Modality, int, Modality, int], list[tuple[str, float]]]
 """Modality and position of a query, and of a hit → the words that both share, and what each adds to their cosine."""
 
+NO_NOTES: Mapping[tuple[Modality, Modality], str] = MappingProxyType({})
+
 MAX_MEDIA_BYTES = 10_000_000
 SAMPLES_AT_A_TIME = 50
+
+
+class ShownValues(Protocol):
+    """Values that a page shows, by modality and position."""
+
+    def fetch(self, modality: Modality, positions: Sequence[int]) -> list[Any]:
+        """What `as_media` takes of each."""
 
 
 class Media:
     """The media of a page, each once; `num_bytes` is roughly their size."""
 
-    def __init__(self, values: SplitValues) -> None:
+    def __init__(self, values: ShownValues) -> None:
         self.values = values
         self.items: list[dict[str, Any]] = []
         self.num_bytes = 0
@@ -54,21 +65,31 @@ def page_media(
     fused: FusedModalities = NO_FUSION,
     concepts: HitConcepts | None = None,
     captions: Mapping[tuple[Modality, int], str] | None = None,
+    notes: Mapping[tuple[Modality, Modality], str] = NO_NOTES,
+    labels: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The galleries, and up to `num_samples` samples with all of their vectors as points; none where that is 0.
 
-    `modalities` are those of the split whose vectors are shown, in the order of the legend. Samples are drawn with a
-    fixed seed, and fewer where their media take more than `MAX_MEDIA_BYTES`. `concepts` say why a hit was found,
-    `captions` are what a language model says of queries: modality and place among its vectors → words.
+    Samples are drawn with a fixed seed, and fewer where their media take more than `MAX_MEDIA_BYTES`.
+
+    Args:
+        modalities: those of the split whose vectors are shown, in the order of the legend.
+        concepts: why a hit was found.
+        captions: what a language model says of queries: modality and place among its vectors → words.
+        notes: query and pool of a gallery → a sentence above it.
+        labels: classes in the order in which they are listed; others follow, the most frequent first.
     """
     media = Media(values)
     inputs = {modality: tuple(fused.get(modality, (modality,))) for modality in modalities}
     titles = {modality: modality_title(modality, fused) for modality in modalities}
-    page = {
-        "galleries": [_gallery(gallery, values, media, concepts or {}, captions or {}) for gallery in galleries],
-        "scatter": _scatter(values, inputs, titles, media, num_samples) if num_samples else None,
-    }
-    return page | {"media": media.items}
+    shown = [_gallery(gallery, values, media, concepts or {}, captions or {}) for gallery in galleries]
+    for gallery, of_page in zip(galleries, shown, strict=True):
+        if (gallery.query, gallery.pool) in notes:
+            of_page["note"] = notes[gallery.query, gallery.pool]
+    scatter = _scatter(values, inputs, titles, media, num_samples) if num_samples else None
+    if scatter:
+        scatter["labels"] = list(labels)
+    return {"galleries": shown, "scatter": scatter, "media": media.items}
 
 
 def _gallery(
@@ -82,7 +103,7 @@ def _gallery(
         row = int(values.split.rows[modality][position])
         return {
             "key": values.sample(row).key,
-            "caption": values.caption(row),
+            "caption": caption_of(values.sample(row)),
             "facts": values.facts(modality, position),
             "media": media.numbers(modality, [position])[0],
         }
@@ -105,7 +126,7 @@ def _gallery(
             "hits": [
                 (word(hit.position) if gallery.words else cell(gallery.pool, hit.position))
                 | {"score": round(hit.score, 4), "relevant": hit.relevant}
-                | _why(concepts.get((gallery.query, query.position, gallery.pool, hit.position)))
+                | _why(concepts.get((gallery.query, query.position, gallery.pool, hit.position), ()))
                 for hit in query.hits
             ],
         }
@@ -114,9 +135,9 @@ def _gallery(
     return {"query": gallery.query, "pool": gallery.pool, "rows": rows}
 
 
-def _why(concepts: Sequence[tuple[str, float]] | None) -> dict[str, Any]:
-    """The words that say why a hit was found; nothing where none were looked for."""
-    return {} if concepts is None else {"why": [[word, round(value, 3)] for word, value in concepts]}
+def _why(concepts: Sequence[tuple[str, float]]) -> dict[str, Any]:
+    """The words that say why a hit was found; nothing where none do."""
+    return {"why": [[word, round(value, 3)] for word, value in concepts]} if concepts else {}
 
 
 def _scatter(

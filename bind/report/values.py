@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +14,10 @@ from bind.data.transforms.channels import ChannelsTransform
 from bind.evaluation.embedded import EmbeddedSplit
 from bind.media.kinds import ARRAY_SUFFIXES
 from bind.media.pictures import open_image
+from bind.report.media import MissingValue
+from bind.report.sample_words import call_sample, list_facts
 from bind.report.style import DEPTH, coloured
-from bind.types import Clip, FileSource, Modality, Sample, SensorRecording, Source, StoredVector, Transform, Waveform
+from bind.types import Clip, Modality, Sample, SensorRecording, Source, StoredVector, Transform, Waveform
 
 LARGEST_PICTURE_PX = 224
 SHOWN_SECONDS = 5.0
@@ -47,31 +47,21 @@ class SplitValues:
 
     def caption(self, row: int) -> str:
         """A few words for a sample: its group, label or key."""
-        sample = self.sample(row)
-        return sample.group or sample.label or sample.key
+        return call_sample(self.sample(row))
 
     def facts(self, modality: Modality, position: int) -> list[str]:
-        """What a value is known by: the key of its sample, its file as the table names it, and its owners.
-
-        Of a value that several samples share, the key and the number of the others: no owner has it alone.
-        """
+        """What a value is known by, see `list_facts`; of one that several samples share, the number of the others."""
         row = int(self.split.rows[modality][position])
-        sample, source = self.sample(row), self.places[row][0]
-        values = sample.values.get(modality, ())
+        values = self.sample(row).values.get(modality, ())
         number = position - int(torch.searchsorted(self.split.rows[modality], row))
         ids = self.split.value_ids.get(modality)
         num_others = 0 if ids is None else int((ids == ids[position]).sum()) - 1
-        facts = [f"key {sample.key}" + (f" and {num_others} more" if num_others else "")]
-        if number < len(values) and isinstance(clip := values[number], Clip):
-            folder = source.path.parent if isinstance(source, FileSource) and isinstance(source.path, Path) else None
-            facts.append(str(clip).removeprefix(f"{folder}{os.sep}"))
-        if sample.owners and not num_others:
-            facts.append(f"owner{'s' * (len(sample.owners) > 1)} {', '.join(sample.owners)}")
-        return facts
+        value = values[number] if number < len(values) else None
+        return list_facts(self.sample(row), self.places[row][0], value, num_others)
 
     def fetch(self, modality: Modality, positions: Sequence[int]) -> list[Any]:
-        """The drawable values behind these vectors of a modality."""
-        return [drawable(modality, value, self.transforms) for value in self.fetch_values(modality, positions)]
+        """The drawable values behind these vectors of a modality, see `drawable_or_missing`."""
+        return [drawable_or_missing(modality, v, self.transforms) for v in self.fetch_values(modality, positions)]
 
     def fetch_values(self, modality: Modality, positions: Sequence[int]) -> list[Any]:
         """The values behind these vectors of a modality, as the sources give them."""
@@ -90,6 +80,14 @@ class SplitValues:
             for order, of_sample in zip(orders, fetched, strict=True):
                 values[order] = of_sample[modality][numbers[order]]
         return values
+
+
+def drawable_or_missing(modality: Modality, value: Any, transforms: Mapping[Modality, Transform]) -> Any:
+    """`drawable`, or why there is none: a page still opens where a file is gone since its vector was cached."""
+    try:
+        return drawable(modality, value, transforms)
+    except (ValueError, OSError) as error:
+        return MissingValue(str(error))
 
 
 def drawable(modality: Modality, value: Any, transforms: Mapping[Modality, Transform]) -> Any:

@@ -16,9 +16,10 @@ from bind.data.same_values import values_in_both
 from bind.evaluation import QueryResults, as_json, evaluate_split, fused_modalities
 from bind.evaluation.embed import embed_split
 from bind.evaluation.embedded import EmbeddedSplit
-from bind.evaluation.label_sets import known_texts
+from bind.evaluation.label_sets import known_texts, labels_in_order
 from bind.files.writing import write_text
 from bind.report.data_table import data_cells
+from bind.report.gallery_notes import gallery_notes
 from bind.report.html import write_report
 from bind.report.nearest import galleries
 from bind.report.page_media import page_media
@@ -182,6 +183,8 @@ def write_pictures(
         fused=fused,
         concepts=concepts,
         captions=captions,
+        notes=gallery_notes(metrics["retrieval"], parts.datamodule.sources, fused),
+        labels=labels_in_order(config["data"]["zero_shot"] or {}),
     )
     page = run_dir / f"report{suffix}.html"
     write_report(

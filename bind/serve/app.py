@@ -60,6 +60,7 @@ PAGE_FILES = {
     "/live.js": (PAGE / "live.js", "text/javascript; charset=utf-8"),
     "/microphone.js": (PAGE / "microphone.js", "text/javascript; charset=utf-8"),
     "/media.js": (REPORT_PAGE / "media.js", "text/javascript; charset=utf-8"),
+    "/samples.css": (REPORT_PAGE / "samples.css", "text/css; charset=utf-8"),
     "/report.css": (REPORT_PAGE / "page.css", "text/css; charset=utf-8"),
 }
 PAGE_HEADERS = {

@@ -59,7 +59,7 @@ def test_a_confusion_says_its_label_set_where_there_are_several(tmp_path):
     assert alone.sections["audio"][0][:2] == ("dog for cat", "3 of 8")
 
     classes = class_cells(explain_classes("audio", z_QD, [None] * 8 + ["cat"] * 4, VOCABULARY), "test")
-    write_classes_page(tmp_path / "classes.html", classes, cells, [])
+    write_classes_page(tmp_path / "classes.html", classes, cells, [], ["dog", "rain & wind"])
     page = (tmp_path / "classes.html").read_text()
     assert '<td>pets</td><td class="number">3 of 8</td>' in page
     assert '<td>cat</td><td class="number">4</td>' in page

@@ -12,6 +12,7 @@ from bind.explain.explanation import ExplainedSide, explain_pair
 from bind.explain.known import KnownSamples
 from bind.explain.page import describe_sum, summarise, write_page
 from bind.explain.picture import draw_side
+from bind.explain.samples import page_samples
 from bind.model.binder import Binder
 from bind.types import Clip
 
@@ -31,6 +32,10 @@ def binder():
 @pytest.fixture(scope="module")
 def toy():
     return ToySource(num_train=60, modalities=["image", "text", "imu"])
+
+
+def samples_of(explanation, binder, toy):
+    return page_samples(explanation, KnownSamples.draw([toy], "train", 40), binder.transforms)
 
 
 def side(binder, toy, modality, row):
@@ -70,15 +75,15 @@ def test_what_a_picture_shares_with_its_caption_is_what_it_shows(explanation, to
 
 
 @pytest.mark.slow
-def test_page_pictures_and_json_say_it(explanation, binder, tmp_path):
+def test_page_pictures_and_json_say_it(explanation, binder, toy, tmp_path):
     pictures = [tmp_path / "a.png", tmp_path / "b.png"]
     for png, of_side, regions in zip(pictures, explanation.sides, explanation.maps, strict=True):
         draw_side(png, of_side, regions, binder.transforms[of_side.modality])
         assert png.read_bytes().startswith(b"\x89PNG")
-    write_page(tmp_path / "page.html", explanation, pictures, ["a <fact>"])
+    write_page(tmp_path / "page.html", explanation, pictures, ["a <fact>"], samples_of(explanation, binder, toy))
     page = (tmp_path / "page.html").read_text()
     assert "a &lt;fact&gt;" in page
-    assert "<script" not in page
+    assert f"<p>{', '.join(WORDS)}</p>" in page
     assert page.count("data:image/png") == 2
     plain = json.loads(json.dumps(explanation.as_json(), allow_nan=False))
     for word, value in plain["shared_concepts"].items():
@@ -101,14 +106,14 @@ def test_an_emergent_pair_names_where_it_met_and_what_its_words_do_not_say(binde
     assert sentence.endswith("More than half of it (+0.400) is what the concepts leave out.")
     weak = dataclasses.replace(explanation.maps[0], effect_of_all=100.0)
     draw_side(tmp_path / "a.png", a, weak, binder.transforms["imu"])
-    write_page(
-        tmp_path / "page.html", dataclasses.replace(explanation, maps=(weak, None)), [tmp_path / "a.png"] * 2, []
-    )
+    shown = samples_of(explanation, binder, toy)
+    without_map = dataclasses.replace(explanation, maps=(weak, None))
+    write_page(tmp_path / "page.html", without_map, [tmp_path / "a.png"] * 2, [], shown)
     page = (tmp_path / "page.html").read_text()
     assert "No region matters alone" in page
     assert "effects add up to" not in page
     draw_side(tmp_path / "a.png", a, explanation.maps[0], binder.transforms["imu"])
-    write_page(tmp_path / "page.html", explanation, [tmp_path / "a.png"] * 2, [])
+    write_page(tmp_path / "page.html", explanation, [tmp_path / "a.png"] * 2, [], shown)
     assert "Where they met: image" in (tmp_path / "page.html").read_text()
 
 
@@ -143,7 +148,8 @@ def test_of_a_long_recording_the_part_is_named_and_times_are_those_of_its_file(b
     assert explanation.as_json()["a"]["taken"]["starts_seconds"] == [299.0]
     assert explanation.as_json()["b"]["taken"] is None
     draw_side(tmp_path / "a.png", a, explanation.maps[0], transform)
-    write_page(tmp_path / "page.html", explanation, [tmp_path / "a.png"] * 2, [])
+    shown = samples_of(explanation, binder, toy)
+    write_page(tmp_path / "page.html", explanation, [tmp_path / "a.png"] * 2, [], shown)
     assert part in (tmp_path / "page.html").read_text()
 
 
@@ -156,9 +162,11 @@ def test_a_modality_that_the_training_data_lacks_is_refused(binder, toy):
 
 
 @pytest.mark.slow
-def test_a_sentence_of_many_samples_is_one_line_of_the_page(explanation, tmp_path):
+def test_a_sentence_of_many_samples_is_one_line_of_the_page(explanation, binder, toy, tmp_path):
     (tmp_path / "a.png").write_bytes(b"")
     near = [dataclasses.replace(each, num_equal=40, caption="a red star") for each in explanation.nearest[1][:1]]
     known = dataclasses.replace(explanation, nearest=(explanation.nearest[0], near))
-    write_page(tmp_path / "page.html", known, [tmp_path / "a.png"] * 2, [])
+    shown = samples_of(known, binder, toy)
+    write_page(tmp_path / "page.html", known, [tmp_path / "a.png"] * 2, [], shown)
     assert "a red star … and 40 more with these words" in (tmp_path / "page.html").read_text()
+    assert shown["samples"]["b"]["cells"][0]["facts"][0] == "… and 40 more with these words"

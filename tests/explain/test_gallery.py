@@ -31,6 +31,15 @@ def test_a_hit_has_the_words_that_it_shares_with_the_query_and_what_they_add():
     assert [word for word, _ in concepts["audio", 0, "image", 1]] == ["rain"]
 
 
+@pytest.mark.slow
+def test_a_word_that_adds_next_to_nothing_is_no_reason():
+    vocabulary = ConceptVocabulary(WORDS, torch.eye(4), torch.zeros(4))
+    sounds = vectors([1.0, 0.0, 0.1, 0.0], [-1.0, 0.0, -0.1, 0.0])
+    concepts = share_concepts([gallery("image", [0])], {"audio": sounds, "image": sounds}, vocabulary, l1=0.01)
+    [(word, value)] = concepts["audio", 0, "image", 0]
+    assert (word, value > 0.5) == ("dog", True)
+
+
 def test_where_a_mixture_says_less_than_half_there_are_no_words():
     vocabulary = ConceptVocabulary(WORDS, torch.eye(8)[:4], torch.zeros(8))
     other = torch.eye(8)[[6, 7]]

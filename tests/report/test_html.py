@@ -146,6 +146,15 @@ def test_data_can_not_end_its_element(tmp_path):
     assert json.loads(page.scripts[0])["media"][0]["text"] == nasty
 
 
+def test_says_how_much_can_not_be_shown(tmp_path):
+    items = [{"kind": "missing", "text": "can't be shown: gone.wav"}, {"kind": "text", "text": "a dog"}]
+    assert (
+        "1 of 2 pictures, sounds and traces can't be shown"
+        in Page(report(tmp_path, media=NOTHING | {"media": items})).text
+    )
+    assert "can't be shown" not in Page(report(tmp_path)).text
+
+
 def test_serves_dark_rooms_and_phones(tmp_path):
     text = report(tmp_path)
     assert 'name="viewport" content="width=device-width' in text

@@ -346,6 +346,36 @@ def test_tables_sort_by_number_and_back(browser, toy):
         assert browser.execute_script(script) == sorted(given)
 
 
+def test_labels_stand_in_the_order_of_their_classes(browser, tmp_path):
+    labels = ["spinning", "a class without samples", "resting", "bouncing"]
+    page = pages.write_page(tmp_path, ToySource(num_test_queries=1), 40, pairs=(), labels=labels)
+    shown_labels = "return [...document.querySelectorAll('[data-filter=label] input')].map((i) => i.value)"
+    with a_quiet_page(browser, page):
+        assert browser.execute_script(shown_labels) == ["spinning", "resting", "bouncing", "sliding"]
+
+
+def test_a_note_stands_above_its_gallery_and_what_is_gone_in_its_place(browser, tmp_path, recordings):
+    rows = runs.read_manifest(recordings)
+    for row in rows:
+        row.update({m: str(recordings.parent / row[m]) for m in ("audio", "imu") if m in row})
+        if "image" in row:
+            picture = tmp_path / row["image"]
+            picture.write_bytes((recordings.parent / row["image"]).read_bytes())
+            row["image"] = str(picture)
+    source = ManifestSource(runs.write_manifest(tmp_path / "gone.jsonl", rows))
+    for picture in tmp_path.glob("*.png"):
+        picture.unlink()
+    notes = {("audio", "image"): "A sound has no <colour>."}
+    page = pages.write_page(tmp_path, source, 0, pairs=[("audio", "image")], notes=notes)
+    with a_quiet_page(browser, page):
+        assert one(browser, "#galleries h3 + p.note").text == "A sound has no <colour>."
+        gone = browser.find_elements("css selector", "#galleries .missing")
+        assert len(gone) == 6
+        assert "can't be shown: " in gone[0].text
+        assert one(browser, "#galleries button.sound").is_displayed()
+        assert "pictures, sounds and traces can't be shown" in one(browser, "body").text
+
+
 def test_galleries_mark_what_is_right(browser, toy):
     with a_quiet_page(browser, toy):
         titles = browser.execute_script(

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from collections import Counter
 
@@ -5,6 +6,7 @@ import pytest
 from support import pages
 
 from bind.data.sources.manifest import ManifestSource
+from bind.data.sources.toy.world import ToySource
 from bind.report import page_media as page_media_file
 from bind.report.page_media import page_media
 
@@ -111,3 +113,33 @@ def test_what_a_language_model_says_of_a_query_stands_first_among_its_facts(sour
         row = page["galleries"][0]["rows"][0]
         assert row["query"]["facts"][0] == shown_fact
         assert not any(fact.startswith("in words") for cell in row["hits"] for fact in cell["facts"])
+
+
+@pytest.mark.slow
+def test_a_hit_has_words_only_where_some_say_why(source):
+    values = pages.values_of(source)
+    gallery = pages.one_gallery(values.split, "audio", "image")
+    concepts = {("audio", 0, "image", 0): [("dog", 0.25)], ("audio", 0, "image", 1): []}
+    page = page_media(values, source.modalities(), [gallery], 0, concepts=concepts)
+    assert [hit.get("why") for hit in page["galleries"][0]["rows"][0]["hits"]] == [[["dog", 0.25]], None, None]
+
+
+def test_a_sample_that_is_called_by_its_key_is_named_once():
+    source = ToySource(num_test_queries=1, modalities=("text", "image"))
+    samples = [dataclasses.replace(sample, group=None, label=None) for sample in source.samples("test")]
+    values = pages.values_of(source)
+    values.sample = lambda row: samples[row]
+    cell = page_media(values, ["text"], [pages.one_gallery(values.split, "image", "text")], 0)["galleries"][0]["rows"][
+        0
+    ]
+    assert (cell["query"]["caption"], cell["query"]["facts"]) == ("", [f"key and owner {samples[0].key}"])
+
+
+def test_notes_and_the_order_of_labels_come_with_what_they_are_of():
+    source = ToySource(num_test_queries=1, modalities=("text", "image"))
+    values = pages.values_of(source)
+    of_pair = [pages.one_gallery(values.split, *pair) for pair in (("image", "text"), ("text", "image"))]
+    notes = {("image", "text"): "a picture shows more"}
+    page = page_media(values, ["text"], of_pair, 3, notes=notes, labels=["spinning", "resting"])
+    assert [gallery.get("note") for gallery in page["galleries"]] == ["a picture shows more", None]
+    assert page["scatter"]["labels"] == ["spinning", "resting"]

@@ -1,13 +1,16 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
-from support import pages
+from support import pages, runs
 
 from bind.data.sources.manifest import ManifestSource
 from bind.data.sources.toy.world import ToySource
 from bind.data.transforms.audio import AudioTransform
 from bind.data.transforms.depth import DepthTransform
 from bind.evaluation.embedded import EmbeddedSplit
+from bind.report.media import MissingValue, as_media
 from bind.report.values import SplitValues, drawable
 from bind.types import Clip, SensorRecording, Waveform
 
@@ -67,6 +70,22 @@ def test_maps_in_files_are_drawn_without_a_unit_they_no_longer_have(tmp_path):
     drawn = drawable("depth", Clip(tmp_path / "depth.npy"), {"depth": DepthTransform()})
     assert (drawn.dtype, drawn.shape) == (np.uint8, (64, 64, 3))
     assert len(np.unique(drawn.reshape(-1, 3), axis=0)) > 50
+
+
+def test_a_file_that_is_gone_is_said_to_be_and_the_others_are_there(recordings, tmp_path):
+    rows = [row for row in runs.read_manifest(recordings) if "image" in row]
+    for row in rows:
+        row.update({m: str(recordings.parent / row[m]) for m in ("audio", "imu", "image") if m in row})
+    source = ManifestSource(runs.write_manifest(tmp_path / "table.jsonl", rows))
+    values = pages.values_of(source)
+    sample = next(sample for sample in source.samples("test") if "image" in sample.values)
+    gone = dataclasses.replace(sample.values["image"][0], path=tmp_path / "gone.png")
+    values.fetch_values = lambda modality, positions: [gone, sample.values["image"][0]]
+    missing, there = values.fetch("image", [0, 1])
+    assert isinstance(missing, MissingValue)
+    assert "gone.png" in missing.reason
+    assert there.shape == (64, 64, 3)
+    assert as_media(missing)["kind"] == "missing"
 
 
 def test_what_no_drawing_is_known_for_becomes_words():

@@ -73,6 +73,8 @@ def write_page(
     words: Sequence[str] = (),
     pngs: Mapping[str, Path] = MappingProxyType({}),
     with_data: bool = False,
+    notes: Mapping[tuple[str, str], str] = MappingProxyType({}),
+    labels: Sequence[str] = (),
 ) -> Path:
     """A page with a gallery for each of `pairs`, and one of `words` for a sound; `with_data` the table of the data."""
     values = values_of(source)
@@ -82,7 +84,7 @@ def write_page(
         galleries.append(Gallery("audio", "words", [GalleryQuery(0, hits)], words))
     path = folder / "a run" / "report.html"
     path.parent.mkdir(exist_ok=True)
-    media = page_media(values, source.modalities(), galleries, num_samples)
+    media = page_media(values, source.modalities(), galleries, num_samples, notes=notes, labels=labels)
     made_with = {"config_yaml": config, "seed": 7, "command": "python train.py", "versions": {"torch": "2"}}
     data = data_cells(count_samples([source], ["train", "test"]), source.modalities()) if with_data else None
     write_report(path, METRICS, pngs, media, data=data, **made_with)

@@ -82,6 +82,7 @@ function tracePanel(panel) {
 
 function mediaElement(item, description) {
   if (item.kind === "text") return element("div", { class: "media" }, element("blockquote", {}, item.text));
+  if (item.kind === "missing") return element("div", { class: "media" }, element("p", { class: "missing" }, item.text));
   const box = element("div", { class: "media" });
   const facts = item.note ? [element("span", {}, item.note)] : [];
   if (item.kind === "picture") {

@@ -5,18 +5,23 @@ const NUM_MARKS = SHAPES.length * NUM_COLOURS;
 // [shape, colour] of the n-th value of a colouring; what comes after the last pair is grey.
 const lookOf = (n) => (n < NUM_MARKS ? [n % SHAPES.length, n % NUM_COLOURS] : [0, NUM_COLOURS]);
 
-// How points may be coloured: by name, the value of each point, and all values, the most frequent first.
+// How points may be coloured: by name, the value of each point, and all values, labels in the order of their classes,
+// others the most frequent first.
 function colourings(scatter) {
   const { modality, sample } = scatter.points;
   const of = (name, values, order) => {
     const counts = new Map();
     for (const value of values) counts.set(value, (counts.get(value) || 0) + 1);
-    const sorted = order || [...counts.keys()].sort((a, b) => counts.get(b) - counts.get(a) || (a < b ? -1 : 1));
+    const others = [...counts.keys()].filter((value) => !order.includes(value));
+    const sorted = [...order, ...others.sort((a, b) => counts.get(b) - counts.get(a) || (a < b ? -1 : 1))];
     return { name, values, number: new Map(sorted.map((value, n) => [value, n])) };
   };
   const titles = scatter.modalities.map((m) => m.title);
-  const field = (name) => of(name, sample.map((s) => scatter.samples[s][name] ?? "none"));
-  const found = [of("modality", modality.map((m) => titles[m]), titles), field("label"), field("source")];
+  const field = (name, order) => {
+    const values = sample.map((s) => scatter.samples[s][name] ?? "none"), there = new Set(values);
+    return of(name, values, order.filter((value) => there.has(value)));
+  };
+  const found = [of("modality", modality.map((m) => titles[m]), titles), field("label", scatter.labels), field("source", [])];
   return found.filter((each, n) => n === 0 || each.number.size > 1);
 }
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import json
 import mimetypes
 import os
 from collections.abc import Sequence
@@ -15,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from bind.files.writing import write_text
+from bind.report.document import hash_of, json_of
 from bind.studies.timeline.colours import LEAST_EPOCH_SECONDS, clock_text, label_colours, seconds_of_labels
 from bind.timeline.timeline import Timeline
 
@@ -64,8 +63,8 @@ def write_page(path: Path, timeline: Timeline, *, title: str, facts: Sequence[st
     style = (_PAGE / "timeline.css").read_text(encoding="utf-8")
     script = f'"use strict";\n{(_PAGE / "timeline.js").read_text(encoding="utf-8")}'
     policy = (
-        f"default-src 'none'; img-src data:; media-src data: file: 'self'; style-src '{_hash(style)}' "
-        f"'unsafe-hashes' {_attribute_hashes(data['colours'])}; script-src '{_hash(script)}'; base-uri 'none'; "
+        f"default-src 'none'; img-src data:; media-src data: file: 'self'; style-src '{hash_of(style)}' "
+        f"'unsafe-hashes' {_attribute_hashes(data['colours'])}; script-src '{hash_of(script)}'; base-uri 'none'; "
         "form-action 'none'"
     )
     write_text(
@@ -75,7 +74,7 @@ def write_page(path: Path, timeline: Timeline, *, title: str, facts: Sequence[st
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         f"<title>{escape(title)} · bind time line</title>\n<style>{style}</style>\n</head>\n<body>\n"
         + "\n".join(parts)
-        + f'\n<script type="application/json" id="page-data">{_json(data)}</script>\n'
+        + f'\n<script type="application/json" id="page-data">{json_of(data)}</script>\n'
         + f"<script>{script}</script>\n</body>\n</html>\n",
     )
 
@@ -140,13 +139,4 @@ def _table(timeline: Timeline) -> str:
 
 def _attribute_hashes(colours: Any) -> str:
     """Of the styles of the legend, the only ones that stand in attributes."""
-    return " ".join(f"'{_hash(f'--c:{colour}')}'" for colour in dict.fromkeys(colours.values()))
-
-
-def _hash(content: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode("ascii")
-
-
-def _json(value: Any) -> str:
-    """JSON that can't end the element it stands in."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    return " ".join(f"'{hash_of(f'--c:{colour}')}'" for colour in dict.fromkeys(colours.values()))
