@@ -29,8 +29,8 @@ def gallery_notes(
         >>> from bind.data.sources.toy.world import ToySource
         >>> entry = {"R@1": 0.37, "ceiling_R@1": 0.374, "queries": 2300}
         >>> print(gallery_notes({("audio", "image"): entry}, [ToySource(num_train=1)])["audio", "image"])
-        A sound and a picture both show shape, motion and material, and not colour and size: several of the pool fit \
-equally well, so that the right one can be first in about 37 of 100 tries; it is in 37.
+        What a sound and a picture have in common is shape, motion and material, not colour and size: several of the \
+pool fit equally well, so that the right one can be first in about 37 of 100 tries; it is in 37.
     """
     notes: dict[tuple[Modality, Modality], str] = {}
     source = sources[0]
@@ -47,8 +47,8 @@ equally well, so that the right one can be first in about 37 of 100 tries; it is
         others = _join([name for name in source.factor_names if name not in both])
         words = " and ".join(f"{article(word)} {word}" for word in (WORDS.get(side, side) for side in (query, pool)))
         notes[query, pool] = (
-            f"{words[0].upper()}{words[1:]} both show {known}, and not {others}: several of the pool fit equally well, "
-            f"so that the right one can be first in about {best * tries:.0f} of {tries} tries; it is in "
+            f"What {words} have in common is {known}, not {others}: several of the pool fit equally well, so that the "
+            f"right one can be first in about {best * tries:.0f} of {tries} tries; it is in "
             f"{entry['R@1'] * tries:.0f}."
         )
     return notes

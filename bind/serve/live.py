@@ -20,11 +20,13 @@ from bind.data.transforms.imu import ImuTransform
 from bind.evaluation.label_sets import LabelSet
 from bind.files.plain_data import parse_json
 from bind.model.binder import Binder
+from bind.report.label_colours import label_colours
 from bind.serve.bodies import Strict, validated
 from bind.serve.limits import Limits
 from bind.timeline.fits import fitted_parameters
 from bind.timeline.labels import embed_labels
 from bind.timeline.samples import require_modality
+from bind.timeline.segments import NONE
 from bind.timeline.stream import Stream
 from bind.types import Modality
 
@@ -140,7 +142,8 @@ class SegmentFeed:
 def live_routes(run: LiveRun, limits: Limits, token: str | None = None) -> APIRouter:
     """The route of streams, `/live/stream`, and what can be asked for, `/live/about`.
 
-    A client sends a `Start` as JSON, then bytes, float32 samples (T, C) in little-endian order, or the texts `pause`
+    A client sends a `Start` as JSON, and hears how long a label may change, how many channels are awaited and what
+    colours the labels have on pages; then bytes, float32 samples (T, C) in little-endian order, or the texts `pause`
     and `finish`; each is answered with what `SegmentFeed.update` says, or with `{"error": …}` and the end.
     """
     router = APIRouter(tags=["live"])
@@ -185,7 +188,8 @@ async def _serve(socket: WebSocket, run: LiveRun, start: Start, limits: Limits) 
     num_channels = len(start.channels or run.describe()["modalities"][start.modality]["channels"])
     rate_hz = start.sample_rate_hz or float(run.streamed()[start.modality].sample_rate_hz)
     feed, num_seconds = SegmentFeed(stream), 0.0
-    await socket.send_json({"look_ahead_seconds": stream.look_ahead_seconds, "num_channels": num_channels})
+    about = {"look_ahead_seconds": stream.look_ahead_seconds, "num_channels": num_channels}
+    await socket.send_json(about | {"colours": label_colours(stream.label_names, NONE)})
     while True:
         async with asyncio.timeout(limits.stream_idle_seconds):
             message = await socket.receive()

@@ -90,6 +90,11 @@ class Stream:
         )
 
     @property
+    def label_names(self) -> list[str]:
+        """What segments may be called; with a fit of it "none of these" too."""
+        return list(self._labeller.names)
+
+    @property
     def segments(self) -> tuple[Segment, ...]:
         """The segments so far."""
         return self._labeller.segments

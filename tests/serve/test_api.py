@@ -236,7 +236,7 @@ def test_the_api_describes_itself_and_counts(client):
 def test_the_page_may_ask_nobody_else(client):
     answer = client.get("/")
     assert "default-src 'none'" in answer.headers["content-security-policy"]
-    for path in ("/page.js", "/page.css", "/media.js", "/report.css"):
+    for path in ("/page.js", "/page.css", "/media.js", "/samples.css", "/report.css"):
         text = client.get(path).text
         assert path in answer.text
         assert "http://" not in text.replace("http://www.w3.org/2000/svg", "")

@@ -12,9 +12,11 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
+from bind.report.label_colours import label_colours
 from bind.serve.app import create_app
 from bind.serve.limits import Limits
 from bind.serve.live import LiveRun, live_routes
+from bind.timeline.segments import NONE
 from bind.timeline.stream import Stream
 
 VALUES = timelines.motion(40)
@@ -43,7 +45,9 @@ def test_segments_come_as_the_stream_says_them(run):
     segments = []
     with client(run).websocket_connect("/live/stream") as socket:
         socket.send_text(start())
-        assert socket.receive_json() == {"look_ahead_seconds": expected.look_ahead_seconds, "num_channels": 6}
+        about = socket.receive_json()
+        assert about.pop("colours") == label_colours(timelines.LABELS, NONE)
+        assert about == {"look_ahead_seconds": expected.look_ahead_seconds, "num_channels": 6}
         for first in range(0, len(VALUES), 97):
             socket.send_bytes(VALUES[first : first + 97].tobytes())
             message = socket.receive_json()

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -24,10 +25,12 @@ import uvicorn
 
 from bind.bridge.bridge import Bridge
 from bind.bridge.language_model import LanguageModel
+from bind.report.label_colours import label_colours
 from bind.search.index import Index
 from bind.serve.app import create_app
 from bind.serve.server import Server
 from bind.serve.sockets import open_socket
+from bind.timeline.segments import NONE
 from bind.timeline.stream import Stream
 
 pytestmark = pytest.mark.slow
@@ -268,6 +271,7 @@ def test_the_page_fits_a_phone_and_the_dark(address, chromium):
 @pytest.mark.browser
 def test_the_page_says_what_things_are_and_answers_where_a_bridge_is_loaded(address, folder, chromium):
     from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
 
     browsers.look_at(chromium, address)
     wait_for(chromium, "document.querySelectorAll('#modalities input').length === 4")
@@ -278,11 +282,16 @@ def test_the_page_says_what_things_are_and_answers_where_a_bridge_is_loaded(addr
         wait_for(chromium, "!document.getElementById('caption').hidden")
         assert not chromium.find_element(By.ID, "go").is_displayed(), "there is nothing to search"
         assert not chromium.find_element(By.ID, "searched").is_displayed()
+        assert (chromium.title, chromium.find_element(By.ID, "title").text) == (
+            "bind: say what it is",
+            "Say what it is",
+        )
+        assert chromium.switch_to.active_element.get_attribute("id") == "choose", "a file comes first"
         chromium.find_element(By.ID, "words").send_keys("What shape is it?")
         chromium.find_element(By.ID, "answer").click()
         wait_for(chromium, "document.querySelector('#state.wrong')?.textContent.includes('choose what it is about')")
         chromium.find_element(By.ID, "file").send_keys(str(folder / "audio2.wav"))
-        chromium.find_element(By.ID, "answer").click()
+        chromium.find_element(By.ID, "words").send_keys(Keys.ENTER)
         answer = bridge.ask("What shape is it?", audio=folder / "audio2.wav") or "(nothing)"
         assert wait_for(chromium, "document.querySelector('#said li')?.textContent") == f"What shape is it? {answer}"
         chromium.find_element(By.ID, "words").clear()
@@ -291,6 +300,11 @@ def test_the_page_says_what_things_are_and_answers_where_a_bridge_is_loaded(addr
         browsers.look_at(chromium, with_bridge, width=360)
         wait_for(chromium, "!document.getElementById('caption').hidden")
         assert chromium.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+    with served_here(None) as without:
+        browsers.look_at(chromium, without)
+        wait_for(chromium, "document.getElementById('about').textContent.includes('with bridge=BRIDGE')")
+        assert not chromium.find_element(By.ID, "ask").is_displayed(), "nothing that would not work"
+        assert chromium.find_element(By.ID, "docs").is_displayed()
 
 
 @pytest.mark.browser
@@ -318,9 +332,14 @@ def test_the_live_page_shows_what_is_sensed_and_heard(chromium):
             wait_for(chromium, "!document.getElementById('go').disabled")
             assert chromium.execute_script("return document.documentElement.scrollWidth <= innerWidth")
         chromium.execute_script(CHOOSE, "imu")
+        assert not chromium.find_element("id", "line").is_displayed()
         chromium.execute_script(MOVE + "document.getElementById('go').click()", served.motion(num_rows=6000).tolist())
         first = "document.querySelector('#segments li')?.textContent"
         assert "0:00.0 to " in wait_for(chromium, first)
+        assert chromium.find_element("id", "line").is_displayed()
+        mark = chromium.execute_script("return document.querySelector('#segments .mark').style.backgroundColor")
+        hexadecimal = "#" + "".join(f"{int(part):02x}" for part in re.findall(r"\d+", mark))
+        assert hexadecimal in label_colours(MOVES["classes"], NONE).values(), "as on the page of a time line"
         assert chromium.execute_script("return document.getElementById('now').textContent") in MOVES["classes"]
         chromium.execute_script("document.getElementById('go').click()")
         wait_for(chromium, "document.getElementById('state').textContent === 'Ended.'")

@@ -3,9 +3,9 @@
 
 const $ = (id) => document.getElementById(id);
 const token = new URLSearchParams(location.hash.slice(1)).get("token");
-const NONE = "none of these", OWN_PHRASES = "";
+const OWN_PHRASES = "";
 const SHOWN_SECONDS = 60, SHOWN_SEGMENTS = 50, SENT_EVERY_MS = 500, SENT_SAMPLES = 20000, NUM_TIMED_EVENTS = 100, WAIT_MS = 5000;
-const STANDARD_GRAVITY = 9.80665, NUM_COLOURS = 7, TEXT_PIXELS = 18;
+const STANDARD_GRAVITY = 9.80665, TEXT_PIXELS = 18;
 const scaled = (value, factor) => (value === null || value === undefined ? NaN : value * factor);
 const acceleration = (axis) => (event) => scaled(event.accelerationIncludingGravity?.[axis], 1 / STANDARD_GRAVITY);
 const rotation = (angle) => (event) => scaled(event.rotationRate?.[angle], Math.PI / 180);
@@ -16,23 +16,17 @@ const MOTION = {
 };
 // Browsers without a sensor give an event without values.
 const isMeasured = (channel, event) => !Number.isNaN(MOTION[channel][1](event));
-let about = null, stop = null, drawn = { segments: [], labels: [], finalSeconds: 0 };
+// colours: label → its colour, as the service says it, the same as on the page of a time line.
+let about = null, stop = null, drawn = { segments: [], colours: {}, finalSeconds: 0 };
 
 function say(text, isWrong = false) {
   $("state").textContent = text;
   $("state").className = isWrong ? "wrong" : "";
 }
 
-// From the eighth label on colours come again, paler.
-function colourOf(label, labels) {
-  const place = labels.indexOf(label), name = label === NONE ? "--faint" : `--c${place % NUM_COLOURS}`;
-  const colour = getComputedStyle(document.documentElement).getPropertyValue(name);
-  return place < NUM_COLOURS ? colour : `color-mix(in srgb, ${colour} 50%, transparent)`;
-}
-
 // The last minute; what may still change is lower.
 function draw() {
-  const { segments, labels, finalSeconds } = drawn;
+  const { segments, colours, finalSeconds } = drawn;
   const canvas = $("line"), pen = canvas.getContext("2d"), ratio = devicePixelRatio;
   canvas.width = canvas.clientWidth * ratio;
   canvas.height = canvas.clientHeight * ratio;
@@ -46,7 +40,7 @@ function draw() {
     if (to < end - SHOWN_SECONDS) continue;
     for (const [a, b, share] of [[from, Math.min(to, finalSeconds), 1], [Math.max(from, finalSeconds), to, 0.6]]) {
       if (b <= a) continue;
-      pen.fillStyle = colourOf(label, labels);
+      pen.fillStyle = colours[label];
       pen.fillRect(x(a), height * (1 - share), x(b) - x(a), height * share);
     }
     if (pen.measureText(label).width + 10 < x(to) - Math.max(0, x(from))) {
@@ -61,14 +55,14 @@ function clock(seconds) {
   return `${minutes}:${(seconds - 60 * minutes).toFixed(1).padStart(4, "0")}`;
 }
 
-function show(segments, labels, { final_seconds, breaks }) {
-  drawn = { segments, labels, finalSeconds: final_seconds };
+function show(segments, colours, { final_seconds, breaks }) {
+  drawn = { segments, colours, finalSeconds: final_seconds };
   const last = segments.at(-1);
   if ($("now").textContent !== (last?.[2] ?? "")) $("now").textContent = last?.[2] ?? "";
   $("segments").replaceChildren(...segments.slice(-SHOWN_SEGMENTS).reverse().map(([from, to, label, confidence]) => {
     const item = document.createElement("li"), mark = document.createElement("span");
     mark.className = "mark";
-    mark.style.setProperty("background", colourOf(label, labels));
+    mark.style.setProperty("background", colours[label]);
     const changes = from >= final_seconds ? ", may change" : "";
     item.append(mark, `${clock(from)} to ${clock(to)} ${label} (${confidence.toFixed(2)}${changes})`);
     return item;
@@ -133,12 +127,11 @@ async function soundSource() {
 async function start() {
   const modality = $("modality").value, set = $("labels").value;
   const phrases = $("phrases").value.split("\n").map((line) => line.trim()).filter(Boolean);
-  const labels = set === OWN_PHRASES ? phrases : about.label_sets[set].labels;
   const source = await (modality === "audio" ? soundSource() : motionSource(about.modalities[modality].channels));
   const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/live/stream`);
-  $("line").hidden = false;
-  show([], labels, { final_seconds: 0, breaks: [] });
-  let held = [], segments = [], numChannels = 1, stopSource = () => {}, hasEnded = false;
+  show([], {}, { final_seconds: 0, breaks: [] });
+  $("line").hidden = true; // until there is something to be seen
+  let held = [], segments = [], colours = {}, numChannels = 1, stopSource = () => {}, hasEnded = false;
   const endSource = () => { stopSource(); stopSource = () => {}; };
   const flush = () => {
     if (!held.length) return;
@@ -154,14 +147,15 @@ async function start() {
     const message = JSON.parse(event.data);
     if (message.error) return fail(message.error);
     if ("look_ahead_seconds" in message) {
-      numChannels = message.num_channels;
+      ({ num_channels: numChannels, colours } = message);
       say(`Listening at ${source.rate} Hz. A label may change for ${message.look_ahead_seconds.toFixed(0)} s.`);
       stopSource = source.start((values) => held.push(...values), fail);
       timer = setInterval(flush, SENT_EVERY_MS);
       return;
     }
     segments = [...segments.slice(0, message.from), ...message.segments];
-    show(segments, labels, message);
+    $("line").hidden = !segments.length;
+    show(segments, colours, message);
     if (message.is_finished) { hasEnded = true; say("Ended."); }
   };
   socket.onclose = () => {

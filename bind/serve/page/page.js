@@ -1,4 +1,4 @@
-// The search page: a query of words and files, and its hits. It asks the service that it came from and nobody else.
+// The first page: a query of words and files with its hits, or what they are in words. It asks the service that it came from and nobody else.
 
 const $ = (id) => document.getElementById(id);
 const token = new URLSearchParams(location.hash.slice(1)).get("token");
@@ -62,8 +62,7 @@ function lengthOf(part) {
   return place;
 }
 
-async function search(event) {
-  event.preventDefault();
+async function search() {
   const form = new FormData();
   const words = $("words").value.trim();
   if (words) form.append("text", words);
@@ -191,28 +190,51 @@ function wavOf(sound) {
   return view.buffer;
 }
 
+// What the service has neither an index nor a bridge for is not offered.
+function offer() {
+  const vectors = meta.index ? Object.entries(meta.index.vectors) : [];
+  const remedy = "start it with index=INDEX for that";
+  if (meta.index) {
+    const counts = vectors.map(([modality, num]) => `${num.toLocaleString("en")} ${modality}`).join(", ");
+    $("about").textContent = `${counts}; ask by ${meta.modalities.join(", ")}`;
+  } else if (meta.bridge) {
+    $("title").textContent = "Say what it is";
+    $("about").textContent = `Choose a file, and read what it is in words or ask about it. There is nothing to search: ${remedy}.`;
+    $("words").placeholder = "a question about the file, or words to be said otherwise";
+  } else {
+    $("title").textContent = "Vectors";
+    $("about").textContent = "This service gives programs vectors of texts and files. There is nothing to search and no language "
+      + `model: ${remedy}, or with bridge=BRIDGE to hear what things are in words.`;
+  }
+  document.title = `bind: ${$("title").textContent.toLowerCase()}`;
+  $("ask").hidden = !meta.index && !meta.bridge;
+  $("modalities").append(...vectors.map(([modality]) =>
+    element("label", {}, element("input", { type: "checkbox", value: modality }), modality)));
+  $("go").hidden = $("searched").hidden = !meta.index;
+  $("caption").hidden = $("answer").hidden = !meta.bridge;
+  if (!meta.index) $("caption").className = "go";
+}
+
+function submit(event) {
+  event.preventDefault();
+  if (meta.index) return search();
+  return inWords($("words").value.trim() && query.length ? "/ask" : "/caption");
+}
+
 async function begin() {
-  $("live").hash = location.hash;
+  $("live").hash = $("docs").hash = location.hash;
   try {
     meta = await ask("/meta");
   } catch (error) {
     return say(`${error.message}. Open the page with #token=TOKEN behind its address.`, true);
   }
-  const vectors = meta.index ? Object.entries(meta.index.vectors) : [];
-  $("about").textContent = meta.index
-    ? `${vectors.map(([modality, num]) => `${num.toLocaleString("en")} ${modality}`).join(", ")}; ask by ${meta.modalities.join(", ")}`
-    : `This service ${meta.bridge ? "says in words what something is" : "embeds"}, and has nothing to search: start it with index=INDEX for that.`;
-  $("modalities").append(...vectors.map(([modality]) =>
-    element("label", {}, element("input", { type: "checkbox", value: modality }), modality)));
+  offer();
   $("record").hidden = !(meta.modalities.includes("audio") && navigator.mediaDevices && window.MediaRecorder);
   const files = meta.modalities.some((modality) => modality !== "text");
   $("choose").hidden = !files;
-  $("go").hidden = $("go").disabled = $("searched").hidden = !meta.index;
-  $("caption").hidden = $("answer").hidden = !meta.bridge;
-  if (!meta.index) $("caption").className = "go";
   $("caption").addEventListener("click", () => inWords("/caption"));
   $("answer").addEventListener("click", () => inWords("/ask"));
-  $("ask").addEventListener("submit", search);
+  $("ask").addEventListener("submit", submit);
   $("choose").addEventListener("click", () => $("file").click());
   $("file").addEventListener("change", () => { [...$("file").files].forEach(addFile); $("file").value = ""; });
   $("record").addEventListener("click", record);
@@ -223,7 +245,7 @@ async function begin() {
     $("ask").classList.remove("over");
     [...event.dataTransfer.files].forEach(addFile);
   });
-  $("words").focus();
+  (meta.index ? $("words") : $("choose")).focus();
 }
 
 begin();

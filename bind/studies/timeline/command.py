@@ -20,10 +20,10 @@ from bind.report.cells import Cells
 from bind.report.terminal_table import print_cells
 from bind.runs.directory import owned_results
 from bind.studies.timeline.arguments import TimelineArguments, read_arguments
-from bind.studies.timeline.colours import clock_text, seconds_of_labels
 from bind.studies.timeline.measure import TimelineScores, check_annotations, embed_annotated, measure
 from bind.studies.timeline.page import write_page
 from bind.studies.timeline.picture import plot_timeline
+from bind.studies.timeline.times import clock_text, seconds_of_labels
 from bind.timeline.fit import NUM_STEPS, fit_parameters
 from bind.timeline.fits import FILE_NAME, fit_name, fitted_parameters, write_parameters
 from bind.timeline.labels import Labels, choose_labels, embed_labels

@@ -14,7 +14,9 @@ import numpy as np
 
 from bind.files.writing import write_text
 from bind.report.document import hash_of, json_of
-from bind.studies.timeline.colours import LEAST_EPOCH_SECONDS, clock_text, label_colours, seconds_of_labels
+from bind.report.label_colours import label_colours
+from bind.studies.timeline.times import LEAST_EPOCH_SECONDS, clock_text, seconds_of_labels
+from bind.timeline.segments import NONE
 from bind.timeline.timeline import Timeline
 
 MAX_ENCLOSED_BYTES = 30_000_000
@@ -35,7 +37,7 @@ def write_page(path: Path, timeline: Timeline, *, title: str, facts: Sequence[st
         "start": timeline.start_seconds,
         "end": timeline.end_seconds,
         "isEpoch": timeline.start_seconds >= LEAST_EPOCH_SECONDS,
-        "colours": label_colours(list(totals)),
+        "colours": label_colours(list(totals), NONE),
         "segments": [
             [round(s.start_seconds, 3), round(s.end_seconds, 3), s.label, round(s.confidence, 4)]
             for s in timeline.segments

@@ -9,8 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 
+from bind.report.label_colours import label_colours
 from bind.report.style import FAINT, INK, LINES, figure
-from bind.studies.timeline.colours import clock_text, label_colours, seconds_of_labels, tick_seconds
+from bind.studies.timeline.times import clock_text, seconds_of_labels, tick_seconds
+from bind.timeline.segments import NONE
 from bind.timeline.timeline import Timeline
 from bind.timeline.trace import Trace
 
@@ -25,7 +27,7 @@ def plot_timeline(timeline: Timeline, title: str, png: Path) -> Path:
     units = list(dict.fromkeys(timeline.trace.units)) if timeline.trace else []
     heights = [1.5] * len(units) + [0.9]
     totals = seconds_of_labels(timeline.segments)
-    colours = label_colours(list(totals))
+    colours = label_colours(list(totals), NONE)
     with figure(png, WIDTH_INCHES, 1.3 + sum(heights) + 0.22 * -(-len(totals) // 4)) as drawing:
         axes = drawing.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
         for ax, unit in zip(axes, units, strict=False):

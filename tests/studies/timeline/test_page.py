@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter
 from support import browser as chromium
 from support import runs
 
-from bind.studies.timeline import colours, picture
+from bind.studies.timeline import picture, times
 from bind.studies.timeline.page import write_page
 from bind.studies.timeline.picture import plot_timeline
 from bind.timeline.segments import NONE, Segment
@@ -71,14 +71,9 @@ def test_the_picture_is_drawn(tmp_path):
 
 
 def test_the_page_names_the_times_and_draws_the_rest_of_a_segment_as_the_picture_does():
-    script = (Path(colours.__file__).parent / "page" / "timeline.js").read_text()
-    assert f"const TICKS = {json.dumps(colours.TICK_SECONDS)};" in script
+    script = (Path(times.__file__).parent / "page" / "timeline.js").read_text()
+    assert f"const TICKS = {json.dumps(times.TICK_SECONDS)};" in script
     assert f"FAINT_SHARE = {picture.FAINT_SHARE}," in script
-
-
-def test_many_labels_have_colours_that_differ():
-    names = [f"label {number}" for number in range(40)]
-    assert len(set(colours.label_colours([*names, NONE]).values())) == 41
 
 
 @pytest.mark.slow

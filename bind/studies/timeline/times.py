@@ -1,4 +1,4 @@
-"""Colours of labels, and times as a person reads them: what the picture and the page of a time line share."""
+"""Times as a person reads them, and how long labels last: what the picture and the page of a time line share."""
 
 from __future__ import annotations
 
@@ -6,14 +6,8 @@ import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from bind.report.style import LINES
-from bind.timeline.segments import NONE, Segment
+from bind.timeline.segments import Segment
 
-NONE_COLOUR = "#b4b4b4"
-MUTED = ("#882255", "#999933", "#332288", "#ddcc77", "#aa4499", "#661100", "#88ccee")
-"""After the lines' colours; from Paul Tol, Colour Schemes (2021), muted, chosen for the colour-blind."""
-LIGHTER = 0.45
-"""Share of white that each further round through the colours has more."""
 LEAST_EPOCH_SECONDS = 1e8
 """A clock beyond it counts from 1970, not from the start of a recording."""
 
@@ -32,23 +26,6 @@ def tick_seconds(span_seconds: float, most: int) -> float:
     least = span_seconds / most
     days = 86_400 * math.ceil(least / 86_400)
     return next((seconds for seconds in TICK_SECONDS if seconds >= least), days)
-
-
-def label_colours(names: Sequence[str]) -> dict[str, str]:
-    """Label → colour, as #rrggbb; grey for "none of these".
-
-    Examples:
-        >>> label_colours(["walking", "sitting", NONE])
-        {'walking': '#0072b2', 'sitting': '#d55e00', 'none of these': '#b4b4b4'}
-    """
-    colours = {}
-    known = (*LINES, *MUTED)
-    for place, name in enumerate(name for name in names if name != NONE):
-        white = 1 - (1 - LIGHTER) ** (place // len(known))
-        base = known[place % len(known)]
-        parts = [int(base[i : i + 2], 16) for i in (1, 3, 5)]
-        colours[name] = "#" + "".join(f"{round(part + (255 - part) * white):02x}" for part in parts)
-    return colours | ({NONE: NONE_COLOUR} if NONE in names else {})
 
 
 def clock_text(seconds: float) -> str:
