@@ -31,9 +31,9 @@ def list_facts(sample: Sample, source: Source, value: Any = None, num_others: in
         >>> from bind.data.sources.toy.world import ToySource
         >>> toy = ToySource(num_train=1)
         >>> list_facts(toy.samples("train")[0], toy)
-        ['key and owner toy/train/0000/00']
+        ['key and owner toy/train/0017/00']
         >>> list_facts(toy.samples("train")[0], toy, num_others=2)
-        ['key toy/train/0000/00 and 2 more']
+        ['key toy/train/0017/00 and 2 more']
     """
     is_own_owner = sample.owners == (sample.key,) and not num_others
     others = f" and {num_others} more" if num_others else ""

@@ -21,6 +21,7 @@ from bind.timeline.timeline import Timeline
 
 MAX_ENCLOSED_BYTES = 30_000_000
 """Of a sound or video that lies inside the page; a larger one stays a file beside it."""
+NUMBER = ' class="number"'
 _PAGE = Path(__file__).parent / "page"
 
 
@@ -37,6 +38,7 @@ def write_page(path: Path, timeline: Timeline, *, title: str, facts: Sequence[st
         "start": timeline.start_seconds,
         "end": timeline.end_seconds,
         "isEpoch": timeline.start_seconds >= LEAST_EPOCH_SECONDS,
+        "names": list(totals),
         "colours": label_colours(list(totals), NONE),
         "segments": [
             [round(s.start_seconds, 3), round(s.end_seconds, 3), s.label, round(s.confidence, 4)]
@@ -47,15 +49,16 @@ def write_page(path: Path, timeline: Timeline, *, title: str, facts: Sequence[st
     }
     media, note = _media(player, path.parent)
     legend = "".join(
-        f'<li><i style="--c:{data["colours"][label]}"></i>{escape(label)} <span>{seconds:.1f} s</span></li>'  # type: ignore[index]
-        for label, seconds in totals.items()
+        f'<li><i style="--c:{data["colours"][label]}"></i><span>{number}</span> {escape(label)} '  # type: ignore[index]
+        f"<span>{seconds:.1f} s</span></li>"
+        for number, (label, seconds) in enumerate(totals.items(), start=1)
     )
     parts = [
         f"<h1>{escape(title)}</h1>",
         f'<p class="note">{escape(" · ".join([*facts, *note]))}</p>',
         media,
         '<p class="note">Wheel or + and −: zoom; drag or ← and →: move; click: go there. '
-        "The higher a segment, the surer.</p>",
+        "The higher a segment, the surer; numbers are those of the labels below.</p>",
         '<noscript><p class="note">The trace is drawn by a script, and scripts are off.</p></noscript>',
         '<canvas id="trace" tabindex="0" aria-label="trace and segments; the table below says the same"></canvas>',
         '<p id="here" class="note" aria-live="polite"></p>',
@@ -125,12 +128,15 @@ def _media(player: Path | None, folder: Path) -> tuple[str, list[str]]:
 
 def _table(timeline: Timeline) -> str:
     rows = "".join(
-        f'<tr><td><button data-at="{s.start_seconds:.3f}">{clock_text(s.start_seconds)}</button></td>'
-        f"<td>{clock_text(s.end_seconds)}</td><td>{s.seconds:.1f} s</td><td>{escape(s.label)}</td>"
-        f"<td>{s.confidence:.2f}</td></tr>\n"
+        f'<tr><td class="number"><button data-at="{s.start_seconds:.3f}">{clock_text(s.start_seconds)}</button></td>'
+        f'<td class="number">{clock_text(s.end_seconds)}</td><td class="number">{s.seconds:.1f} s</td>'
+        f'<td>{escape(s.label)}</td><td class="number">{s.confidence:.2f}</td></tr>\n'
         for s in timeline.segments
     )
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("start", "end", "length", "label", "confidence"))
+    head = "".join(
+        f'<th scope="col"{"" if name == "label" else NUMBER}>{name}</th>'
+        for name in ("start", "end", "length", "label", "confidence")
+    )
     lost = "".join(f"<li>{escape(str(b))}</li>" for b in timeline.breaks)
     without = f"<h2>Without a label</h2><ul>{lost}</ul>" if lost else ""
     return (

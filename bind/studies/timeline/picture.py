@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 
 from bind.report.label_colours import label_colours
@@ -18,6 +20,10 @@ from bind.timeline.trace import Trace
 
 WIDTH_INCHES = 11.0
 NUM_TICKS = 12
+INCHES_OF_LETTER = 0.075
+"""Of the names on segments."""
+HALO = (withStroke(linewidth=2, foreground="white"),)
+"""Behind them, since some colours are dark."""
 FAINT_SHARE = 0.2
 """How strongly the rest of a segment above its confidence is drawn; the script of the page has the same."""
 
@@ -38,6 +44,10 @@ def plot_timeline(timeline: Timeline, title: str, png: Path) -> Path:
             span = segment.start_seconds, segment.end_seconds
             bar.axvspan(*span, color=colours[segment.label], alpha=FAINT_SHARE, linewidth=0)
             bar.axvspan(*span, ymax=segment.confidence, color=colours[segment.label], linewidth=0)
+            inches = WIDTH_INCHES * segment.seconds / (timeline.end_seconds - timeline.start_seconds)
+            if name := name_that_fits(segment.label, list(totals), inches):
+                place = (segment.start_seconds, 0)
+                bar.annotate(name, place, (3, 4), textcoords="offset points", fontsize=8, path_effects=HALO)
         bar.set_ylim(0, 1)
         bar.set_yticks([0, 0.5, 1])
         bar.grid(visible=False)
@@ -48,9 +58,23 @@ def plot_timeline(timeline: Timeline, title: str, png: Path) -> Path:
         bar.xaxis.set_major_locator(MultipleLocator(apart))
         bar.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock_text(max(0.0, seconds))[:last]))
         axes[0].set_title(title)
-        patches = [Patch(color=colours[label], label=f"{label}, {seconds:.0f} s") for label, seconds in totals.items()]
+        patches = [
+            Patch(color=colours[label], label=f"{number} {label}, {seconds:.0f} s")
+            for number, (label, seconds) in enumerate(totals.items(), start=1)
+        ]
         drawing.legend(handles=patches, loc="outside lower center", ncols=4)
     return png
+
+
+def name_that_fits(label: str, labels: Sequence[str], inches: float) -> str:
+    """A label where it fits into a segment, else its number in the legend, else nothing.
+
+    Examples:
+        >>> [name_that_fits("walking", ["sitting", "walking"], inches) for inches in (1.0, 0.3, 0.1)]
+        ['walking', '2', '']
+    """
+    names = (label, str(labels.index(label) + 1), "")
+    return next(name for name in names if not name or INCHES_OF_LETTER * (len(name) + 1) <= inches)
 
 
 def _draw_trace(ax: Axes, trace: Trace, unit: str) -> None:

@@ -52,6 +52,12 @@ def test_the_page_is_looked_at_and_played(page, tmp_path):
             "player.currentTime = 0.4"
         )
         assert seconds == pytest.approx([0.4, 0.4])
+        fits = (
+            "const pen = canvas.getContext('2d'); return [200, 20, 1].map((room) => nameThatFits(pen, 'sitting', room))"
+        )
+        assert browser.execute_script(fits) == ["sitting", "2", ""]
+        legend = [each.text for each in browser.find_elements("css selector", "#legend li")]
+        assert [line for line in legend if "sitting" in line] == ["2 sitting 0.4 s"]
         canvas = browser.execute_script("return document.getElementById('trace').toDataURL()")
         assert len(canvas) > 2000
         assert browser.get_log("browser") == []

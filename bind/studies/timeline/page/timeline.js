@@ -76,10 +76,10 @@ function draw() {
     pen.fillRect(x(start), top, wide, BAR);
     pen.globalAlpha = 1;
     pen.fillRect(x(start), top + BAR - high, wide, high);
-    const room = Math.min(x(end), LEFT + width()) - Math.max(x(start), LEFT) - 8;
-    const said = room > 24 ? shorten(pen, label, room) : "";
+    const room = Math.min(x(end), LEFT + width()) - Math.max(x(start), LEFT) - 5;
+    const said = nameThatFits(pen, label, room);
     pen.fillStyle = high < LETTERS ? look.color : isDark(data.colours[label]) ? "#fff" : "#000";
-    pen.fillText(said, Math.max(x(start), LEFT) + 4, top + BAR - 6);
+    pen.fillText(said, Math.max(x(start), LEFT) + 3, top + BAR - 6);
   }
   if (cursor !== null) {
     pen.fillStyle = look.color;
@@ -91,16 +91,15 @@ function draw() {
   const step = TICKS.find(seconds => seconds >= atLeast) ?? Math.ceil(atLeast / 86400) * 86400;
   for (let place = Math.ceil(from / step); place * step < to; place++) {
     const tick = place * step, name = step < 1 ? clock(tick) : clock(tick).slice(0, -2); // tenths where they differ
-    if (x(tick) + pen.measureText(name).width < LEFT + width()) pen.fillText(name, x(tick), top + BAR + 17);
+    pen.fillRect(x(tick), top + BAR, 1, 5);
+    if (x(tick) + pen.measureText(name).width < LEFT + width()) pen.fillText(name, x(tick), top + BAR + 18);
   }
 }
 
-// A label as far as it fits, nothing where that would be less than four letters.
-function shorten(pen, label, room) {
-  if (pen.measureText(label).width <= room) return label;
-  let length = label.length - 1;
-  while (length > 3 && pen.measureText(`${label.slice(0, length)}…`).width > room) length--;
-  return length > 3 ? `${label.slice(0, length).trimEnd()}…` : "";
+// A label where it fits, else its number in the legend, else nothing.
+function nameThatFits(pen, label, room) {
+  const number = String(data.names.indexOf(label) + 1);
+  return [label, number].find(name => pen.measureText(name).width <= room) ?? "";
 }
 
 // Whether white letters are easier to read on a colour than black ones: by its luminance (WCAG 2.2).
