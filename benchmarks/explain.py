@@ -20,7 +20,7 @@ from scipy.stats import spearmanr
 from bind.data.sources.toy.audio import SAMPLE_RATE_HZ, draw_contacts
 from bind.data.sources.toy.image import IMAGE_SIZE_PX
 from bind.data.sources.toy.world import CARRIES, FACTORS, ToySource, factor_words, render
-from bind.explain.concepts import ConceptMixture, ConceptVocabulary
+from bind.explain.concepts import DEFAULT_L1, ConceptMixture, ConceptVocabulary
 from bind.explain.explanation import NUM_BASELINE_VALUES
 from bind.explain.grids import InputGrid, TimedGrid, column_of, make_grid
 from bind.explain.known import KnownSamples
@@ -41,6 +41,8 @@ SHARE_HIDDEN = 0.1
 """Of an input: the regions that matter most are hidden together, beside as many random ones."""
 LEAST_OBJECT = 0.25
 """Of a patch: it is the object's where so much of it is covered by the object."""
+LEAST_EDGE = 0.01
+"""Of a patch: it shows some of the object where so much of it is covered."""
 LEAST_HEIGHT_METRES = 0.04
 """Before the wall of a depth map: its noise is at most 0.03."""
 SAMPLES_OF_COMBINATION = 4
@@ -242,20 +244,24 @@ def share_of_patches(is_of_HW: np.ndarray, grid: InputGrid) -> np.ndarray:
     return np.stack([shares_RH[:, lines == k].mean(axis=1) for k in range(len(grid.column_names))], axis=1)
 
 
-def mark_object(marks: Marks, pairs: list[tuple[int, int]], b: Modality) -> tuple[float, float, float]:
-    """How often the most important patch is the object's, or also shows a mark of its motion; the object's patches."""
+def mark_object(marks: Marks, pairs: list[tuple[int, int]], b: Modality) -> tuple[float, float, float, float]:
+    """How often the most important patch is the object's, in pictures of things at rest alone, and where a mark of its
+    motion counts too; the object's patches.
+    """
     table = marks.toy.factor_table("val")
-    colour = list(FACTORS).index("colour")
-    hits, shares = [], []
+    colour, motion = list(FACTORS).index("colour"), list(FACTORS).index("motion")
+    hits, at_rest, shares = [], [], []
     for i, j in pairs:
         grid, other = marks.sides["image"][i].grid, (int(table[i, colour]) + 1) % len(FACTORS["colour"])
         is_object_RK = patches_that_change(marks.toy, grid, i, "colour", other) >= LEAST_OBJECT
         has_marks_RK = patches_that_change(marks.toy, grid, i, "motion", FACTORS["motion"].index("resting")) > 0
         top = int(marks.map_of("image", i, marks.sides[b][j].z_D).argmax())
         hits.append((is_object_RK.flat[top], is_object_RK.flat[top] or has_marks_RK.flat[top]))
+        if table[i, motion] == FACTORS["motion"].index("resting"):
+            at_rest.append(is_object_RK.flat[top])
         shares.append(is_object_RK.mean())
     on_object, on_either = np.mean(hits, axis=0)
-    return float(on_object), float(on_either), float(np.mean(shares))
+    return float(on_object), float(np.mean(at_rest)), float(on_either), float(np.mean(shares))
 
 
 def contact_seconds(toy: ToySource, modality: Modality, row: int) -> np.ndarray:
@@ -269,14 +275,24 @@ def contact_seconds(toy: ToySource, modality: Modality, row: int) -> np.ndarray:
     return np.asarray(starts / SAMPLE_RATE_HZ)
 
 
-def mark_object_of_depth(marks: Marks, pairs: list[tuple[int, int]], b: Modality) -> tuple[float, float]:
-    """How often the most important patch of a depth map is the object's, and how many patches are."""
-    hits, shares = [], []
+def mark_object_of_depth(marks: Marks, pairs: list[tuple[int, int]], b: Modality) -> np.ndarray:
+    """How often the most important patch of a depth map is the object's, and how many patches are; the same of patches
+    that show any of it, its edge. A row of small and one of large objects, and one of all.
+    """
+    size = list(FACTORS).index("size")
+    sizes, rows = [], []
     for i, j in pairs:
-        is_object_RK = patches_of_depth(marks.toy, marks.sides["depth"][i].grid, i) >= LEAST_OBJECT
-        hits.append(is_object_RK.flat[int(marks.map_of("depth", i, marks.sides[b][j].z_D).argmax())])
-        shares.append(is_object_RK.mean())
-    return float(np.mean(hits)), float(np.mean(shares))
+        of_object_RK = patches_of_depth(marks.toy, marks.sides["depth"][i].grid, i)
+        top = int(marks.map_of("depth", i, marks.sides[b][j].z_D).argmax())
+        row = [of_patches for least in (LEAST_OBJECT, LEAST_EDGE) for of_patches in _hit(of_object_RK >= least, top)]
+        rows.append(row)
+        sizes.append(marks.toy.factor_table("val")[i, size])
+    by_size = [np.mean([row for row, of in zip(rows, sizes, strict=True) if of == n], axis=0) for n in (0, 1)]
+    return np.stack([*by_size, np.mean(rows, axis=0)])
+
+
+def _hit(is_place_RK: np.ndarray, top: int) -> tuple[float, float]:
+    return float(is_place_RK.flat[top]), float(is_place_RK.mean())
 
 
 def mark_contacts(marks: Marks, pairs: list[tuple[int, int]], a: Modality, b: Modality) -> tuple[float, int]:
@@ -314,11 +330,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="a run of the toy world, such as of `python train.py`")
     parser.add_argument("--pairs", type=int, default=500, help="of each ordered pair of modalities")
-    parser.add_argument("--l1", type=float, default=0.15)
+    parser.add_argument("--l1", type=float, default=DEFAULT_L1)
     parser.add_argument("--num-samples", type=int, default=300, help="training samples that means are taken of")
     parser.add_argument("--alone", action="store_true", help="words embedded by themselves, not in captions")
     parser.add_argument("--first-round", type=int, default=0, help="of the samples; 5: others, for choosing by")
     parser.add_argument("--maps-of", nargs="*", help="modalities whose maps are marked; default all")
+    parser.add_argument("--to", nargs="*", help="the other side of the pairs whose maps are marked; default all")
     options = parser.parse_args()
     run_dir, config = open_run(options.run)
     binder = Binder.load(run_dir).eval()
@@ -337,7 +354,7 @@ def main() -> None:
     print(f"{len(pairs)} pairs; in brackets the same model with its weights in random order")
     print_concepts(models, pairs, modalities)
     for a in modalities if options.maps_of is None else options.maps_of:
-        print_maps(models, pairs, a, [m for m in modalities if m != a])
+        print_maps(models, pairs, a, [m for m in options.to or modalities if m != a])
 
 
 def print_concepts(models: list[Marks], pairs: list[tuple[int, int]], modalities: Sequence[Modality]) -> None:
@@ -358,14 +375,22 @@ def print_maps(models: list[Marks], pairs: list[tuple[int, int]], a: Modality, o
         real, random = (mark_regions(marks, pairs, a, b) for marks in models)
         cells = [f"{real:.3f} ({random:.3f})", f"{rank_correlation(*models, pairs, a, b):.2f}", ""]
         if a == "image":
-            (hit, either, share), (random_hit, random_either, _) = (mark_object(marks, pairs, b) for marks in models)
+            (hit, still, either, share), (random_hit, random_still, random_either, _) = (
+                mark_object(marks, pairs, b) for marks in models
+            )
             cells[-1] = (
-                f"{hit:.3f} ({random_hit:.3f}) on the object, {share:.2f} of the patches; {either:.3f} "
-                f"({random_either:.3f}) on it or the marks of its motion"
+                f"{hit:.3f} ({random_hit:.3f}) on the object, {share:.2f} of the patches; {still:.3f} "
+                f"({random_still:.3f}) of things at rest; {either:.3f} ({random_either:.3f}) on it or the marks of its "
+                "motion"
             )
         elif a == "depth":
-            (hit, share), (random_hit, _) = (mark_object_of_depth(marks, pairs, b) for marks in models)
-            cells[-1] = f"{hit:.3f} ({random_hit:.3f}) on the object, {share:.2f} of the patches"
+            real_34, random_34 = (mark_object_of_depth(marks, pairs, b) for marks in models)
+            (small, _, small_edge, _), (large, _, large_edge, _), (hit, share, edge, edge_share) = real_34
+            cells[-1] = (
+                f"{hit:.3f} ({random_34[2, 0]:.3f}) on the object, {share:.2f} of the patches, of small ones "
+                f"{small:.3f}, of large {large:.3f}; {edge:.3f} ({random_34[2, 2]:.3f}) where any of it is, "
+                f"{edge_share:.2f} of them, {small_edge:.3f} and {large_edge:.3f}"
+            )
         elif a in ("audio", "imu"):
             (won, num_pairs), (random_won, _) = (mark_contacts(marks, pairs, a, b) for marks in models)
             cells[-1] = f"{won:.3f} ({random_won:.3f}) contacts over silence, of {num_pairs} pairs that have both"

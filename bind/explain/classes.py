@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from bind.explain.concepts import ConceptMixture, ConceptVocabulary
+from bind.explain.concepts import DEFAULT_L1, ConceptMixture, ConceptVocabulary
 from bind.types import Modality
 
 NUM_CONCEPTS = 5
@@ -66,7 +66,7 @@ def explain_classes(
     vocabulary: ConceptVocabulary,
     *,
     order: Sequence[str] = (),
-    l1: float = 0.15,
+    l1: float = DEFAULT_L1,
 ) -> list[ClassConcepts]:
     """The concepts of each class of a modality.
 
@@ -102,7 +102,7 @@ def explain_confusions(
     predicted_Q: Sequence[int],
     classes: Sequence[str],
     label_set: str = "",
-    l1: float = 0.15,
+    l1: float = DEFAULT_L1,
 ) -> list[ConfusionConcepts]:
     """The most frequent confusions of three samples or more, and how their concepts differ from the right ones'.
 

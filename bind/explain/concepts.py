@@ -14,6 +14,8 @@ from torch.nn.functional import normalize
 
 from bind.model.binder import Binder
 
+DEFAULT_L1 = 0.11
+"""Of a mixture: a weak concept stays, and what a modality does not carry hardly comes in (docs/explain.md)."""
 LEAST_EXPLAINED = 0.5
 """Reconstruction cosine below which a mixture says less than half of a vector, and is not to be relied on."""
 MAX_WORDS = 2000
@@ -134,7 +136,7 @@ class ConceptVocabulary:
         shares_VN = torch.from_numpy(has_word_VN).double()
         return cls(words, shares_VN @ z_ND / shares_VN.sum(dim=1, keepdim=True), z_ND.mean(dim=0))
 
-    def decompose(self, z_D: Tensor, mean_D: Tensor, *, l1: float = 0.15) -> ConceptMixture:
+    def decompose(self, z_D: Tensor, mean_D: Tensor, *, l1: float = DEFAULT_L1) -> ConceptMixture:
         """The mixture of a unit vector: positive Lasso, min |c - wX|² / 2 + l1 |w| over w of 0 and more.
 
         c is the vector without `mean_D`, the mean of its modality, scaled to unit norm. A concept whose cosine with c

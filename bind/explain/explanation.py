@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from bind.data.transforms.taken import TakenPart, find_taken_part
-from bind.explain.concepts import ConceptMixture, ConceptVocabulary, SharedConcepts
+from bind.explain.concepts import DEFAULT_L1, ConceptMixture, ConceptVocabulary, SharedConcepts
 from bind.explain.grids import make_grid, shrink
 from bind.explain.known import KnownSamples, Neighbour
 from bind.explain.occlusion import OcclusionMap, occlude
@@ -158,7 +158,7 @@ def explain_pair(
     kind: PairKind,
     meeting_modality: Modality | None = None,
     rank: PoolRank | None = None,
-    l1: float = 0.15,
+    l1: float = DEFAULT_L1,
 ) -> Explanation:
     """Explain why two things are close.
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from bind.explain.concepts import ConceptMixture, ConceptVocabulary
+from bind.explain.concepts import DEFAULT_L1, ConceptMixture, ConceptVocabulary
 from bind.report.nearest import Gallery
 from bind.report.page_media import HitConcepts
 from bind.types import Modality
@@ -18,7 +18,7 @@ LEAST_ADDED = 0.02
 
 
 def share_concepts(
-    galleries: Sequence[Gallery], z: Mapping[Modality, Tensor], vocabulary: ConceptVocabulary, *, l1: float = 0.15
+    galleries: Sequence[Gallery], z: Mapping[Modality, Tensor], vocabulary: ConceptVocabulary, *, l1: float = DEFAULT_L1
 ) -> HitConcepts:
     """Of each hit in a gallery, what the concepts that most add to its cosine with the query add to it.
 

@@ -1,8 +1,10 @@
 """Grids over what an encoder gets: regions of a sound, a trace, a picture, a video or a text that can be hidden.
 
-A hidden region has the mean of other samples' inputs in its place, not zeros: encoders normalise their input, and a
-constant part changes what becomes of the rest. A time that is hidden whole has what the same recording holds in its
-quiet, since the mean of others would be sound or motion where there was none.
+A hidden region of a sound or a trace has the mean of other samples' inputs in its place, not zeros: encoders normalise
+their input, and a constant part changes what becomes of the rest. A time that is hidden whole has what the same
+recording holds in its quiet, since the mean of others would be sound or motion where there was none. A hidden patch has
+the middle of what is left of its own picture: the mean of others is darker or brighter, nearer or farther than that
+picture, and so an edge, or a thing, where there was none.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ MAX_WORDS_OF_TEXT = 40
 LARGEST_BASELINE_PX = 512
 NUM_PATCHES = 8
 """Along each side of a picture."""
+MAX_MEDIAN_PX = 128
+"""Lines of a picture that its median is taken of, so that it costs no more than hiding does."""
 QUIET_SHARE = 0.1
 """Of a sound's frames: in each band the lowest ones are its quiet."""
 
@@ -157,7 +161,17 @@ class SensorGrid:
 
 
 class PictureGrid:
-    """Square patches of a picture or a map: RGB, or a tensor (C, H, W). A hidden one has the mean of others."""
+    """Square patches of a picture or a map: RGB, or a tensor (C, H, W). A hidden one has each channel's median of the
+    patches that are left, and where none is left the mean of others.
+
+    Examples:
+        >>> wall_1HW = torch.full((1, 8, 8), 0.5)
+        >>> wall_1HW[0, 2, 3] = 0.9  # a thing before it
+        >>> is_hidden = np.zeros((8, 8), dtype=bool)
+        >>> is_hidden[2, 3] = True
+        >>> PictureGrid(wall_1HW, [torch.zeros(1, 8, 8)]).hide(is_hidden)[0].unique()
+        tensor([0.5000])
+    """
 
     def __init__(self, picture: Any, others: Sequence[Any]) -> None:
         self.picture = picture
@@ -172,7 +186,14 @@ class PictureGrid:
     def hide(self, is_hidden_RK: np.ndarray) -> list[Any]:
         """The picture without these patches."""
         is_hidden_HW = torch.from_numpy(is_hidden_RK[self.row_of_line][:, self.column_of_line])
-        return [as_given(torch.where(is_hidden_HW, self.baseline_CHW, self.x_CHW), self.picture)]
+        in_place_CHW = self.baseline_CHW if is_hidden_RK.all() else self._middle_of(~is_hidden_HW)
+        return [as_given(torch.where(is_hidden_HW, in_place_CHW, self.x_CHW), self.picture)]
+
+    def _middle_of(self, is_left_HW: Tensor) -> Tensor:
+        """The median (C, 1, 1) of each channel; of a large picture of evenly spaced pixels, which say it as well."""
+        step = max(1, min(is_left_HW.shape) // MAX_MEDIAN_PX)
+        pixels_CN = self.x_CHW[:, ::step, ::step][:, is_left_HW[::step, ::step]]
+        return pixels_CN.median(dim=1).values[:, None, None]
 
 
 class FrameGrid:

@@ -14,15 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bind.explain.grids import InputGrid, TimedGrid, WordGrid, count_numbers
+from bind.explain.grids import InputGrid, PictureGrid, TimedGrid, WordGrid, count_numbers
 from bind.model.binder import Binder
 from bind.types import Modality
 
 BATCH_SIZE = 64
 MAX_NUMBERS = 50_000_000
 """Of the inputs that are in memory at a time: four pictures of 12 megapixels."""
-SHARE_OF_REGIONS = 0.25
-"""Hidden at a time."""
+SHARE_OF_REGIONS, SHARE_OF_PATCHES = 0.25, 0.5
+"""Hidden at a time: of regions, and of the patches of a picture, whose neighbours say the same."""
 MIN_MASKS, MASKS_OF_REGION = 64, 4
 """How many are drawn: so many for each region, and no fewer than that."""
 NUM_OF_TIMES, MIN_ORDERS = 240, 4
@@ -127,7 +127,8 @@ def occlude(binder: Binder, modality: Modality, item: Any, grid: InputGrid, othe
 
 
 def draw_masks(grid: InputGrid) -> np.ndarray:
-    """Which of a grid's R regions are hidden, bool (M, R): first none, then a quarter by chance, always the same ones.
+    """Which of a grid's R regions are hidden, bool (M, R): first none, then a quarter by chance, of patches half of
+    them, always the same ones.
 
     Words are hidden one by one: they are few, and seldom say the same.
 
@@ -144,7 +145,8 @@ def draw_masks(grid: InputGrid) -> np.ndarray:
         masks_MR = np.eye(num_regions, dtype=bool)
     else:
         num_masks = max(MIN_MASKS, MASKS_OF_REGION * num_regions)
-        masks_MR = np.random.default_rng(0).random((num_masks, num_regions)) < SHARE_OF_REGIONS
+        share = SHARE_OF_PATCHES if isinstance(grid, PictureGrid) else SHARE_OF_REGIONS
+        masks_MR = np.random.default_rng(0).random((num_masks, num_regions)) < share
     return np.concatenate([np.zeros_like(masks_MR[:1]), masks_MR])
 
 

@@ -38,6 +38,14 @@ def test_a_mixture_has_the_words_that_it_was_made_of():
     assert mixture.is_enough
 
 
+def test_a_concept_that_is_weak_but_there_has_a_part():
+    words_VD = torch.eye(6)
+    strong, weak, weakest = 0.98, 0.13, 0.08
+    z = normalize(strong * words_VD[0] + weak * words_VD[1] + weakest * words_VD[2], dim=0)
+    mixture = ConceptVocabulary(list("abcdef"), words_VD, torch.zeros(6)).decompose(z, torch.zeros(6))
+    assert np.flatnonzero(mixture.weights_V).tolist() == [0, 1]
+
+
 def test_a_vector_that_no_word_says_is_not_enough():
     words_VD = torch.eye(6)[:3]
     mixture = ConceptVocabulary(list("abc"), words_VD).decompose(torch.eye(6)[5], torch.zeros(6))

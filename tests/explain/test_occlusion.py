@@ -79,13 +79,53 @@ def test_a_band_is_hidden_at_its_frequencies_and_times():
     assert second[3000 * 3000 // RATE_HZ] > 0.5 * second[300 * 3000 // RATE_HZ]
 
 
-def test_a_hidden_patch_has_the_mean_of_other_pictures_of_any_size():
-    picture, others = pixels(32, 48, 0), [pixels(32, 48, 1), pixels(64, 96, 2)]
-    grid = PictureGrid(picture, others)
-    (without,) = grid.hide(mask_of(grid, (7, 0)))
-    difference = np.abs(np.asarray(without).astype(int) - np.asarray(picture).astype(int)).max(axis=2)
-    assert difference[28:, :6].mean() > 20
-    assert difference[:28].max() == difference[:, 6:].max() == 0
+def test_a_hidden_patch_has_the_middle_of_its_own_picture():
+    picture = Image.new("RGB", (48, 32), (200, 100, 20))
+    picture.paste((10, 250, 130), (0, 28, 6, 32))  # the patch in row 8, column 1
+    for others in ([pixels(32, 48, 1)], [Image.new("RGB", (64, 64))]):
+        grid = PictureGrid(picture, others)
+        (without,) = grid.hide(mask_of(grid, (7, 0)))
+        assert (np.asarray(without) == (200, 100, 20)).all(), "no edge, and no thing, where there was none"
+
+
+def test_a_hidden_patch_is_as_near_as_what_is_left_of_the_map():
+    near, far = (noise(1, 20, 24) + metres for metres in (0, 5))
+    masks = [PictureGrid(x, [noise(1, 20, 24, seed=1)]) for x in (near, far)]
+    first, second = (grid.hide(mask_of(grid, (2, slice(0, 3))))[0] for grid in masks)
+    torch.testing.assert_close(second, first + 5)
+
+
+def test_the_middle_of_a_large_picture_is_taken_of_some_of_its_pixels():
+    x = noise(1, 700, 900)
+    grid = PictureGrid(x, [x])
+    (without,) = grid.hide(mask_of(grid, (0, 0)))
+    assert without[0, 0, 0].item() == pytest.approx(float(x.median()), abs=0.05)
+    only = ~mask_of(grid, (7, 7))
+    assert grid.hide(only)[0][0, 0, 0].item() == pytest.approx(float(x[0, 613:, 788:].median()), abs=0.2)
+
+
+def test_where_no_patch_is_left_there_is_the_mean_of_other_pictures_of_any_size():
+    others = [Image.new("RGB", size, (grey,) * 3) for size, grey in (((48, 32), 10), ((96, 64), 30))]
+    grid = PictureGrid(pixels(32, 48, 0), others)
+    (nothing,) = grid.hide(~mask_of(grid))
+    assert (np.asarray(nothing) == 20).all()
+
+
+class BrightestBinder:
+    """Embeds (1, H, W) as its largest value above its median: a bright thing before a wall, at any distance."""
+
+    def embed_items(self, modality, items, *, chunk_size=None):
+        return torch.stack([(x.max() - x.median())[None] for x in items])
+
+
+@pytest.mark.parametrize("metres", [-3.0, 0.0, 3.0])
+def test_the_patch_that_matters_is_the_thing_wherever_the_wall_is(metres):
+    x = torch.full((1, 16, 16), metres)
+    x[0, 6:8, 10:12] += 1
+    grid = PictureGrid(x, [torch.zeros(1, 16, 16)])
+    effects = occlude(BrightestBinder(), "depth", x, grid, torch.tensor([1.0]))
+    assert effects.strongest(1)[0] == ("column 6, row 4", pytest.approx(1.0, abs=1e-4))
+    assert np.sort(effects.effects_RK, axis=None)[:-1] == pytest.approx(0, abs=1e-4)
 
 
 def test_words_are_left_out_and_other_texts_stand_for_all():
