@@ -155,8 +155,8 @@ def _map_note(regions: OcclusionMap | None) -> str:
     if regions.matters_only_together:
         [(name, effect)] = regions.strongest(1)
         which = (
-            f"No region matters alone: without the strongest, {name}, the cosine is lower by {effect:+.3f}, without "
-            f"all at once by {regions.effect_of_all:+.3f}."
+            f"No region matters alone: without the strongest, {name.rstrip(',.;:')}, the cosine is lower by "
+            f"{effect:+.3f}, without all at once by {regions.effect_of_all:+.3f}."
         )
     else:
         strongest = ", ".join(f"{name} ({effect:+.3f})" for name, effect in regions.strongest())

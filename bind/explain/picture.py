@@ -112,7 +112,7 @@ def _draw_traces(
     if is_last:
         axes.set_xlabel("seconds")
     if len(rows) <= MAX_NAMES:
-        axes.legend(loc="lower right", bbox_to_anchor=(1, 0.97), ncols=min(len(rows), NAMES_OF_LINE), borderpad=0)
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 0.99), ncols=min(len(rows), NAMES_OF_LINE), borderpad=0)
 
 
 def _draw_input(axes: Axes, item: Any, transform: Any, seconds: tuple[float, float]) -> None:
