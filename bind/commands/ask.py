@@ -11,10 +11,8 @@ from bind.bridge.conversations import Conversation
 from bind.bridge.language_model import TOY
 from bind.bridge.toy_texts import QUESTIONS, is_learned_question
 from bind.commands.arguments.ask import read_arguments
-from bind.commands.caption import (
-    hints_of_silence,
-    open_binder,
-)
+from bind.commands.caption import hints_of_silence
+from bind.commands.open_binder import open_binder
 from bind.commands.taken_parts import print_taken_parts
 from bind.files.writing import write_text
 

@@ -27,10 +27,10 @@ from bind.bridge.texts import count_distinct, hold_out
 from bind.bridge.training import held_out_losses, train_bridge
 from bind.commands.arguments.bridge import OF_TRAINING, read_arguments
 from bind.commands.bridge_remedies import remedy_cells
-from bind.evaluation.embed import best_device
 from bind.explain.known import KnownSamples
 from bind.files.locks import lock_folder
 from bind.model.binder import Binder
+from bind.model.device import best_device
 from bind.report.terminal_table import print_cells
 from bind.runs.parts import Parts
 from bind.runs.run_config import open_run, run_or_binder

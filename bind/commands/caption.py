@@ -4,43 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bind.bridge.bridge import BATCH_SIZE, Bridge
+from bind.bridge.bridge import Bridge
 from bind.bridge.remedies import NO_REMEDY, GapChoice, require_choice
 from bind.commands.arguments.caption import OPTIONS, read_arguments, split_names
+from bind.commands.captioned_value import CaptionedValue
 from bind.commands.named_inputs import TEXT, require_modalities
+from bind.commands.open_binder import open_binder
 from bind.commands.taken_parts import print_taken_parts
-from bind.data.datamodule import BindDataModule
-from bind.data.sources.manifest import ManifestSource
-from bind.data.sources.splits import require_split
-from bind.evaluation.embed import best_device, embed_split
-from bind.explain.known import KnownSamples
 from bind.files.writing import write_text
-from bind.model.binder import Binder
 from bind.report.cells import Cells
 from bind.report.terminal_table import print_cells
-from bind.runs.parts import Parts
-from bind.runs.run_config import open_run
-from bind.types import Modality, Source
+from bind.types import Modality
 
 MAX_SHOWN = 40
-
-
-@dataclass(frozen=True, slots=True)
-class CaptionedValue:
-    """One caption: the key of its sample or the file, and its modality."""
-
-    key: str
-    modality: Modality
-    caption: str
-
-    def as_json(self) -> dict[str, str]:
-        """Plain values."""
-        return {"key": self.key, "modality": self.modality, "caption": self.caption}
 
 
 def main(arguments: list[str]) -> None:
@@ -56,6 +36,8 @@ def main(arguments: list[str]) -> None:
     require_choice(read.writing["gap"], binder.modalities)
     bridge = Bridge.load(read.bridge, binder)
     if "split" in options:
+        from bind.commands.caption_samples import caption_split  # lightning comes with it, which takes seconds
+
         chosen = split_names(options.get("modalities"))
         captions = caption_split(bridge, sources, options["split"], chosen, read.writing)
     else:
@@ -91,22 +73,6 @@ def hints_of_silence(bridge: Bridge, silent: Iterable[Modality], gap: GapChoice)
     return hints
 
 
-def open_binder(place: str, options: Mapping[str, str], *, needs_data: bool) -> tuple[Binder, list[Source]]:
-    """The binder on the best device, and the sources that samples are taken of.
-
-    Raises:
-        ValueError: where it, or the run's data, can't be read.
-    """
-    trust = split_names(options.get("trust"))
-    table = options.get("manifest")
-    if needs_data and table is None and "run" in options:
-        run_dir, config = open_run(place)
-        parts = Parts.load(run_dir, config, trust=trust, device=best_device())
-        return parts.binder.eval(), list(parts.datamodule.sources)
-    binder = Binder.load(place, trust=trust).to(best_device())
-    return binder, [ManifestSource(Path(table).expanduser())] if table and needs_data else []
-
-
 def caption_inputs(
     bridge: Bridge, inputs: Sequence[tuple[Modality, str]], writing: dict[str, Any]
 ) -> list[CaptionedValue]:
@@ -117,73 +83,6 @@ def caption_inputs(
         texts = bridge.caption(modality, [inputs[n][1] for n in numbers], **writing)
         captions |= zip(numbers, texts, strict=True)
     return [CaptionedValue(value, modality, captions[n]) for n, (modality, value) in enumerate(inputs)]
-
-
-def caption_split(
-    bridge: Bridge,
-    sources: Sequence[Source],
-    split: str,
-    chosen: Sequence[Modality],
-    writing: dict[str, Any],
-) -> list[CaptionedValue]:
-    """A caption of each sample and modality of a split.
-
-    Raises:
-        ValueError: where no source has the split or one of the chosen modalities.
-    """
-    require_split(sources, split, "Name another with split=")
-    there = dict.fromkeys(m for source in sources for m in source.modalities() if m in bridge.binder.modalities)
-    modalities = list(chosen) or [m for m in there if m != TEXT and m in bridge.modalities]
-    if unknown := [m for m in modalities if m not in there]:
-        raise ValueError(
-            f"modalities={','.join(unknown)}: not in these samples, or unknown to the run; both have {', '.join(there)}"
-        )
-    for modality in modalities:
-        bridge.require_readable(modality)
-    captions = []
-    for source in sources:
-        if not len(source.samples(split)):
-            continue
-        of_source = [m for m in modalities if m in source.modalities()]
-        if bridge.token_modality is None:
-            captions += _caption_vectors(bridge, source, split, of_source, writing)
-        else:
-            for modality in of_source:
-                captions += _caption_tokens(bridge, source, split, modality, writing)
-    return captions
-
-
-def _caption_vectors(
-    bridge: Bridge,
-    source: Source,
-    split: str,
-    modalities: Sequence[Modality],
-    writing: dict[str, Any],
-) -> list[CaptionedValue]:
-    captions = []
-    datamodule = BindDataModule({source.name: source}, bridge.binder.transforms, [], modalities)
-    embedded = embed_split(datamodule, bridge.binder, split)
-    for modality in modalities:
-        if modality in embedded.z:
-            texts = bridge.caption_vectors(modality, embedded.z[modality], **writing)
-            keys = [embedded.keys[row] for row in embedded.rows[modality].tolist()]
-            captions += [CaptionedValue(key, modality, text) for key, text in zip(keys, texts, strict=True)]
-    return captions
-
-
-def _caption_tokens(
-    bridge: Bridge, source: Source, split: str, modality: Modality, writing: dict[str, Any]
-) -> list[CaptionedValue]:
-    """Of each sample's first value; tokens are large, so that a few are in memory at a time."""
-    samples = source.samples(split)
-    known = KnownSamples.draw([source], split, len(samples))
-    rows, captions = known.rows_with(modality), []
-    for start in range(0, len(rows), BATCH_SIZE):
-        chosen = rows[start : start + BATCH_SIZE]
-        texts = bridge.caption(modality, known.values(modality, chosen), **writing)
-        keys = [known.samples[row].key for row in chosen]
-        captions += [CaptionedValue(key, modality, text) for key, text in zip(keys, texts, strict=True)]
-    return captions
 
 
 def _cells(captions: Sequence[CaptionedValue], bridge: Bridge, out: Path | None) -> Cells:

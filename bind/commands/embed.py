@@ -19,9 +19,10 @@ from bind.commands.taken_parts import print_taken_parts, recordings_of
 from bind.data.datamodule import BindDataModule
 from bind.data.sources.manifest import ManifestSource
 from bind.evaluation import fusion_inputs
-from bind.evaluation.embed import best_device, embed_split
+from bind.evaluation.embed import embed_split
 from bind.files.writing import open_atomically
 from bind.model.binder import Binder
+from bind.model.device import best_device
 from bind.runs.captions import warn_of_cut_captions
 from bind.runs.run_config import as_list
 from bind.types import Modality

@@ -14,7 +14,6 @@ from bind.commands.arguments.explain import JSON, PAGE, read_arguments, split_si
 from bind.commands.explain_classes import explain_labels
 from bind.data.sources.sample_columns import keys_of
 from bind.data.sources.splits import require_split
-from bind.evaluation.embed import best_device
 from bind.explain.explanation import ExplainedSide, Explanation, PairKind, explain_pair
 from bind.explain.known import KnownSamples
 from bind.explain.occlusion import OcclusionMap
@@ -25,6 +24,7 @@ from bind.explain.samples import page_samples
 from bind.explain.vocabulary import make_vocabulary
 from bind.files.writing import write_text
 from bind.model.binder import Binder
+from bind.model.device import best_device
 from bind.report.cells import Cells
 from bind.report.terminal_table import print_cells
 from bind.runs.parts import Parts

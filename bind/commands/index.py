@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,13 @@ from rich.progress import Progress
 from bind.commands.arguments.embed import read_inputs
 from bind.commands.arguments.index import changes_of, check_arguments, grows
 from bind.commands.files import modality_of
-from bind.commands.index_on_ray import embed_on_ray
 from bind.commands.on_ray import connected
 from bind.commands.taken_parts import print_taken_parts, recordings_of
 from bind.data.sources.manifest import ManifestSource
 from bind.evaluation import fusion_inputs
-from bind.evaluation.embed import best_device
 from bind.files.reading import read_bytes, reading
 from bind.model.binder import Binder
+from bind.model.device import best_device
 from bind.runs.run_config import as_list
 from bind.search.binder_folder import save_binder
 from bind.search.embedding import EmbeddingTask, FileList, embed_source
@@ -133,10 +132,13 @@ def grow_index(out: Path, cfg: DictConfig) -> None:
             save_binder(out, binder)  # which a call that was killed may have left out
         else:
             opened = Index.create(out, binder, scan=cfg.scan)
-        embed = embed_on_ray
+        embed: Callable[[IndexStore, EmbeddingTask], int] = embed_source
         if cfg.engine == "local":
             binder.to(best_device())
-            embed = embed_source
+        else:
+            from bind.commands.index_on_ray import embed_on_ray  # lightning comes with it, which takes seconds
+
+            embed = embed_on_ray
         columns_of = no_columns if files else split_of
         with opened.store.writing() as store:
             tasks = [

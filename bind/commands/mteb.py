@@ -8,9 +8,9 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from bind.commands.arguments.mteb import check_arguments
-from bind.evaluation.embed import best_device
 from bind.files.writing import write_text
 from bind.model.binder import Binder
+from bind.model.device import best_device
 from bind.model.hub import require_repository_name
 from bind.report.cells import Cells, format_score
 from bind.report.terminal_table import print_cells

@@ -13,11 +13,6 @@ from bind.model.binder import Binder
 from bind.types import Embeddings
 
 
-def best_device() -> torch.device:
-    """The first GPU, or the CPU where there is none."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def embed_split(datamodule: BindDataModule, binder: Binder, split_name: str) -> EmbeddedSplit:
     """Embed every sample of a split, with a progress bar in a terminal."""
     device = next(binder.parameters()).device

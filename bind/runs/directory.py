@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
@@ -17,7 +15,7 @@ from bind.files.locks import FolderInUseError, lock_folder
 from bind.files.writing import remove_failed_start
 from bind.runs.interpolations import resolved
 from bind.runs.ownership import refuse_links
-from bind.runs.run_config import CONFIG_VERSION, as_list, open_run
+from bind.runs.run_config import CONFIG_VERSION, as_list
 from bind.training.hydra_private import current_job, is_multirun, output_dir, set_run_dir
 from bind.training.lightning_private import is_first_process
 
@@ -102,47 +100,3 @@ def prepare_run_dir(cfg: DictConfig) -> tuple[Path, dict[str, Any]]:
         config.pop(name, None)
     config = {"version": CONFIG_VERSION, **config}
     return run_dir, config
-
-
-@contextmanager
-def owned_results(run_dir: Path, name: str, suffix: str = "") -> Iterator[None]:
-    """Own the files `name` of a run that a command writes into its folder, until the block ends.
-
-    Commands that write other files of the run work beside this one, and what only reads it is never refused. A
-    training owns the whole folder: what a command found would be of the Binder that the training is about to replace.
-
-    Raises:
-        ValueError: where another process writes the same files, or trains in this folder.
-    """
-    with lock_folder(run_dir, "wait until it has ended", files=re.sub(r"\W", "-", name + suffix)):
-        yield
-
-
-def writes_results(name: str, *, of_split: bool = False) -> Callable[[Callable[[Any], None]], Callable[[Any], None]]:
-    """Have a command that writes the files `name` into `run` own them as long as it works; see `owned_results`.
-
-    Args:
-        of_split: whether other files are written for another split.
-    """
-
-    def decorate(command: Callable[[Any], None]) -> Callable[[Any], None]:
-        @functools.wraps(command)
-        def own_and_run(cfg: Any) -> None:
-            run_dir, config = open_run(cfg.run)
-            with owned_results(run_dir, name, suffix_of(cfg.split, config) if of_split else ""):
-                command(cfg)
-
-        return own_and_run
-
-    return decorate
-
-
-def suffix_of(split: str | None, config: Mapping[str, Any], table: str = "") -> str:
-    """What names of files of a split end in: "" for the one that the run was made for, which None stands for.
-
-    Args:
-        table: the name of another table, in the place of the run's data.
-    """
-    if table:
-        return f"_{table}_{split}"
-    return f"_{split}" if split and split != config["evaluation"]["split"] else ""

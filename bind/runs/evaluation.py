@@ -28,13 +28,13 @@ from bind.report.queries import write_queries
 from bind.report.tables import print_tables
 from bind.report.values import SplitValues
 from bind.report.words import word_galleries
-from bind.runs.directory import suffix_of
 from bind.runs.figures import robustness_figures
 from bind.runs.gallery_captions import caption_queries
 from bind.runs.gallery_concepts import gallery_concepts
 from bind.runs.leakage import audit_run, parts_of_run, without_leaked
 from bind.runs.ownership import unmarked
 from bind.runs.parts import Parts
+from bind.runs.results import suffix_of
 from bind.runs.stopwatch import Stopwatch
 from bind.training.resume import invocation
 from bind.types import Modality

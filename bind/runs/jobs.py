@@ -20,20 +20,21 @@ from bind.cache.build import CacheOptions
 from bind.data.mixture import pair_exposures, source_exposures
 from bind.data.sources.rows import require_table
 from bind.data.sources.splits import require_split
-from bind.evaluation.embed import best_device
 from bind.evaluation.figures import read_metrics
 from bind.files.writing import write_text
+from bind.model.device import best_device
 from bind.report.mixture import mixture_cells
 from bind.report.terminal_table import print_cells
 from bind.runs.auto_sizes import auto_keys, describe_sizes, fixed, make_auto_batch
 from bind.runs.captions import warn_of_cut_captions
-from bind.runs.directory import owned_results, owned_run_dir, prepare_run_dir, suffix_of
+from bind.runs.directory import owned_run_dir, prepare_run_dir
 from bind.runs.evaluation import evaluate_run
 from bind.runs.gallery_captions import load_bridge
 from bind.runs.hardware import describe_hardware
 from bind.runs.other_table import load_with_table, table_name
 from bind.runs.ownership import marked
 from bind.runs.parts import Parts
+from bind.runs.results import owned_results, suffix_of
 from bind.runs.run_config import open_run, run_or_binder
 from bind.runs.saved_binder import evaluate_binder
 from bind.runs.shared_values import warn_of_shared_values

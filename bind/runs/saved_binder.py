@@ -10,16 +10,16 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from bind.data.sources.splits import require_split
-from bind.evaluation.embed import best_device
 from bind.files.writing import write_text
 from bind.model.binder import Binder
+from bind.model.device import best_device
 from bind.runs.captions import warn_of_cut_captions
-from bind.runs.directory import owned_results
 from bind.runs.evaluation import evaluate_run
 from bind.runs.gallery_captions import load_bridge
 from bind.runs.other_table import label_sets_of, table_name
 from bind.runs.ownership import marked
 from bind.runs.parts import Parts
+from bind.runs.results import owned_results
 from bind.runs.run_config import CONFIG_VERSION
 from bind.runs.stopwatch import Stopwatch
 

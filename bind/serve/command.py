@@ -11,8 +11,8 @@ from omegaconf import DictConfig
 
 from bind.bridge.bridge import Bridge
 from bind.bridge.remedies import require_choice
-from bind.evaluation.embed import best_device
 from bind.model.binder import Binder
+from bind.model.device import best_device
 from bind.runs.run_config import as_list, open_run
 from bind.search.index import Index
 from bind.serve.arguments import read_arguments

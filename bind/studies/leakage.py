@@ -6,14 +6,14 @@ import json
 
 from omegaconf import DictConfig
 
-from bind.evaluation.embed import best_device
 from bind.files.writing import write_text
+from bind.model.device import best_device
 from bind.report.leakage_table import leakage_cells, leakage_note
 from bind.report.queries import read_queries
 from bind.report.terminal_table import print_cells
-from bind.runs.directory import suffix_of, writes_results
 from bind.runs.leakage import audit_run, without_leaked
 from bind.runs.parts import Parts
+from bind.runs.results import suffix_of, writes_results
 from bind.runs.run_config import open_run
 
 

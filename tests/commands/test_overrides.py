@@ -146,7 +146,7 @@ def test_such_a_key_is_a_warning(as_command, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [[str(TRAIN_SCRIPT)], ["-m", "bind", "evaluate", "run=x"]])
+@pytest.mark.parametrize("command", [[str(TRAIN_SCRIPT)], ["-m", "bind", "cache"]])
 def test_ctrl_c_while_loading_is_one_line_and_dies_of_the_signal(command, tmp_path):
     (tmp_path / "torch.py").write_text("raise KeyboardInterrupt\n")
     environment = {name: value for name, value in os.environ.items() if name != "LOCAL_RANK"}

@@ -7,8 +7,9 @@ from omegaconf import OmegaConf
 from support import runs
 
 from bind.files.locks import lock_folder
-from bind.runs.directory import owned_results, prepare_run_dir
+from bind.runs.directory import prepare_run_dir
 from bind.runs.jobs import evaluate
+from bind.runs.results import owned_results
 from bind.studies.heterogeneity.command import heterogeneity
 from bind.studies.leakage import leakage
 from bind.studies.probe.command import probe

@@ -12,12 +12,12 @@ import numpy as np
 from omegaconf import DictConfig
 from rich.progress import Progress
 
-from bind.evaluation.embed import best_device
 from bind.files.writing import write_text
 from bind.metrics.heterogeneity import Heterogeneity, find_clusters
+from bind.model.device import best_device
 from bind.report.terminal_table import print_cells
-from bind.runs.directory import writes_results
 from bind.runs.parts import Parts
+from bind.runs.results import writes_results
 from bind.runs.run_config import as_list, open_run
 from bind.studies.heterogeneity.advice import write_advice
 from bind.studies.heterogeneity.fused import learn_fusions, make_fused_tasks, measure_fusion_transfer

@@ -19,16 +19,17 @@ from bind.data.datamodule import BindDataModule
 from bind.data.sources.sample_columns import labels_of
 from bind.data.sources.splits import require_split
 from bind.evaluation import Evaluation
-from bind.evaluation.embed import best_device, embed_split
+from bind.evaluation.embed import embed_split
 from bind.evaluation.embedded import EmbeddedSplit
 from bind.evaluation.fused import modality_title
 from bind.evaluation.label_sets import LabelSet
 from bind.files.writing import write_text
 from bind.metrics import bootstrap_ci, class_embeddings
 from bind.metrics.zero_shot import rank_classes, zero_shot
+from bind.model.device import best_device
 from bind.report.terminal_table import print_cells
-from bind.runs.directory import writes_results
 from bind.runs.parts import Parts
+from bind.runs.results import writes_results
 from bind.runs.run_config import as_list, open_run
 from bind.studies.probe.show import plot_probe, probe_cells
 from bind.types import Modality

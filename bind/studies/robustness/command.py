@@ -12,12 +12,13 @@ from omegaconf import DictConfig, OmegaConf
 from rich.progress import Progress
 
 from bind.evaluation import Evaluation
-from bind.evaluation.embed import best_device, embed_split
+from bind.evaluation.embed import embed_split
 from bind.files.writing import write_text
 from bind.model.binder import Binder
+from bind.model.device import best_device
 from bind.report.terminal_table import print_cells
-from bind.runs.directory import suffix_of, writes_results
 from bind.runs.parts import Parts
+from bind.runs.results import suffix_of, writes_results
 from bind.runs.run_config import as_list, open_run
 from bind.studies.robustness.cells import fusion_cells, noise_cells
 from bind.studies.robustness.embed import Disturber, add_fused_without

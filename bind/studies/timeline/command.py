@@ -13,12 +13,12 @@ from rich.progress import Progress
 
 from bind.data.sources.annotations.read import read_annotations
 from bind.data.sources.manifest import ManifestSource
-from bind.evaluation.embed import best_device
 from bind.evaluation.label_sets import LabelSet
 from bind.model.binder import Binder
+from bind.model.device import best_device
 from bind.report.cells import Cells
 from bind.report.terminal_table import print_cells
-from bind.runs.directory import owned_results
+from bind.runs.results import owned_results
 from bind.studies.timeline.arguments import TimelineArguments, read_arguments
 from bind.studies.timeline.measure import TimelineScores, check_annotations, embed_annotated, measure
 from bind.studies.timeline.page import write_page

@@ -137,3 +137,11 @@ def test_tables_and_folders_that_are_not_there(name):
     words = ["nowhere.csv", "elsewhere.csv"][: 2 if name == "compare" else 1]
     with pytest.raises(ValueError, match=r"nowhere\.csv(: no such manifest| is no run directory)"):
         check(name, words)
+
+
+@pytest.mark.slow
+def test_what_asks_and_searches_does_without_lightning():
+    jobs = [COMMANDS[name].job.partition(":")[0] for name in ("ask", "caption", "search", "index", "timeline", "serve")]
+    code = f"import sys, {', '.join(jobs)}; print('lightning' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
