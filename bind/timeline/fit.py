@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bind.timeline.annotated import OTHER, UNLABELLED, AnnotatedRecording, EmbeddedStretch, label_number
-from bind.timeline.labeller import log_softmax, with_none
+from bind.timeline.labeller import lag_steps, log_softmax, with_none
 from bind.timeline.labels import Labels
 from bind.timeline.none_confidence import NoneConfidence
 from bind.timeline.none_of_these import NoneDetector, measure_cues
-from bind.timeline.parameters import Parameters, calibrated
+from bind.timeline.parameters import BLOCK_STEPS, Parameters, calibrated
 from bind.timeline.scores import SegmentCounts, count
 from bind.timeline.segments import NONE, Segment, SegmentBuilder
-from bind.timeline.smoothing import FixedLagSmoother, SmoothedSteps
+from bind.timeline.smoothing import FixedLagSmoother, SmoothedSteps, joined_steps
 from bind.timeline.transitions import count_transitions
 
 TEMPERATURES = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5)
@@ -119,17 +119,29 @@ def _cues(recording: AnnotatedRecording, stretch: EmbeddedStretch, labels: Label
 
 
 def smooth_stretch(
-    recording: AnnotatedRecording, stretch: EmbeddedStretch, labels: Labels, parameters: Parameters
+    recording: AnnotatedRecording,
+    stretch: EmbeddedStretch,
+    labels: Labels,
+    parameters: Parameters,
+    *,
+    as_it_comes: bool = False,
 ) -> SmoothedSteps:
-    """Label and probabilities of each window of a stretch, by all of its windows."""
+    """Label and probabilities of each window of a stretch, by all of its windows.
+
+    Args:
+        as_it_comes: by those up to the look-ahead alone, as time lines decide.
+    """
     similarities_NK = np.asarray(stretch.z_ND, dtype=np.float64) @ labels.z_KD.T
     log_p_NK = log_softmax(similarities_NK / parameters.temperature)
     if parameters.none_detector is not None:
         log_p_NK = with_none(log_p_NK, parameters.none_detector.log_odds(_cues(recording, stretch, labels)))
     transitions_KK = parameters.transitions(log_p_NK.shape[1])
-    smoother = FixedLagSmoother(transitions_KK, num_lag_steps=len(log_p_NK), num_block_steps=1)
-    smoother.push(log_p_NK)
-    return smoother.finish()
+    lag, block = len(log_p_NK), 1
+    if as_it_comes:
+        lag = lag_steps(parameters, window_seconds=recording.window_seconds, hop_seconds=recording.hop_seconds)
+        block = BLOCK_STEPS
+    smoother = FixedLagSmoother(transitions_KK, num_lag_steps=lag, num_block_steps=block)
+    return joined_steps([smoother.push(log_p_NK), smoother.finish()])
 
 
 def _sum_counts(
@@ -173,30 +185,28 @@ def _with_fitted_confidence(
 
     Where "none of these" is an answer, also with what says how sure it and the labels beside it are.
     """
-    probabilities, answers, is_right, run_numbers, usable = [], [], [], [], []
+    parts, is_right, run_numbers, usable = [], [], [], []
     num_runs = 0
     for recording in recordings:
         for stretch in recording.stretches:
-            steps = smooth_stretch(recording, stretch, labels, parameters)
+            steps = smooth_stretch(recording, stretch, labels, parameters, as_it_comes=True)
             true_N = recording.true_numbers(stretch, labels.names)
             if parameters.has_none:
                 true_N = np.where(true_N == UNLABELLED, len(labels), true_N)
             runs_N = num_runs + np.concatenate([[0], np.cumsum(np.diff(steps.labels) != 0)])
             num_runs = int(runs_N[-1]) + 1
-            probabilities.append(steps.probabilities)
-            answers.append(steps.labels)
+            parts.append(steps)
             is_right.append(steps.labels == true_N)
             run_numbers.append(runs_N)
             usable.append(true_N >= 0)
-    p_NK, answers_N = np.concatenate(probabilities), np.concatenate(answers)
     right_N, runs_N, usable_N = np.concatenate(is_right), np.concatenate(run_numbers), np.concatenate(usable)
-
+    steps = joined_steps(parts)
     if parameters.has_none:
-        none_confidence = NoneConfidence.fitted(answers_N[usable_N], p_NK[usable_N], right_N[usable_N])
+        none_confidence = NoneConfidence.fitted(steps.chosen(usable_N), right_N[usable_N])
         parameters = replace(parameters, none_confidence=none_confidence)
 
     def log_loss(temperature: float) -> float:
-        sure_N = np.take_along_axis(calibrated(p_NK, temperature), answers_N[:, None], axis=1)[:, 0]
+        sure_N = np.take_along_axis(calibrated(steps.probabilities, temperature), steps.labels[:, None], axis=1)[:, 0]
         of_run = np.bincount(runs_N, sure_N) / np.bincount(runs_N)
         sure_N = of_run[runs_N].clip(1e-6, 1 - 1e-6)
         return float(-np.where(right_N, np.log(sure_N), np.log1p(-sure_N))[usable_N].mean())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -104,8 +104,11 @@ def _parsed(fit: Any, num_labels: int, where: str) -> Parameters:
     none_confidence = values.get("none_confidence")
     if none_confidence is not None:
         names = [field.name for field in fields(NoneConfidence)]
-        require_kinds(none_confidence, dict.fromkeys(names, number), where)
-        none_confidence = NoneConfidence(*_numbers([none_confidence[name] for name in names], len(names), where))
+        added = [field.name for field in fields(NoneConfidence) if field.default is not MISSING]  # 0 in earlier fits
+        kinds = dict.fromkeys([name for name in names if name not in added], number)
+        require_kinds(none_confidence, kinds, where, optional=dict.fromkeys(added, number))
+        weights = [none_confidence.get(name, 0.0) for name in names]
+        none_confidence = NoneConfidence(*_numbers(weights, len(names), where))
     transitions = values["log_transitions_KK"]
     if transitions is not None:
         num_states = num_labels + (detector is not None)

@@ -28,8 +28,7 @@ class Labeller:
         self.hop_seconds = hop_seconds
         self.num_apart = math.ceil(window_seconds / hop_seconds - 1e-9)
         self.names = [*labels.names, NONE] if parameters.has_none else list(labels.names)
-        lag = max(self.num_apart, math.ceil(parameters.look_ahead_seconds / hop_seconds))
-        self.num_lag_steps = -(-lag // BLOCK_STEPS) * BLOCK_STEPS
+        self.num_lag_steps = lag_steps(parameters, window_seconds=window_seconds, hop_seconds=hop_seconds)
         self.final_seconds = -math.inf
         self._smoother = FixedLagSmoother(
             parameters.transitions(len(self.names)), num_lag_steps=self.num_lag_steps, num_block_steps=BLOCK_STEPS
@@ -73,7 +72,7 @@ class Labeller:
         if self._builder.num_steps:
             self.final_seconds = self._builder.edge_seconds(self._builder.num_steps)
         pending = self._smoother.pending()
-        confidences_N = self.parameters.confidences(pending.labels, pending.probabilities)
+        confidences_N = self.parameters.confidences(pending)
         so_far = self._builder.segments(pending_labels_N=pending.labels, pending_confidences_N=confidences_N)
         self._segments = (*self._ended, *so_far)
 
@@ -91,7 +90,18 @@ class Labeller:
 
     def _add(self, steps: SmoothedSteps) -> None:
         assert self._builder is not None
-        self._builder.add(steps.labels, self.parameters.confidences(steps.labels, steps.probabilities))
+        self._builder.add(steps.labels, self.parameters.confidences(steps))
+
+
+def lag_steps(parameters: Parameters, *, window_seconds: float, hop_seconds: float) -> int:
+    """How many windows later a window is decided: at least its own length, and the look-ahead, in whole blocks.
+
+    Examples:
+        >>> lag_steps(Parameters(look_ahead_seconds=10.0), window_seconds=2.0, hop_seconds=0.5)
+        24
+    """
+    lag = max(math.ceil(window_seconds / hop_seconds - 1e-9), math.ceil(parameters.look_ahead_seconds / hop_seconds))
+    return -(-lag // BLOCK_STEPS) * BLOCK_STEPS
 
 
 def log_softmax(x_NK: np.ndarray) -> np.ndarray:

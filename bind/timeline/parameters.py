@@ -8,6 +8,7 @@ import numpy as np
 
 from bind.timeline.none_confidence import NoneConfidence
 from bind.timeline.none_of_these import NoneDetector
+from bind.timeline.smoothing import SmoothedSteps
 
 HOPS_PER_WINDOW = 4
 BLOCK_STEPS = 8
@@ -49,12 +50,12 @@ class Parameters:
             return log_p_KK
         return np.array(self.log_transitions_KK)
 
-    def confidences(self, answers_N: np.ndarray, probabilities_NK: np.ndarray) -> np.ndarray:
-        """How sure the answers (N,) are, by the probabilities (N, K) of all."""
+    def confidences(self, steps: SmoothedSteps) -> np.ndarray:
+        """How sure the answers of steps (N,) are."""
         if self.none_confidence is not None:
-            return self.none_confidence.confidences(answers_N, probabilities_NK)
-        scaled_NK = calibrated(probabilities_NK, self.confidence_temperature)
-        confidences_N: np.ndarray = np.take_along_axis(scaled_NK, answers_N[:, None], axis=1)[:, 0]
+            return self.none_confidence.confidences(steps)
+        scaled_NK = calibrated(steps.probabilities, self.confidence_temperature)
+        confidences_N: np.ndarray = np.take_along_axis(scaled_NK, steps.labels[:, None], axis=1)[:, 0]
         return confidences_N
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,13 +13,27 @@ LEAST_LIKELIHOOD = 1e-60
 
 @dataclass(frozen=True, slots=True)
 class SmoothedSteps:
-    """Consecutive steps: the label of each (N,), and the probability (N, K) of every label, given the steps around."""
+    """Consecutive steps: the label of each (N,), and the probability (N, K) of every label.
+
+    Attributes:
+        probabilities: given the steps around.
+        alone: given nothing but the step itself.
+        to_change: (N,) float64, steps from each to the nearest change of label: 1 beside it, inf where none is known.
+    """
 
     labels: np.ndarray
     probabilities: np.ndarray
+    alone: np.ndarray
+    to_change: np.ndarray
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def chosen(self, rows_N: np.ndarray) -> SmoothedSteps:
+        """Those of the steps that are true in `rows_N`."""
+        return SmoothedSteps(
+            self.labels[rows_N], self.probabilities[rows_N], self.alone[rows_N], self.to_change[rows_N]
+        )
 
 
 class FixedLagSmoother:
@@ -56,6 +71,8 @@ class FixedLagSmoother:
         self._previous: list[np.ndarray] = []  # of each undecided step: the label before, on the best path to each
         self._forward: list[np.ndarray] = []
         self._likelihoods: list[np.ndarray] = []
+        self._last_label: int | None = None  # of the step that was decided last
+        self._steps_since_change = np.inf  # up to that one: 1 where it is the first with its label
 
     def push(self, log_likelihoods_NK: np.ndarray) -> SmoothedSteps:
         """Take further steps, and return those that are decided now."""
@@ -64,7 +81,9 @@ class FixedLagSmoother:
             self._step(log_likelihood_K)
             if len(self._forward) == self.num_block_steps + self.num_lag_steps:
                 decided.append(self._decide(self.num_block_steps))
-        return self._joined(decided)
+        no_labels, no_values = np.empty(0, dtype=np.int64), np.empty((0, self.num_labels))
+        nothing = SmoothedSteps(no_labels, no_values, no_values, np.empty(0))
+        return joined_steps([nothing, *decided])
 
     def pending(self) -> SmoothedSteps:
         """The steps that are not decided yet, as they would be if no more came."""
@@ -73,7 +92,8 @@ class FixedLagSmoother:
     def finish(self) -> SmoothedSteps:
         """Decide all that is left; what is pushed afterwards begins a new sequence."""
         rest = self._decide(len(self._forward))
-        self._scores_K = self._forward_K = None
+        self._scores_K = self._forward_K = self._last_label = None
+        self._steps_since_change = np.inf
         return rest
 
     def _step(self, log_likelihood_K: np.ndarray) -> None:
@@ -94,6 +114,9 @@ class FixedLagSmoother:
     def _decide(self, num_steps: int) -> SmoothedSteps:
         decided = self._smooth(num_steps)
         del self._previous[:num_steps], self._forward[:num_steps], self._likelihoods[:num_steps]
+        for label in decided.labels.tolist():
+            is_change = self._last_label not in (None, label)
+            self._last_label, self._steps_since_change = label, 1.0 if is_change else self._steps_since_change + 1
         return decided
 
     def _smooth(self, num_steps: int) -> SmoothedSteps:
@@ -112,11 +135,29 @@ class FixedLagSmoother:
             backward_K /= backward_K.sum()
             if step:
                 labels_N[step - 1] = self._previous[step][labels_N[step]]
-        return SmoothedSteps(labels_N[:num_steps], probabilities_NK[:num_steps])
+        alone_NK = np.array(self._likelihoods[:num_steps]).reshape(num_steps, self.num_labels)
+        alone_NK /= alone_NK.sum(axis=1, keepdims=True)
+        to_change_N = self._to_change(labels_N)
+        return SmoothedSteps(labels_N[:num_steps], probabilities_NK[:num_steps], alone_NK, to_change_N[:num_steps])
 
-    def _joined(self, parts: list[SmoothedSteps]) -> SmoothedSteps:
-        if not parts:
-            return SmoothedSteps(np.empty(0, dtype=np.int64), np.empty((0, self.num_labels)))
-        return SmoothedSteps(
-            np.concatenate([part.labels for part in parts]), np.concatenate([part.probabilities for part in parts])
-        )
+    def _to_change(self, labels_N: np.ndarray) -> np.ndarray:
+        """Steps from each of the undecided ones (N,) to the nearest change, of what was decided before them too."""
+        firsts = np.flatnonzero(np.diff(labels_N)) + 1.0  # with another label than the step before
+        is_change = self._last_label is not None and len(labels_N) > 0 and labels_N[0] != self._last_label
+        before = 0.0 if is_change else -self._steps_since_change
+        steps_N = np.arange(len(labels_N))
+        at_or_before_N = np.searchsorted(firsts, steps_N, side="right")
+        since_N = steps_N - np.concatenate([[before], firsts])[at_or_before_N] + 1
+        until_N = np.concatenate([firsts, [np.inf]])[at_or_before_N] - steps_N
+        to_change_N: np.ndarray = np.minimum(since_N, until_N)
+        return to_change_N
+
+
+def joined_steps(parts: Sequence[SmoothedSteps]) -> SmoothedSteps:
+    """The steps of all parts, one after the other."""
+    return SmoothedSteps(
+        np.concatenate([part.labels for part in parts]),
+        np.concatenate([part.probabilities for part in parts]),
+        np.concatenate([part.alone for part in parts]),
+        np.concatenate([part.to_change for part in parts]),
+    )

@@ -9,12 +9,16 @@ from bind.timeline.annotated import OTHER, UNLABELLED, AnnotatedRecording, Embed
 from bind.timeline.fit import NUM_STEPS, fit_parameters
 from bind.timeline.fits import FILE_NAME, fit_name, read_parameters, write_parameters
 from bind.timeline.labels import Labels
+from bind.timeline.none_confidence import NoneConfidence
 from bind.timeline.segments import NONE, Segment
 
 
 @pytest.fixture(scope="module")
 def fit():
-    return fit_parameters(*timelines.annotated(1))
+    """With a confidence, for which too few of these answers are wrong."""
+    fit = fit_parameters(*timelines.annotated(1))
+    confidence = NoneConfidence(0.5, -0.25, 0.5, 1.0, -1.0, 0.75, 0.125, 0.5)
+    return replace(fit, with_none=replace(fit.with_none, none_confidence=confidence))
 
 
 @pytest.mark.slow
@@ -64,9 +68,14 @@ def test_parameters_are_written_and_read(fit, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_fit_from_before_none_had_a_confidence_of_its_own_is_read(fit, tmp_path):
+def test_earlier_fits_are_read(fit, tmp_path):
+    """Whose lines for the confidence saw less, or which had none."""
     path = write_parameters(tmp_path, "it", fit.with_none, {})
     content = json.loads(path.read_text())
+    for name in ("alone_weight", "to_change_weight", "own_alone_weight"):
+        content["fits"]["it"]["parameters"]["none_confidence"].pop(name)
+    path.write_text(json.dumps(content))
+    assert read_parameters(tmp_path, "it", 3).none_confidence == NoneConfidence(0.5, -0.25, 0.5, 1.0, -1.0, 0, 0, 0)
     content["fits"]["it"]["parameters"].pop("none_confidence")
     path.write_text(json.dumps(content))
     assert read_parameters(tmp_path, "it", 3) == replace(fit.with_none, none_confidence=None)
@@ -84,6 +93,7 @@ def test_a_fit_from_before_none_had_a_confidence_of_its_own_is_read(fit, tmp_pat
         (lambda c, f: f["parameters"]["none_detector"].update(weights=["1", 1, 1, 1]), "a finite number"),
         (lambda c, f: f["parameters"].update(none_confidence={"own_bias": 1.0}), "has no label_weight"),
         (lambda c, f: f["parameters"].update(none_confidence=[1.0]), "none_confidence is"),
+        (lambda c, f: f["parameters"]["none_confidence"].update(alone_weight=float("nan")), "a finite number"),
         (lambda c, f: f.pop("parameters"), "parameters"),
     ],
 )

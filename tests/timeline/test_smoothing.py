@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bind.timeline.parameters import Parameters
-from bind.timeline.smoothing import FixedLagSmoother
+from bind.timeline.smoothing import FixedLagSmoother, joined_steps
 
 
 def brute_force(log_likelihoods_TK, log_transitions_KK):
@@ -38,6 +38,8 @@ def test_with_a_long_lag_it_is_the_best_path_of_all(seed, num_labels):
     steps = smoother.finish()
     assert steps.labels.tolist() == path.tolist()
     np.testing.assert_allclose(steps.probabilities, probabilities, atol=1e-12)
+    likelihoods = np.exp(log_likelihoods)
+    np.testing.assert_allclose(steps.alone, likelihoods / likelihoods.sum(axis=1, keepdims=True), atol=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -61,7 +63,7 @@ def test_how_steps_are_pushed_changes_nothing(seed, sizes):
     pieces = np.split(log_likelihoods, np.clip(np.cumsum(sizes), 0, 40))
     smoother = FixedLagSmoother(log_transitions, num_lag_steps=4, num_block_steps=3)
     parts = [*(smoother.push(piece) for piece in pieces), smoother.finish()]
-    for name in ("labels", "probabilities"):
+    for name in ("labels", "probabilities", "alone", "to_change"):
         joined = np.concatenate([getattr(part, name) for part in parts])
         assert np.array_equal(joined, np.concatenate([getattr(part, name) for part in expected]))
 
@@ -75,6 +77,21 @@ def test_what_is_pending_is_what_an_end_would_decide():
     assert len(smoother.pending()) == 0
     smoother.push(log_likelihoods[:2])  # a new sequence
     assert len(smoother.finish()) == 2
+
+
+@pytest.mark.parametrize(("num_lag_steps", "num_block_steps"), [(12, 1), (4, 2), (4, 3)])
+def test_steps_to_the_nearest_change_of_label(num_lag_steps, num_block_steps):
+    labels = np.array([0, 0, 0, 1, 1, 2, 2, 2, 2, 2, 2, 2])
+    likely = np.where(np.eye(3)[labels] > 0, 0.0, -50.0)
+    smoother = FixedLagSmoother(
+        Parameters().transitions(3), num_lag_steps=num_lag_steps, num_block_steps=num_block_steps
+    )
+    for _ in range(2):  # the second sequence knows nothing of the first
+        steps = joined_steps([*(smoother.push(row[None]) for row in likely), smoother.finish()])
+        assert steps.labels.tolist() == labels.tolist()
+        assert steps.to_change.tolist() == [3, 2, 1, 1, 1, 1, 2, 3, 4, 5, 6, 7]
+    smoother.push(likely[:2])
+    assert np.isinf(smoother.finish().to_change).all()
 
 
 def test_millions_of_nats_keep_probabilities():
