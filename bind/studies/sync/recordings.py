@@ -11,6 +11,7 @@ import numpy as np
 from bind.studies.sync.activity import has_sound, measure_activity
 from bind.studies.sync.estimate import ACTIVITY_HZ, MIN_SCORE, Alignment, estimate_alignment, needed_seconds
 from bind.studies.sync.refine import refine_alignment
+from bind.studies.sync.second_look import look_again
 from bind.types import Clip, Modality
 
 REFERENCES = ("video", "audio")
@@ -62,7 +63,7 @@ def synchronise(
         a_T, b_T = a.in_steps(), b.in_steps()
         alignment = estimate_alignment(a_T, b_T, max_lag_seconds)
         if alignment is not None:
-            alignment = refine_alignment(a, b, alignment)
+            alignment = refine_alignment(a, b, look_again(a, b, alignment, max_lag_seconds))
         problem = _problem(alignment, a_T, b_T, max_lag_seconds)
         results.append(StreamResult(recording, reference, stream, (a_T, b_T), alignment, problem))
     return results

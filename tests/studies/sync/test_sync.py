@@ -12,6 +12,7 @@ from bind.studies.sync.command import main
 from bind.studies.sync.estimate import ACTIVITY_HZ, Alignment, estimate_alignment
 from bind.studies.sync.recordings import StreamResult, corrected_rows
 from bind.studies.sync.refine import refine_alignment
+from bind.studies.sync.second_look import look_again
 from bind.types import Clip
 
 SECONDS = 60.0
@@ -199,6 +200,55 @@ def test_frames_of_a_slow_camera_are_aligned_to_a_third_of_a_frame_from_either_s
     for time in (0.0, seconds):
         assert alignment.lag_seconds(time) == pytest.approx(offset + drift * time, abs=0.02)
         assert from_the_other.lag_seconds(time) == pytest.approx(-offset - drift * time, abs=0.02)
+
+
+def fading(rng, times):
+    """What fades so slowly that the next event comes before it is over."""
+    ticks = (np.arange(round(SECONDS * ACTIVITY_HZ)) + 0.5) / ACTIVITY_HZ
+    values_T = np.abs(rng.normal(0, 0.05, len(ticks)))
+    for time in times:
+        values_T += np.where(ticks >= time, rng.exponential(1.0) * np.exp(-np.maximum(ticks - time, 0)), 0)
+    return Activity(np.arange(len(ticks) + 1) / ACTIVITY_HZ, values_T)
+
+
+def look_twice(a, b):
+    first = estimate_alignment(a.in_steps(), b.in_steps(), max_lag_seconds=3.0)
+    return first, look_again(a, b, first, 3.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [2, 8, 14])
+def test_few_events_that_fade_slowly_are_believed_by_their_beginnings(seed):
+    rng = np.random.default_rng(seed)
+    times = rng.uniform(0, SECONDS, 20)
+    a, b = fading(rng, times), fading(rng, times + 0.7)
+    first, second = look_twice(a, b)
+    assert not first.is_known
+    assert second == dataclasses.replace(first, is_known=True, score=second.score, lead=second.lead)
+    assert second.lag_seconds(0.0) == pytest.approx(0.7, abs=0.02)
+    first, second = look_twice(a, fading(rng, rng.uniform(0, SECONDS, 20)))
+    assert not first.is_known
+    assert not second.is_known
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("lag", "score"), [(0.7, 1.0), (2.0, 4.0)], ids=["the first look found nothing", "both looks differ"]
+)
+def test_a_second_look_alone_is_not_believed(lag, score):
+    rng = np.random.default_rng(2)
+    times = rng.uniform(0, SECONDS, 20)
+    a, b = fading(rng, times), fading(rng, times + 0.7)
+    first = Alignment(lag, 0.0, score, 0.2, False, False, np.zeros(1), np.zeros(1))
+    assert look_again(a, b, first, 3.0) is first
+
+
+@pytest.mark.slow
+def test_a_steady_beat_is_not_believed_by_its_beginnings():
+    rng, beats = np.random.default_rng(0), np.arange(0, SECONDS, 0.8)
+    first, second = look_twice(fading(rng, beats), fading(rng, beats + 0.3))
+    assert not first.is_known
+    assert not second.is_known
 
 
 def test_streams_that_hardly_overlap_or_are_still_keep_the_first_estimate():
