@@ -21,8 +21,8 @@ from bind.types import Modality
 BATCH_SIZE = 64
 MAX_NUMBERS = 50_000_000
 """Of the inputs that are in memory at a time: four pictures of 12 megapixels."""
-SHARE_OF_REGIONS, SHARE_OF_PATCHES = 0.25, 0.5
-"""Hidden at a time: of regions, and of the patches of a picture, whose neighbours say the same."""
+SHARE_OF_REGIONS, SHARE_OF_PATCHES = 0.25, 0.35
+"""Hidden at a time: of regions, and of the patches of a picture, whose neighbours often say the same."""
 MIN_MASKS, MASKS_OF_REGION = 64, 4
 """How many are drawn: so many for each region, and no fewer than that."""
 NUM_OF_TIMES, MIN_ORDERS = 240, 4
@@ -127,8 +127,8 @@ def occlude(binder: Binder, modality: Modality, item: Any, grid: InputGrid, othe
 
 
 def draw_masks(grid: InputGrid) -> np.ndarray:
-    """Which of a grid's R regions are hidden, bool (M, R): first none, then a quarter by chance, of patches half of
-    them, always the same ones.
+    """Which of a grid's R regions are hidden, bool (M, R): first none, then a quarter by chance, of patches a third
+    of them, always the same ones.
 
     Words are hidden one by one: they are few, and seldom say the same.
 
