@@ -33,9 +33,9 @@ from bind.bridge.toy_texts import (
     SAME,
     UNKNOWN,
     YES,
+    compare,
     contradict,
     describe,
-    draw_comparison,
     draw_near,
     leave_facts_out,
 )
@@ -50,8 +50,8 @@ PAIRS: Sequence[tuple[Modality, Modality]] = (("audio", "image"), ("imu", "image
 SAME_THING = "same thing"
 
 
-def make_comparisons(toy: ToySource, num: int, seed: int) -> list[Conversation]:
-    """Questions about two texts: half whether they can be the same thing, half whether they agree in an aspect."""
+def make_comparisons(toy: ToySource, num: int, num_turns: int, seed: int) -> list[Conversation]:
+    """Two texts, of each some of the questions whether they can be the same thing, and agree in an aspect."""
     rng = np.random.default_rng([seed, 2])
     table = toy.factor_table("train")
     conversations = []
@@ -59,12 +59,12 @@ def make_comparisons(toy: ToySource, num: int, seed: int) -> list[Conversation]:
         thing = factor_words(table[rng.integers(len(table))])
         a = leave_facts_out(thing, rng)
         b = leave_facts_out(thing if rng.random() < 0.5 else draw_other(thing, table, rng), rng)
-        if rng.random() < 0.5:
-            turn = SAME[rng.integers(len(SAME))], NO if contradict(a, b) else YES
-        else:
-            turn = draw_comparison(a, b, rng)
+        turns = [(SAME[rng.integers(len(SAME))], NO if contradict(a, b) else YES)]
+        for aspect, wordings in COMPARISONS.items():
+            turns.append((wordings[rng.integers(len(wordings))], compare(a, b, aspect)))
+        chosen = [turns[n] for n in rng.permutation(len(turns))][:num_turns]
         inputs = (("text", describe(a, rng)), ("text", describe(b, rng)))
-        conversations.append(Conversation(f"two {number}", inputs, (turn,)))
+        conversations.append(Conversation(f"two {number}", inputs, tuple(chosen)))
     return conversations
 
 
@@ -78,16 +78,20 @@ def train(binder: Binder, toy: ToySource, options: argparse.Namespace, seed: int
     """A bridge that learned of texts, and what training samples say of the gap."""
     torch.manual_seed(seed)
     texts = make_texts(toy, options.num_texts, True, seed)
-    bridge = Bridge(binder, LanguageModel.load("toy"), mapper=MLP, lora=options.lora or None)
+    mapper = {**MLP, "num_comparison_tokens": options.num_comparison_tokens}
+    bridge = Bridge(binder, LanguageModel.load("toy"), mapper=mapper, lora=options.lora or None)
     means, shifts = measure_gap(binder, [toy], NUM_MEAN_SAMPLES)
     bridge.gap = Gap("noise", means, None, {"image": "captions"}, shifts)
     z_ND = binder.embed("text", texts)
     dialogues = bridge.ready([Dialogue((row,), (("", text),)) for row, text in enumerate(texts)])
-    questions = make_questions(toy, options.num_questions, seed) + make_comparisons(toy, options.num_comparisons, seed)
+    questions = make_questions(toy, options.num_questions, seed)
+    questions += make_comparisons(toy, options.num_comparisons, options.num_turns, seed)
     z_MD, about = bridge.embed_conversations(questions)
     dialogues += bridge.ready([Dialogue(tuple(len(z_ND) + row for row in one.rows), one.turns) for one in about])
-    training = BridgeTraining(num_steps=options.num_steps, lr=options.lr, noise=options.noise, seed=seed)
-    state = options.out / f"{options.num_comparisons}_{options.lora}_{seed}_{STATE_NAME}"
+    training = BridgeTraining(
+        num_steps=options.num_steps, batch_size=options.batch_size, lr=options.lr, noise=options.noise, seed=seed
+    )
+    state = options.out / f"{name_of(options, seed)}_{STATE_NAME}"
     inputs = torch.cat([z_ND, torch.as_tensor(z_MD)])
     train_bridge(bridge.lm, bridge.mapper, inputs, dialogues, training, state_path=state, show=True)
     state.unlink(missing_ok=True)
@@ -137,6 +141,13 @@ def mark(bridge: Bridge, toy: ToySource, split: str, num: int) -> dict[str, Any]
     return figures
 
 
+def name_of(options: argparse.Namespace, seed: int) -> str:
+    """What tells bridges of this benchmark apart."""
+    of_lessons = ("num_comparison_tokens", "lora", "num_texts", "num_questions", "num_comparisons", "num_turns")
+    of_training = ("num_steps", "batch_size", "lr", "noise")
+    return "_".join([*(str(getattr(options, name)) for name in of_lessons + of_training), str(seed)])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="a run of the toy world, such as of `python train.py`")
@@ -146,16 +157,19 @@ def main() -> None:
     parser.add_argument("--num-samples", type=int, default=230)
     parser.add_argument("--num-texts", type=int, default=3000)
     parser.add_argument("--num-questions", type=int, default=3000)
-    parser.add_argument("--num-comparisons", type=int, default=6000)
-    parser.add_argument("--lora", type=int, default=8, help="0: the language model stays as it is")
-    parser.add_argument("--num-steps", type=int, default=1500)
+    parser.add_argument("--num-comparisons", type=int, default=12000)
+    parser.add_argument("--num-turns", type=int, default=1, help="questions about each two texts, one after the other")
+    parser.add_argument("--num-comparison-tokens", type=int, default=4)
+    parser.add_argument("--lora", type=int, default=0, help="0: the language model stays as it is")
+    parser.add_argument("--num-steps", type=int, default=1200)
+    parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--lr", type=float, default=5e-3)
     parser.add_argument("--noise", type=float, default=0.8)
     options = parser.parse_args()
     run_name, binder, toy = open_toy_run(options.run)
     options.out.mkdir(parents=True, exist_ok=True)
     for seed in options.seeds:
-        name = f"{run_name}_lora{options.lora}_{options.num_comparisons}_{options.num_steps}_{seed}"
+        name = f"{run_name}_{name_of(options, seed)}"
         cell, folder = options.out / f"{name}.json", options.out / name
         figures = json.loads(cell.read_text()) if cell.exists() else {}
         for split in options.splits:

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bind.bridge.comparison import comparison_of
 from bind.bridge.conversations import Conversation, make_question
-from bind.bridge.dialogues import Dialogue, ReadyDialogue, assemble, tokenise
+from bind.bridge.dialogues import Dialogue, ReadyDialogue, tokenise
 from bind.bridge.gap import Gap
 from bind.bridge.inputs import MapperInputs, TokensOfValues, width_of_tokens
 from bind.bridge.language_model import LanguageModel
@@ -19,6 +20,7 @@ from bind.bridge.origin import BridgeOrigin
 from bind.bridge.places import CONFIG_NAME
 from bind.bridge.remedies import NO_REMEDY, GapChoice
 from bind.bridge.saved import ADAPTER_FOLDER, AboutBridge, read_about, read_bridge_weights, write_about
+from bind.bridge.writing import write_after
 from bind.build import build, locate_class
 from bind.encoders.lora import load_adapter, save_adapter
 from bind.files.reading import require_regular_file
@@ -167,7 +169,12 @@ class Bridge:
 
     def ready(self, dialogues: Sequence[Dialogue], max_answer_tokens: int | None = None) -> list[ReadyDialogue]:
         """Dialogues in tokens, see `tokenise`."""
-        return [tokenise(self.lm, dialogue, self.num_soft_tokens, max_answer_tokens) for dialogue in dialogues]
+        comparison = comparison_of(self.mapper)
+        num_comparison_tokens = 0 if comparison is None else comparison.num_tokens
+        return [
+            tokenise(self.lm, dialogue, self.num_soft_tokens, max_answer_tokens, num_comparison_tokens)
+            for dialogue in dialogues
+        ]
 
     def caption(
         self,
@@ -280,26 +287,11 @@ class Bridge:
         ]
         return parts[0] if len(parts) == 1 else torch.cat(parts), dialogues
 
-    @torch.no_grad()
     def write_after(
         self, inputs: MapperInputs, ready: Sequence[ReadyDialogue], max_tokens: int = MAX_TOKENS, num_beams: int = 1
     ) -> list[str]:
-        """What the language model writes after dialogues; those of one length together, which need no padding."""
-        longest = self.lm.max_tokens - max_tokens
-        if too_long := [one for one in ready if len(one.ids) > longest]:
-            raise ValueError(
-                f"a question and its inputs have {len(too_long[0].ids)} tokens, and with {max_tokens} to write "
-                f"lm={self.lm.name} reads {longest}: ask about less at a time"
-            )
-        order = sorted(range(len(ready)), key=lambda n: len(ready[n].ids))
-        texts: dict[int, str] = {}
-        for start in range(0, len(order), BATCH_SIZE):
-            numbers = order[start : start + BATCH_SIZE]
-            batch = [ready[n] for n in numbers]
-            embeds_BLH, mask_BL, _ = assemble(self.lm, self.mapper, inputs, batch, is_left_padded=True)
-            written = self.lm.write(embeds_BLH, mask_BL, max_tokens=max_tokens, num_beams=num_beams)
-            texts |= dict(zip(numbers, written, strict=True))
-        return [texts[n] for n in range(len(ready))]
+        """What the language model writes after dialogues, see `bind.bridge.writing`."""
+        return write_after(self.lm, self.mapper, inputs, ready, max_tokens=max_tokens, num_beams=num_beams)
 
     @property
     def encoder_fingerprint(self) -> str | None:
@@ -312,10 +304,7 @@ class Bridge:
         The language model goes by name and fingerprint; one that was loaded from a local folder is copied.
         """
         weights = {f"mapper.{name}": x for name, x in self.mapper.state_dict().items()}
-        weights |= {f"means.{modality}": mean_D for modality, mean_D in self.gap.means.items()}
-        weights |= {f"shifts.{modality}": shift_D for modality, shift_D in self.gap.shifts.items()}
-        if self.gap.memory_ND is not None:
-            weights["memory"] = self.gap.memory_ND
+        weights |= self.gap.weights
         about = AboutBridge(
             anchor_name=Path(self.binder.anchor.name).name
             if self.binder.anchor.name.startswith("/")
@@ -372,13 +361,8 @@ class Bridge:
                 "and tokenizer, or make the bridge again"
             )
         weights = read_bridge_weights(folder)
-        means, shifts = (
-            {name.removeprefix(kind): x for name, x in weights.items() if name.startswith(kind)}
-            for kind in ("means.", "shifts.")
-        )
         origin = BridgeOrigin.read(about.origin, str(folder / CONFIG_NAME))
-        run = origin.run if origin else ""
-        gap = Gap(about.gap, means, weights.get("memory"), about.gap_of_modality, shifts, run)
+        gap = Gap.of_weights(weights, about.gap, about.gap_of_modality, run=origin.run if origin else "")
         require_regular_file(folder / "bridge.safetensors")
         try:
             with SizeLimit(read_shapes(folder / "bridge.safetensors")):

@@ -25,6 +25,8 @@ MAX_MEMORY = 10_000
 TEMPERATURE = 0.05
 """Of the softmax over the memory."""
 TEXT = "text"
+MEANS, SHIFTS, MEMORY = "means.", "shifts.", "memory"
+"""Names of tensors in a bridge's file; the first two stand before a modality."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,24 @@ class Gap:
     of_modality: Mapping[Modality, str] = field(default_factory=dict)
     shifts: Mapping[Modality, Tensor] = field(default_factory=dict)
     run: str = ""
+
+    @classmethod
+    def of_weights(
+        cls, weights: Mapping[str, Tensor], remedy: str, of_modality: Mapping[Modality, str], run: str
+    ) -> Gap:
+        """Of a bridge's file, what `weights` put there."""
+        means, shifts = (
+            {name.removeprefix(kind): x_D for name, x_D in weights.items() if name.startswith(kind)}
+            for kind in (MEANS, SHIFTS)
+        )
+        return cls(remedy, means, weights.get(MEMORY), of_modality, shifts, run)
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """What a bridge's file holds of it: means, shifts and memory by name."""
+        weights = {f"{MEANS}{modality}": mean_D for modality, mean_D in self.means.items()}
+        weights |= {f"{SHIFTS}{modality}": shift_D for modality, shift_D in self.shifts.items()}
+        return weights if self.memory_ND is None else {**weights, MEMORY: self.memory_ND}
 
     @property
     def remedies(self) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from bind.bridge.comparison import make_comparison
 from bind.fusion.query_attention import attend_with_queries, hide_absent, make_projection, make_query_layers
 from bind.model.tokens import TokenBatch
 from bind.types import Modality
@@ -21,6 +22,7 @@ class MLPMapper(nn.Module):
         num_tokens: K, soft tokens.
         width: of the layer between; None: half of K·H.
         scale: root mean square of the language model's own embeddings, which those here begin with.
+        num_comparison_tokens: behind each question about two inputs, see `bind.bridge.comparison`.
 
     Examples:
         >>> mapper = MLPMapper(dim=64, hidden_size=128, num_tokens=6)
@@ -29,12 +31,20 @@ class MLPMapper(nn.Module):
     """
 
     def __init__(
-        self, *, dim: int, hidden_size: int, num_tokens: int = 10, width: int | None = None, scale: float = 1.0
+        self,
+        *,
+        dim: int,
+        hidden_size: int,
+        num_tokens: int = 10,
+        width: int | None = None,
+        scale: float = 1.0,
+        num_comparison_tokens: int = 0,
     ) -> None:
         super().__init__()
         self.num_tokens, self.hidden_size, self.scale = num_tokens, hidden_size, scale
         width = width or max(1, num_tokens * hidden_size // 2)
         self.layers = nn.Sequential(nn.Linear(dim, width), nn.Tanh(), nn.Linear(width, num_tokens * hidden_size))
+        self.comparison = make_comparison(num_comparison_tokens, dim=dim, hidden_size=hidden_size, scale=scale)
 
     def forward(self, z_BD: Tensor) -> Tensor:
         """Soft tokens of unit vectors, whose entries are made of a size that does not depend on D."""
@@ -55,6 +65,7 @@ class TransformerMapper(nn.Module):
         num_layers: of the transformer.
         num_heads: `width` is divided by it.
         scale: root mean square of the language model's own embeddings, which those here begin with.
+        num_comparison_tokens: behind each question about two inputs, see `bind.bridge.comparison`.
 
     Raises:
         ValueError: where `num_heads` does not divide `width`.
@@ -75,6 +86,7 @@ class TransformerMapper(nn.Module):
         num_layers: int = 4,
         num_heads: int = 4,
         scale: float = 1.0,
+        num_comparison_tokens: int = 0,
     ) -> None:
         super().__init__()
         width = width or hidden_size
@@ -91,6 +103,7 @@ class TransformerMapper(nn.Module):
         )
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, hidden_size)
+        self.comparison = make_comparison(num_comparison_tokens, dim=dim, hidden_size=hidden_size, scale=scale)
 
     def forward(self, z_BD: Tensor) -> Tensor:
         """Soft tokens (B, K, H) of unit vectors."""

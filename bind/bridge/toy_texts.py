@@ -147,18 +147,6 @@ def contradict(a: Thing, b: Thing) -> bool:
     return any(a[aspect] != b[aspect] for aspect in a.keys() & b.keys())
 
 
-def draw_comparison(a: Thing, b: Thing, rng: np.random.Generator) -> tuple[str, str]:
-    """A question about two things of the toy world and its answer: yes, no, or `unknown` where a fact is missing.
-
-    Examples:
-        >>> draw_comparison({"size": "small"}, {"size": "large"}, np.random.default_rng(1))
-        ('Is their size the same?', 'no')
-    """
-    aspect = list(FACTORS)[rng.integers(len(FACTORS))]
-    question = COMPARISONS[aspect][rng.integers(len(COMPARISONS[aspect]))]
-    return question, compare(a, b, aspect)
-
-
 def compare(a: Thing, b: Thing, aspect: str) -> str:
     """Whether two things agree in an aspect: yes, no, or `unknown`.
 

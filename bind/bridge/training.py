@@ -12,7 +12,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -22,7 +22,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from bind.bridge.dialogues import NO_LABEL, ReadyDialogue, assemble
+from bind.bridge.dialogues import NO_LABEL, ReadyDialogue, assemble, centre_questions
 from bind.bridge.inputs import MapperInputs, fingerprint_inputs, take_with_noise
 from bind.bridge.language_model import LanguageModel
 from bind.bridge.options import BridgeTraining
@@ -61,6 +61,7 @@ def train_bridge(
     optimizer = torch.optim.AdamW(
         parameters.values(), lr=options.lr, betas=BETAS, weight_decay=options.weight_decay, foreach=False
     )
+    centre_questions(lm, mapper, dialogues)
     identity = _identity(lm, parameters, inputs, dialogues, options)
     first = _read_state(state_path, identity, parameters, optimizer) if state_path and state_path.exists() else 0
     bar = show and sys.stdout.isatty()
@@ -73,6 +74,9 @@ def train_bridge(
         loss = dialogue_loss(lm, mapper, of_step, chosen)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        for parameter in parameters.values():
+            if parameter.grad is None:  # the comparison's, of a step without two inputs: all count the same steps
+                parameter.grad = torch.zeros_like(parameter)
         nn.utils.clip_grad_norm_(parameters.values(), 1.0)
         optimizer.step()
         if lines:
@@ -113,9 +117,7 @@ def held_out_losses(
     for start in range(0, len(dialogues), batch_size):
         batch = dialogues[start : start + batch_size]
         num_labels = sum(label != NO_LABEL for one in batch for label in one.labels)
-        others = [
-            ReadyDialogue(tuple((row + shift) % num_inputs for row in one.rows), one.ids, one.labels) for one in batch
-        ]
+        others = [replace(one, rows=tuple((row + shift) % num_inputs for row in one.rows)) for one in batch]
         for number, about in enumerate((batch, others)):
             sums[number] += float(dialogue_loss(lm, mapper, inputs, about)) * num_labels
         num_said += num_labels
@@ -156,7 +158,7 @@ def _draw(
     rows = [row for one in chosen for row in one.rows]
     of_step = take_with_noise(inputs, rows, options.noise, _generator(options.seed, "noise", step))
     places = iter(range(len(rows)))
-    return of_step, [ReadyDialogue(tuple(next(places) for _ in one.rows), one.ids, one.labels) for one in chosen]
+    return of_step, [replace(one, rows=tuple(next(places) for _ in one.rows)) for one in chosen]
 
 
 def _generator(seed: int, what: str, number: int) -> torch.Generator:

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from bind.bridge.bridge import Bridge
-from bind.bridge.conversations import read_conversations
+from bind.bridge.conversations import Conversation, read_conversations
 from bind.bridge.dialogues import Dialogue, ReadyDialogue
 from bind.bridge.gap import TEXT, Gap, choose_memory
 from bind.bridge.inputs import MapperInputs, TokensOfValues, width_of_tokens
@@ -75,14 +75,19 @@ def bridge(cfg: DictConfig) -> None:
         texts = _training_captions(sources)
     _say(f"load lm={cfg.lm}")
     lm = LanguageModel.load(str(cfg.lm)).to(best_device())
+    conversations: Sequence[Conversation] = ()
+    if cfg.instructions is not None:
+        conversations = read_conversations(Path(str(cfg.instructions)).expanduser(), binder.modalities)
     with lock_folder(out, "wait until it has ended, or choose another out="):
         torch.manual_seed(options.seed)
+        if "num_comparison_tokens" in mapper and not any(len(one.inputs) == 2 for one in conversations):
+            mapper = {**mapper, "num_comparison_tokens": 0}  # they would learn nothing, and stand in the way
         trained = Bridge(binder, lm, mapper=mapper, lora=cfg.lora, gap=gap if reads_tokens else None)
         if reads_tokens:
             lessons = _pairs(trained, mapper["modality"], sources if needs_captions else [])
         else:
             lessons = Lessons(embed_texts(binder, texts or []), texts or [])
-        _train(cfg, trained, lessons, gap, sources, options)
+        _train(cfg, trained, lessons, conversations, gap, sources, options)
         trained.origin = BridgeOrigin.of(str(cfg.binder if cfg.run is None else cfg.run), binder, lessons.texts)
         trained.save(out)
         (out / STATE_NAME).unlink(missing_ok=True)
@@ -175,6 +180,7 @@ def _train(
     cfg: DictConfig,
     trained: Bridge,
     lessons: Lessons,
+    conversations: Sequence[Conversation],
     gap: Gap,
     sources: Sequence[Source],
     options: BridgeTraining,
@@ -192,13 +198,11 @@ def _train(
         trained.gap = replace(gap, means=means, memory_ND=memory_ND, shifts=shifts)
     ready = _ready(trained, [Dialogue((row,), (("", text),)) for row, text in enumerate(texts)], limit, "texts")
     dialogues = [ready[row] for row in trained_rows]
-    num_instructions = 0
-    if cfg.instructions is not None:
-        conversations = read_conversations(Path(str(cfg.instructions)).expanduser(), trained.binder.modalities)
+    if conversations:
         of_conversations, about_inputs = trained.embed_conversations(conversations)
         shifted = [Dialogue(tuple(len(texts) + row for row in one.rows), one.turns) for one in about_inputs]
         dialogues += _ready(trained, shifted, limit, "conversations")
-        inputs, num_instructions = _join(inputs, of_conversations), len(conversations)
+        inputs = _join(inputs, of_conversations)
     if isinstance(inputs, Tensor):
         inputs = inputs.to(lm.device)
     elif isinstance(inputs, TokensOfValues):
@@ -212,7 +216,7 @@ def _train(
     trained.facts = {
         "num_texts": len(trained_rows),
         "num_distinct_texts": count_distinct(texts),
-        "num_instructions": num_instructions,
+        "num_instructions": len(conversations),
         "num_held_out": count_distinct(texts[row] for row in held_out_rows),
         "held_out_loss": losses[0] if held_out_rows else None,
         "other_vector_loss": losses[1] if held_out_rows else None,

@@ -88,6 +88,27 @@ def test_a_loaded_bridge_says_the_same(bridge, texts, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_bridge_that_compares_says_the_same_when_loaded_and_others_open_as_before(bridge, binder, texts, tmp_path):
+    torch.manual_seed(0)
+    compares = Bridge(binder, bridge.lm, mapper={**bridge.mapper_config, "num_comparison_tokens": 2})
+    compares.mapper.load_state_dict(bridge.mapper.state_dict(), strict=False)
+    loaded = Bridge.load(compares.save(tmp_path / "bridge"), binder)
+    question, two = "Are these the same thing?", texts[:2]
+    assert loaded.ask(question, text=two) == compares.ask(question, text=two)
+    vectors = binder.embed("text", two)
+    assert loaded.ask_vectors(question, ["text", "text"], vectors) == loaded.ask(question, text=two)
+    assert loaded.caption("text", texts[:8]) == bridge.caption("text", texts[:8])
+    ready = [one.ready([Dialogue((0, 1), ((question, None),))])[0] for one in (loaded, bridge)]
+    assert len(ready[0].ids) == len(ready[1].ids) + 2
+    before = Bridge.load(bridge.save(tmp_path / "before"), binder)  # its file has no word of comparisons
+    assert "num_comparison_tokens" not in json.loads((tmp_path / "before" / "bridge.json").read_text())["mapper"]
+    assert before.ask(question, text=two) == bridge.ask(question, text=two)
+    change(tmp_path / "bridge", mapper=bridge.mapper_config)
+    with pytest.raises(ValueError, match="don't belong together"):
+        Bridge.load(tmp_path / "bridge", binder)
+
+
+@pytest.mark.slow
 def test_a_language_model_of_a_folder_goes_with_the_bridge(binder, tmp_path):
     folder = save_language_model(tmp_path / "lm")
     bridge = Bridge(binder, LanguageModel.load(str(folder)), mapper=TRANSFORMER)

@@ -22,11 +22,15 @@ def lm():
     return tiny_language_model("llama")
 
 
-def parts(lm):
+def parts(lm, num_comparison_tokens=0):
     torch.manual_seed(0)
-    mapper = MLPMapper(dim=8, hidden_size=lm.hidden_size, num_tokens=3, scale=lm.embedding_scale)
+    sizes = {"num_tokens": 3, "num_comparison_tokens": num_comparison_tokens}
+    mapper = MLPMapper(dim=8, hidden_size=lm.hidden_size, scale=lm.embedding_scale, **sizes)
     z = normalize(torch.randn(3, 8, generator=torch.Generator().manual_seed(0)), dim=1)
     dialogues = [tokenise(lm, Dialogue((n,), (("", text),)), 3) for n, text in enumerate(TEXTS)]
+    if num_comparison_tokens:
+        about_two = Dialogue((0, 1), (("The same?", "no"),))
+        dialogues.append(tokenise(lm, about_two, 3, num_comparison_tokens=num_comparison_tokens))
     return mapper, z, dialogues
 
 
@@ -43,10 +47,12 @@ def test_the_loss_falls_and_the_language_model_stays(lm):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stop_after", [3, 4, 9])
-def test_a_stopped_training_ends_as_one_that_was_not(lm, stop_after, tmp_path, monkeypatch):
-    options = BridgeTraining(num_steps=10, batch_size=2, lr=1e-2, save_every_steps=2)
-    whole, z, dialogues = parts(lm)
+@pytest.mark.parametrize(("stop_after", "num_comparison_tokens"), [(3, 0), (4, 0), (9, 0), (3, 2), (9, 2)])
+def test_a_stopped_training_ends_as_one_that_was_not(lm, stop_after, num_comparison_tokens, tmp_path, monkeypatch):
+    """Also where not every step has a dialogue about two inputs."""
+    batch_size = 1 if num_comparison_tokens else 2
+    options = BridgeTraining(num_steps=10, batch_size=batch_size, lr=1e-2, save_every_steps=2)
+    whole, z, dialogues = parts(lm, num_comparison_tokens)
     train_bridge(lm, whole, z, dialogues, options)
 
     import bind.bridge.training as training
@@ -59,12 +65,12 @@ def test_a_stopped_training_ends_as_one_that_was_not(lm, stop_after, tmp_path, m
             raise StoppedError
         return loss_of(*arguments)
 
-    stopped, _, _ = parts(lm)
+    stopped, _, _ = parts(lm, num_comparison_tokens)
     monkeypatch.setattr(training, "dialogue_loss", loss_or_stop)
     with pytest.raises(StoppedError):
         train_bridge(lm, stopped, z, dialogues, options, state_path=tmp_path / "state.safetensors")
     monkeypatch.setattr(training, "dialogue_loss", loss_of)
-    resumed, _, _ = parts(lm)
+    resumed, _, _ = parts(lm, num_comparison_tokens)
     train_bridge(lm, resumed, z, dialogues, options, state_path=tmp_path / "state.safetensors")
     for name, weight in whole.state_dict().items():
         assert torch.equal(weight, resumed.state_dict()[name]), name

@@ -114,7 +114,22 @@ def test_conversations_about_texts_are_learned_too(saved_binder, texts, tmp_path
     made = Bridge.load(tmp_path / "out", Binder.load(saved_binder))
     assert made.facts["num_instructions"] == 4
     assert made.mapper_config["_target_"].endswith("TransformerMapper")
+    assert made.mapper_config["num_comparison_tokens"] == 0  # nothing was asked about two
     assert isinstance(made.ask("What shape is it?", text="a red star"), str)
+
+
+@pytest.mark.slow
+def test_conversations_about_two_inputs_are_learned_with_their_comparison(saved_binder, texts, tmp_path):
+    turns = [{"from": "human", "value": "Do they have the same shape?"}, {"from": "gpt", "value": "yes"}]
+    talk, two = tmp_path / "talk.json", ["a red star", "a small star"]
+    talk.write_text(json.dumps([{"text": two, "conversations": turns}]))
+    bridge(config(binder=saved_binder, texts=texts, instructions=str(talk), out=str(tmp_path / "out")))
+    made = Bridge.load(tmp_path / "out", Binder.load(saved_binder))
+    assert made.mapper_config["num_comparison_tokens"] == made.mapper.comparison.num_tokens == 4
+    assert isinstance(made.ask("Do they have the same shape?", text=two), str)
+    none = {"mapper.num_comparison_tokens": 0}
+    bridge(config(binder=saved_binder, texts=texts, instructions=str(talk), out=str(tmp_path / "none"), **none))
+    assert Bridge.load(tmp_path / "none", Binder.load(saved_binder)).mapper.comparison is None
 
 
 @pytest.mark.slow
