@@ -21,7 +21,7 @@ SCRIPTS = (*SAMPLES_SCRIPTS, Path(__file__).parent / "explanation.js")
 KINDS = {
     "trained": "The loss saw pairs of these two modalities.",
     "anchor": "Both modalities are the anchor's own, whose towers were trained together before.",
-    "emergent": "The loss never saw a pair of these two modalities: that they are close is emergent.",
+    "emergent": "The loss never saw a pair of these two modalities: how close they are is emergent.",
 }
 
 
