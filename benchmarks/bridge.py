@@ -29,7 +29,17 @@ from bind.bridge.options import BridgeTraining
 from bind.bridge.places import STATE_NAME
 from bind.bridge.remedies import REMEDIES
 from bind.bridge.texts import hold_out
-from bind.bridge.toy_texts import QUESTIONS, SAME, UNKNOWN, YES, contradict, describe, draw_question, leave_facts_out
+from bind.bridge.toy_texts import (
+    NO,
+    QUESTIONS,
+    SAME,
+    UNKNOWN,
+    YES,
+    contradict,
+    describe,
+    draw_question,
+    leave_facts_out,
+)
 from bind.bridge.training import held_out_losses, train_bridge
 from bind.commands.bridge import measure_gap
 from bind.data.sources.toy.world import CARRIES, FACTORS, ToySource, captions, factor_words
@@ -67,7 +77,7 @@ def make_questions(toy: ToySource, num_questions: int, seed: int) -> list[Conver
             is_same = rng.random() < 0.5
             other = leave_facts_out(thing if is_same else factor_words(table[rng.integers(len(table))]), rng)
             inputs.append(("text", describe(other, rng)))
-            turn = SAME[rng.integers(len(SAME))], "no" if contradict(facts, other) else YES
+            turn = SAME[rng.integers(len(SAME))], NO if contradict(facts, other) else YES
         else:
             turn = draw_question(facts, rng)
         conversations.append(Conversation(str(number), tuple(inputs), (turn,)))

@@ -24,13 +24,7 @@ from bind.explain.concepts import DEFAULT_L1, ConceptMixture, ConceptVocabulary
 from bind.explain.explanation import NUM_BASELINE_VALUES
 from bind.explain.grids import InputGrid, TimedGrid, column_of, make_grid
 from bind.explain.known import KnownSamples
-from bind.explain.occlusion import (
-    draw_masks,
-    draw_orders,
-    fit_effects,
-    masks_of_orders,
-    mean_of_orders,
-)
+from bind.explain.occlusion import draw_masks, draw_orders, fit_effects, masks_of_orders, mean_of_orders
 from bind.model.binder import Binder
 from bind.runs.run_config import open_run
 from bind.types import Modality, stable_id
@@ -316,11 +310,11 @@ def mark_contacts(marks: Marks, pairs: list[tuple[int, int]], a: Modality, b: Mo
     return float(np.mean(wins)) if wins else float("nan"), len(wins)
 
 
-def rank_correlation(marks: Marks, random: Marks, pairs: list[tuple[int, int]], a: Modality, b: Modality) -> float:
+def rank_correlation(models: list[Marks], pairs: list[tuple[int, int]], a: Modality, b: Modality) -> float:
     """Of the maps of both models over the same regions, the mean over pairs (Spearman)."""
     values = []
     for i, j in pairs:
-        maps = [model.map_of(a, i, model.sides[b][j].z_D).ravel() for model in (marks, random)]
+        maps = [model.map_of(a, i, model.sides[b][j].z_D).ravel() for model in models]
         if min(np.ptp(effects) for effects in maps) > 0:
             values.append(spearmanr(*maps).statistic)
     return float(np.mean(values))
@@ -373,7 +367,7 @@ def print_maps(models: list[Marks], pairs: list[tuple[int, int]], a: Modality, o
     print(f"| map of {a}, to | most important regions over random ones | rank correlation | place |")
     for b in others:
         real, random = (mark_regions(marks, pairs, a, b) for marks in models)
-        cells = [f"{real:.3f} ({random:.3f})", f"{rank_correlation(*models, pairs, a, b):.2f}", ""]
+        cells = [f"{real:.3f} ({random:.3f})", f"{rank_correlation(models, pairs, a, b):.2f}", ""]
         if a == "image":
             (hit, still, either, share), (random_hit, random_still, random_either, _) = (
                 mark_object(marks, pairs, b) for marks in models

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -238,14 +239,22 @@ class Binder(nn.Module):
     @torch.no_grad()
     def embed_items(self, modality: Modality, items: list[Any], *, chunk_size: int | None = None) -> Tensor:
         """Unit vectors (N, D) of what the modality's transform gave of N values, as one batch, deterministic."""
+        with self.batch_of(modality, items) as (inputs, num_clips):
+            return average_clips(self.encode_batch(modality, inputs, chunk_size), num_clips)
+
+    @contextlib.contextmanager
+    def batch_of(self, modality: Modality, items: list[Any]) -> Iterator[tuple[Inputs, Tensor | None]]:
+        """What the modality's transform gave of values, collated on this Binder's device, and each value's clips.
+
+        Nothing in this Binder is random as long as it is used; afterwards it trains on, if it did.
+        """
         device = next(self.parameters()).device
         was_training = self.training
         try:
             self.eval()
             inputs, num_clips = collate_clips(self.transforms[modality], items)
             inputs = {k: x.to(device) for k, x in inputs.items()} if isinstance(inputs, dict) else inputs.to(device)
-            z_ND = self.encode_batch(modality, inputs, chunk_size)
-            return average_clips(z_ND, None if num_clips is None else num_clips.to(device))
+            yield inputs, None if num_clips is None else num_clips.to(device)
         finally:
             self.train(was_training)
 

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from bind.data.collate import collate_clips
 from bind.model.binder import Binder, as_value
 from bind.types import Modality, TokenEncoder
 
@@ -66,15 +65,8 @@ def embed_token_items(binder: Binder, modality: Modality, items: list[Any]) -> T
     """The tokens of what the modality's transform gave of values, deterministic; those of a value's clips in a row."""
     encoder = binder.encoders[modality]
     assert isinstance(encoder, TokenEncoder)
-    device = next(binder.parameters()).device
-    was_training = binder.training
-    try:
-        binder.eval()
-        inputs, num_clips = collate_clips(binder.transforms[modality], items)
-        inputs = {k: x.to(device) for k, x in inputs.items()} if isinstance(inputs, dict) else inputs.to(device)
+    with binder.batch_of(modality, items) as (inputs, num_clips):
         x_CLF, is_token_CL = encoder.tokens(inputs)
-    finally:
-        binder.train(was_training)
     of_clips = TokenBatch(x_CLF.float(), is_token_CL).unpadded()
     if num_clips is None:
         return TokenBatch.of(of_clips)
