@@ -200,7 +200,7 @@ def mark_regions(marks: Marks, pairs: list[tuple[int, int]], a: str, b: str) -> 
             mask[order[:num_hidden]] = True
             masks.append(mask.reshape(effects_RK.shape))
         most, random = marks.lost_together(a, side, other_D, masks)
-        wins.append(most > random or np.array_equal(*masks))
+        wins.append(most > random or np.array_equal(masks[0], masks[1]))
     return float(np.mean(wins))
 
 
