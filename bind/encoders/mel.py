@@ -22,7 +22,8 @@ class LogMel(nn.Module):
     standard deviation 1 by itself, which takes the recording's gain out; else `(x - mean) / std`.
 
     Raises:
-        ValueError: the clip is shorter than half a spectrum, or the bands reach past the Nyquist frequency.
+        ValueError: the clip is shorter than half a spectrum, the bands reach past the Nyquist frequency, or
+            windows hold no sample.
     """
 
     def __init__(
@@ -50,6 +51,11 @@ class LogMel(nn.Module):
         self.mean = mean
         self.std = std
         self.floor = floor
+        if min(self.window, self.hop) < 1:
+            raise ValueError(
+                f"windows of {window_ms:g} ms every {hop_ms:g} ms hold no sample at sample_rate_hz={sample_rate_hz}: "
+                "raise what is too small"
+            )
         if not 0 <= self.low_hz < self.high_hz <= sample_rate_hz / 2:
             raise ValueError(
                 f"mel bands from {low_hz} to {self.high_hz} Hz do not fit a sample rate of {sample_rate_hz} Hz: "

@@ -77,6 +77,14 @@ def test_bands_beyond_the_nyquist_frequency_are_refused():
         LogMel(8000, high_hz=6000.0)
 
 
+@pytest.mark.parametrize(
+    "options", [{"sample_rate_hz": -5}, {"sample_rate_hz": 0}, {"hop_ms": 0.0}, {"window_ms": -25.0}]
+)
+def test_windows_without_a_sample_are_refused(options):
+    with pytest.raises(ValueError, match="hold no sample at sample_rate_hz="):
+        LogMel(**{"sample_rate_hz": 16000, **options})
+
+
 def test_spec_augment_is_the_identity_in_evaluation():
     mel = torch.randn(2, 64, 100)
     assert SpecAugment().eval()(mel) is mel
